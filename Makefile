@@ -1,0 +1,40 @@
+# Everything runs in a virtual environment of the project's own; Python and make are all it needs.
+# PYTHON picks the interpreter: make test PYTHON=python3.13
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+READY = $(VENV)/ready
+
+.PHONY: demo test lint types bench clean help
+
+help:
+	@echo "make demo   train XOR and the handwritten digits, and show how fast"
+	@echo "make test   run the tests"
+	@echo "make lint   check style and types"
+	@echo "make bench  run the benchmarks once (asv)"
+	@echo "make clean  remove what these made"
+
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "jitprop needs Python 3.11 or newer; try make PYTHON=python3.13")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@
+
+demo: $(READY)
+	$(BIN)/python examples/demo.py
+
+test: $(READY)
+	$(BIN)/python -m pytest -n auto
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(READY)
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/asv run --python=same --show-stderr $(ASV_FLAGS)
+
+clean:
+	rm -rf $(VENV) .asv .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
+	find src kernels tests benchmarks examples -name __pycache__ -type d -prune -exec rm -rf {} +

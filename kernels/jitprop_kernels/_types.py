@@ -1,0 +1,16 @@
+"""Names for what kernels take."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+Array: TypeAlias = npt.NDArray[Any]
+"""A flat, C-contiguous vector of float32 or float64."""
+
+Indices: TypeAlias = npt.NDArray[np.int64]
+
+Scalar: TypeAlias = Any
+"""One float32 or float64 number. Kernels keep to the type that comes: ``T = type(x)``."""

@@ -1,0 +1,128 @@
+"""
+The output layer: activation, loss and delta in one place, since some pairs need z itself.
+
+A sample's loss is the sum over its outputs. Deltas carry ``scale``, 1/m for the mean over the
+batch's m samples and 1 for their sum; losses do not.
+"""
+
+from __future__ import annotations
+
+from jitprop_kernels import codes
+from jitprop_kernels._jit import jit, u
+from jitprop_kernels._types import Array, Scalar
+from jitprop_kernels.activations import activate, sigmoid
+from jitprop_kernels.elementary import exp, log, log1p_of_fraction
+from jitprop_kernels.plan import Plan
+
+
+@jit()
+def subtract_maximum(
+    memory: Array, z: int, m: int, n: int, sample_stride: int, unit_stride: int
+) -> None:
+    """
+    z_j <- z_j - max z, for each of m samples of n units: exp of it cannot overflow.
+
+    Unit j of sample i stands at ``z + i * sample_stride + j * unit_stride``.
+    """
+    for i in range(z, z + m * sample_stride, sample_stride):
+        top = memory[u(i)]
+        for j in range(i, i + n * unit_stride, unit_stride):
+            top = memory[u(j)] if memory[u(j)] > top else top
+        for j in range(i, i + n * unit_stride, unit_stride):
+            memory[u(j)] -= top
+
+
+@jit()
+def softmax_delta(
+    plan: Plan,
+    memory: Array,
+    z: int,
+    m: int,
+    n: int,
+    sample_stride: int,
+    unit_stride: int,
+    scale: Scalar,
+) -> None:
+    """
+    a_j = exp(z_j) / sum_k exp(z_k) in place of z; cross-entropy and delta beside.
+
+    The loss is sum_j t_j (log(sum_k exp(z_k)) - z_j), in which no log(0) can come up.
+    """
+    subtract_maximum(memory, z, m, n, sample_stride, unit_stride)
+    size = (m - 1) * sample_stride + (n - 1) * unit_stride + 1
+    for q in range(size):
+        memory[u(plan.errors + q)] = memory[u(z + q)]
+        memory[u(z + q)] = exp(memory[u(z + q)])
+    T = type(scale)
+    for i in range(0, m * sample_stride, sample_stride):
+        total = T(0.0)
+        for q in range(i, i + n * unit_stride, unit_stride):
+            total += memory[u(z + q)]
+        log_total, share = log(total), T(1.0) / total
+        for q in range(i, i + n * unit_stride, unit_stride):
+            a, t = memory[u(z + q)] * share, memory[u(plan.targets + q)]
+            memory[u(z + q)] = a
+            e = t * (log_total - memory[u(plan.errors + q)])
+            memory[u(plan.errors + q)] = e if t != T(0.0) else T(0.0)  # not 0 * inf
+            memory[u(plan.deltas + z + q)] = scale * (a - t)
+
+
+@jit()
+def output_delta(
+    plan: Plan,
+    activation: int,
+    memory: Array,
+    z: int,
+    m: int,
+    n: int,
+    sample_stride: int,
+    unit_stride: int,
+    size: int,
+    scale: Scalar,
+) -> None:
+    """
+    From z in ``memory[z:z + size]`` and the targets: a, delta, and each output's loss.
+
+    ====================  ============================  ======================
+    loss                  of one output                 delta
+    ====================  ============================  ======================
+    half_squared_error    (a - t)**2 / 2                scale (a - t) slope
+    squared_error         (a - t)**2                    scale 2 (a - t) slope
+    binary_cross_entropy  log(1 + exp(z)) - t z         scale (a - t)
+    cross_entropy         t (log(sum exp(z)) - z)       scale (a - t)
+    ====================  ============================  ======================
+    """
+    T = type(scale)
+    if plan.loss == codes.CROSS_ENTROPY:
+        softmax_delta(plan, memory, z, m, n, sample_stride, unit_stride, scale)
+    elif plan.loss == codes.BINARY_CROSS_ENTROPY:
+        for i in range(size):
+            x, t = memory[u(z + i)], memory[u(plan.targets + i)]
+            a, _ = sigmoid(x)
+            above = T(0.0) if x < T(0.0) else x
+            memory[u(plan.errors + i)] = (above - t * x) + log1p_of_fraction(exp(-abs(x)))
+            memory[u(plan.deltas + z + i)] = scale * (a - t)
+            memory[u(z + i)] = a
+    else:
+        activate(activation, memory, z, plan.slopes + z, size)
+        factor = T(0.5) if plan.loss == codes.HALF_SQUARED_ERROR else T(1.0)
+        scale = scale * T(2.0) * factor
+        for i in range(size):
+            e = memory[u(z + i)] - memory[u(plan.targets + i)]
+            memory[u(plan.errors + i)] = factor * e * e
+            memory[u(plan.deltas + z + i)] = scale * e * memory[u(plan.slopes + z + i)]
+
+
+@jit()
+def total(memory: Array, start: int, size: int) -> float:
+    """Sum in float64, in four interleaved sums; the order is always the same."""
+    s0 = s1 = s2 = s3 = 0.0
+    whole = start + size - size % 4
+    for i in range(start, whole, 4):
+        s0 += memory[u(i)]
+        s1 += memory[u(i + 1)]
+        s2 += memory[u(i + 2)]
+        s3 += memory[u(i + 3)]
+    for i in range(whole, start + size):
+        s0 += memory[u(i)]
+    return (s0 + s1) + (s2 + s3)

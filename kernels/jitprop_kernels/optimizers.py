@@ -1,0 +1,145 @@
+"""
+What an optimizer does with a gradient: the parameters ``params[start:stop]`` change in place.
+
+Plain SGD is not here: its update is one product with the gradient's own (`network.descend`). The
+gradient stands at ``memory[at:]``.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from jitprop_kernels import codes
+from jitprop_kernels._jit import jit, u
+from jitprop_kernels._types import Array
+from jitprop_kernels.plan import Plan
+
+
+@jit()
+def momentum(
+    params: Array,
+    slots: Array,
+    memory: Array,
+    at: int,
+    start: int,
+    stop: int,
+    rate: float,
+    decay: float,
+    keep: float,
+    nesterov: bool,
+) -> None:
+    """
+    v <- keep v - rate g, then p <- p + v; with Nesterov p <- p + keep v - rate g, with the new v.
+
+    g is the gradient plus ``decay * p``. Source: Sutskever et al., *On the importance of
+    initialization and momentum in deep learning*, ICML 2013, in the form of scikit-learn.
+    """
+    T = type(params[0])
+    rate_, decay_, keep_ = T(rate), T(decay), T(keep)
+    if nesterov:
+        for i in range(start, stop):
+            p = params[u(i)]
+            g = rate_ * (memory[u(at + i)] + decay_ * p)
+            v = keep_ * slots[u(i)] - g
+            slots[u(i)] = v
+            params[u(i)] = p + (keep_ * v - g)
+    else:
+        for i in range(start, stop):
+            p = params[u(i)]
+            v = keep_ * slots[u(i)] - rate_ * (memory[u(at + i)] + decay_ * p)
+            slots[u(i)] = v
+            params[u(i)] = p + v
+
+
+@jit()
+def adam(
+    params: Array,
+    slots: Array,
+    memory: Array,
+    at: int,
+    start: int,
+    stop: int,
+    rate: float,
+    decay: float,
+    shrink: float,
+    beta_1: float,
+    beta_2: float,
+    epsilon: float,
+) -> None:
+    """
+    m <- beta_1 m + (1 - beta_1) g;  v <- beta_2 v + (1 - beta_2) g**2;
+    p <- shrink p - rate m / (sqrt(v) + epsilon).
+
+    ``rate`` carries the correction of the bias, ``shrink`` AdamW's decay; g is the gradient plus
+    ``decay * p``. ``slots`` holds m, then v. Source: Kingma and Ba, *Adam*, arXiv:1412.6980, the
+    order of computation at the end of section 2, which scikit-learn and Keras use.
+    """
+    T = type(params[0])
+    n = params.size
+    rate_, decay_, shrink_, epsilon_ = T(rate), T(decay), T(shrink), T(epsilon)
+    b1, b2, c1, c2 = T(beta_1), T(beta_2), T(1.0 - beta_1), T(1.0 - beta_2)
+    for i in range(start, stop):
+        p = params[u(i)]
+        g = memory[u(at + i)] + decay_ * p
+        m = b1 * slots[u(i)] + c1 * g
+        v = b2 * slots[u(n + i)] + c2 * (g * g)
+        slots[u(i)] = m
+        slots[u(n + i)] = v
+        params[u(i)] = shrink_ * p - rate_ * m / (np.sqrt(v) + epsilon_)
+
+
+@jit()
+def update(
+    plan: Plan,
+    params: Array,
+    slots: Array,
+    memory: Array,
+    start: int,
+    stop: int,
+    decay: float,
+    t: int,
+) -> None:
+    """
+    One update of ``params[start:stop]`` by the plan's optimizer.
+
+    Parameters
+    ----------
+    decay : float
+        The weight decay of this range: 0 for biases.
+    t : int
+        The number of this update, from 1.
+    """
+    rate = plan.learning_rate
+    if plan.optimizer == codes.MOMENTUM or plan.optimizer == codes.NESTEROV:
+        nesterov = plan.optimizer == codes.NESTEROV
+        momentum(
+            params,
+            slots,
+            memory,
+            plan.gradient,
+            start,
+            stop,
+            rate,
+            decay,
+            plan.decay_1,
+            nesterov,
+        )
+    else:
+        shrink = 1.0
+        if plan.optimizer == codes.ADAMW:
+            shrink, decay = 1.0 - rate * decay, 0.0
+        corrected = rate * np.sqrt(1.0 - plan.decay_2**t) / (1.0 - plan.decay_1**t)
+        adam(
+            params,
+            slots,
+            memory,
+            plan.gradient,
+            start,
+            stop,
+            corrected,
+            decay,
+            shrink,
+            plan.decay_1,
+            plan.decay_2,
+            plan.epsilon,
+        )

@@ -1,0 +1,76 @@
+"""Which backend computes; numba is imported here, when first asked for, and not before."""
+
+from __future__ import annotations
+
+import importlib
+import warnings
+from functools import cache
+from typing import Any, Protocol, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from jitprop import checks
+from jitprop.spec import Spec
+
+Array = npt.NDArray[Any]
+
+NAMES = ("auto", "numba", "numpy")
+
+
+class Backend(Protocol):
+    """What `jitprop.reference` and `jitprop.compiled` both offer; documented in the former."""
+
+    def prepare(self, spec: Spec, n_samples: int, dtype: np.dtype[Any]) -> Any: ...
+
+    def train(
+        self,
+        net: Any,
+        params: Array,
+        slots: Array,
+        X: Array,
+        y: Array,
+        order: npt.NDArray[np.int64] | None,
+        losses: npt.NDArray[np.float64],
+        start: int,
+        stop: int,
+        updates: int,
+    ) -> int: ...
+
+    def evaluate(self, net: Any, params: Array, X: Array, y: Array) -> float: ...
+
+    def gradient(self, net: Any, params: Array, X: Array, y: Array, out: Array) -> float: ...
+
+    def predict(self, net: Any, params: Array, X: Array, out: Array) -> None: ...
+
+
+def check(name: str) -> str:
+    """The name, if it is one."""
+    return checks.choice("backend", name, NAMES)
+
+
+@cache
+def load(name: str) -> Backend:
+    """
+    The backend of that name; "auto" is numba, or NumPy with one warning where numba is missing.
+
+    Raises
+    ------
+    ImportError
+        For "numba" where numba cannot be imported.
+    """
+    if name == "numpy":
+        return cast(Backend, importlib.import_module("jitprop.reference"))
+    try:
+        return cast(Backend, importlib.import_module("jitprop.compiled"))
+    except Exception as error:  # a broken numba raises more than ImportError
+        if name == "numba":
+            raise ImportError(
+                f"backend='numba' needs a working numba, which failed to import: {error!r}"
+            ) from error
+        warnings.warn(
+            f"numba failed to import ({error!r}); training with NumPy, which is far slower",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        return load("numpy")

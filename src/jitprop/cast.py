@@ -1,0 +1,169 @@
+"""
+Checks and casts of arrays at the border: what passes here, kernels trust.
+
+Every function returns a C-contiguous array of the dtype asked for, which may be the caller's own
+and is never written to; or raises, naming the argument, what was expected and what came.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from jitprop import checks
+
+Array = npt.NDArray[Any]
+
+PROBABILITY_TOLERANCE = 1e-5
+"""How far from 1 a row of probabilities may sum: float32 softmax outputs stay within it."""
+
+
+def real(name: str, data: Any) -> Array:
+    """Any array, list or data frame of real numbers, as an array of some real dtype."""
+    try:
+        array = np.asarray(data)
+    except (ValueError, TypeError) as error:  # ragged lists; objects that refuse
+        raise ValueError(f"{name} must be an array of numbers; NumPy says: {error}") from error
+    if array.dtype.kind not in "biuf":
+        kind = {"c": "complex numbers", "U": "text", "S": "text", "O": "Python objects"}
+        raise TypeError(
+            f"{name} must be an array of real numbers; "
+            f"got {kind.get(array.dtype.kind, 'other values')} (dtype {array.dtype})"
+        )
+    return array
+
+
+def _finite(name: str, array: Array, dtype: np.dtype[Any]) -> Array:
+    with np.errstate(over="ignore", invalid="ignore"):
+        cast = np.ascontiguousarray(array, dtype)
+        # The sum of finite numbers is finite, nearly always; it needs no second array.
+        suspect = not np.isfinite(cast.sum())
+    if suspect and not np.isfinite(cast).all():
+        where = tuple(int(i) for i in np.argwhere(~np.isfinite(cast))[0])
+        value = array[where]
+        reason = "" if not np.isfinite(value) else f", which is beyond {dtype}"
+        raise ValueError(f"{name} must be finite; {name}{list(where)} is {value}{reason}")
+    return cast
+
+
+def inputs(X: Any, n_inputs: int, dtype: np.dtype[Any] | None) -> Array:
+    """
+    X as (n_samples, n_inputs), at least one sample, all finite.
+
+    With ``dtype`` None, float32 stays and all else becomes float64.
+    """
+    array = real("X", X)
+    if array.ndim != 2:
+        raise ValueError(
+            f"X must be 2-dimensional, (n_samples, {n_inputs}); got shape {array.shape}"
+        )
+    if array.shape[1] != n_inputs:
+        raise ValueError(
+            f"X must have {n_inputs} columns, as layer_sizes says; got shape {array.shape}"
+        )
+    if array.shape[0] == 0:
+        raise ValueError(f"X must have at least one sample; got shape {array.shape}")
+    if dtype is None:
+        dtype = np.dtype(np.float32 if array.dtype == np.float32 else np.float64)
+    return _finite("X", array, dtype)
+
+
+def targets(y: Any, n_samples: int, n_outputs: int, loss: str, dtype: np.dtype[Any]) -> Array:
+    """
+    Y as (n_samples, n_outputs), or (n_samples,) class labels with cross_entropy.
+
+    A column of labels is one label a sample; elsewhere (n_samples,) is one output.
+    """
+    array = real("y", y)
+    labels = loss == "cross_entropy" and (array.ndim == 1 or array.shape[1:] == (1,))
+    expected = f"({n_samples}, {n_outputs})"
+    if labels or n_outputs == 1 or loss == "cross_entropy":
+        expected += f" or ({n_samples},)"
+    if array.ndim not in (1, 2) or array.shape[0] != n_samples:
+        raise ValueError(
+            f"y must have shape {expected}, one row for each of the {n_samples} rows of X; "
+            f"got shape {array.shape}"
+        )
+    if labels:
+        return _labels(_finite("y", array.reshape(-1), dtype), n_outputs)
+    if array.ndim == 1 and n_outputs == 1:
+        array = array.reshape(-1, 1)
+    if array.shape != (n_samples, n_outputs):
+        raise ValueError(f"y must have shape {expected}; got shape {array.shape}")
+    array = _finite("y", array, dtype)
+    if loss in ("binary_cross_entropy", "cross_entropy"):
+        _probabilities(array, loss)
+    return array
+
+
+def _labels(labels: Array, n_outputs: int) -> Array:
+    bad = (labels != np.floor(labels)) | (labels < 0) | (labels >= n_outputs)
+    if bad.any():
+        i = int(np.argmax(bad))
+        raise ValueError(
+            f"y must hold class labels, integers from 0 to {n_outputs - 1}; y[{i}] is {labels[i]:g}"
+        )
+    return labels
+
+
+def _probabilities(array: Array, loss: str) -> None:
+    outside = (array < 0) | (array > 1)
+    if outside.any():
+        where = tuple(int(i) for i in np.argwhere(outside)[0])
+        raise ValueError(f"y must lie within [0, 1] for {loss}; y{list(where)} is {array[where]:g}")
+    if loss == "cross_entropy":
+        sums = array.sum(axis=1, dtype=np.float64)
+        off = np.abs(sums - 1) > PROBABILITY_TOLERANCE
+        if off.any():
+            i = int(np.argmax(off))
+            raise ValueError(
+                "y must hold class labels, or rows of probabilities that sum to 1, for "
+                f"cross_entropy; y[{i}] sums to {sums[i]:g}"
+            )
+
+
+def order(name: str, value: Any, shape: tuple[int, ...]) -> npt.NDArray[np.int64]:
+    """Indices of samples, ints from 0 to n_samples - 1; the shape's last number is n_samples."""
+    try:
+        array = np.asarray(value)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{name} must be an array of ints of shape {shape}: {error}") from error
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"{name} must be an array of ints; got dtype {array.dtype}")
+    if array.shape != shape:
+        raise ValueError(f"{name} must have shape {shape}; got shape {array.shape}")
+    if array.size and (array.min() < 0 or array.max() >= shape[-1]):
+        raise ValueError(
+            f"{name} must hold indices of samples, from 0 to {shape[-1] - 1}; "
+            f"got values from {array.min()} to {array.max()}"
+        )
+    return np.ascontiguousarray(array, np.int64)
+
+
+def parameters(
+    weights: Any, biases: Any, shapes: list[tuple[int, int]], dtype: np.dtype[Any]
+) -> tuple[list[Array], list[Array]]:
+    """One (n_in, n_out) and one (n_out,) per layer; for one output a bias may be a number."""
+    made: tuple[list[Array], list[Array]] = ([], [])
+    groups: tuple[tuple[str, Any, list[tuple[int, ...]]], ...] = (
+        ("weights", weights, [*shapes]),
+        ("biases", biases, [(n_out,) for _, n_out in shapes]),
+    )
+    for (name, values, wanted), out in zip(groups, made, strict=True):
+        if not isinstance(values, Sequence | np.ndarray) or isinstance(values, str):
+            raise TypeError(
+                f"{name} must be a list of {len(shapes)} arrays; got {checks.shown(values)}"
+            )
+        if len(values) != len(shapes):
+            raise ValueError(f"{name} must have {len(shapes)} arrays; got {len(values)}")
+        for l, shape in enumerate(wanted):
+            array = real(f"{name}[{l}]", values[l])
+            if shape == (1,) and array.ndim == 0:
+                array = array.reshape(1)
+            if array.shape != shape:
+                raise ValueError(f"{name}[{l}] must have shape {shape}; got shape {array.shape}")
+            out.append(_finite(f"{name}[{l}]", array, dtype))
+    return made

@@ -1,0 +1,75 @@
+"""
+Checks of settings at the border: each says the argument, what was expected and what came.
+
+Arrays are checked in `jitprop.cast`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import numbers
+from typing import Any
+
+import numpy as np
+
+
+def shown(value: object) -> str:
+    """A value as error messages show it: short, with its type."""
+    text = repr(value)
+    return f"{text if len(text) <= 60 else text[:57] + '...'} ({type(value).__name__})"
+
+
+def integer(name: str, value: Any, *, low: int) -> int:
+    """An int of at least ``low``; NumPy's count, bools do not."""
+    if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Integral):
+        raise TypeError(f"{name} must be an integer of at least {low}; got {shown(value)}")
+    if value < low:
+        raise ValueError(f"{name} must be an integer of at least {low}; got {int(value)}")
+    return int(value)
+
+
+def number(
+    name: str,
+    value: Any,
+    *,
+    low: float | None = None,
+    above: float | None = None,
+    below: float | None = None,
+) -> float:
+    """A finite real number within the bounds."""
+    bounds = [
+        f"{word} {bound:g}"
+        for word, bound in (("at least", low), ("above", above), ("below", below))
+        if bound is not None
+    ]
+    expected = f"{name} must be a finite number {' and '.join(bounds)}".rstrip()
+    if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{expected}; got {shown(value)}")
+    x = float(value)
+    if (
+        not math.isfinite(x)
+        or (low is not None and x < low)
+        or (above is not None and x <= above)
+        or (below is not None and x >= below)
+    ):
+        raise ValueError(f"{expected}; got {x!r}")
+    return x
+
+
+def boolean(name: str, value: Any) -> bool:
+    """True or False."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name} must be True or False; got {shown(value)}")
+    return bool(value)
+
+
+def choice(name: str, value: Any, known: tuple[str, ...]) -> str:
+    """One of the known names; a wrong one is answered with the nearest."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a name, one of {', '.join(known)}; got {shown(value)}")
+    if value not in known:
+        near = difflib.get_close_matches(value.lower(), known, n=2, cutoff=0.5)
+        hint = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
+        raise ValueError(f"{name} {value!r} is unknown: {hint}known are {', '.join(known)}")
+    return value

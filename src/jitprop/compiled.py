@@ -1,0 +1,209 @@
+"""
+The numba backend: the functions of `jitprop.reference`, by the kernels.
+
+Here names become codes and matrices become flat vectors; and here is chosen by which route.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+import jitprop_kernels as kernels
+from jitprop.optimizers import SGD, Adam, AdamW
+from jitprop.spec import Spec
+from jitprop_kernels import codes
+
+Array = npt.NDArray[Any]
+
+ACTIVATION_CODES = {
+    "sigmoid": codes.SIGMOID,
+    "tanh": codes.TANH,
+    "relu": codes.RELU,
+    "leaky_relu": codes.LEAKY_RELU,
+    "elu": codes.ELU,
+    "softplus": codes.SOFTPLUS,
+    "gelu": codes.GELU,
+    "silu": codes.SILU,
+    "identity": codes.IDENTITY,
+    "softmax": codes.SOFTMAX,
+}
+LOSS_CODES = {
+    "half_squared_error": codes.HALF_SQUARED_ERROR,
+    "squared_error": codes.SQUARED_ERROR,
+    "binary_cross_entropy": codes.BINARY_CROSS_ENTROPY,
+    "cross_entropy": codes.CROSS_ENTROPY,
+}
+
+LANES_WORK = 2000
+"""Multiply-adds of the largest product up to which the lanes route is taken."""
+
+NATURAL_ORDER = np.empty(0, np.int64)
+
+
+class Net(NamedTuple):
+    """What this backend wants to be told of a net."""
+
+    plan: kernels.Plan
+    gemm: int | None
+    memory: Array
+
+
+def uses_lanes(spec: Spec, n_samples: int) -> bool:
+    """
+    The route: lanes for small products, BLAS for large ones.
+
+    Returns
+    -------
+    bool
+        True for lanes.
+    """
+    widest = max(n_in * n_out for n_in, n_out in spec.shapes)
+    return widest * spec.batch(n_samples) <= LANES_WORK
+
+
+def prepare(spec: Spec, n_samples: int, dtype: np.dtype[Any]) -> Net:
+    """The plan, the route, and scratch for one batch of ``n_samples`` samples."""
+    lanes = uses_lanes(spec, n_samples)
+    batch = spec.batch(n_samples)
+    capacity = -(-batch // kernels.LANES) * kernels.LANES if lanes else batch
+    sizes = np.array(spec.layer_sizes, np.int64)
+    units_at = np.concatenate([[0], np.cumsum(sizes)]) * capacity
+    optimizer, decay_1, decay_2, epsilon = _optimizer(spec)
+    layers = np.stack(
+        [
+            sizes[:-1],
+            sizes[1:],
+            np.array(spec.weights_at),
+            np.array(spec.biases_at),
+            units_at[:-2],
+            units_at[1:-1],
+            np.array([ACTIVATION_CODES[name] for name in spec.activations]),
+        ],
+        axis=1,
+    )
+    block, outputs = int(units_at[-1]), capacity * spec.layer_sizes[-1]
+    regions = {
+        "activations": block,
+        "slopes": block,
+        "deltas": block,
+        "targets": outputs,
+        "errors": outputs,
+        "ones": capacity,
+        "gradient": 0 if optimizer == codes.SGD else spec.n_parameters,
+    }
+    starts = np.cumsum([0, *regions.values()]).tolist()
+    at = dict(zip(regions, starts[:-1], strict=True))
+    memory = np.zeros(starts[-1], dtype)
+    memory[at["ones"] : at["gradient"]] = 1
+    plan = kernels.Plan(
+        layers=np.ascontiguousarray(layers, np.int64),
+        loss=LOSS_CODES[spec.loss],
+        mean=spec.reduction == "mean",
+        labels=False,
+        batch_size=batch,
+        optimizer=optimizer,
+        learning_rate=spec.learning_rate,
+        weight_decay=spec.weight_decay,
+        decay_1=decay_1,
+        decay_2=decay_2,
+        epsilon=epsilon,
+        inputs=0,
+        slopes=at["slopes"],
+        deltas=at["deltas"],
+        targets=at["targets"],
+        errors=at["errors"],
+        ones=at["ones"],
+        gradient=at["gradient"],
+    )
+    return Net(plan, None if lanes else kernels.gemm_address(dtype), memory)
+
+
+def _optimizer(spec: Spec) -> tuple[int, float, float, float]:
+    match spec.optimizer:
+        case SGD(momentum=0.0):
+            return codes.SGD, 0.0, 0.0, 0.0
+        case SGD(momentum=momentum, nesterov=nesterov):
+            return codes.NESTEROV if nesterov else codes.MOMENTUM, momentum, 0.0, 0.0
+        case Adam(beta_1=beta_1, beta_2=beta_2, epsilon=epsilon) as adam:
+            code = codes.ADAMW if isinstance(adam, AdamW) else codes.ADAM
+            return code, beta_1, beta_2, epsilon
+
+
+def _flat(array: Array) -> Array:
+    """
+    A flat view that may be written to.
+
+    Kernels write neither X nor y; but numba holds a read-only array for another type, and would
+    compile everything a second time for it.
+    """
+    flat = array.reshape(-1)
+    if flat.flags.writeable:
+        return flat
+
+    class Writable:
+        __array_interface__: ClassVar = {
+            **flat.__array_interface__,
+            "data": (flat.ctypes.data, False),
+        }
+        owner = flat
+
+    return np.asarray(Writable())
+
+
+def _targets(plan: kernels.Plan, y: Array) -> tuple[kernels.Plan, Array]:
+    return plan._replace(labels=y.ndim == 1), _flat(y)
+
+
+def train(
+    net: Net,
+    params: Array,
+    slots: Array,
+    X: Array,
+    y: Array,
+    order: npt.NDArray[np.int64] | None,
+    losses: npt.NDArray[np.float64],
+    start: int,
+    stop: int,
+    updates: int,
+) -> int:
+    """Train on batches ``start`` to ``stop``: see `jitprop.reference.train`."""
+    rows = NATURAL_ORDER if order is None else _flat(order)
+    plan, targets = _targets(net.plan, y)
+    return kernels.train(
+        plan,
+        net.gemm,
+        params,
+        slots.reshape(-1),
+        _flat(X),
+        targets,
+        rows,
+        losses,
+        start,
+        stop,
+        updates,
+        net.memory,
+    )
+
+
+def evaluate(net: Net, params: Array, X: Array, y: Array) -> float:
+    """Summed loss of all samples."""
+    plan, targets = _targets(net.plan, y)
+    return kernels.evaluate(plan, net.gemm, params, _flat(X), targets, NATURAL_ORDER, net.memory)
+
+
+def gradient(net: Net, params: Array, X: Array, y: Array, out: Array) -> float:
+    """Gradient of the reduced loss of one batch into ``out``, (P,). Returns the summed loss."""
+    plan, targets = _targets(net.plan, y)
+    return kernels.gradient(
+        plan, net.gemm, params, _flat(X), targets, NATURAL_ORDER, out, net.memory
+    )
+
+
+def predict(net: Net, params: Array, X: Array, out: Array) -> None:
+    """Outputs of all samples into ``out``, (n_samples, n_outputs)."""
+    kernels.predict(
+        net.plan, net.gemm, params, _flat(X), out.reshape(-1), NATURAL_ORDER, net.memory
+    )

@@ -1,0 +1,36 @@
+"""Errors of jitprop's own; bad input gets Python's ValueError or TypeError."""
+
+from __future__ import annotations
+
+from jitprop.history import History
+
+
+class DivergenceError(ArithmeticError):
+    """
+    The loss or the parameters became inf or nan; training stopped.
+
+    The trainer keeps the parameters, optimizer state and random state of the last epoch boundary
+    from which a batch was still trained with a finite loss, so that `fit` can go on from there,
+    with a smaller ``learning_rate``.
+
+    Attributes
+    ----------
+    epoch : int
+        The first epoch of this `fit` without a finite loss, counted from 0.
+    history : History
+        The finite losses before it.
+    kept_epochs : int
+        How many epochs of this `fit` are in the parameters now.
+    """
+
+    def __init__(
+        self, epoch: int, history: History, kept_epochs: int, learning_rate: float
+    ) -> None:
+        super().__init__(
+            f"training diverged: the loss became inf or nan in epoch {epoch} (counted from 0); "
+            f"the trainer is back at its state after {kept_epochs} epochs. Try a smaller "
+            f"learning_rate (it is {learning_rate:g}), or inputs scaled to about -1...1"
+        )
+        self.epoch = epoch
+        self.history = history
+        self.kept_epochs = kept_epochs

@@ -1,0 +1,150 @@
+"""
+The course of a fit: epochs in blocks, blocks in calls of a backend.
+
+A backend trains batches, many in one call. Between calls Python hears Ctrl-C. Between blocks,
+which are whole epochs, the state is copied: a fit that is interrupted or diverges goes back to
+such a copy and, training being deterministic, forward again to the epoch wanted. So safety costs
+one copy per tenth of a second and nothing per epoch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from jitprop import cast
+from jitprop.backends import Backend
+from jitprop.errors import DivergenceError
+from jitprop.history import History
+from jitprop.spec import Spec
+from jitprop.state import State
+
+Array: TypeAlias = npt.NDArray[Any]
+Order: TypeAlias = Callable[[int], npt.ArrayLike]
+
+CALL_WORK = 2e8
+"""Multiply-adds in one call: 0.1 s at 2e9 a second, the least that was seen of the compiled routes
+in float64 (XOR on the lanes route: 3e8 a second, its steps being counted `STEP_WORK` more)."""
+
+STEP_WORK = 500
+"""What a step costs beside its multiply-adds, counted in them."""
+
+ORDER_SIZE = 1 << 20
+"""Indices of samples drawn ahead: 8 MB of them."""
+
+
+class Fit:
+    """
+    One call of `Trainer.fit`, all input checked and cast.
+
+    Parameters
+    ----------
+    backend : Backend
+    spec : Spec
+    state : State
+        Changed in place.
+    X, y : arrays
+    epochs : int
+    order : (epochs, n_samples) int64 array, function of the epoch, or None
+    shuffle : bool
+        Whether to draw an order where none is given.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        spec: Spec,
+        state: State,
+        X: Array,
+        y: Array,
+        epochs: int,
+        order: npt.NDArray[np.int64] | Order | None,
+        shuffle: bool,
+    ) -> None:
+        self.backend, self.spec, self.state = backend, spec, state
+        self.X, self.y, self.epochs, self.order = X, y, epochs, order
+        self.net = backend.prepare(spec, len(X), X.dtype)
+        batch = spec.batch(len(X))
+        self.n_batches = -(-len(X) // batch)
+        self.shuffle = shuffle and order is None and self.n_batches > 1
+        self.call_steps = max(1, int(CALL_WORK / (3 * batch * spec.n_parameters + STEP_WORK)))
+        self.block = max(1, self.call_steps // self.n_batches)
+        if self.shuffle or callable(order):
+            self.block = min(self.block, max(1, ORDER_SIZE // len(X)))
+
+    def run(self) -> History:
+        """Train; the history's losses are summed over samples, or their mean, as the spec says."""
+        losses = np.zeros(self.epochs)
+        # Two copies: the epoch to go back to may be the last of the block before.
+        saved: list[tuple[int, State]] = []
+        for first in range(0, self.epochs, self.block):
+            saved = [*saved[-1:], (first, self.state.copy())]
+            last = min(first + self.block, self.epochs)
+            try:
+                done = self._train(first, last, losses)
+            except BaseException:  # Ctrl-C, or an error in the user's order
+                self.state.restore(saved[-1][1])
+                raise
+            if done < last * self.n_batches or not np.isfinite(self.state.params).all():
+                self._diverged(min(done, last * self.n_batches - 1), losses, saved)
+        return self._history(losses)
+
+    def _train(self, first: int, last: int, losses: npt.NDArray[np.float64]) -> int:
+        """Train epochs ``first`` to ``last``; returns the first batch not trained, of all."""
+        order = self._draw(first, last)
+        n_steps = (last - first) * self.n_batches
+        done = 0
+        while done < n_steps:
+            stop = min(done + self.call_steps, n_steps)
+            reached = self.backend.train(
+                self.net,
+                self.state.params,
+                self.state.slots,
+                self.X,
+                self.y,
+                order,
+                losses[first:last],
+                done,
+                stop,
+                self.state.updates,
+            )
+            self.state.updates += reached - done
+            done = reached
+            if done < stop:
+                break
+        self.state.epochs += done // self.n_batches
+        return first * self.n_batches + done
+
+    def _draw(self, first: int, last: int) -> npt.NDArray[np.int64] | None:
+        """The order of presentation in the epochs ``first`` to ``last``."""
+        n = len(self.X)
+        if self.shuffle:
+            each = np.broadcast_to(np.arange(n), (last - first, n))
+            return self.state.rng.permuted(each, axis=1)
+        if callable(self.order):
+            start = self.state.epochs
+            rows = [
+                cast.order(f"order({epoch})", self.order(epoch), (n,))
+                for epoch in range(start, start + last - first)
+            ]
+            return np.stack(rows)
+        return None if self.order is None else self.order[first:last]
+
+    def _diverged(
+        self, step: int, losses: npt.NDArray[np.float64], saved: list[tuple[int, State]]
+    ) -> None:
+        """Go back to the last epoch boundary from which a batch was trained with a finite loss."""
+        kept = max(0, step - 1) // self.n_batches
+        first, state = next(pair for pair in reversed(saved) if pair[0] <= kept)
+        self.state.restore(state)
+        if kept > first:
+            self._train(first, kept, np.zeros(self.epochs))
+        epoch = step // self.n_batches
+        history = self._history(losses[:epoch])
+        raise DivergenceError(epoch, history, kept, self.spec.learning_rate)
+
+    def _history(self, losses: npt.NDArray[np.float64]) -> History:
+        return History(losses / len(self.X) if self.spec.reduction == "mean" else losses)

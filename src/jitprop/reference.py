@@ -1,0 +1,326 @@
+"""
+Training in plain NumPy: to be read beside a textbook.
+
+It shares no code with the compiled kernels. So it serves twice: as the oracle that they are
+tested against, and as the backend where numba is missing.
+
+For layers l = 0, 1, ..., L - 1, with W[l] of shape (n_in, n_out) and a[0] = X, one sample a row::
+
+    z[l]   = a[l] @ W[l] + b[l]                       forward
+    a[l+1] = f_l(z[l])
+    E      = loss(a[L], y)
+
+    delta[L-1] = dE/da[L] * f'(z[L-1])                backward
+    delta[l]   = (delta[l+1] @ W[l+1].T) * f'(z[l])
+
+    dE/dW[l] = a[l].T @ delta[l]                      gradients
+    dE/db[l] = delta[l] summed over the samples
+
+    W[l] <- W[l] - learning_rate * dE/dW[l]           update
+
+Source: Rumelhart, Hinton and Williams, *Learning representations by back-propagating errors*,
+Nature 323, 1986.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from jitprop.optimizers import SGD, AdamW
+from jitprop.spec import Spec
+
+Array: TypeAlias = npt.NDArray[Any]
+
+
+# Activations: z -> (a, slope), a = f(z) and slope = f'(z). The slope is not computed from a, as
+# a (1 - a) would: 1 - a has no digits left where a unit saturates.
+
+
+def sigmoid(z: Array) -> tuple[Array, Array]:
+    """a = 1 / (1 + exp(-z)), slope = sigmoid(z) sigmoid(-z)."""
+    e = np.exp(-np.abs(z))
+    a = np.where(z < 0, e, 1) / (1 + e)
+    return a, e / (1 + e) ** 2
+
+
+def tanh(z: Array) -> tuple[Array, Array]:
+    """a = tanh(z), slope = 1 - a**2 = 4 / (exp(z) + exp(-z))**2."""
+    e = np.exp(-2 * np.abs(z))
+    return np.tanh(z), 4 * e / (1 + e) ** 2
+
+
+def relu(z: Array) -> tuple[Array, Array]:
+    """a = max(z, 0)."""
+    return np.maximum(z, 0), (z > 0).astype(z.dtype)
+
+
+def leaky_relu(z: Array) -> tuple[Array, Array]:
+    """a = z where z > 0, else 0.01 z."""
+    slope = np.where(z > 0, 1, 0.01).astype(z.dtype)
+    return z * slope, slope
+
+
+def elu(z: Array) -> tuple[Array, Array]:
+    """a = z where z > 0, else exp(z) - 1."""
+    negative = np.minimum(z, 0)
+    return np.where(z > 0, z, np.expm1(negative)), np.exp(negative)
+
+
+def softplus(z: Array) -> tuple[Array, Array]:
+    """a = log(1 + exp(z)), slope = sigmoid(z)."""
+    return np.logaddexp(z.dtype.type(0), z), sigmoid(z)[0]
+
+
+def gelu(z: Array) -> tuple[Array, Array]:
+    """a = z sigmoid(v) with v = 2 sqrt(2/pi) (z + 0.044715 z**3): the tanh form of GELU."""
+    c = z.dtype.type(2 * np.sqrt(2 / np.pi))
+    s, s_slope = sigmoid(c * (z + 0.044715 * z**3))
+    return z * s, s + z * s_slope * c * (1 + 3 * 0.044715 * z**2)
+
+
+def silu(z: Array) -> tuple[Array, Array]:
+    """a = z sigmoid(z)."""
+    s, s_slope = sigmoid(z)
+    return z * s, s + z * s_slope
+
+
+def identity(z: Array) -> tuple[Array, Array]:
+    """a = z."""
+    return z, np.ones_like(z)
+
+
+def softmax(z: Array) -> Array:
+    """a_j = exp(z_j) / sum_k exp(z_k), over each row."""
+    e = np.exp(z - z.max(axis=1, keepdims=True))
+    a: Array = e / e.sum(axis=1, keepdims=True)
+    return a
+
+
+ACTIVATIONS: dict[str, Callable[[Array], tuple[Array, Array]]] = {
+    "sigmoid": sigmoid,
+    "tanh": tanh,
+    "relu": relu,
+    "leaky_relu": leaky_relu,
+    "elu": elu,
+    "softplus": softplus,
+    "gelu": gelu,
+    "silu": silu,
+    "identity": identity,
+}
+
+
+# Losses of each sample, (m, n) -> (m,), summed over the outputs, and their derivatives.
+
+
+def half_squared_error(a: Array, y: Array) -> tuple[Array, Array]:
+    """E = 1/2 sum (a - y)**2, dE/da = a - y."""
+    return 0.5 * ((a - y) ** 2).sum(axis=1), a - y
+
+
+def squared_error(a: Array, y: Array) -> tuple[Array, Array]:
+    """E = sum (a - y)**2, dE/da = 2 (a - y)."""
+    return ((a - y) ** 2).sum(axis=1), 2 * (a - y)
+
+
+def binary_cross_entropy(z: Array, y: Array) -> tuple[Array, Array, Array]:
+    """
+    E = -sum [y log a + (1 - y) log(1 - a)] with a = sigmoid(z); dE/dz = a - y.
+
+    From z itself, E = sum [log(1 + exp(z)) - y z], which no saturated unit turns into log(0).
+    """
+    a, _ = sigmoid(z)
+    return a, (np.logaddexp(z.dtype.type(0), z) - y * z).sum(axis=1), a - y
+
+
+def cross_entropy(z: Array, y: Array) -> tuple[Array, Array, Array]:
+    """E = -sum y log a with a = softmax(z); dE/dz = a - y."""
+    a = softmax(z)
+    shifted = z - z.max(axis=1, keepdims=True)
+    log_a = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    return a, -np.where(y == 0, 0, y * log_a).sum(axis=1), a - y
+
+
+def output_delta(spec: Spec, z: Array, y: Array) -> tuple[Array, Array, Array]:
+    """Output a[L], each sample's loss, and delta[L-1] = dE/dz[L-1] of each sample."""
+    if spec.loss == "binary_cross_entropy":
+        return binary_cross_entropy(z, y)
+    if spec.loss == "cross_entropy":
+        return cross_entropy(z, y)
+    a, slope = ACTIVATIONS[spec.activations[-1]](z)
+    losses, d_a = (half_squared_error if spec.loss == "half_squared_error" else squared_error)(a, y)
+    return a, losses, d_a * slope
+
+
+# The net.
+
+
+def split(spec: Spec, params: Array) -> tuple[list[Array], list[Array]]:
+    """Views of W[l] and b[l] in the flat vector of parameters."""
+    weights, biases, at = [], [], 0
+    for n_in, n_out in spec.shapes:
+        weights.append(params[at : at + n_in * n_out].reshape(n_in, n_out))
+        at += n_in * n_out
+        biases.append(params[at : at + n_out])
+        at += n_out
+    return weights, biases
+
+
+def forward(
+    spec: Spec, weights: list[Array], biases: list[Array], X: Array
+) -> tuple[list[Array], list[Array], Array]:
+    """a[0] to a[L-1], the slopes f'(z) of the hidden layers, and z of the output layer."""
+    a, slopes = [X], []
+    for l in range(len(weights) - 1):
+        a_next, slope = ACTIVATIONS[spec.activations[l]](a[l] @ weights[l] + biases[l])
+        a.append(a_next)
+        slopes.append(slope)
+    return a, slopes, a[-1] @ weights[-1] + biases[-1]
+
+
+def backpropagate(
+    spec: Spec, params: Array, X: Array, y: Array
+) -> tuple[float, list[Array], list[Array]]:
+    """Summed loss of a batch, and the derivatives of its reduced loss by every W and b."""
+    weights, biases = split(spec, params)
+    a, slopes, z = forward(spec, weights, biases, X)
+    _, losses, delta = output_delta(spec, z, targets(spec, y, z.dtype))
+    if spec.reduction == "mean":
+        delta = delta / len(X)
+
+    d_weights: list[Array] = []
+    d_biases: list[Array] = []
+    for l in reversed(range(len(weights))):
+        d_weights.insert(0, a[l].T @ delta)
+        d_biases.insert(0, delta.sum(axis=0))
+        if l > 0:
+            delta = (delta @ weights[l].T) * slopes[l - 1]
+    return float(losses.sum(dtype=np.float64)), d_weights, d_biases
+
+
+def targets(spec: Spec, y: Array, dtype: np.dtype[Any]) -> Array:
+    """Targets as rows: class labels become rows of 0 with one 1."""
+    if y.ndim == 2:
+        return y
+    return np.eye(spec.layer_sizes[-1], dtype=dtype)[y.astype(np.int64)]
+
+
+def update(spec: Spec, p: Array, g: Array, slots: list[Array], decay: float, t: int) -> None:
+    """
+    Update number t of the parameters p, in place, from the gradient g of the data.
+
+    slots[0], slots[1], ... are what the optimizer keeps of each parameter; decay is the weight
+    decay, 0 for biases.
+    """
+    rate, optimizer = spec.learning_rate, spec.optimizer
+    if isinstance(optimizer, SGD):
+        g = g + decay * p
+        if optimizer.momentum == 0.0:
+            p -= rate * g
+            return
+        velocity = slots[0]
+        velocity[:] = optimizer.momentum * velocity - rate * g
+        p += optimizer.momentum * velocity - rate * g if optimizer.nesterov else velocity
+        return
+
+    if isinstance(optimizer, AdamW):
+        p *= 1 - rate * decay
+    else:
+        g = g + decay * p
+    mean, mean_square = slots
+    mean[:] = optimizer.beta_1 * mean + (1 - optimizer.beta_1) * g
+    mean_square[:] = optimizer.beta_2 * mean_square + (1 - optimizer.beta_2) * g**2
+    correction = np.sqrt(1 - optimizer.beta_2**t) / (1 - optimizer.beta_1**t)
+    p -= float(rate * correction) * mean / (np.sqrt(mean_square) + optimizer.epsilon)
+
+
+# What the trainer asks of a backend.
+
+
+def prepare(spec: Spec, n_samples: int, dtype: np.dtype[Any]) -> Spec:
+    """What this backend wants to be told of a net: the spec as it is."""
+    del n_samples, dtype
+    return spec
+
+
+def train(
+    net: Spec,
+    params: Array,
+    slots: Array,
+    X: Array,
+    y: Array,
+    order: npt.NDArray[np.int64] | None,
+    losses: npt.NDArray[np.float64],
+    start: int,
+    stop: int,
+    updates: int,
+) -> int:
+    """
+    Train on batches ``start`` to ``stop``, counted through the epochs, in place.
+
+    Parameters
+    ----------
+    params : (P,) array
+    slots : (n_slots, P) array
+    X : (n_samples, n_inputs) array
+    y : (n_samples, n_outputs) array, or (n_samples,) class labels
+    order : (epochs, n_samples) array or None
+    losses : (epochs,) array
+        Each batch's summed loss is added to its epoch's.
+    updates : int
+        How many updates came before.
+
+    Returns
+    -------
+    int
+        ``stop``; or the first batch whose loss is inf or nan, its update not done.
+    """
+    n, size = len(X), net.batch(len(X))
+    n_batches = -(-n // size)
+    parts = list(zip(*split(net, params), strict=True))
+    slot_parts = [list(zip(*split(net, slot), strict=True)) for slot in slots]
+    for step in range(start, stop):
+        epoch, batch = divmod(step, n_batches)
+        rows: Any = slice(batch * size, min((batch + 1) * size, n))
+        if order is not None:
+            rows = order[epoch, rows]
+        with np.errstate(over="ignore", invalid="ignore"):  # divergence is told by the loss
+            loss, *gradients = backpropagate(net, params, X[rows], y[rows])
+            if not np.isfinite(loss):
+                return step
+            losses[epoch] += loss
+            t = updates + step - start + 1
+            for l, d in enumerate(zip(*gradients, strict=True)):
+                for part, decay in ((0, net.weight_decay), (1, 0.0)):
+                    kept = [slot[l][part] for slot in slot_parts]
+                    update(net, parts[l][part], d[part], kept, decay, t)
+    return stop
+
+
+def evaluate(net: Spec, params: Array, X: Array, y: Array) -> float:
+    """Summed loss of all samples."""
+    weights, biases = split(net, params)
+    with np.errstate(over="ignore", invalid="ignore"):
+        _, _, z = forward(net, weights, biases, X)
+        _, losses, _ = output_delta(net, z, targets(net, y, z.dtype))
+        return float(losses.sum(dtype=np.float64))
+
+
+def gradient(net: Spec, params: Array, X: Array, y: Array, out: Array) -> float:
+    """Gradient of the reduced loss of one batch into ``out``, (P,). Returns the summed loss."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        loss, d_weights, d_biases = backpropagate(net, params, X, y)
+    for view, d in zip(split(net, out)[0] + split(net, out)[1], d_weights + d_biases, strict=True):
+        view[:] = d
+    return loss
+
+
+def predict(net: Spec, params: Array, X: Array, out: Array) -> None:
+    """Outputs of all samples into ``out``, (n_samples, n_outputs)."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        _, _, z = forward(net, *split(net, params), X)
+        last = net.activations[-1]
+        out[:] = softmax(z) if last == "softmax" else ACTIVATIONS[last](z)[0]

@@ -1,0 +1,450 @@
+"""The trainer: checks and casts once, hands the arrays to a backend, returns plain arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from jitprop import backends, cast, checks, initializers, optimizers, reference
+from jitprop.fitting import Fit
+from jitprop.history import History
+from jitprop.optimizers import Optimizer
+from jitprop.spec import (
+    HIDDEN_ACTIVATIONS,
+    LOSSES,
+    OUTPUT_ACTIVATIONS,
+    REDUCTIONS,
+    Spec,
+)
+from jitprop.state import State
+from jitprop.threads import one_blas_thread
+
+Array: TypeAlias = npt.NDArray[Any]
+Order: TypeAlias = "npt.ArrayLike | Callable[[int], npt.ArrayLike]"
+
+
+class Gradients(NamedTuple):
+    """Loss of one batch, and its derivatives by every weight and bias."""
+
+    loss: float
+    weights: list[Array]
+    biases: list[Array]
+
+
+class Trainer:
+    """
+    A multilayer perceptron and its training by backpropagation.
+
+    With a[0] = X, layer l computes a[l + 1] = f_l(a[l] @ W[l] + b[l]). A sample's loss is the sum
+    over its outputs; ``reduction`` makes the mean or the sum of a batch's samples. Gradients are
+    the exact derivatives of that number.
+
+    Parameters
+    ----------
+    layer_sizes : sequence of int
+        Units of each layer, inputs first, outputs last: at least those two.
+    activation : str or sequence of str, default "sigmoid"
+        Of all hidden layers, or one name for each: "sigmoid", "tanh", "relu", "leaky_relu" (0.01),
+        "elu" (1), "softplus", "gelu" (the tanh form), "silu", "identity".
+    output_activation : str, default "sigmoid"
+        One of these, or "softmax", which goes with the loss "cross_entropy" and no other.
+    loss : str, default "half_squared_error"
+        Of a sample with outputs a and targets y:
+        "half_squared_error", 1/2 sum (a - y)**2; "squared_error", sum (a - y)**2;
+        "binary_cross_entropy", -sum [y log a + (1 - y) log(1 - a)], for sigmoid outputs;
+        "cross_entropy", -sum y log a, for softmax outputs. The last two are computed from z, so
+        that no saturated unit gives log(0), and their delta is a - y.
+    reduction : {"mean", "sum"}, default "mean"
+        How the samples of a batch combine, in the loss and so in the gradient.
+    optimizer : {"sgd", "adam", "adamw"} or SGD, Adam, AdamW, default "sgd"
+    learning_rate : float, default 0.1
+        Above 0. May be set anew between calls of `fit`.
+    weight_decay : float, default 0.0
+        Adds ``weight_decay * W`` to the gradient, of weights and not of biases; for AdamW see
+        there. Losses and `gradients` are those of the data alone.
+    batch_size : int or None, default None
+        Samples per update; a last short batch is trained too. None is all samples.
+    shuffle : bool, default True
+        Present the samples in a new random order each epoch. Full batches are not shuffled:
+        their gradient does not depend on the order.
+    dtype : {None, "float32", "float64"} or NumPy dtype, default None
+        Of parameters and computation. None is settled by the first `fit`: float32 if its X is
+        float32, else float64.
+    seed : int or None, default None
+        Of the initial parameters and the shuffles; None takes one from the operating system.
+    init : str or (weights, biases), default "glorot_uniform"
+        "glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "lecun_normal", each with
+        biases 0; "uniform", all from [0, 1); or the arrays themselves, as in `set_parameters`.
+    backend : {"auto", "numba", "numpy"}, default "auto"
+        "auto" is numba, or NumPy with a warning where numba cannot be imported.
+    n_threads : int or None, default None
+        Threads of the matrix products of wide layers. None is one.
+
+    Attributes
+    ----------
+    parameters : (P,) array
+        All of W[0] (row by row), b[0], W[1], b[1], ...
+    weights, biases : lists of arrays
+        Views of it: (n_in, n_out) and (n_out,). Writing to them changes the net.
+    epochs_trained : int
+        Over all calls of `fit`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an argument that is not as above, named with what was expected and what came.
+
+    Examples
+    --------
+    >>> from jitprop import Trainer
+    >>> X, y = [[0, 0], [0, 1], [1, 0], [1, 1]], [0, 1, 1, 0]
+    >>> trainer = Trainer([2, 8, 1], learning_rate=5.0, seed=0)
+    >>> history = trainer.fit(X, y, epochs=5000)
+    >>> trainer.predict(X).round(0).ravel().tolist()
+    [0.0, 1.0, 1.0, 0.0]
+    """
+
+    def __init__(
+        self,
+        layer_sizes: Sequence[int],
+        *,
+        activation: str | Sequence[str] = "sigmoid",
+        output_activation: str = "sigmoid",
+        loss: str = "half_squared_error",
+        reduction: str = "mean",
+        optimizer: str | Optimizer = "sgd",
+        learning_rate: float = 0.1,
+        weight_decay: float = 0.0,
+        batch_size: int | None = None,
+        shuffle: bool = True,
+        dtype: npt.DTypeLike | None = None,
+        seed: int | None = None,
+        init: str | tuple[Sequence[npt.ArrayLike], Sequence[npt.ArrayLike]] = "glorot_uniform",
+        backend: str = "auto",
+        n_threads: int | None = None,
+    ) -> None:
+        sizes = _layer_sizes(layer_sizes)
+        self._spec = Spec(
+            layer_sizes=sizes,
+            activations=_activations(activation, output_activation, len(sizes) - 2),
+            loss=checks.choice("loss", loss, LOSSES),
+            reduction=checks.choice("reduction", reduction, REDUCTIONS),
+            optimizer=optimizers.resolve(optimizer),
+            learning_rate=checks.number("learning_rate", learning_rate, above=0.0),
+            weight_decay=checks.number("weight_decay", weight_decay, low=0.0),
+            batch_size=_optional("batch_size", batch_size),
+        )
+        _check_output(self._spec)
+        self._shuffle = checks.boolean("shuffle", shuffle)
+        self._dtype = _dtype(dtype)
+        self._backend = backends.check(backend)
+        self._n_threads = _optional("n_threads", n_threads)
+        if seed is not None:
+            seed = checks.integer("seed", seed, low=0)
+        # Two streams: how a net begins says nothing of how its samples are shuffled.
+        init_seed, shuffle_seed = np.random.SeedSequence(seed).spawn(2)
+        size, n_slots = self._spec.n_parameters, self._spec.optimizer.n_slots
+        started_as = self._dtype or np.dtype(np.float64)
+        self._state = State(
+            params=np.zeros(size, started_as),
+            slots=np.zeros((n_slots, size), started_as),
+            rng=np.random.default_rng(shuffle_seed),
+        )
+        if isinstance(init, str):
+            name = checks.choice("init", init, tuple(initializers.WEIGHTS))
+            rng = np.random.default_rng(init_seed)
+            self.set_parameters(*initializers.draw(name, self._spec.shapes, rng))
+        elif isinstance(init, tuple | list) and len(init) == 2:
+            self.set_parameters(*init)
+        else:
+            raise TypeError(
+                f"init must be a name, one of {', '.join(initializers.WEIGHTS)}, or "
+                f"(weights, biases); got {checks.shown(init)}"
+            )
+
+    # What a user may look at.
+
+    @property
+    def parameters(self) -> Array:
+        """All weights and biases, one flat vector: (P,), the net's own memory."""
+        return self._state.params
+
+    @property
+    def weights(self) -> list[Array]:
+        """Views of the weights, (n_in, n_out) each."""
+        return reference.split(self._spec, self._state.params)[0]
+
+    @property
+    def biases(self) -> list[Array]:
+        """Views of the biases, (n_out,) each."""
+        return reference.split(self._spec, self._state.params)[1]
+
+    @property
+    def layer_sizes(self) -> tuple[int, ...]:
+        """Units of each layer."""
+        return self._spec.layer_sizes
+
+    @property
+    def epochs_trained(self) -> int:
+        """Epochs trained, over all calls of `fit`."""
+        return self._state.epochs
+
+    @property
+    def learning_rate(self) -> float:
+        """The learning rate; a new one holds from the next `fit` on."""
+        return self._spec.learning_rate
+
+    @learning_rate.setter
+    def learning_rate(self, value: float) -> None:
+        rate = checks.number("learning_rate", value, above=0.0)
+        self._spec = replace(self._spec, learning_rate=rate)
+
+    def __repr__(self) -> str:
+        s = self._spec
+        return (
+            f"Trainer({list(s.layer_sizes)}, activations={list(s.activations)}, loss={s.loss!r}, "
+            f"optimizer={s.optimizer!r}, learning_rate={s.learning_rate:g}, "
+            f"epochs_trained={self._state.epochs})"
+        )
+
+    # What a user does.
+
+    def set_parameters(
+        self, weights: Sequence[npt.ArrayLike], biases: Sequence[npt.ArrayLike]
+    ) -> None:
+        """
+        Copy weights and biases into the net; the optimizer's state stays.
+
+        Parameters
+        ----------
+        weights : sequence of (n_in, n_out) arrays
+        biases : sequence of (n_out,) arrays
+
+        Raises
+        ------
+        TypeError, ValueError
+            For another number of arrays, another shape, or values that are not finite numbers.
+        """
+        made = cast.parameters(weights, biases, self._spec.shapes, self._state.params.dtype)
+        for views, arrays in zip((self.weights, self.biases), made, strict=True):
+            for view, array in zip(views, arrays, strict=True):
+                view[:] = array
+
+    def fit(
+        self, X: npt.ArrayLike, y: npt.ArrayLike, epochs: int, *, order: Order | None = None
+    ) -> History:
+        """
+        Train for some epochs; called again it goes on, to the bits of one longer call.
+
+        Parameters
+        ----------
+        X : (n_samples, n_inputs) array-like
+            Lists, arrays of any real dtype and layout, data frames. Never written to; not copied
+            if it is C-contiguous and of the trainer's dtype.
+        y : (n_samples, n_outputs) array-like
+            Or (n_samples,) for one output, and for class labels 0, 1, ... with "cross_entropy".
+        epochs : int
+            At least 1.
+        order : (epochs, n_samples) int array or callable, optional
+            The samples' order of presentation in each epoch, instead of a shuffle; or a function
+            that takes the epoch's number (counted from 0 over all calls of `fit`) and returns it.
+
+        Returns
+        -------
+        History
+            The loss of each epoch.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For bad input; the trainer is as before.
+        DivergenceError
+            If the loss becomes inf or nan; the trainer keeps the last good epoch.
+        """
+        n_epochs = checks.integer("epochs", epochs, low=1)
+        inputs = cast.inputs(X, self._spec.layer_sizes[0], self._dtype)
+        targets = self._targets(y, len(inputs), inputs.dtype)
+        if order is not None and not callable(order):
+            order = cast.order("order", order, (n_epochs, len(inputs)))
+        backend = backends.load(self._backend)
+        self._dtype = inputs.dtype
+        self._state.cast(inputs.dtype)
+        with one_blas_thread():
+            return Fit(
+                backend,
+                self._spec,
+                self._state,
+                inputs,
+                targets,
+                n_epochs,
+                order,
+                self._shuffle,
+            ).run()
+
+    def predict(self, X: npt.ArrayLike) -> Array:
+        """
+        Outputs of the net.
+
+        Parameters
+        ----------
+        X : (n_samples, n_inputs) array-like
+
+        Returns
+        -------
+        (n_samples, n_outputs) array
+            With softmax, the probability of each class.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For bad input.
+        """
+        inputs = cast.inputs(X, self._spec.layer_sizes[0], self._state.params.dtype)
+        out = np.empty((len(inputs), self._spec.layer_sizes[-1]), self._state.params.dtype)
+        backend = backends.load(self._backend)
+        net = backend.prepare(self._tiled(), len(inputs), self._state.params.dtype)
+        with one_blas_thread():
+            backend.predict(net, self._state.params, inputs, out)
+        return out
+
+    def evaluate(self, X: npt.ArrayLike, y: npt.ArrayLike) -> float:
+        """
+        The loss, samples combined by ``reduction``.
+
+        Parameters
+        ----------
+        X, y
+            As in `fit`.
+
+        Returns
+        -------
+        float
+
+        Raises
+        ------
+        TypeError, ValueError
+            For bad input.
+        """
+        inputs = cast.inputs(X, self._spec.layer_sizes[0], self._state.params.dtype)
+        targets = self._targets(y, len(inputs), inputs.dtype)
+        backend = backends.load(self._backend)
+        net = backend.prepare(self._tiled(), len(inputs), inputs.dtype)
+        with one_blas_thread():
+            loss = backend.evaluate(net, self._state.params, inputs, targets)
+        return self._reduced(loss, len(inputs))
+
+    def gradients(self, X: npt.ArrayLike, y: npt.ArrayLike) -> Gradients:
+        """
+        Loss and gradient of one full batch, by backpropagation; nothing is updated.
+
+        Parameters
+        ----------
+        X, y
+            As in `fit`.
+
+        Returns
+        -------
+        Gradients
+            ``loss``, and ``weights`` and ``biases``, lists of arrays shaped as the trainer's: the
+            derivatives of ``loss``, so without weight decay.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For bad input.
+        """
+        inputs = cast.inputs(X, self._spec.layer_sizes[0], self._state.params.dtype)
+        targets = self._targets(y, len(inputs), inputs.dtype)
+        backend = backends.load(self._backend)
+        full = replace(self._spec, batch_size=None)
+        net = backend.prepare(full, len(inputs), inputs.dtype)
+        gradient = np.zeros_like(self._state.params)
+        with one_blas_thread():
+            loss = backend.gradient(net, self._state.params, inputs, targets, gradient)
+        return Gradients(self._reduced(loss, len(inputs)), *reference.split(self._spec, gradient))
+
+    # How it is done.
+
+    def _targets(self, y: npt.ArrayLike, n_samples: int, dtype: np.dtype[Any]) -> Array:
+        return cast.targets(y, n_samples, self._spec.layer_sizes[-1], self._spec.loss, dtype)
+
+    def _reduced(self, loss: float, n_samples: int) -> float:
+        return loss / n_samples if self._spec.reduction == "mean" else loss
+
+    def _tiled(self) -> Spec:
+        """The spec with batches small enough that predicting needs little scratch."""
+        return replace(self._spec, batch_size=256)
+
+
+# Checks of the constructor's arguments.
+
+
+def _optional(name: str, value: Any) -> int | None:
+    return None if value is None else checks.integer(name, value, low=1)
+
+
+def _layer_sizes(sizes: Any) -> tuple[int, ...]:
+    if isinstance(sizes, str) or not isinstance(sizes, Sequence | np.ndarray):
+        raise TypeError(
+            f"layer_sizes must be a list of at least two ints; got {checks.shown(sizes)}"
+        )
+    if len(sizes) < 2:
+        raise ValueError(
+            f"layer_sizes must name at least inputs and outputs, as [3, 4, 1]; got {list(sizes)}"
+        )
+    return tuple(checks.integer(f"layer_sizes[{i}]", n, low=1) for i, n in enumerate(sizes))
+
+
+def _activations(hidden: Any, output: Any, n_hidden: int) -> tuple[str, ...]:
+    if isinstance(hidden, str):
+        names = [checks.choice("activation", hidden, HIDDEN_ACTIVATIONS)] * n_hidden
+    elif isinstance(hidden, Sequence):
+        if len(hidden) != n_hidden:
+            raise ValueError(
+                f"activation must be one name, or one for each of the {n_hidden} hidden layers; "
+                f"got {len(hidden)} names"
+            )
+        names = [
+            checks.choice(f"activation[{i}]", name, HIDDEN_ACTIVATIONS)
+            for i, name in enumerate(hidden)
+        ]
+    else:
+        raise TypeError(f"activation must be a name or a list of names; got {checks.shown(hidden)}")
+    return (*names, checks.choice("output_activation", output, OUTPUT_ACTIVATIONS))
+
+
+def _check_output(spec: Spec) -> None:
+    output = spec.activations[-1]
+    if (output == "softmax") != (spec.loss == "cross_entropy"):
+        raise ValueError(
+            "output_activation 'softmax' and loss 'cross_entropy' go with each other alone; "
+            f"got output_activation {output!r} and loss {spec.loss!r}"
+        )
+    if output == "softmax" and spec.layer_sizes[-1] == 1:
+        raise ValueError(
+            "softmax needs at least 2 outputs, one for each class; layer_sizes ends in 1 "
+            "(for one output: output_activation 'sigmoid', loss 'binary_cross_entropy')"
+        )
+    if spec.loss == "binary_cross_entropy" and output != "sigmoid":
+        raise ValueError(
+            "loss 'binary_cross_entropy' needs output_activation 'sigmoid'; "
+            f"got output_activation {output!r}"
+        )
+
+
+def _dtype(dtype: Any) -> np.dtype[Any] | None:
+    if dtype is None:
+        return None
+    try:
+        made: np.dtype[Any] = np.dtype(dtype)
+    except TypeError as error:
+        raise TypeError(
+            f"dtype must be None, 'float32' or 'float64'; got {checks.shown(dtype)}"
+        ) from error
+    if made not in (np.float32, np.float64):
+        raise ValueError(f"dtype must be None, 'float32' or 'float64'; got {made}")
+    return made
