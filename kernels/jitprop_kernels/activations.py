@@ -17,7 +17,7 @@ LEAK = 0.01
 
 @jit()
 def sigmoid(z: Scalar) -> tuple[Scalar, Scalar]:
-    """a = 1 / (1 + exp(-z)), slope = a (1 - a). Error of a below 2.5 ulp."""
+    """a = 1 / (1 + exp(-z)), slope = a (1 - a). Errors below 2.5 and 4.5 ulp."""
     T = type(z)
     e = exp(-abs(z))
     high = T(1.0) / (T(1.0) + e)
@@ -27,7 +27,7 @@ def sigmoid(z: Scalar) -> tuple[Scalar, Scalar]:
 
 @jit()
 def tanh(z: Scalar) -> tuple[Scalar, Scalar]:
-    """a = tanh(z), slope = 1 - a**2. Error of a below 3 ulp."""
+    """a = tanh(z), slope = 1 - a**2. Errors below 3 and 5 ulp."""
     T = type(z)
     p, s1, s2 = exp_parts(T(-2.0) * abs(z))
     scale = s1 * s2

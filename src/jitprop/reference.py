@@ -130,10 +130,12 @@ def binary_cross_entropy(z: Array, y: Array) -> tuple[Array, Array, Array]:
     """
     E = -sum [y log a + (1 - y) log(1 - a)] with a = sigmoid(z); dE/dz = a - y.
 
-    From z itself, E = sum [log(1 + exp(z)) - y z], which no saturated unit turns into log(0).
+    From z itself, E = sum [log(1 + exp(z)) - y z], which no saturated unit turns into log(0); and
+    with max(z, 0) taken out of the logarithm, so that it cancels y z exactly where y = 1.
     """
     a, _ = sigmoid(z)
-    return a, (np.logaddexp(z.dtype.type(0), z) - y * z).sum(axis=1), a - y
+    losses = (np.maximum(z, 0) - y * z) + np.log1p(np.exp(-np.abs(z)))
+    return a, losses.sum(axis=1), a - y
 
 
 def cross_entropy(z: Array, y: Array) -> tuple[Array, Array, Array]:

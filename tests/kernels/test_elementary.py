@@ -1,0 +1,138 @@
+"""The elementary functions and activations that are our own: errors in ulp, and extremes."""
+
+from __future__ import annotations
+
+import math
+
+import mpmath
+import numpy as np
+import pytest
+
+from jitprop_kernels import activations, elementary
+from jitprop_kernels._jit import jit
+
+mpmath.mp.prec = 170  # 50 digits
+
+
+@jit(entry=True)
+def sweep(code, x, out):
+    # One compiled loop for all: inner kernels cannot be called from Python.
+    for i in range(x.size):
+        if code == 0:
+            out[i] = elementary.exp(x[i])
+        elif code == 1:
+            out[i] = elementary.expm1_of_negative(x[i])
+        elif code == 2:
+            out[i] = elementary.log(x[i])
+        elif code == 3:
+            out[i] = elementary.log1p_of_fraction(x[i])
+        elif code == 4:
+            out[i], _ = activations.sigmoid(x[i])
+        elif code == 5:
+            _, out[i] = activations.sigmoid(x[i])
+        elif code == 6:
+            out[i], _ = activations.tanh(x[i])
+        else:
+            _, out[i] = activations.tanh(x[i])
+
+
+def logistic(x):
+    return 1 / (1 + mpmath.exp(-x))
+
+
+# name: code, exact function, range in float64, range in float32, stated bounds in ulp for both.
+# The ranges are all of those in which the result is neither 0 nor inf nor rounded to a constant.
+FUNCTIONS = {
+    "exp": (0, mpmath.exp, (-745.1, 709.78), (-103.9, 88.72), 1.0, 1.0),
+    "expm1_of_negative": (1, mpmath.expm1, (-745.0, 0.0), (-103.0, 0.0), 1.5, 1.5),
+    "log": (2, mpmath.log, (5e-324, 1.7e308), (1e-45, 3.4e38), 1.0, 1.0),
+    "log1p_of_fraction": (3, mpmath.log1p, (0.0, 1.0), (0.0, 1.0), 1.5, 1.5),
+    "sigmoid": (4, logistic, (-745.1, 40.0), (-103.9, 20.0), 2.5, 2.5),
+    "sigmoid_slope": (5, lambda x: logistic(x) * logistic(-x), (-745, 745), (-103, 103), 4.5, 4.5),
+    "tanh": (6, mpmath.tanh, (-20.0, 20.0), (-10.0, 10.0), 3.0, 3.0),
+    "tanh_slope": (7, lambda x: mpmath.sech(x) ** 2, (-372.0, 372.0), (-51.0, 51.0), 5.0, 5.0),
+}
+
+
+def compiled(name, x):
+    out = np.empty_like(x)
+    sweep(FUNCTIONS[name][0], x, out)
+    return out
+
+
+def points(low, high, dtype, n):
+    """Evenly in value, over all and around 0 and 1; and evenly in magnitude on both sides."""
+    rng = np.random.default_rng(7)
+    even = np.linspace(low, high, n, dtype=np.float64)
+    sides = [np.linspace(max(low, -2.0), min(high, 2.0), n)]
+    for sign, end in ((1.0, high), (-1.0, -low)):
+        if end > 0:
+            smallest = math.log(np.finfo(dtype).smallest_subnormal)
+            exponents = rng.uniform(smallest, math.log(end), n)
+            sides.append(sign * np.exp(exponents))
+    x = np.concatenate([even, *sides]).astype(dtype)
+    return x[(x >= low) & (x <= high) & (x != 0)]
+
+
+def ulps(comp, exact, dtype):
+    """Errors in units of the last place of the exact result, subnormal ones included."""
+    rounded = np.array([dtype(float(e)) for e in exact])
+    spacing = np.maximum(np.abs(np.spacing(rounded)), np.finfo(dtype).smallest_subnormal)
+    errors = [
+        float(abs(mpmath.mpf(float(c)) - e) / mpmath.mpf(float(s)))
+        for c, e, s in zip(comp, exact, spacing, strict=True)
+    ]
+    return max(errors)
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_error_stays_within_the_stated_ulp(name, dtype):
+    _, function, range64, range32, bound64, bound32 = FUNCTIONS[name]
+    low, high = range64 if dtype is np.float64 else range32
+    x = points(low, high, dtype, 6000)
+    exact = [function(mpmath.mpf(float(v))) for v in x]
+    worst = ulps(compiled(name, x), exact, dtype)
+    assert worst <= (bound64 if dtype is np.float64 else bound32)
+
+
+def test_the_measure_itself_sees_an_error_of_one_part_in_2_to_the_50():
+    x = points(-700.0, 700.0, np.float64, 50)
+    exact = [mpmath.exp(mpmath.mpf(float(v))) for v in x]
+    assert ulps(np.exp(x) * (1 + 2.0**-50), exact, np.float64) > 3.0
+
+
+INF, NAN = math.inf, math.nan
+EXTREMES = {
+    "exp": [(1e4, INF), (-1e4, 0.0), (INF, INF), (-INF, 0.0), (NAN, NAN), (0.0, 1.0)],
+    "expm1_of_negative": [(-1e4, -1.0), (-INF, -1.0), (NAN, NAN), (0.0, 0.0)],
+    "log": [(0.0, -INF), (-0.0, -INF), (-1.0, NAN), (-INF, NAN), (INF, INF), (NAN, NAN), (1, 0)],
+    "log1p_of_fraction": [(0.0, 0.0), (NAN, NAN)],
+    "sigmoid": [(1e4, 1.0), (-1e4, 0.0), (INF, 1.0), (-INF, 0.0), (NAN, NAN), (0.0, 0.5)],
+    "sigmoid_slope": [(1e4, 0.0), (-1e4, 0.0), (INF, 0.0), (-INF, 0.0), (NAN, NAN), (0.0, 0.25)],
+    "tanh": [(1e4, 1.0), (-1e4, -1.0), (INF, 1.0), (-INF, -1.0), (NAN, NAN), (0.0, 0.0)],
+    "tanh_slope": [(1e4, 0.0), (-1e4, 0.0), (INF, 0.0), (-INF, 0.0), (NAN, NAN), (0.0, 1.0)],
+}
+
+
+@pytest.mark.parametrize("name", EXTREMES)
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_extremes(name, dtype):
+    x, ref = np.array(EXTREMES[name], dtype).T
+    np.testing.assert_array_equal(compiled(name, np.ascontiguousarray(x)), ref)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_subnormal_numbers(dtype):
+    tiny = np.array([np.finfo(dtype).smallest_subnormal, np.finfo(dtype).tiny / 4], dtype)
+    both = np.concatenate([tiny, -tiny])
+    ones = np.ones_like(both)
+    np.testing.assert_array_equal(compiled("exp", both), ones)
+    np.testing.assert_array_equal(compiled("tanh", both), both)
+    np.testing.assert_array_equal(compiled("sigmoid", both), ones / 2)
+    np.testing.assert_array_equal(compiled("expm1_of_negative", -tiny), -tiny)
+    np.testing.assert_array_equal(compiled("log1p_of_fraction", tiny), tiny)
+    lowest = dtype(-745.0) if dtype is np.float64 else dtype(-103.9)
+    smallest = np.finfo(dtype).smallest_subnormal
+    np.testing.assert_array_equal(compiled("exp", np.array([lowest])), [smallest])
+    np.testing.assert_array_equal(compiled("sigmoid", np.array([lowest])), [smallest])

@@ -1,0 +1,38 @@
+"""Nets for the tests to train: every kind of them, with data that suits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from jitprop import SGD, Adam, AdamW
+
+HIDDEN = ("sigmoid", "tanh", "relu", "leaky_relu", "elu", "softplus", "gelu", "silu", "identity")
+
+# Outputs that each loss goes with.
+OUTPUTS = {
+    "half_squared_error": HIDDEN,
+    "squared_error": HIDDEN,
+    "binary_cross_entropy": ("sigmoid",),
+    "cross_entropy": ("softmax",),
+}
+
+OPTIMIZERS = {
+    "sgd": SGD(),
+    "momentum": SGD(momentum=0.9),
+    "nesterov": SGD(momentum=0.8, nesterov=True),
+    "adam": Adam(),
+    "adamw": AdamW(beta_1=0.8, beta_2=0.99, epsilon=1e-6),
+}
+
+
+def data(sizes: list[int], n: int, loss: str, labels: bool, rng: np.random.Generator) -> Any:
+    """X and y of n samples for a net of these sizes, in float64."""
+    X = rng.normal(size=(n, sizes[0]))
+    if loss != "cross_entropy":
+        return X, rng.uniform(0.05, 0.95, size=(n, sizes[-1]))
+    if labels:
+        return X, rng.integers(0, sizes[-1], size=n)
+    p = rng.uniform(0.1, 1.0, size=(n, sizes[-1]))
+    return X, p / p.sum(axis=1, keepdims=True)

@@ -1,0 +1,132 @@
+"""The rules of the house: who imports whom, what stands where."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from importlib import metadata, resources
+from pathlib import Path
+
+import pytest
+
+import jitprop
+import jitprop_kernels
+from jitprop import compiled, reference
+
+SOURCE = Path(jitprop.__file__).parent
+KERNELS = Path(jitprop_kernels.__file__).parent
+FILES = sorted([*SOURCE.rglob("*.py"), *KERNELS.rglob("*.py")])
+
+
+def imported(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def top_level(path):
+    return {name.split(".")[0] for name in imported(path)}
+
+
+def test_there_are_files_to_look_at():
+    assert {"trainer.py", "reference.py"} <= {p.name for p in SOURCE.rglob("*.py")}
+    assert {"network.py", "lanes.py", "blas.py"} <= {p.name for p in KERNELS.rglob("*.py")}
+
+
+@pytest.mark.parametrize("path", sorted(KERNELS.rglob("*.py")), ids=lambda p: p.name)
+def test_kernels_know_arrays_and_numbers_alone(path):
+    outside = top_level(path) - set(sys.stdlib_module_names)
+    assert outside <= {"jitprop_kernels", "numba", "llvmlite", "numpy"}
+
+
+@pytest.mark.parametrize("path", sorted(SOURCE.rglob("*.py")), ids=lambda p: p.name)
+def test_only_the_compiled_backend_knows_the_kernels(path):
+    assert not top_level(path) & {"numba", "llvmlite"}
+    if path.name != "compiled.py":
+        assert "jitprop_kernels" not in top_level(path)
+
+
+def test_the_reference_is_independent_of_kernels_and_numba():
+    code = """
+import sys
+import jitprop.reference
+found = {m for m in sys.modules if m.split('.')[0] in ('numba', 'llvmlite', 'jitprop_kernels')}
+assert not found, found
+assert 'jitprop.compiled' not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_numba_is_imported_when_first_used_and_not_before():
+    code = """
+import sys
+from jitprop import Trainer
+trainer = Trainer([2, 2, 1])
+assert 'numba' not in sys.modules
+Trainer([2, 1], backend='numpy').fit([[0, 1]], [0], 1)
+assert 'numba' not in sys.modules
+trainer.predict([[0, 1]])
+assert 'numba' in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_without_numba_auto_trains_in_numpy_and_says_so_once():
+    code = """
+import sys, warnings
+sys.modules['numba'] = None
+from jitprop import Trainer
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter('always')
+    for _ in range(2):
+        loss = Trainer([2, 3, 1], seed=0).fit([[0, 1]], [0], 2).loss
+assert len(caught) == 1 and 'numba' in str(caught[0].message), caught
+assert loss[1] < loss[0]
+try:
+    Trainer([2, 1], backend='numba').predict([[0, 1]])
+except ImportError as error:
+    assert 'numba' in str(error)
+else:
+    raise AssertionError('no ImportError')
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: p.name)
+def test_functions_are_compiled_by_the_one_decorator(path):
+    if path.name != "_jit.py":
+        names = {n.id for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Name)}
+        attributes = {
+            n.attr for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Attribute)
+        }
+        assert not (names | attributes) & {"njit", "vectorize", "guvectorize", "cfunc", "prange"}
+
+
+def test_both_backends_offer_the_same_functions():
+    import inspect
+
+    for name in ("prepare", "train", "evaluate", "gradient", "predict"):
+        ref = inspect.signature(getattr(reference, name))
+        comp = inspect.signature(getattr(compiled, name))
+        assert list(ref.parameters) == list(comp.parameters), name
+
+
+def test_public_names():
+    assert set(jitprop.__all__) == {
+        "SGD", "Adam", "AdamW", "DivergenceError", "Gradients", "History", "Trainer",
+    }  # fmt: skip
+    assert jitprop.__version__ == metadata.version("jitprop")
+
+
+def test_core_dependencies_are_four():
+    required = {r.split(">")[0] for r in metadata.requires("jitprop") if "extra ==" not in r}
+    assert required == {"numba", "numpy", "scipy", "threadpoolctl"}
+
+
+@pytest.mark.parametrize("package", [jitprop, jitprop_kernels], ids=lambda p: p.__name__)
+def test_types_ship(package):
+    assert resources.files(package).joinpath("py.typed").is_file()

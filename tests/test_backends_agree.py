@@ -1,0 +1,150 @@
+"""The kernels against the reference: every kind of net, shapes drawn by hypothesis."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from jitprop import Trainer
+from nets import HIDDEN, OPTIMIZERS, OUTPUTS, data
+
+SETTINGS = settings(
+    max_examples=4,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+
+# Widths at the edges of lanes (4) and of BLAS's tiles (8, 16, 32, 64).
+WIDTHS = st.one_of(
+    st.sampled_from([1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65]),
+    st.integers(1, 70),
+)
+SIZES = st.integers(0, 5).flatmap(
+    lambda depth: st.lists(WIDTHS, min_size=depth + 2, max_size=depth + 2)
+)
+BATCHES = st.one_of(st.sampled_from([1, 3, 4, 5, 8, 127, 128, 129]), st.integers(1, 200))
+
+
+def pair(sizes, dtype, **arguments):
+    """The same net on both backends; no bias is 0, so that no unit stands on a kink."""
+    trainers = [Trainer(sizes, dtype=dtype, backend=b, **arguments) for b in ("numpy", "numba")]
+    drawn = np.random.default_rng(sum(sizes)).normal(size=trainers[0].parameters.size)
+    for trainer in trainers:
+        trainer.parameters[:] = drawn
+        for w in trainer.weights:
+            w /= np.sqrt(len(w))
+    return trainers
+
+
+def assert_close(comp, ref, tolerance):
+    scale = np.abs(ref).max()
+    np.testing.assert_allclose(comp, ref, rtol=tolerance, atol=tolerance * scale)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("loss", OUTPUTS)
+@pytest.mark.parametrize("activation", HIDDEN)
+@SETTINGS
+@given(sizes=SIZES, batch=BATCHES, draw=st.data())
+def test_one_step_and_twenty(activation, loss, optimizer, dtype, sizes, batch, draw):
+    output = draw.draw(st.sampled_from(OUTPUTS[loss]))
+    labels = draw.draw(st.booleans())
+    reduction = draw.draw(st.sampled_from(["mean", "sum"]))
+    if loss == "cross_entropy":
+        sizes[-1] = max(2, sizes[-1])
+    rng = np.random.default_rng(batch)
+    X, y = data(sizes, batch, loss, labels, rng)
+    ref, comp = pair(
+        sizes,
+        dtype,
+        activation=activation,
+        output_activation=output,
+        loss=loss,
+        reduction=reduction,
+        optimizer=OPTIMIZERS[optimizer],
+        weight_decay=draw.draw(st.sampled_from([0.0, 0.01])),
+        learning_rate=1e-3 / (batch if reduction == "sum" else 1),
+    )
+    one, twenty = (1e-12, 1e-9) if dtype == "float64" else (2e-5, 2e-4)
+    for epochs, tolerance in ((1, one), (19, twenty)):
+        expected = ref.fit(X, y, epochs).loss
+        found = comp.fit(X, y, epochs).loss
+        assert_close(found, expected, tolerance)
+        assert_close(comp.parameters, ref.parameters, tolerance)
+    assert_close(comp.predict(X), ref.predict(X), twenty)
+    assert_close(comp.evaluate(X, y), ref.evaluate(X, y), twenty)
+
+
+@pytest.mark.parametrize("loss", OUTPUTS)
+@pytest.mark.parametrize("activation", HIDDEN)
+@SETTINGS
+@given(sizes=SIZES, batch=BATCHES, labels=st.booleans())
+def test_gradients(activation, loss, sizes, batch, labels):
+    if loss == "cross_entropy":
+        sizes[-1] = max(2, sizes[-1])
+    X, y = data(sizes, batch, loss, labels, np.random.default_rng(batch))
+    ref, comp = (
+        t.gradients(X, y)
+        for t in pair(
+            sizes, "float64", activation=activation, loss=loss, output_activation=OUTPUTS[loss][0]
+        )
+    )
+    assert_close(comp.loss, ref.loss, 1e-12)
+    for l in range(len(sizes) - 1):
+        assert_close(comp.weights[l], ref.weights[l], 1e-12)
+        assert_close(comp.biases[l], ref.biases[l], 1e-12)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@settings(SETTINGS, max_examples=30)
+@given(
+    sizes=SIZES,
+    n=st.integers(1, 120),
+    batch_size=st.integers(1, 130),
+    shuffle=st.booleans(),
+    ordered=st.booleans(),
+)
+@example(sizes=[3, 4, 1], n=9, batch_size=4, shuffle=True, ordered=False)
+@example(sizes=[30, 40, 5], n=65, batch_size=64, shuffle=False, ordered=False)
+def test_mini_batches(dtype, sizes, n, batch_size, shuffle, ordered):
+    rng = np.random.default_rng(n)
+    X, y = data(sizes, n, "half_squared_error", False, rng)
+    ref, comp = pair(
+        sizes, dtype, batch_size=batch_size, shuffle=shuffle, learning_rate=0.01, seed=3
+    )
+    order = rng.integers(0, n, size=(2, n)) if ordered else None
+    tolerance = 1e-11 if dtype == "float64" else 1e-4
+    expected = ref.fit(X, y, 2, order=order).loss
+    found = comp.fit(X, y, 2, order=order).loss
+    assert_close(found, expected, tolerance)
+    assert_close(comp.parameters, ref.parameters, tolerance)
+
+
+def test_softmax_keeps_its_digits_with_huge_logits(backend):
+    trainer = Trainer(
+        [1, 3],
+        output_activation="softmax",
+        loss="cross_entropy",
+        backend=backend,
+        init=([[[2e4, -2e4, 0.0]]], [[0.0, 0.0, 0.0]]),
+    )
+    np.testing.assert_array_equal(trainer.predict([[1.0]]), [[1, 0, 0]])
+    assert trainer.evaluate([[1.0]], [0]) == 0.0
+    assert trainer.evaluate([[1.0]], [1]) == 4e4
+    np.testing.assert_array_equal(trainer.gradients([[1.0]], [1]).biases[0], [1, -1, 0])
+
+
+def test_binary_cross_entropy_keeps_its_digits_with_huge_logits(backend):
+    trainer = Trainer(
+        [1, 1], loss="binary_cross_entropy", backend=backend, init=([[[1e4]]], [[0.0]])
+    )
+    assert trainer.evaluate([[1.0]], [1]) == 0.0
+    assert trainer.evaluate([[1.0]], [0]) == 1e4
+    np.testing.assert_array_equal(trainer.gradients([[1.0]], [0]).biases[0], [1.0])
+    # exp(-30) is still seen beside 0: log1p, not log(1 + exp)
+    np.testing.assert_allclose(trainer.evaluate([[3e-3]], [1]), np.exp(-30.0), rtol=1e-12)

@@ -1,0 +1,203 @@
+"""The NumPy reference, against what does not come from it: differences, textbooks, scipy."""
+
+from __future__ import annotations
+
+import mpmath
+import numpy as np
+import pytest
+import scipy.special
+
+from jitprop import SGD, AdamW, Trainer, reference
+from nets import HIDDEN, OPTIMIZERS, OUTPUTS, data
+
+CASES = [(a, o, loss) for loss, outs in OUTPUTS.items() for o in outs for a in HIDDEN]
+
+
+def largest_difference(trainer, X, y, gradient):
+    """Of a gradient and central differences of the loss, relative to the gradient's largest."""
+    p = trainer.parameters
+    h = 1e-6
+    differences = np.empty_like(p)
+    for i in range(len(p)):
+        at = p[i]
+        p[i] = at + h
+        above = trainer.evaluate(X, y)
+        p[i] = at - h
+        below = trainer.evaluate(X, y)
+        p[i] = at
+        differences[i] = (above - below) / (2 * h)
+    return np.abs(gradient - differences).max() / np.abs(differences).max()
+
+
+def flat(gradients):
+    pairs = zip(gradients.weights, gradients.biases, strict=True)
+    return np.concatenate([part.ravel() for pair in pairs for part in pair])
+
+
+def net(activation, output, loss, *, reduction="mean", sizes=(3, 5, 4, 3), seed=1, **more):
+    trainer = Trainer(
+        sizes,
+        activation=activation,
+        output_activation=output,
+        loss=loss,
+        reduction=reduction,
+        backend="numpy",
+        **more,
+    )
+    # No bias is 0: a relu unit with dead inputs would stand on its kink.
+    p = trainer.parameters
+    p[:] = np.random.default_rng(seed).normal(scale=0.6, size=p.size)
+    return trainer
+
+
+@pytest.mark.parametrize(("activation", "output", "loss"), CASES)
+def test_gradients_are_the_central_differences(activation, output, loss, rng):
+    for reduction in ("mean", "sum"):
+        trainer = net(activation, output, loss, reduction=reduction)
+        for labels in (False, True) if loss == "cross_entropy" else (False,):
+            X, y = data([3, 3], 7, loss, labels, rng)
+            gradient = flat(trainer.gradients(X, y))
+            assert largest_difference(trainer, X, y, gradient) < 1e-7
+
+
+def test_without_hidden_layers_too(rng):
+    trainer = net("sigmoid", "softmax", "cross_entropy", sizes=(4, 3))
+    X, y = data([4, 3], 5, "cross_entropy", True, rng)
+    assert largest_difference(trainer, X, y, flat(trainer.gradients(X, y))) < 1e-7
+
+
+def test_a_wrong_gradient_is_caught(monkeypatch, rng):
+    X, y = data([3, 3], 7, "half_squared_error", False, rng)
+    trainer = net("tanh", "sigmoid", "half_squared_error")
+
+    def halved(z):
+        a, slope = reference.tanh(z)
+        return a, 0.5 * slope
+
+    monkeypatch.setitem(reference.ACTIVATIONS, "tanh", halved)
+    assert largest_difference(trainer, X, y, flat(trainer.gradients(X, y))) > 0.1
+    monkeypatch.undo()
+    gradient = flat(trainer.gradients(X, y))
+    assert largest_difference(trainer, X, y, -gradient) > 1
+    gradient[3] += 1e-5 * np.abs(gradient).max()
+    assert largest_difference(trainer, X, y, gradient) > 1e-6
+
+
+# What each activation is, in 50 digits, by the definition in its paper or textbook.
+DEFINITIONS = {
+    "sigmoid": lambda z: 1 / (1 + mpmath.exp(-z)),
+    "tanh": mpmath.tanh,
+    "relu": lambda z: max(z, mpmath.mpf(0)),
+    "leaky_relu": lambda z: z if z > 0 else mpmath.mpf("0.01") * z,
+    "elu": lambda z: z if z > 0 else mpmath.expm1(z),
+    "softplus": lambda z: mpmath.log1p(mpmath.exp(z)),
+    "gelu": lambda z: z / 2 * (1 + mpmath.tanh(mpmath.sqrt(2 / mpmath.pi) * (z + 0.044715 * z**3))),
+    "silu": lambda z: z / (1 + mpmath.exp(-z)),
+    "identity": lambda z: z,
+}
+
+
+@pytest.mark.parametrize("name", HIDDEN)
+def test_activations_are_what_their_papers_say(name):
+    z = np.concatenate([np.linspace(-40, 40, 161), [-1e-9, 1e-9, 0.3, -700.0, 700.0]])
+    z = z[z != 0]
+    with mpmath.workdps(400):  # 1 + tanh(v) cancels hundreds of digits
+        f = DEFINITIONS[name]
+        ref = [float(f(mpmath.mpf(float(v)))) for v in z]
+        ref_slope = [
+            float(mpmath.diff(f, mpmath.mpf(float(v)), h=mpmath.mpf(10) ** -40)) for v in z
+        ]
+    comp, comp_slope = reference.ACTIVATIONS[name](z)
+    # Below 1e-300 gelu, z times a subnormal, has few digits.
+    np.testing.assert_allclose(comp, ref, rtol=2e-13, atol=1e-300)
+    np.testing.assert_allclose(comp_slope, ref_slope, rtol=2e-12, atol=1e-300)
+
+
+def test_gelu_is_near_its_exact_form():
+    z = np.linspace(-6, 6, 241)
+    exact = z * scipy.special.ndtr(z)
+    np.testing.assert_allclose(reference.gelu(z)[0], exact, atol=5e-4)
+
+
+def test_extreme_inputs_warn_of_nothing():
+    z = np.array([[-1e4, 1e4, 0.0, -745.2, 710.0]])
+    for name in HIDDEN:
+        a, slope = reference.ACTIVATIONS[name](z)
+        assert np.isfinite(a).all(), name
+        assert np.isfinite(slope).all(), name
+    np.testing.assert_array_equal(reference.softmax(z), [[0, 1, 0, 0, 0]])
+
+
+def test_losses_are_those_of_scipy(rng):
+    X, z = rng.normal(size=(6, 2)), rng.normal(size=(6, 3)) * 3
+    trainer = net("tanh", "softmax", "cross_entropy", sizes=(2, 3))
+    labels = rng.integers(0, 3, size=6)
+    z = X @ trainer.weights[0] + trainer.biases[0]
+    ref = -scipy.special.log_softmax(z, axis=1)[np.arange(6), labels].mean()
+    np.testing.assert_allclose(trainer.evaluate(X, labels), ref, rtol=1e-14)
+
+    binary = net("tanh", "sigmoid", "binary_cross_entropy", sizes=(2, 3), reduction="sum")
+    y = rng.uniform(size=(6, 3))
+    a = scipy.special.expit(X @ binary.weights[0] + binary.biases[0])
+    ref = -(scipy.special.xlogy(y, a) + scipy.special.xlog1py(1 - y, -a)).sum()
+    np.testing.assert_allclose(binary.evaluate(X, y), ref, rtol=1e-13)
+
+
+# The optimizers, one parameter, worked from their papers' equations with plain floats.
+
+
+def by_hand(optimizer, rate, decay, p, gradients):
+    v = m = s = 0.0
+    for t, g in enumerate(gradients, start=1):
+        if isinstance(optimizer, SGD):
+            g = g + decay * p
+            v = optimizer.momentum * v - rate * g
+            p = p + (optimizer.momentum * v - rate * g if optimizer.nesterov else v)
+            continue
+        if isinstance(optimizer, AdamW):
+            p = p - rate * decay * p
+        else:
+            g = g + decay * p
+        m = optimizer.beta_1 * m + (1 - optimizer.beta_1) * g
+        s = optimizer.beta_2 * s + (1 - optimizer.beta_2) * g * g
+        root = (1 - optimizer.beta_2**t) ** 0.5
+        # epsilon beside sqrt(v), so divided by the root here, where both are corrected
+        step = (m / (1 - optimizer.beta_1**t)) / (s**0.5 / root + optimizer.epsilon / root)
+        p = p - rate * step
+    return p
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_optimizers_by_hand(name, backend):
+    # One weight, no input to its bias: a = w x, E = 1/2 (w x - y)**2, dE/dw = (w x - y) x.
+    optimizer, rate, decay, x, y = OPTIMIZERS[name], 0.05, 0.1, 2.0, 3.0
+    trainer = Trainer(
+        [1, 1],
+        output_activation="identity",
+        optimizer=optimizer,
+        learning_rate=rate,
+        weight_decay=decay,
+        init=([[[0.7]]], [[0.0]]),
+        backend=backend,
+    )
+    w, b, grads_w, grads_b = 0.7, 0.0, [], []
+    for _ in range(5):
+        e = w * x + b - y
+        grads_w.append(e * x)
+        grads_b.append(e)
+        w, b = (
+            by_hand(optimizer, rate, decay, 0.7, grads_w),
+            by_hand(optimizer, rate, 0, 0, grads_b),
+        )
+        trainer.fit([[x]], [y], 1)
+        np.testing.assert_allclose(trainer.parameters, [w, b], rtol=1e-13)
+
+
+def test_state_is_split_in_views(rng):
+    trainer = net("tanh", "sigmoid", "half_squared_error", sizes=(2, 3, 1))
+    weights, biases = reference.split(trainer._spec, trainer.parameters)
+    assert [w.shape for w in weights] == [(2, 3), (3, 1)]
+    assert [b.shape for b in biases] == [(3,), (1,)]
+    weights[1][2, 0] = biases[0][1] = 9.0
+    assert (trainer.parameters == 9.0).sum() == 2
+    assert trainer.weights[1][2, 0] == 9.0
