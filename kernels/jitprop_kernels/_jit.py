@@ -25,6 +25,9 @@ OPTIONS: dict[str, Any] = {
     "nogil": True,
 }
 
+INTERPRETED = bool(numba.config.DISABLE_JIT)
+"""NUMBA_DISABLE_JIT=1: kernels are plain Python, to be debugged and covered, in one thread."""
+
 u = np.uintp
 """Cast of every computed index. Numba lets a signed index count from the end, and the branch for
 that hides from LLVM that neighbours are neighbours: with it XOR takes 0.28 us an epoch, without
@@ -48,7 +51,7 @@ def jit(*, entry: bool = False) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
-        if numba.config.DISABLE_JIT:
+        if INTERPRETED:
             return function
         if entry:
             dispatcher = numba.njit(no_cfunc_wrapper=True, **OPTIONS)(function)

@@ -37,6 +37,7 @@ def softmax_delta(
     plan: Plan,
     memory: Array,
     z: int,
+    at: int,
     m: int,
     n: int,
     sample_stride: int,
@@ -49,9 +50,10 @@ def softmax_delta(
     The loss is sum_j t_j (log(sum_k exp(z_k)) - z_j), in which no log(0) can come up.
     """
     subtract_maximum(memory, z, m, n, sample_stride, unit_stride)
+    targets, errors = plan.targets + at, plan.errors + at
     size = (m - 1) * sample_stride + (n - 1) * unit_stride + 1
     for q in range(size):
-        memory[u(plan.errors + q)] = memory[u(z + q)]
+        memory[u(errors + q)] = memory[u(z + q)]
         memory[u(z + q)] = exp(memory[u(z + q)])
     T = type(scale)
     for i in range(0, m * sample_stride, sample_stride):
@@ -60,10 +62,10 @@ def softmax_delta(
             total += memory[u(z + q)]
         log_total, share = log(total), T(1.0) / total
         for q in range(i, i + n * unit_stride, unit_stride):
-            a, t = memory[u(z + q)] * share, memory[u(plan.targets + q)]
+            a, t = memory[u(z + q)] * share, memory[u(targets + q)]
             memory[u(z + q)] = a
-            e = t * (log_total - memory[u(plan.errors + q)])
-            memory[u(plan.errors + q)] = e if t != T(0.0) else T(0.0)  # not 0 * inf
+            e = t * (log_total - memory[u(errors + q)])
+            memory[u(errors + q)] = e if t != T(0.0) else T(0.0)  # not 0 * inf
             memory[u(plan.deltas + z + q)] = scale * (a - t)
 
 
@@ -73,6 +75,7 @@ def output_delta(
     activation: int,
     memory: Array,
     z: int,
+    at: int,
     m: int,
     n: int,
     sample_stride: int,
@@ -82,6 +85,8 @@ def output_delta(
 ) -> None:
     """
     From z in ``memory[z:z + size]`` and the targets: a, delta, and each output's loss.
+
+    Targets and losses stand at ``at`` within their blocks.
 
     ====================  ============================  ======================
     loss                  of one output                 delta
@@ -93,14 +98,15 @@ def output_delta(
     ====================  ============================  ======================
     """
     T = type(scale)
+    targets, errors = plan.targets + at, plan.errors + at
     if plan.loss == codes.CROSS_ENTROPY:
-        softmax_delta(plan, memory, z, m, n, sample_stride, unit_stride, scale)
+        softmax_delta(plan, memory, z, at, m, n, sample_stride, unit_stride, scale)
     elif plan.loss == codes.BINARY_CROSS_ENTROPY:
         for i in range(size):
-            x, t = memory[u(z + i)], memory[u(plan.targets + i)]
+            x, t = memory[u(z + i)], memory[u(targets + i)]
             a, _ = sigmoid(x)
             above = T(0.0) if x < T(0.0) else x
-            memory[u(plan.errors + i)] = (above - t * x) + log1p_of_fraction(exp(-abs(x)))
+            memory[u(errors + i)] = (above - t * x) + log1p_of_fraction(exp(-abs(x)))
             memory[u(plan.deltas + z + i)] = scale * (a - t)
             memory[u(z + i)] = a
     else:
@@ -108,8 +114,8 @@ def output_delta(
         factor = T(0.5) if plan.loss == codes.HALF_SQUARED_ERROR else T(1.0)
         scale = scale * T(2.0) * factor
         for i in range(size):
-            e = memory[u(z + i)] - memory[u(plan.targets + i)]
-            memory[u(plan.errors + i)] = factor * e * e
+            e = memory[u(z + i)] - memory[u(targets + i)]
+            memory[u(errors + i)] = factor * e * e
             memory[u(plan.deltas + z + i)] = scale * e * memory[u(plan.slopes + z + i)]
 
 

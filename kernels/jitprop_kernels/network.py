@@ -19,6 +19,7 @@ from jitprop_kernels._types import Array, Indices
 from jitprop_kernels.activations import activate
 from jitprop_kernels.elementary import exp
 from jitprop_kernels.losses import output_delta, subtract_maximum, total
+from jitprop_kernels.meeting import meet
 from jitprop_kernels.optimizers import update
 from jitprop_kernels.plan import (
     ACTIVATION,
@@ -80,75 +81,74 @@ def load_targets(
     m: int,
     n: int,
     memory: Array,
+    at: int,
 ) -> None:
-    """Copy the targets; class numbers become rows of 0 with one 1."""
+    """Copy the targets to ``memory[at:]``; class numbers become rows of 0 with one 1."""
     if not plan.labels:
-        load(gemm, Y, rows, first, m, n, memory, plan.targets)
+        load(gemm, Y, rows, first, m, n, memory, at)
         return
     width = padded(gemm, m)
-    for i in range(plan.targets, plan.targets + n * width):
+    for i in range(at, at + n * width):
         memory[u(i)] = 0.0
     for i in range(m):
         row = rows[u(first + i)] if rows.size > 0 else first + i
         label = np.int64(Y[u(row)])
         if gemm is None:
-            memory[u(plan.targets + label * width + i)] = 1.0
+            memory[u(at + label * width + i)] = 1.0
         else:
-            memory[u(plan.targets + i * n + label)] = 1.0
+            memory[u(at + i * n + label)] = 1.0
 
 
 @jit()
 def forward(
-    plan: Plan, gemm: int | None, params: Array, X: Array, x: int, memory: Array, m: int
+    plan: Plan,
+    gemm: int | None,
+    params: Array,
+    X: Array,
+    x: int,
+    memory: Array,
+    skip: int,
+    m: int,
 ) -> None:
-    """From inputs at ``X[x:]``: a and slope of every hidden layer, and z of the output layer."""
+    """
+    From inputs at ``X[x:]``: a and slope of every hidden layer, and z of the output layer.
+
+    Of m samples, the first of which is number ``skip`` in its block.
+    """
     layers, L, width = plan.layers, len(plan.layers), padded(gemm, m)
     for l in range(L):
-        n_in, n_out, z = layers[l, N_IN], layers[l, N_OUT], layers[l, OUTPUTS]
-        source, at = (X, x) if l == 0 else (memory, layers[l, INPUTS])
+        n_in, n_out = layers[l, N_IN], layers[l, N_OUT]
+        w, b, z = layers[l, WEIGHTS], layers[l, BIASES], layers[l, OUTPUTS] + skip * n_out
+        source, at = (X, x) if l == 0 else (memory, layers[l, INPUTS] + skip * n_in)
         if gemm is None:
-            lanes.forward_product(
-                params,
-                layers[l, WEIGHTS],
-                layers[l, BIASES],
-                n_in,
-                n_out,
-                source,
-                at,
-                memory,
-                z,
-                width,
-            )
+            lanes.forward_product(params, w, b, n_in, n_out, source, at, memory, z, width)
         else:
-            blas.forward_product(
-                gemm,
-                params,
-                layers[l, WEIGHTS],
-                layers[l, BIASES],
-                n_in,
-                n_out,
-                source,
-                at,
-                memory,
-                z,
-                m,
-            )
+            blas.forward_product(gemm, params, w, b, n_in, n_out, source, at, memory, z, m)
         if l < L - 1:
             activate(layers[l, ACTIVATION], memory, z, plan.slopes + z, n_out * width)
 
 
 @jit()
-def backward(plan: Plan, gemm: int | None, params: Array, memory: Array, m: int) -> float:
-    """From z of the output layer: its loss and delta, and the deltas of all layers before."""
+def backward(
+    plan: Plan, gemm: int | None, params: Array, memory: Array, skip: int, m: int, batch: int
+) -> float:
+    """
+    From z of the output layer: its loss and delta, and the deltas of all layers before.
+
+    Of m samples of a batch of ``batch``, the first of which is number ``skip``.
+    """
     layers, L, width = plan.layers, len(plan.layers), padded(gemm, m)
-    n, z = plan.layers[L - 1, N_OUT], plan.layers[L - 1, OUTPUTS]
+    n = layers[L - 1, N_OUT]
+    at = skip * n
+    z = layers[L - 1, OUTPUTS] + at
     sample_stride, unit_stride = (1, width) if gemm is None else (n, 1)
-    scale = type(params[0])(1.0 / m if plan.mean else 1.0)
+    scale = type(params[0])(1.0 / batch if plan.mean else 1.0)
     output_delta(
         plan,
-        plan.layers[L - 1, ACTIVATION],
+        layers[L - 1, ACTIVATION],
         memory,
         z,
+        at,
         m,
         n,
         sample_stride,
@@ -156,29 +156,33 @@ def backward(plan: Plan, gemm: int | None, params: Array, memory: Array, m: int)
         n * width,
         scale,
     )
-    for j in range(n):  # the padding has no part in loss and gradient
-        for i in range(j * width + m, (j + 1) * width):
-            memory[u(plan.errors + i)] = 0.0
-            memory[u(plan.deltas + z + i)] = 0.0
+    if gemm is None:
+        for j in range(n):  # the padding has no part in loss and gradient
+            for i in range(j * width + m, (j + 1) * width):
+                memory[u(plan.errors + i)] = 0.0
+                memory[u(plan.deltas + z + i)] = 0.0
     for l in range(L - 1, 0, -1):
-        n_in, n_out, back = layers[l, N_IN], layers[l, N_OUT], layers[l, INPUTS]
-        d, e = plan.deltas + layers[l, OUTPUTS], plan.deltas + back
+        n_in, n_out, w = layers[l, N_IN], layers[l, N_OUT], layers[l, WEIGHTS]
+        back = layers[l, INPUTS] + skip * n_in
+        d, e = plan.deltas + layers[l, OUTPUTS] + skip * n_out, plan.deltas + back
         if gemm is None:
-            lanes.backward_product(params, layers[l, WEIGHTS], n_in, n_out, memory, d, e, width)
+            lanes.backward_product(params, w, n_in, n_out, memory, d, e, width)
         else:
-            blas.backward_product(gemm, params, layers[l, WEIGHTS], n_in, n_out, memory, d, e, m)
+            blas.backward_product(gemm, params, w, n_in, n_out, memory, d, e, m)
         for i in range(n_in * width):
             memory[u(e + i)] *= memory[u(plan.slopes + back + i)]
-    return total(memory, plan.errors, n * width)
+    return total(memory, plan.errors + at, n * width)
 
 
 @jit()
-def add_gradients(
+def weight_gradient(
     plan: Plan,
     gemm: int | None,
+    l: int,
+    k: int,
+    rows: int,
     alpha: float,
-    beta_weights: float,
-    beta_biases: float,
+    beta: float,
     X: Array,
     x: int,
     memory: Array,
@@ -186,23 +190,39 @@ def add_gradients(
     C: Array,
     c: int,
 ) -> None:
-    """C <- beta C + alpha dE/dparameters, at ``C[c:]``; what beta 0 multiplies is not read."""
-    layers = plan.layers
-    for l in range(len(plan.layers)):
-        n_in, n_out = layers[l, N_IN], layers[l, N_OUT]
-        w, b, d = c + layers[l, WEIGHTS], c + layers[l, BIASES], plan.deltas + layers[l, OUTPUTS]
-        source, at = (X, x) if l == 0 else (memory, layers[l, INPUTS])
-        if gemm is None:
-            width = padded(gemm, m)
-            lanes.weight_product(
-                alpha, beta_weights, source, at, memory, d, C, w, n_in, n_out, width
-            )
-            lanes.bias_product(alpha, beta_biases, memory, d, C, b, n_out, width)
-        else:
-            blas.weight_product(
-                gemm, alpha, beta_weights, source, at, memory, d, C, w, n_in, n_out, m
-            )
-            blas.bias_product(gemm, alpha, beta_biases, memory, plan.ones, d, C, b, n_out, m)
+    """C <- beta C + alpha dE/dW[l], rows k to k + rows of it; C is like the parameters, at c."""
+    n_in, n_out = plan.layers[l, N_IN], plan.layers[l, N_OUT]
+    w, d = c + plan.layers[l, WEIGHTS] + k * n_out, plan.deltas + plan.layers[l, OUTPUTS]
+    source, at = (X, x) if l == 0 else (memory, plan.layers[l, INPUTS])
+    if gemm is None:
+        width = padded(gemm, m)
+        at += k * width
+        lanes.weight_product(alpha, beta, source, at, memory, d, C, w, rows, n_out, width)
+    else:
+        blas.weight_product(
+            gemm, alpha, beta, source, at + k, n_in, memory, d, C, w, rows, n_out, m
+        )
+
+
+@jit()
+def bias_gradient(
+    plan: Plan,
+    gemm: int | None,
+    l: int,
+    alpha: float,
+    beta: float,
+    memory: Array,
+    m: int,
+    C: Array,
+    c: int,
+) -> None:
+    """C <- beta C + alpha dE/db[l]."""
+    n_out = plan.layers[l, N_OUT]
+    b, d = c + plan.layers[l, BIASES], plan.deltas + plan.layers[l, OUTPUTS]
+    if gemm is None:
+        lanes.bias_product(alpha, beta, memory, d, C, b, n_out, padded(gemm, m))
+    else:
+        blas.bias_product(gemm, alpha, beta, memory, plan.ones, d, C, b, n_out, m)
 
 
 @jit()
@@ -216,20 +236,41 @@ def descend(
     memory: Array,
     m: int,
     t: int,
+    rank: int,
+    ranks: int,
 ) -> None:
-    """Update number t of all parameters, from the deltas of a batch."""
-    rate, decay = plan.learning_rate, plan.weight_decay
-    if plan.optimizer == codes.SGD:
-        # W <- (1 - rate decay) W - rate A^T delta, in the product that forms the gradient.
-        add_gradients(
-            plan, gemm, -rate, 1.0 - rate * decay, 1.0, X, x, memory, m, params, plan.inputs
-        )
-    else:
-        add_gradients(plan, gemm, 1.0, 0.0, 0.0, X, x, memory, m, memory, plan.gradient)
-        for l in range(len(plan.layers)):
-            w, b = plan.layers[l, WEIGHTS], plan.layers[l, BIASES]
-            update(plan, params, slots, memory, w, b, decay, t)
-            update(plan, params, slots, memory, b, b + plan.layers[l, N_OUT], 0.0, t)
+    """
+    Update number t of the parameters, from the deltas of a batch.
+
+    The weights are dealt out in tiles of rows, whose size is the same for any number of threads.
+    """
+    rate, decay, at = plan.learning_rate, plan.weight_decay, plan.gradient
+    tile = 0
+    for l in range(len(plan.layers)):
+        n_in, n_out = plan.layers[l, N_IN], plan.layers[l, N_OUT]
+        w, b = plan.layers[l, WEIGHTS], plan.layers[l, BIASES]
+        step = n_in if gemm is None else blas.TILE
+        for k in range(0, n_in, step):
+            if tile % ranks == rank:
+                rows = min(step, n_in - k)
+                if plan.optimizer == codes.SGD:
+                    # W <- (1 - rate decay) W - rate A^T delta, with no gradient in between
+                    keep = 1.0 - rate * decay
+                    weight_gradient(
+                        plan, gemm, l, k, rows, -rate, keep, X, x, memory, m, params, plan.zero
+                    )
+                else:
+                    weight_gradient(plan, gemm, l, k, rows, 1.0, 0.0, X, x, memory, m, memory, at)
+                    start = w + k * n_out
+                    update(plan, params, slots, memory, start, start + rows * n_out, decay, t)
+            tile += 1
+        if tile % ranks == rank:
+            if plan.optimizer == codes.SGD:
+                bias_gradient(plan, gemm, l, -rate, 1.0, memory, m, params, plan.zero)
+            else:
+                bias_gradient(plan, gemm, l, 1.0, 0.0, memory, m, memory, at)
+                update(plan, params, slots, memory, b, b + n_out, 0.0, t)
+        tile += 1
 
 
 @jit(entry=True)
@@ -246,9 +287,18 @@ def train(
     stop: int,
     updates: int,
     memory: Array,
+    parts: Array,
+    gate: Indices,
+    rank: int,
+    ranks: int,
 ) -> int:
     """
     Train on batches ``start`` to ``stop``, counted through the epochs.
+
+    Several threads may run it at once on the same arrays, each with its ``rank``. In every step
+    each takes tiles of the batch through all layers and back; they meet; each updates tiles of
+    the weights; they meet. What is computed does not depend on who computes it, so neither do
+    the bits.
 
     Parameters
     ----------
@@ -262,6 +312,14 @@ def train(
         Each batch's summed loss is added to its epoch's.
     updates : int
         How many updates came before, for Adam.
+    memory : array
+        Scratch: see `Plan`.
+    parts : (tiles,) float64 array
+        Scratch: the loss of each tile.
+    gate : (2,) int64 array of 0
+        Where the threads meet: see `meet`.
+    rank, ranks : int
+        This thread's number, and how many there are; 0 and 1 on the lanes route.
 
     Returns
     -------
@@ -272,24 +330,36 @@ def train(
     n_samples = X.size // n_inputs
     n_batches = (n_samples + plan.batch_size - 1) // plan.batch_size
     same = n_batches == 1 and rows.size == 0  # every step sees the same batch: load it once
+    direct = gemm is not None and rows.size == 0  # BLAS reads X itself
     for step in range(start, stop):
         epoch = step // n_batches
         first = (step - epoch * n_batches) * plan.batch_size
         m = min(plan.batch_size, n_samples - first)
         at = first + (epoch * n_samples if rows.size > 0 else 0)
-        source, x = memory, plan.inputs
-        if gemm is not None and rows.size == 0:
-            source, x = X, first * n_inputs  # BLAS reads X itself
-        elif step == start or not same:
-            load(gemm, X, rows, at, m, n_inputs, memory, plan.inputs)
-        if step == start or not same:
-            load_targets(plan, gemm, Y, rows, at, m, n_outputs, memory)
-        forward(plan, gemm, params, source, x, memory, m)
-        loss = backward(plan, gemm, params, memory, m)
+        size = m if gemm is None else blas.TILE
+        tiles = (m + size - 1) // size
+        source, x = (X, first * n_inputs) if direct else (memory, plan.zero)
+        for tile in range(rank, tiles, ranks):
+            skip = tile * size
+            some = min(size, m - skip)
+            if step == start or not same:
+                i, t = plan.zero + skip * n_inputs, plan.targets + skip * n_outputs
+                if not direct:
+                    load(gemm, X, rows, at + skip, some, n_inputs, memory, i)
+                load_targets(plan, gemm, Y, rows, at + skip, some, n_outputs, memory, t)
+            forward(plan, gemm, params, source, x + skip * n_inputs, memory, skip, some)
+            parts[u(tile)] = backward(plan, gemm, params, memory, skip, some, m)
+        meet(gate, ranks)
+        loss = 0.0
+        for tile in range(tiles):
+            loss += parts[u(tile)]
         if not np.isfinite(loss):
             return step
-        losses[u(epoch)] += loss
-        descend(plan, gemm, params, slots, source, x, memory, m, updates + step - start + 1)
+        if rank == 0:
+            losses[u(epoch)] += loss
+        t = updates + step - start + 1
+        descend(plan, gemm, params, slots, source, x, memory, m, t, rank, ranks)
+        meet(gate, ranks)
     return stop
 
 
@@ -303,10 +373,10 @@ def evaluate(
     loss = 0.0
     for first in range(0, n_samples, plan.batch_size):
         m = min(plan.batch_size, n_samples - first)
-        load(gemm, X, rows, first, m, n_inputs, memory, plan.inputs)
-        load_targets(plan, gemm, Y, rows, first, m, n_outputs, memory)
-        forward(plan, gemm, params, memory, plan.inputs, memory, m)
-        loss += backward(plan, gemm, params, memory, m)
+        load(gemm, X, rows, first, m, n_inputs, memory, plan.zero)
+        load_targets(plan, gemm, Y, rows, first, m, n_outputs, memory, plan.targets)
+        forward(plan, gemm, params, memory, plan.zero, memory, plan.zero, m)
+        loss += backward(plan, gemm, params, memory, plan.zero, m, m)
     return loss
 
 
@@ -324,11 +394,28 @@ def gradient(
     """Gradient of one batch, all samples, into ``out``, (P,). Returns their summed loss."""
     n_inputs, n_outputs = plan.layers[0, N_IN], plan.layers[-1, N_OUT]
     m = X.size // n_inputs
-    load(gemm, X, rows, 0, m, n_inputs, memory, plan.inputs)
-    load_targets(plan, gemm, Y, rows, 0, m, n_outputs, memory)
-    forward(plan, gemm, params, memory, plan.inputs, memory, m)
-    loss = backward(plan, gemm, params, memory, m)
-    add_gradients(plan, gemm, 1.0, 0.0, 0.0, memory, plan.inputs, memory, m, out, plan.inputs)
+    load(gemm, X, rows, plan.zero, m, n_inputs, memory, plan.zero)
+    load_targets(plan, gemm, Y, rows, plan.zero, m, n_outputs, memory, plan.targets)
+    forward(plan, gemm, params, memory, plan.zero, memory, plan.zero, m)
+    loss = backward(plan, gemm, params, memory, plan.zero, m, m)
+    for l in range(len(plan.layers)):
+        n_in = plan.layers[l, N_IN]
+        weight_gradient(
+            plan,
+            gemm,
+            l,
+            plan.zero,
+            n_in,
+            1.0,
+            0.0,
+            memory,
+            plan.zero,
+            memory,
+            m,
+            out,
+            plan.zero,
+        )
+        bias_gradient(plan, gemm, l, 1.0, 0.0, memory, m, out, plan.zero)
     return loss
 
 
@@ -345,8 +432,8 @@ def predict(
     for first in range(0, n_samples, plan.batch_size):
         m = min(plan.batch_size, n_samples - first)
         width = padded(gemm, m)
-        load(gemm, X, rows, first, m, n_inputs, memory, plan.inputs)
-        forward(plan, gemm, params, memory, plan.inputs, memory, m)
+        load(gemm, X, rows, first, m, n_inputs, memory, plan.zero)
+        forward(plan, gemm, params, memory, plan.zero, memory, plan.zero, m)
         sample_stride, unit_stride = (1, width) if gemm is None else (n, 1)
         softmax = activation == codes.SOFTMAX
         if softmax:

@@ -39,8 +39,8 @@ class Plan(NamedTuple):
     decay_2: float
     """Adam's beta_2."""
     epsilon: float
-    inputs: int
-    """0, where ``memory`` begins. A literal 0 would be a type of its own and compile twice."""
+    zero: int
+    """0. As an argument, a literal 0 is a type of its own, and what it calls compiles twice."""
     slopes: int
     """Where in ``memory`` the slopes df/dz begin; before them, from 0, stand z and then a."""
     deltas: int

@@ -21,7 +21,9 @@ NAMES = ("auto", "numba", "numpy")
 class Backend(Protocol):
     """What `jitprop.reference` and `jitprop.compiled` both offer; documented in the former."""
 
-    def prepare(self, spec: Spec, n_samples: int, dtype: np.dtype[Any]) -> Any: ...
+    def prepare(
+        self, spec: Spec, n_samples: int, dtype: np.dtype[Any], n_threads: int | None
+    ) -> Any: ...
 
     def train(
         self,

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 import jitprop_kernels as kernels
+from jitprop import threads
 from jitprop.optimizers import SGD, Adam, AdamW
 from jitprop.spec import Spec
 from jitprop_kernels import codes
@@ -49,6 +50,8 @@ class Net(NamedTuple):
     plan: kernels.Plan
     gemm: int | None
     memory: Array
+    parts: Array
+    n_threads: int
 
 
 def uses_lanes(spec: Spec, n_samples: int) -> bool:
@@ -64,8 +67,8 @@ def uses_lanes(spec: Spec, n_samples: int) -> bool:
     return widest * spec.batch(n_samples) <= LANES_WORK
 
 
-def prepare(spec: Spec, n_samples: int, dtype: np.dtype[Any]) -> Net:
-    """The plan, the route, and scratch for one batch of ``n_samples`` samples."""
+def prepare(spec: Spec, n_samples: int, dtype: np.dtype[Any], n_threads: int | None) -> Net:
+    """The plan, the route, the threads, and scratch for one batch of ``n_samples`` samples."""
     lanes = uses_lanes(spec, n_samples)
     batch = spec.batch(n_samples)
     capacity = -(-batch // kernels.LANES) * kernels.LANES if lanes else batch
@@ -110,7 +113,7 @@ def prepare(spec: Spec, n_samples: int, dtype: np.dtype[Any]) -> Net:
         decay_1=decay_1,
         decay_2=decay_2,
         epsilon=epsilon,
-        inputs=0,
+        zero=0,
         slopes=at["slopes"],
         deltas=at["deltas"],
         targets=at["targets"],
@@ -118,7 +121,15 @@ def prepare(spec: Spec, n_samples: int, dtype: np.dtype[Any]) -> Net:
         ones=at["ones"],
         gradient=at["gradient"],
     )
-    return Net(plan, None if lanes else kernels.gemm_address(dtype), memory)
+    work = 3 * batch * spec.n_parameters
+    tiles = 1 if lanes else -(-batch // kernels.TILE)
+    return Net(
+        plan,
+        None if lanes else kernels.gemm_address(dtype),
+        memory,
+        parts=np.zeros(tiles),
+        n_threads=1 if kernels.INTERPRETED else threads.choose(n_threads, work, tiles),
+    )
 
 
 def _optimizer(spec: Spec) -> tuple[int, float, float, float]:
@@ -172,26 +183,37 @@ def train(
     """Train on batches ``start`` to ``stop``: see `jitprop.reference.train`."""
     rows = NATURAL_ORDER if order is None else _flat(order)
     plan, targets = _targets(net.plan, y)
-    return kernels.train(
-        plan,
-        net.gemm,
-        params,
-        slots.reshape(-1),
-        _flat(X),
-        targets,
-        rows,
-        losses,
-        start,
-        stop,
-        updates,
-        net.memory,
-    )
+    gate = np.zeros(kernels.GATE_SIZE, np.int64)
+    flat_slots, flat_X = slots.reshape(-1), _flat(X)
+
+    def work(rank: int) -> int:
+        return kernels.train(
+            plan,
+            net.gemm,
+            params,
+            flat_slots,
+            flat_X,
+            targets,
+            rows,
+            losses,
+            start,
+            stop,
+            updates,
+            net.memory,
+            net.parts,
+            gate,
+            rank,
+            net.n_threads,
+        )
+
+    return threads.run_together(work, net.n_threads)
 
 
 def evaluate(net: Net, params: Array, X: Array, y: Array) -> float:
     """Summed loss of all samples."""
     plan, targets = _targets(net.plan, y)
-    return kernels.evaluate(plan, net.gemm, params, _flat(X), targets, NATURAL_ORDER, net.memory)
+    loss = kernels.evaluate(plan, net.gemm, params, _flat(X), targets, NATURAL_ORDER, net.memory)
+    return float(loss)
 
 
 def gradient(net: Net, params: Array, X: Array, y: Array, out: Array) -> float:

@@ -51,6 +51,7 @@ class Fit:
     order : (epochs, n_samples) int64 array, function of the epoch, or None
     shuffle : bool
         Whether to draw an order where none is given.
+    n_threads : int or None
     """
 
     def __init__(
@@ -63,10 +64,11 @@ class Fit:
         epochs: int,
         order: npt.NDArray[np.int64] | Order | None,
         shuffle: bool,
+        n_threads: int | None,
     ) -> None:
         self.backend, self.spec, self.state = backend, spec, state
         self.X, self.y, self.epochs, self.order = X, y, epochs, order
-        self.net = backend.prepare(spec, len(X), X.dtype)
+        self.net = backend.prepare(spec, len(X), X.dtype, n_threads)
         batch = spec.batch(len(X))
         self.n_batches = -(-len(X) // batch)
         self.shuffle = shuffle and order is None and self.n_batches > 1

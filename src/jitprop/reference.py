@@ -242,9 +242,9 @@ def update(spec: Spec, p: Array, g: Array, slots: list[Array], decay: float, t: 
 # What the trainer asks of a backend.
 
 
-def prepare(spec: Spec, n_samples: int, dtype: np.dtype[Any]) -> Spec:
-    """What this backend wants to be told of a net: the spec as it is."""
-    del n_samples, dtype
+def prepare(spec: Spec, n_samples: int, dtype: np.dtype[Any], n_threads: int | None) -> Spec:
+    """What this backend wants to be told of a net: the spec as it is. It has one thread."""
+    del n_samples, dtype, n_threads
     return spec
 
 

@@ -82,7 +82,9 @@ class Trainer:
     backend : {"auto", "numba", "numpy"}, default "auto"
         "auto" is numba, or NumPy with a warning where numba cannot be imported.
     n_threads : int or None, default None
-        Threads of the matrix products of wide layers. None is one.
+        At most this many threads train, on the route for wide layers; each gets 64 samples of a
+        batch or more. None is all that the process may use if a batch is work enough, else one.
+        Results do not depend on it, to the bit. The NumPy backend has one thread.
 
     Attributes
     ----------
@@ -273,17 +275,19 @@ class Trainer:
         backend = backends.load(self._backend)
         self._dtype = inputs.dtype
         self._state.cast(inputs.dtype)
+        fit = Fit(
+            backend,
+            self._spec,
+            self._state,
+            inputs,
+            targets,
+            n_epochs,
+            order,
+            self._shuffle,
+            self._n_threads,
+        )
         with one_blas_thread():
-            return Fit(
-                backend,
-                self._spec,
-                self._state,
-                inputs,
-                targets,
-                n_epochs,
-                order,
-                self._shuffle,
-            ).run()
+            return fit.run()
 
     def predict(self, X: npt.ArrayLike) -> Array:
         """
@@ -306,7 +310,7 @@ class Trainer:
         inputs = cast.inputs(X, self._spec.layer_sizes[0], self._state.params.dtype)
         out = np.empty((len(inputs), self._spec.layer_sizes[-1]), self._state.params.dtype)
         backend = backends.load(self._backend)
-        net = backend.prepare(self._tiled(), len(inputs), self._state.params.dtype)
+        net = backend.prepare(self._tiled(), len(inputs), inputs.dtype, 1)
         with one_blas_thread():
             backend.predict(net, self._state.params, inputs, out)
         return out
@@ -332,7 +336,7 @@ class Trainer:
         inputs = cast.inputs(X, self._spec.layer_sizes[0], self._state.params.dtype)
         targets = self._targets(y, len(inputs), inputs.dtype)
         backend = backends.load(self._backend)
-        net = backend.prepare(self._tiled(), len(inputs), inputs.dtype)
+        net = backend.prepare(self._tiled(), len(inputs), inputs.dtype, 1)
         with one_blas_thread():
             loss = backend.evaluate(net, self._state.params, inputs, targets)
         return self._reduced(loss, len(inputs))
@@ -361,7 +365,7 @@ class Trainer:
         targets = self._targets(y, len(inputs), inputs.dtype)
         backend = backends.load(self._backend)
         full = replace(self._spec, batch_size=None)
-        net = backend.prepare(full, len(inputs), inputs.dtype)
+        net = backend.prepare(full, len(inputs), inputs.dtype, 1)
         gradient = np.zeros_like(self._state.params)
         with one_blas_thread():
             loss = backend.gradient(net, self._state.params, inputs, targets, gradient)

@@ -1,0 +1,113 @@
+"""Threads: the same bits with any number of them, and BLAS as it was before."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
+
+from jitprop import Trainer, threads
+from nets import OPTIMIZERS, data
+
+
+def blas_threads():
+    return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("batch_size", [None, 150, 64])
+def test_bits_do_not_depend_on_the_number_of_threads(dtype, optimizer, batch_size, rng):
+    # Tiles of 64: the batch and the wide layers have edges in all of them.
+    X, y = data([70, 5], 331, "half_squared_error", False, rng)
+    found = []
+    for n_threads in (1, 2, 3, 8):
+        trainer = Trainer(
+            [70, 130, 33, 5],
+            batch_size=batch_size,
+            optimizer=OPTIMIZERS[optimizer],
+            learning_rate=0.01,
+            weight_decay=0.01,
+            dtype=dtype,
+            seed=0,
+            n_threads=n_threads,
+            backend="numba",
+        )
+        loss = trainer.fit(X, y, 3).loss
+        found.append(np.concatenate([loss, trainer.parameters, trainer._state.slots.ravel()]))
+    for other in found[1:]:
+        np.testing.assert_array_equal(other, found[0])
+
+
+def test_threads_agree_on_divergence(rng):
+    X, y = data([70, 5], 200, "half_squared_error", False, rng)
+    X[150] = 1e200  # in the third tile
+    trainer = Trainer([70, 40, 5], activation="relu", n_threads=4, seed=0, output_activation="relu")
+    with pytest.raises(ArithmeticError, match="epoch 0"):
+        trainer.fit(X, y, 5)
+
+
+def test_fits_in_threads_at_once_are_right_and_blas_is_put_back(rng):
+    X, y = data([70, 5], 200, "half_squared_error", False, rng)
+
+    def fit(seed):
+        trainer = Trainer([70, 40, 5], seed=seed, n_threads=2, batch_size=100)
+        trainer.fit(X, y, 5)
+        return trainer.parameters
+
+    expected = [fit(seed) for seed in range(6)]
+    with threadpool_limits(2, "blas"):
+        before = blas_threads()
+        with ThreadPoolExecutor(6) as pool:
+            found = list(pool.map(fit, range(6)))
+        assert blas_threads() == before
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_blas_is_held_to_one_thread_during_a_fit_and_put_back(rng):
+    X, y = data([3, 2], 8, "half_squared_error", False, rng)
+    seen = []
+
+    def order(epoch):
+        seen.append(blas_threads())
+        if epoch == 1:
+            raise KeyboardInterrupt
+        return np.arange(8)
+
+    with threadpool_limits(2, "blas"):
+        before = blas_threads()
+        with pytest.raises(KeyboardInterrupt):
+            Trainer([3, 2], seed=0).fit(X, y, 2, order=order)
+        assert blas_threads() == before
+    assert set(np.ravel(seen)) == {1}
+
+
+def test_small_work_and_limited_pools_get_one_thread(monkeypatch):
+    monkeypatch.setattr(threads, "available", lambda: 8)
+    assert threads.choose(None, threads.WORTHWHILE - 1, 100) == 1
+    assert threads.choose(None, threads.WORTHWHILE, 100) == 8
+    assert threads.choose(None, threads.WORTHWHILE, 3) == 3  # never more than tiles
+    assert threads.choose(4, 1, 100) == 4
+    assert threads.choose(4, 1, 1) == 1
+    monkeypatch.undo()
+    with threadpool_limits(1, "blas"):
+        assert threads.available() == 1
+
+
+def test_all_threads_run_or_none(monkeypatch):
+    ran = []
+    started = threading.Thread.start
+
+    def start(self):
+        if len(threading.enumerate()) > alive:
+            raise RuntimeError("can't start new thread")
+        started(self)
+
+    alive = len(threading.enumerate())
+    monkeypatch.setattr(threading.Thread, "start", start)
+    with pytest.raises(RuntimeError, match="start new thread"):
+        threads.run_together(lambda rank: ran.append(rank) or 0, 3)
+    assert ran == []
