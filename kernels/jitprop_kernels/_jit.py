@@ -9,7 +9,7 @@ import numba
 import numpy as np
 
 from jitprop_kernels._cache import KernelCache
-from jitprop_kernels._inner import InnerCompiler, keep_from_python
+from jitprop_kernels._linking import EntryCompiler, InnerCompiler, keep_from_python
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -53,12 +53,16 @@ def jit(*, entry: bool = False) -> Callable[[Callable[P, R]], Callable[P, R]]:
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
         if INTERPRETED:
             return function
+        compiler = EntryCompiler if entry else InnerCompiler
+        dispatcher = numba.njit(
+            pipeline_class=compiler,
+            no_cpython_wrapper=not entry,
+            no_cfunc_wrapper=True,
+            **OPTIONS,
+        )(function)
         if entry:
-            dispatcher = numba.njit(no_cfunc_wrapper=True, **OPTIONS)(function)
             dispatcher._cache = KernelCache(function, OPTIONS)
         else:
-            wrappers = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-            dispatcher = numba.njit(pipeline_class=InnerCompiler, **wrappers, **OPTIONS)(function)
             keep_from_python(dispatcher)
         return cast(Callable[P, R], dispatcher)
 

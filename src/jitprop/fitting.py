@@ -20,7 +20,7 @@ from jitprop.backends import Backend
 from jitprop.errors import DivergenceError
 from jitprop.history import History
 from jitprop.spec import Spec
-from jitprop.state import State
+from jitprop.state import Snapshot, State
 
 Array: TypeAlias = npt.NDArray[Any]
 Order: TypeAlias = Callable[[int], npt.ArrayLike]
@@ -81,9 +81,9 @@ class Fit:
         """Train; the history's losses are summed over samples, or their mean, as the spec says."""
         losses = np.zeros(self.epochs)
         # Two copies: the epoch to go back to may be the last of the block before.
-        saved: list[tuple[int, State]] = []
+        saved: list[tuple[int, Snapshot]] = []
         for first in range(0, self.epochs, self.block):
-            saved = [*saved[-1:], (first, self.state.copy())]
+            saved = [*saved[-1:], (first, self.state.snapshot())]
             last = min(first + self.block, self.epochs)
             try:
                 done = self._train(first, last, losses)
@@ -136,12 +136,12 @@ class Fit:
         return None if self.order is None else self.order[first:last]
 
     def _diverged(
-        self, step: int, losses: npt.NDArray[np.float64], saved: list[tuple[int, State]]
+        self, step: int, losses: npt.NDArray[np.float64], saved: list[tuple[int, Snapshot]]
     ) -> None:
         """Go back to the last epoch boundary from which a batch was trained with a finite loss."""
         kept = max(0, step - 1) // self.n_batches
-        first, state = next(pair for pair in reversed(saved) if pair[0] <= kept)
-        self.state.restore(state)
+        first, snapshot = next(pair for pair in reversed(saved) if pair[0] <= kept)
+        self.state.restore(snapshot)
         if kept > first:
             self._train(first, kept, np.zeros(self.epochs))
         epoch = step // self.n_batches

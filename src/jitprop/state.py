@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-import copy
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+
+
+class Snapshot(NamedTuple):
+    """A copy of a `State`, the generator by its own state."""
+
+    params: npt.NDArray[Any]
+    slots: npt.NDArray[Any]
+    random: Mapping[str, Any]
+    epochs: int
+    updates: int
 
 
 @dataclass
@@ -32,16 +42,17 @@ class State:
     epochs: int = 0
     updates: int = 0
 
-    def copy(self) -> State:
-        """A copy that shares nothing."""
-        return copy.deepcopy(self)
+    def snapshot(self) -> Snapshot:
+        """What `restore` needs to come back here."""
+        random = self.rng.bit_generator.state
+        return Snapshot(self.params.copy(), self.slots.copy(), random, self.epochs, self.updates)
 
-    def restore(self, other: State) -> None:
-        """Become the other, in place: views of the parameters stay views."""
-        self.params[:] = other.params
-        self.slots[:] = other.slots
-        self.rng.bit_generator.state = other.rng.bit_generator.state
-        self.epochs, self.updates = other.epochs, other.updates
+    def restore(self, snapshot: Snapshot) -> None:
+        """Go back, in place: views of the parameters stay views."""
+        self.params[:] = snapshot.params
+        self.slots[:] = snapshot.slots
+        self.rng.bit_generator.state = snapshot.random
+        self.epochs, self.updates = snapshot.epochs, snapshot.updates
 
     def cast(self, dtype: np.dtype[Any]) -> None:
         """Change the dtype; nothing happens if it is the same."""

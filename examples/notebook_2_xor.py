@@ -1,0 +1,77 @@
+"""
+Notebook 2: a 3-4-1 net learns XOR in 10,000 epochs.
+
+The third input is always 1. The notebook starts from np.random.seed(1) and descends the gradient
+of 1/2 sum (o - y)^2 over the four samples, with a learning rate of 0.1.
+"""
+
+import numpy as np
+from _backend import from_command_line
+from _table import beside_notebook
+
+from jitprop import Trainer
+
+EPOCHS = 10_000
+
+X = np.array([[0, 0, 1], [1, 0, 1], [0, 1, 1], [1, 1, 1]], dtype=float)
+y = np.array([0, 1, 1, 0], dtype=float)
+
+NOTEBOOK_ERRORS = [
+    0.38038349310856134,
+    0.24997670387612728,
+    0.24972913712906816,
+    0.24883556540840868,
+    0.2430179563469606,
+    0.2023128270301176,
+    0.1342851241018072,
+    0.03423820536202099,
+    0.012399204540152104,
+    0.006836030803331477,
+]
+NOTEBOOK_OUTPUTS = [0.07125372, 0.93446125, 0.93473281, 0.06774813]
+
+
+def xor_trainer(backend: str) -> Trainer:
+    """Return the notebook's net, not yet trained."""
+    np.random.seed(1)
+    W1, b1 = np.random.rand(3, 4), np.random.rand(4)
+    W2, b2 = np.random.rand(4, 1), np.random.rand(1)
+    return Trainer(
+        [3, 4, 1],
+        loss="half_squared_error",
+        reduction="sum",
+        learning_rate=0.1,
+        init=([W1, W2], [b1, b2]),
+        backend=backend,
+    )
+
+
+def main(backend: str) -> None:
+    """Train the net and print its errors and outputs beside the notebook's."""
+    trainer = xor_trainer(backend)
+    # The outputs that the notebook prints are those of its last forward pass, which comes before
+    # its last update. So one update less.
+    history = trainer.fit(X, y, epochs=EPOCHS - 1)
+    outputs = trainer.predict(X).ravel()
+
+    # loss is 1/2 sum (o - y)^2 over the samples; the notebook prints their mean (o - y)^2.
+    errors = (history.loss * 2 / len(X))[::1000]
+    rows = [
+        (f"mean (o - y)^2, epoch {1000 * i}", error, notebook)
+        for i, (error, notebook) in enumerate(zip(errors, NOTEBOOK_ERRORS, strict=True))
+    ]
+    rows += [
+        (f"output for {sample[:2].astype(int)}", output, notebook)
+        for sample, output, notebook in zip(X, outputs, NOTEBOOK_OUTPUTS, strict=True)
+    ]
+    print(f"XOR, 3-4-1, {EPOCHS:,} epochs, backend {backend}")
+    beside_notebook(rows)
+
+    np.testing.assert_allclose(errors, NOTEBOOK_ERRORS, rtol=1e-12)
+    worst = np.abs(errors / NOTEBOOK_ERRORS - 1).max()
+    print(f"The errors agree to {worst:.0e}, relative; 1e-12 is allowed. The last bits may differ,")
+    print("for they depend on the order in which numbers are summed.\n")
+
+
+if __name__ == "__main__":
+    main(from_command_line(__doc__))
