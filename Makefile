@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 READY = $(VENV)/ready
+# asv keeps its description of the machine in HOME, and has no option for it.
+ASV = HOME="$(CURDIR)/.asv" $(BIN)/asv
 
 .PHONY: demo test lint types bench clean help
 
@@ -33,7 +35,8 @@ lint: $(READY)
 	$(BIN)/mypy
 
 bench: $(READY)
-	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/asv run --python=same --show-stderr $(ASV_FLAGS)
+	$(ASV) machine --yes >/dev/null
+	$(ASV) run --python=same --show-stderr $(ASV_FLAGS)
 
 clean:
 	rm -rf $(VENV) .asv .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist

@@ -9,8 +9,8 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
-from _backend import from_command_line
 
+from _backend import from_command_line
 from jitprop import Trainer
 
 EPOCHS = 30

@@ -5,9 +5,9 @@ The step is worked out by hand, line by line, and compared with what Trainer com
 """
 
 import numpy as np
+
 from _backend import from_command_line
 from _table import beside_notebook, table
-
 from jitprop import Trainer
 from jitprop.reference import sigmoid, squared_error
 

@@ -6,9 +6,9 @@ of 1/2 sum (o - y)^2 over the four samples, with a learning rate of 0.1.
 """
 
 import numpy as np
+
 from _backend import from_command_line
 from _table import beside_notebook
-
 from jitprop import Trainer
 
 EPOCHS = 10_000

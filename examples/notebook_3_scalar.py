@@ -6,7 +6,6 @@ Its text also derives delta = a - y, for a sigmoid output with binary cross-entr
 
 from _backend import from_command_line
 from _table import beside_notebook, table
-
 from jitprop import Trainer
 
 x, y = [[0.5]], [[1.0]]

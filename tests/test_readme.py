@@ -1,0 +1,48 @@
+"""The README: its snippets run, its commands and its links lead somewhere."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")
+README = (ROOT / "README.md").read_text()
+
+
+def test_snippets_run_one_after_the_other(tmp_path):
+    snippets = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    assert len(snippets) == 2
+    script = "\n".join(snippets)
+    command = [sys.executable, "-W", "error", "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 0, done.stderr
+    *_, outputs, accuracy = done.stdout.splitlines()
+    xor = [float(number) for number in outputs.strip("[]").split()]
+    assert [round(a) for a in xor] == [0, 1, 1, 0]
+    assert float(accuracy) > 0.9
+
+
+def test_the_xor_snippet_is_ten_lines():
+    first = re.search(r"```python\n(.*?)```", README, re.DOTALL)
+    assert first is not None
+    assert len([line for line in first[1].splitlines() if line]) <= 10
+
+
+def test_commands_are_targets_of_the_makefile():
+    targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = set(re.findall(r"make (\w+)", README.split("## Ten lines")[0]))
+    assert {"demo", "test"} <= named
+    assert named <= targets
+    assert {"demo", "test", "lint", "bench", "clean"} <= targets
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)]+)\)", (ROOT / page).read_text()):
+        if not target.startswith("http"):
+            assert (ROOT / target).exists(), target
