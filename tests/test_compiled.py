@@ -1,0 +1,119 @@
+"""The numba backend: its choices, its scratch, and how seldom it compiles."""
+
+from __future__ import annotations
+
+import itertools
+
+import numba.core.event as numba_events
+import numpy as np
+import pytest
+
+from jitprop import Trainer, compiled
+from jitprop.optimizers import SGD, Adam
+from jitprop.spec import Spec
+from nets import HIDDEN, OPTIMIZERS, OUTPUTS, data
+
+
+def spec(sizes, *, batch_size=None, optimizer=None):
+    return Spec(
+        layer_sizes=tuple(sizes),
+        activations=("sigmoid",) * (len(sizes) - 1),
+        loss="half_squared_error",
+        reduction="mean",
+        optimizer=optimizer or SGD(),
+        learning_rate=0.1,
+        weight_decay=0.0,
+        batch_size=batch_size,
+    )
+
+
+class CountCompiles(numba_events.Listener):
+    def __init__(self):
+        self.count = 0
+
+    def on_start(self, event):
+        self.count += 1
+
+    def on_end(self, event):
+        pass
+
+
+ROUTES = {"lanes": [3, 5, 4, 2], "blas": [40, 50, 30, 2]}
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("route", ROUTES)
+def test_one_compile_serves_every_net(route, dtype, rng):
+    sizes = ROUTES[route]
+    assert compiled.uses_lanes(spec(sizes), 24) == (route == "lanes")
+
+    def use(sizes, loss, output, activation, optimizer, *, labels=False, ordered=False, **more):
+        X, y = data(sizes, 24, loss, labels, rng)
+        X = X.astype(dtype)
+        X.flags.writeable = not ordered  # numba has a type of its own for read-only arrays
+        trainer = Trainer(
+            sizes, loss=loss, output_activation=output, activation=activation,
+            optimizer=optimizer, learning_rate=1e-3, **more,
+        )  # fmt: skip
+        trainer.fit(X, y, 2, order=[np.arange(24)] * 2 if ordered else None)
+        trainer.predict(X)
+        trainer.evaluate(X, y)
+        trainer.gradients(X, y)
+
+    use(sizes, "half_squared_error", "sigmoid", "tanh", "sgd")
+    with numba_events.install_listener("numba:compile", CountCompiles()) as compiles:
+        cases = itertools.product(OUTPUTS, OPTIMIZERS.values())
+        for i, (loss, optimizer) in enumerate(cases):
+            activation = HIDDEN[i % len(HIDDEN)]
+            use(sizes, loss, OUTPUTS[loss][0], activation, optimizer, labels=i % 2 == 0)
+        use([*sizes[:2], 9, 9, 9, 2], "squared_error", "gelu", "relu", "adam", batch_size=20)
+        use(sizes, "squared_error", "gelu", "relu", "adam", ordered=True, reduction="sum")
+        use(sizes[-2:] if route == "lanes" else [50, 60], "squared_error", "elu", (), "sgd")
+    assert compiles.count == 0
+
+
+def test_the_listener_would_have_seen_a_compile():
+    from jitprop_kernels._jit import jit
+
+    @jit(entry=True)
+    def add_one(x):
+        return x + 1
+
+    with numba_events.install_listener("numba:compile", CountCompiles()) as compiles:
+        assert add_one(np.float64(1)) == 2
+    assert compiles.count == 1
+
+
+def test_inner_kernels_refuse_calls_from_python():
+    from jitprop_kernels.elementary import exp
+
+    with pytest.raises(TypeError, match="inner kernel"):
+        exp(1.0)
+
+
+def test_plain_sgd_has_no_gradient_array():
+    sizes = [30, 40, 5]
+    parameters = 30 * 40 + 40 + 40 * 5 + 5
+    scratch = {
+        name: len(compiled.prepare(spec(sizes, optimizer=o), 10, np.dtype(float), 1).memory)
+        for name, o in (("sgd", SGD()), ("adam", Adam()), ("momentum", SGD(momentum=0.5)))
+    }
+    # z or a, slope and delta of all layers, targets and errors of the last, and the ones
+    assert scratch["sgd"] == 10 * (3 * 75 + 2 * 5 + 1)
+    assert scratch["adam"] == scratch["momentum"] == scratch["sgd"] + parameters
+
+
+def test_the_route_goes_by_the_work_of_the_largest_product():
+    assert compiled.uses_lanes(spec([3, 4, 1]), 4)
+    assert not compiled.uses_lanes(spec([784, 512, 10], batch_size=128), 1000)
+    assert compiled.uses_lanes(spec([8, 8], batch_size=4), 10**6)
+    assert not compiled.uses_lanes(spec([8, 8]), 10**6)
+
+
+def test_right_data_are_not_copied(rng):
+    X, _ = data([4, 2], 6, "half_squared_error", False, rng)
+    assert np.shares_memory(compiled._flat(X), X)
+    X.flags.writeable = False
+    flat = compiled._flat(X)
+    assert flat.flags.writeable
+    assert np.shares_memory(flat, X)
