@@ -4,8 +4,9 @@ from jitprop_kernels._jit import INTERPRETED
 from jitprop_kernels.blas import TILE, gemm_address
 from jitprop_kernels.lanes import LANES
 from jitprop_kernels.meeting import GATE_SIZE
-from jitprop_kernels.network import evaluate, gradient, predict, train
+from jitprop_kernels.network import evaluate, gradient, predict
 from jitprop_kernels.plan import Plan
+from jitprop_kernels.training import train
 
 __all__ = [
     "GATE_SIZE",

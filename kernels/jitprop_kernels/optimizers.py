@@ -1,7 +1,7 @@
 """
 What an optimizer does with a gradient: the parameters ``params[start:stop]`` change in place.
 
-Plain SGD is not here: its update is one product with the gradient's own (`network.descend`). The
+Plain SGD is not here: its update is one product with the gradient's own (`training.descend`). The
 gradient stands at ``memory[at:]``.
 """
 

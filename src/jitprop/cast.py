@@ -167,3 +167,18 @@ def parameters(
                 raise ValueError(f"{name}[{l}] must have shape {shape}; got shape {array.shape}")
             out.append(_finite(f"{name}[{l}]", array, dtype))
     return made
+
+
+def dtype(value: Any) -> np.dtype[Any] | None:
+    """float32 or float64; None stays None."""
+    if value is None:
+        return None
+    try:
+        made: np.dtype[Any] = np.dtype(value)
+    except TypeError as error:
+        raise TypeError(
+            f"dtype must be None, 'float32' or 'float64'; got {checks.shown(value)}"
+        ) from error
+    if made not in (np.float32, np.float64):
+        raise ValueError(f"dtype must be None, 'float32' or 'float64'; got {made}")
+    return made

@@ -29,6 +29,11 @@ def integer(name: str, value: Any, *, low: int) -> int:
     return int(value)
 
 
+def optional_integer(name: str, value: Any, *, low: int) -> int | None:
+    """The same, or None."""
+    return None if value is None else integer(name, value, low=low)
+
+
 def number(
     name: str,
     value: Any,

@@ -79,8 +79,7 @@ def prepare(spec: Spec, n_samples: int, dtype: np.dtype[Any], n_threads: int | N
         [
             sizes[:-1],
             sizes[1:],
-            np.array(spec.weights_at),
-            np.array(spec.biases_at),
+            *np.transpose(spec.offsets),
             units_at[:-2],
             units_at[1:-1],
             np.array([ACTIVATION_CODES[name] for name in spec.activations]),

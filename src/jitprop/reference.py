@@ -160,17 +160,6 @@ def output_delta(spec: Spec, z: Array, y: Array) -> tuple[Array, Array, Array]:
 # The net.
 
 
-def split(spec: Spec, params: Array) -> tuple[list[Array], list[Array]]:
-    """Views of W[l] and b[l] in the flat vector of parameters."""
-    weights, biases, at = [], [], 0
-    for n_in, n_out in spec.shapes:
-        weights.append(params[at : at + n_in * n_out].reshape(n_in, n_out))
-        at += n_in * n_out
-        biases.append(params[at : at + n_out])
-        at += n_out
-    return weights, biases
-
-
 def forward(
     spec: Spec, weights: list[Array], biases: list[Array], X: Array
 ) -> tuple[list[Array], list[Array], Array]:
@@ -187,7 +176,7 @@ def backpropagate(
     spec: Spec, params: Array, X: Array, y: Array
 ) -> tuple[float, list[Array], list[Array]]:
     """Summed loss of a batch, and the derivatives of its reduced loss by every W and b."""
-    weights, biases = split(spec, params)
+    weights, biases = spec.split(params)
     a, slopes, z = forward(spec, weights, biases, X)
     _, losses, delta = output_delta(spec, z, targets(spec, y, z.dtype))
     if spec.reduction == "mean":
@@ -282,8 +271,8 @@ def train(
     """
     n, size = len(X), net.batch(len(X))
     n_batches = -(-n // size)
-    parts = list(zip(*split(net, params), strict=True))
-    slot_parts = [list(zip(*split(net, slot), strict=True)) for slot in slots]
+    parts = list(zip(*net.split(params), strict=True))
+    slot_parts = [list(zip(*net.split(slot), strict=True)) for slot in slots]
     for step in range(start, stop):
         epoch, batch = divmod(step, n_batches)
         rows: Any = slice(batch * size, min((batch + 1) * size, n))
@@ -304,7 +293,7 @@ def train(
 
 def evaluate(net: Spec, params: Array, X: Array, y: Array) -> float:
     """Summed loss of all samples."""
-    weights, biases = split(net, params)
+    weights, biases = net.split(params)
     with np.errstate(over="ignore", invalid="ignore"):
         _, _, z = forward(net, weights, biases, X)
         _, losses, _ = output_delta(net, z, targets(net, y, z.dtype))
@@ -315,7 +304,7 @@ def gradient(net: Spec, params: Array, X: Array, y: Array, out: Array) -> float:
     """Gradient of the reduced loss of one batch into ``out``, (P,). Returns the summed loss."""
     with np.errstate(over="ignore", invalid="ignore"):
         loss, d_weights, d_biases = backpropagate(net, params, X, y)
-    for view, d in zip(split(net, out)[0] + split(net, out)[1], d_weights + d_biases, strict=True):
+    for view, d in zip(net.split(out)[0] + net.split(out)[1], d_weights + d_biases, strict=True):
         view[:] = d
     return loss
 
@@ -323,6 +312,6 @@ def gradient(net: Spec, params: Array, X: Array, y: Array, out: Array) -> float:
 def predict(net: Spec, params: Array, X: Array, out: Array) -> None:
     """Outputs of all samples into ``out``, (n_samples, n_outputs)."""
     with np.errstate(over="ignore", invalid="ignore"):
-        _, _, z = forward(net, *split(net, params), X)
+        _, _, z = forward(net, *net.split(params), X)
         last = net.activations[-1]
         out[:] = softmax(z) if last == "softmax" else ACTIVATIONS[last](z)[0]

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias, get_args
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
+from jitprop import checks, optimizers
 from jitprop.optimizers import Optimizer
 
-Activation: TypeAlias = Literal[
+Array = npt.NDArray[Any]
+
+HIDDEN_ACTIVATIONS = (
     "sigmoid",
     "tanh",
     "relu",
@@ -17,17 +24,10 @@ Activation: TypeAlias = Literal[
     "gelu",
     "silu",
     "identity",
-    "softmax",
-]
-Loss: TypeAlias = Literal[
-    "half_squared_error", "squared_error", "binary_cross_entropy", "cross_entropy"
-]
-Reduction: TypeAlias = Literal["mean", "sum"]
-
-OUTPUT_ACTIVATIONS: tuple[str, ...] = get_args(Activation)
-HIDDEN_ACTIVATIONS = tuple(name for name in OUTPUT_ACTIVATIONS if name != "softmax")
-LOSSES: tuple[str, ...] = get_args(Loss)
-REDUCTIONS: tuple[str, ...] = get_args(Reduction)
+)
+OUTPUT_ACTIVATIONS = (*HIDDEN_ACTIVATIONS, "softmax")
+LOSSES = ("half_squared_error", "squared_error", "binary_cross_entropy", "cross_entropy")
+REDUCTIONS = ("mean", "sum")
 
 
 @dataclass(frozen=True)
@@ -50,16 +50,6 @@ class Spec:
     batch_size: int | None
 
     @property
-    def weights_at(self) -> tuple[int, ...]:
-        """Where each W begins in the parameters."""
-        return tuple(self._offsets()[0])
-
-    @property
-    def biases_at(self) -> tuple[int, ...]:
-        """Where each b begins in the parameters."""
-        return tuple(self._offsets()[1])
-
-    @property
     def n_parameters(self) -> int:
         """The length P of the vector of parameters."""
         return sum((n_in + 1) * n_out for n_in, n_out in self.shapes)
@@ -73,10 +63,94 @@ class Spec:
         """Samples in a batch, of ``n_samples``."""
         return n_samples if self.batch_size is None else min(self.batch_size, n_samples)
 
-    def _offsets(self) -> tuple[list[int], list[int]]:
-        weights, biases, at = [], [], 0
+    @property
+    def offsets(self) -> list[tuple[int, int]]:
+        """Where each W and each b begin in the parameters."""
+        pairs, at = [], 0
         for n_in, n_out in self.shapes:
-            weights.append(at)
-            biases.append(at + n_in * n_out)
+            pairs.append((at, at + n_in * n_out))
             at += (n_in + 1) * n_out
+        return pairs
+
+    def split(self, params: Array) -> tuple[list[Array], list[Array]]:
+        """Views of every W and every b in a vector of parameters."""
+        layers = list(zip(self.shapes, self.offsets, strict=True))
+        weights = [params[w:b].reshape(shape) for shape, (w, b) in layers]
+        biases = [params[b : b + n_out] for (_, n_out), (_, b) in layers]
         return weights, biases
+
+
+def make_spec(
+    layer_sizes: Any,
+    activation: Any,
+    output_activation: Any,
+    loss: Any,
+    reduction: Any,
+    optimizer: Any,
+    learning_rate: Any,
+    weight_decay: Any,
+    batch_size: Any,
+) -> Spec:
+    """A spec from `Trainer`'s arguments of these names, each checked, then all together."""
+    sizes = _layer_sizes(layer_sizes)
+    spec = Spec(
+        layer_sizes=sizes,
+        activations=_activations(activation, output_activation, len(sizes) - 2),
+        loss=checks.choice("loss", loss, LOSSES),
+        reduction=checks.choice("reduction", reduction, REDUCTIONS),
+        optimizer=optimizers.resolve(optimizer),
+        learning_rate=checks.number("learning_rate", learning_rate, above=0.0),
+        weight_decay=checks.number("weight_decay", weight_decay, low=0.0),
+        batch_size=checks.optional_integer("batch_size", batch_size, low=1),
+    )
+    _check_output(spec)
+    return spec
+
+
+def _layer_sizes(sizes: Any) -> tuple[int, ...]:
+    if isinstance(sizes, str) or not isinstance(sizes, Sequence | np.ndarray):
+        raise TypeError(
+            f"layer_sizes must be a list of at least two ints; got {checks.shown(sizes)}"
+        )
+    if len(sizes) < 2:
+        raise ValueError(
+            f"layer_sizes must name at least inputs and outputs, as [3, 4, 1]; got {list(sizes)}"
+        )
+    return tuple(checks.integer(f"layer_sizes[{i}]", n, low=1) for i, n in enumerate(sizes))
+
+
+def _activations(hidden: Any, output: Any, n_hidden: int) -> tuple[str, ...]:
+    if isinstance(hidden, str):
+        names = [checks.choice("activation", hidden, HIDDEN_ACTIVATIONS)] * n_hidden
+    elif isinstance(hidden, Sequence):
+        if len(hidden) != n_hidden:
+            raise ValueError(
+                f"activation must be one name, or one for each of the {n_hidden} hidden layers; "
+                f"got {len(hidden)} names"
+            )
+        names = [
+            checks.choice(f"activation[{i}]", name, HIDDEN_ACTIVATIONS)
+            for i, name in enumerate(hidden)
+        ]
+    else:
+        raise TypeError(f"activation must be a name or a list of names; got {checks.shown(hidden)}")
+    return (*names, checks.choice("output_activation", output, OUTPUT_ACTIVATIONS))
+
+
+def _check_output(spec: Spec) -> None:
+    output = spec.activations[-1]
+    if (output == "softmax") != (spec.loss == "cross_entropy"):
+        raise ValueError(
+            "output_activation 'softmax' and loss 'cross_entropy' go with each other alone; "
+            f"got output_activation {output!r} and loss {spec.loss!r}"
+        )
+    if output == "softmax" and spec.layer_sizes[-1] == 1:
+        raise ValueError(
+            "softmax needs at least 2 outputs, one for each class; layer_sizes ends in 1 "
+            "(for one output: output_activation 'sigmoid', loss 'binary_cross_entropy')"
+        )
+    if spec.loss == "binary_cross_entropy" and output != "sigmoid":
+        raise ValueError(
+            "loss 'binary_cross_entropy' needs output_activation 'sigmoid'; "
+            f"got output_activation {output!r}"
+        )

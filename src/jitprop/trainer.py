@@ -9,17 +9,11 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from jitprop import backends, cast, checks, initializers, optimizers, reference
+from jitprop import backends, cast, checks, initializers
 from jitprop.fitting import Fit
 from jitprop.history import History
 from jitprop.optimizers import Optimizer
-from jitprop.spec import (
-    HIDDEN_ACTIVATIONS,
-    LOSSES,
-    OUTPUT_ACTIVATIONS,
-    REDUCTIONS,
-    Spec,
-)
+from jitprop.spec import Spec, make_spec
 from jitprop.state import State
 from jitprop.threads import one_blas_thread
 
@@ -129,22 +123,21 @@ class Trainer:
         backend: str = "auto",
         n_threads: int | None = None,
     ) -> None:
-        sizes = _layer_sizes(layer_sizes)
-        self._spec = Spec(
-            layer_sizes=sizes,
-            activations=_activations(activation, output_activation, len(sizes) - 2),
-            loss=checks.choice("loss", loss, LOSSES),
-            reduction=checks.choice("reduction", reduction, REDUCTIONS),
-            optimizer=optimizers.resolve(optimizer),
-            learning_rate=checks.number("learning_rate", learning_rate, above=0.0),
-            weight_decay=checks.number("weight_decay", weight_decay, low=0.0),
-            batch_size=_optional("batch_size", batch_size),
+        self._spec = make_spec(
+            layer_sizes,
+            activation,
+            output_activation,
+            loss,
+            reduction,
+            optimizer,
+            learning_rate,
+            weight_decay,
+            batch_size,
         )
-        _check_output(self._spec)
         self._shuffle = checks.boolean("shuffle", shuffle)
-        self._dtype = _dtype(dtype)
+        self._dtype = cast.dtype(dtype)
         self._backend = backends.check(backend)
-        self._n_threads = _optional("n_threads", n_threads)
+        self._n_threads = checks.optional_integer("n_threads", n_threads, low=1)
         if seed is not None:
             seed = checks.integer("seed", seed, low=0)
         # Two streams: how a net begins says nothing of how its samples are shuffled.
@@ -178,12 +171,12 @@ class Trainer:
     @property
     def weights(self) -> list[Array]:
         """Views of the weights, (n_in, n_out) each."""
-        return reference.split(self._spec, self._state.params)[0]
+        return self._spec.split(self._state.params)[0]
 
     @property
     def biases(self) -> list[Array]:
         """Views of the biases, (n_out,) each."""
-        return reference.split(self._spec, self._state.params)[1]
+        return self._spec.split(self._state.params)[1]
 
     @property
     def layer_sizes(self) -> tuple[int, ...]:
@@ -369,7 +362,7 @@ class Trainer:
         gradient = np.zeros_like(self._state.params)
         with one_blas_thread():
             loss = backend.gradient(net, self._state.params, inputs, targets, gradient)
-        return Gradients(self._reduced(loss, len(inputs)), *reference.split(self._spec, gradient))
+        return Gradients(self._reduced(loss, len(inputs)), *self._spec.split(gradient))
 
     # How it is done.
 
@@ -382,73 +375,3 @@ class Trainer:
     def _tiled(self) -> Spec:
         """The spec with batches small enough that predicting needs little scratch."""
         return replace(self._spec, batch_size=256)
-
-
-# Checks of the constructor's arguments.
-
-
-def _optional(name: str, value: Any) -> int | None:
-    return None if value is None else checks.integer(name, value, low=1)
-
-
-def _layer_sizes(sizes: Any) -> tuple[int, ...]:
-    if isinstance(sizes, str) or not isinstance(sizes, Sequence | np.ndarray):
-        raise TypeError(
-            f"layer_sizes must be a list of at least two ints; got {checks.shown(sizes)}"
-        )
-    if len(sizes) < 2:
-        raise ValueError(
-            f"layer_sizes must name at least inputs and outputs, as [3, 4, 1]; got {list(sizes)}"
-        )
-    return tuple(checks.integer(f"layer_sizes[{i}]", n, low=1) for i, n in enumerate(sizes))
-
-
-def _activations(hidden: Any, output: Any, n_hidden: int) -> tuple[str, ...]:
-    if isinstance(hidden, str):
-        names = [checks.choice("activation", hidden, HIDDEN_ACTIVATIONS)] * n_hidden
-    elif isinstance(hidden, Sequence):
-        if len(hidden) != n_hidden:
-            raise ValueError(
-                f"activation must be one name, or one for each of the {n_hidden} hidden layers; "
-                f"got {len(hidden)} names"
-            )
-        names = [
-            checks.choice(f"activation[{i}]", name, HIDDEN_ACTIVATIONS)
-            for i, name in enumerate(hidden)
-        ]
-    else:
-        raise TypeError(f"activation must be a name or a list of names; got {checks.shown(hidden)}")
-    return (*names, checks.choice("output_activation", output, OUTPUT_ACTIVATIONS))
-
-
-def _check_output(spec: Spec) -> None:
-    output = spec.activations[-1]
-    if (output == "softmax") != (spec.loss == "cross_entropy"):
-        raise ValueError(
-            "output_activation 'softmax' and loss 'cross_entropy' go with each other alone; "
-            f"got output_activation {output!r} and loss {spec.loss!r}"
-        )
-    if output == "softmax" and spec.layer_sizes[-1] == 1:
-        raise ValueError(
-            "softmax needs at least 2 outputs, one for each class; layer_sizes ends in 1 "
-            "(for one output: output_activation 'sigmoid', loss 'binary_cross_entropy')"
-        )
-    if spec.loss == "binary_cross_entropy" and output != "sigmoid":
-        raise ValueError(
-            "loss 'binary_cross_entropy' needs output_activation 'sigmoid'; "
-            f"got output_activation {output!r}"
-        )
-
-
-def _dtype(dtype: Any) -> np.dtype[Any] | None:
-    if dtype is None:
-        return None
-    try:
-        made: np.dtype[Any] = np.dtype(dtype)
-    except TypeError as error:
-        raise TypeError(
-            f"dtype must be None, 'float32' or 'float64'; got {checks.shown(dtype)}"
-        ) from error
-    if made not in (np.float32, np.float64):
-        raise ValueError(f"dtype must be None, 'float32' or 'float64'; got {made}")
-    return made
