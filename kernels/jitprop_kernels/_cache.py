@@ -7,7 +7,7 @@ at import where no folder can be written, and at the first call where a file was
 `KernelCache` keeps numba's format and its order of folders (NUMBA_CACHE_DIR, ``__pycache__``
 beside the source, the user's cache folder) and mends these three:
 
-- the name of each file carries a hash of all kernel sources and options;
+- the name of each file carries a hash of all kernel sources, options, types and the processor;
 - where nothing can be written it compiles in memory and warns once;
 - a file that cannot be read is replaced.
 """
@@ -15,8 +15,10 @@ beside the source, the user's cache folder) and mends these three:
 from __future__ import annotations
 
 import hashlib
+import os
 import warnings
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
@@ -33,11 +35,12 @@ from numba.core.caching import (
 
 @cache
 def fingerprint(options: str) -> str:
-    """Hash of every source file of the kernels and of the compiler's options."""
+    """Hash of every source file of the kernels and of the compiler's options; "" without files."""
+    sources = sorted(Path(__file__).parent.glob("*.py"))
     digest = hashlib.sha256(options.encode())
-    for path in sorted(Path(__file__).parent.glob("*.py")):
+    for path in sources:
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()[:16]
+    return digest.hexdigest() if sources else ""
 
 
 @cache
@@ -51,17 +54,34 @@ def _warn_uncached() -> None:
 
 
 def _stamped(locator: type[Any], stamp: str) -> type[Any]:
-    # The stamp is in the file's name, not only inside the file: two processes with different
-    # sources then never write to one file, and no moment exists in which new index points to
-    # old code.
-    def get_disambiguator(self: Any) -> str:
+    # The stamp is in the file's name, not only inside the file. So no two processes with other
+    # sources, another signature or another processor ever write to one file, and there is no
+    # moment in which an index leads to code that is not its own.
+    def get_stamp(self: Any) -> str:
         return stamp
 
-    def get_source_stamp(self: Any) -> str:
-        return stamp
-
-    members = {"get_disambiguator": get_disambiguator, "get_source_stamp": get_source_stamp}
+    members = {"get_disambiguator": get_stamp, "get_source_stamp": get_stamp}
     return type(locator.__name__, (locator,), members)
+
+
+def _open(function: Callable[..., Any], stamp: str) -> Any:
+    """Numba's cache of a function, with our stamp; an empty one where no folder can be written."""
+    locators = [UserProvidedCacheLocator, InTreeCacheLocator]
+    home = os.path.expanduser(os.environ.get("XDG_CACHE_HOME", "~"))
+    if os.path.isabs(home):  # without a home it is "~", in the working folder
+        locators.append(UserWideCacheLocator)
+
+    class Impl(CompileResultCacheImpl):  # type: ignore[misc]
+        _locator_classes: ClassVar = [_stamped(locator, stamp) for locator in locators]
+
+    class Cache(FunctionCache):  # type: ignore[misc]
+        _impl_class = Impl
+
+    try:
+        return Cache(function)
+    except (RuntimeError, OSError):  # numba's "no locator available"
+        _warn_uncached()
+        return NullCache()
 
 
 class KernelCache:
@@ -78,45 +98,33 @@ class KernelCache:
 
     def __init__(self, function: Callable[..., Any], options: Mapping[str, Any]) -> None:
         described = [(k, sorted(v) if isinstance(v, set) else v) for k, v in options.items()]
-        stamp = fingerprint(repr(described))
-        locators = (UserProvidedCacheLocator, InTreeCacheLocator, UserWideCacheLocator)
+        self._function = function
+        self._fingerprint = fingerprint(repr(described))
+        self._caches: dict[str, Any] = {}
 
-        class Impl(CompileResultCacheImpl):  # type: ignore[misc]
-            _locator_classes: ClassVar = [_stamped(locator, stamp) for locator in locators]
-
-        class Cache(FunctionCache):  # type: ignore[misc]
-            _impl_class = Impl
-
-        try:
-            self._cache: Any = Cache(function)
-        except (RuntimeError, OSError):  # "no locator available": no folder can be written
-            self._cache = NullCache()
-
-    @property
-    def cache_path(self) -> str | None:
-        """The folder, or None where there is none."""
-        return self._cache.cache_path  # type: ignore[no-any-return]
+    def _cache(self, sig: Any, codegen: Any) -> Any:
+        """The files of one signature on one kind of processor."""
+        if not self._fingerprint:
+            return NullCache()
+        key = f"{self._fingerprint} {sig} {codegen.magic_tuple()}"
+        stamp = hashlib.sha256(key.encode()).hexdigest()[:16]
+        if stamp not in self._caches:
+            self._caches[stamp] = _open(self._function, stamp)
+        return self._caches[stamp]
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """Read the machine code for a signature; None where there is none, or none readable."""
-        if self.cache_path is None:
-            _warn_uncached()
+        files = self._cache(sig, target_context.codegen())
         try:
-            return self._cache.load_overload(sig, target_context)
-        except Exception:
-            self._forget()
+            return files.load_overload(sig, target_context)
+        except Exception:  # a damaged pickle can raise anything; the file is replaced
+            with suppress(OSError):
+                files.flush()
             return None
 
     def save_overload(self, sig: Any, data: Any) -> None:
-        """Write the machine code for a signature; a full or read-only disk is no error."""
+        """Write the machine code for a signature; a full disk is no error."""
         try:
-            self._cache.save_overload(sig, data)
+            self._cache(sig, data.codegen).save_overload(sig, data)
         except OSError:
-            self._cache = NullCache()
             _warn_uncached()
-
-    def _forget(self) -> None:
-        try:
-            self._cache.flush()
-        except OSError:
-            self._cache = NullCache()

@@ -24,7 +24,6 @@ class InnerLibrary(JITCodeLibrary):  # type: ignore[misc]
         """Link; leave optimisation and machine code to the entry."""
         self._raise_if_finalized()
         for library in dict.fromkeys(self._linking_libraries):
-            self._reload_init.update(library._reload_init)
             self._final_module.link_in(library._get_module_for_linking(), preserve=True)
         self._final_module.verify()
         self._finalize_dynamic_globals()

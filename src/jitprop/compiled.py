@@ -185,7 +185,7 @@ def train(
     gate = np.zeros(kernels.GATE_SIZE, np.int64)
     flat_slots, flat_X = slots.reshape(-1), _flat(X)
 
-    def work(rank: int) -> int:
+    def work(rank: int, n_threads: int, stop: int) -> int:
         return kernels.train(
             plan,
             net.gemm,
@@ -202,10 +202,13 @@ def train(
             net.parts,
             gate,
             rank,
-            net.n_threads,
+            n_threads,
         )
 
-    return threads.run_together(work, net.n_threads)
+    if net.n_threads == 1:
+        return work(0, 1, stop)
+    work(0, 1, start)  # compiles, if need be: no thread may fail while others wait for it
+    return threads.run_together(lambda rank: work(rank, net.n_threads, stop), net.n_threads)
 
 
 def evaluate(net: Net, params: Array, X: Array, y: Array) -> float:

@@ -63,28 +63,32 @@ def run_together(function: Callable[[int], int], n: int) -> int:
     """
     Call ``function(0)`` to ``function(n - 1)`` at the same time; returns what the first does.
 
-    All of them run or none: they wait for one another inside, and one alone would wait for ever.
+    They wait for one another inside, so all of them run or none. None runs in the main thread,
+    which Ctrl-C could stop on its way there.
     """
     if n == 1:
         return function(0)
-    go = threading.Event()
-    cancelled = False
+    decided = threading.Event()
+    run = False
 
-    def wait_and_run(rank: int) -> None:
-        go.wait()
-        if not cancelled:
-            function(rank)
+    def decide(verdict: bool) -> None:
+        nonlocal run
+        if not decided.is_set():  # the first verdict holds
+            run = verdict
+            decided.set()
 
-    with ThreadPoolExecutor(n - 1) as pool:
+    def wait_and_run(rank: int) -> int:
+        decided.wait()
+        return function(rank) if run else 0
+
+    with ThreadPoolExecutor(n) as pool:
         try:
-            for rank in range(1, n):
-                pool.submit(wait_and_run, rank)
+            results = [pool.submit(wait_and_run, rank) for rank in range(n)]
+            decide(True)
         except BaseException:  # no more threads to be had; or Ctrl-C
-            cancelled = True
-            go.set()
+            decide(False)
             raise
-        go.set()
-        return function(0)
+        return results[0].result()
 
 
 _lock = threading.Lock()
@@ -112,3 +116,16 @@ def one_blas_thread() -> Iterator[None]:
             _running -= 1
             if _running == 0:
                 _limiter.restore_original_limits()
+
+
+def _forget_in_child() -> None:
+    """In a forked child no fit runs, whatever ran in the parent's threads."""
+    global _lock, _running
+    _lock = threading.Lock()
+    if _running:
+        _running = 0
+        _limiter.restore_original_limits()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_in_child)

@@ -1,0 +1,299 @@
+"""
+Bad input: the right exception, which says the argument, what was expected and what came.
+
+And nothing changes: each case is tried on a new trainer and on one in the midst of training. Its
+whole state stays, and it then trains to the bits of a trainer that saw no bad input. The X beside
+a bad y or order is float32, so that a trainer which settles its dtype too early is seen.
+"""
+
+from __future__ import annotations
+
+from unittest.mock import DEFAULT, Mock
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import sparse
+
+from jitprop import SGD, Adam, AdamW, Trainer, backends, fitting
+
+N = 8
+SQUARED = {"layer_sizes": [3, 4, 2]}
+SINGLE = {"layer_sizes": [3, 4, 1]}
+BINARY = {"layer_sizes": [3, 4, 2], "loss": "binary_cross_entropy"}
+CLASSES = {"layer_sizes": [3, 4, 3], "loss": "cross_entropy", "output_activation": "softmax"}
+
+
+def good(net):
+    rng = np.random.default_rng(3)
+    X = rng.random((N, 3))
+    return X, np.arange(N) % 3 if net is CLASSES else rng.random((N, net["layer_sizes"][-1]))
+
+
+def make(net, epochs=0, **settings):
+    defaults = {"seed": 1, "optimizer": "adam", "batch_size": 3, "backend": "numpy"}
+    trainer = Trainer(**defaults | net | settings)
+    if epochs:
+        trainer.fit(*good(net), epochs)
+    return trainer
+
+
+def state_of(trainer):
+    s = trainer._state
+    arrays = [(a.tobytes(), a.dtype, a.shape) for a in (s.params, s.slots)]
+    random_state = s.rng.bit_generator.state
+    return arrays, random_state, s.epochs, s.updates, trainer._dtype, trainer._spec
+
+
+def says(error, words, call, *args):
+    with pytest.raises(error) as caught:
+        call(*args)
+    message = str(caught.value)
+    assert caught.type is error, message
+    assert message.startswith(words[0]), message
+    assert all(word in message for word in words), message
+
+
+def refuses(net, error, words, attempt, **settings):
+    for epochs in (0, 2):
+        trainer, untouched = (make(net, epochs, **settings) for _ in range(2))
+        before = state_of(trainer)
+        says(error, words, attempt, trainer)
+        assert state_of(trainer) == before
+        histories = [t.fit(*good(net), 3).loss.tobytes() for t in (trainer, untouched)]
+        assert histories[0] == histories[1]
+        assert state_of(trainer) == state_of(untouched)
+
+
+def put(value, *where, dtype=None):
+    def change(array):
+        array = array.astype(dtype or array.dtype)
+        array[where] = value
+        return array
+
+    return change
+
+
+def cases(*rows):
+    return pytest.mark.parametrize("case", [pytest.param(row[1:], id=row[0]) for row in rows])
+
+
+METHODS = {
+    "fit": lambda trainer, X, y: trainer.fit(X, y, 2),
+    "evaluate": lambda trainer, X, y: trainer.evaluate(X, y),
+    "gradients": lambda trainer, X, y: trainer.gradients(X, y),
+    "predict": lambda trainer, X, y: trainer.predict(X),
+}
+REAL = "must be an array of real numbers"
+LABELS = "class labels, integers from 0 to 2"
+INTS = "must be an array of ints"
+SIZES = "layer_sizes must be a list of at least two ints"
+SOFTMAX = "output_activation 'softmax' and loss 'cross_entropy' go with each other"
+W, B = [np.ones((3, 4)), np.ones((4, 2))], [np.ones(4), np.ones(2)]
+NOT_REAL = (
+    ("text", lambda a: a.astype(str), TypeError, REAL, "text"),
+    ("complex", lambda a: a + 0j, TypeError, REAL, "complex"),
+    ("object", lambda a: a.astype(object), TypeError, REAL, "Python objects"),
+    ("datetime", lambda a: a.astype("M8[s]"), TypeError, REAL, "datetime64"),
+    ("none", lambda a: None, TypeError, REAL, "Python objects"),
+    ("sparse", sparse.csr_array, TypeError, REAL, "Python objects"),
+    ("ragged", lambda a: [[1, 2, 3], [1, 2]] * 4, ValueError, "must be an array", "inhomogeneous"),
+    ("frame of text", lambda a: pd.DataFrame({"a": ["x"] * N}), TypeError, REAL, "Python objects"),
+    # A mask says which values are missing; to train on what stands below it is silently wrong.
+    ("masked", lambda a: np.ma.masked_less(a, a.mean()), ValueError, "mask"),
+)
+
+
+@cases(
+    *NOT_REAL,
+    ("one sample", lambda X: X[0], ValueError, "2-dimensional, (n_samples, 3)", "shape (3,)"),
+    ("wide", lambda X: np.hstack([X, X]), ValueError, "3 columns", "shape (8, 6)"),
+    ("no samples", lambda X: X[:0], ValueError, "at least one sample", "shape (0, 3)"),
+    ("empty", lambda X: [], ValueError, "2-dimensional", "shape (0,)"),
+    ("nan", put(np.nan, 4, 1), ValueError, "finite", "X[4, 1] is nan"),
+    ("inf", put(np.inf, 0, 0), ValueError, "finite", "X[0, 0] is inf"),
+    ("both infs", put([np.inf, -np.inf], 7, slice(2)), ValueError, "finite", "X[7, 0] is inf"),
+    ("half nan", put(np.nan, 7, 2, dtype="f2"), ValueError, "finite", "X[7, 2] is nan"),
+)
+@pytest.mark.parametrize("method", METHODS)
+def test_bad_inputs(method, case):
+    change, error, *words = case
+    X, y = good(SQUARED)
+    bad = change(X.astype(np.float32))
+    refuses(SQUARED, error, ("X", *words), lambda t: METHODS[method](t, bad, y))
+
+
+@cases(
+    *((name, SQUARED, *rest) for name, *rest in NOT_REAL),
+    ("shorter", SQUARED, lambda y: y[1:], ValueError, "(8, 2)", "8 rows of X", "shape (7, 2)"),
+    ("wide", SINGLE, lambda y: np.hstack([y, y]), ValueError, "(8, 1) or (8,)", "shape (8, 2)"),
+    ("nan", SQUARED, put(np.nan, 4, 1), ValueError, "finite", "y[4, 1] is nan"),
+    ("below 0", BINARY, put(-0.5, 4, 1), ValueError, "within [0, 1]", "y[4, 1] is -0.5"),
+    ("above 1", BINARY, put(1.5, 4, 1), ValueError, "within [0, 1]", "y[4, 1] is 1.5"),
+    ("label -1", CLASSES, put(-1, 5), ValueError, LABELS, "y[5] is -1"),
+    ("label 3", CLASSES, put(3, 5), ValueError, LABELS, "y[5] is 3"),
+    ("label 2**63", CLASSES, put(2**63, 5, dtype="u8"), ValueError, LABELS, "y[5] is 9.22"),
+    ("label half", CLASSES, put(1.5, 5, dtype="f8"), ValueError, LABELS, "y[5] is 1.5"),
+    ("label nan", CLASSES, put(np.nan, 5, dtype="f8"), ValueError, "finite", "y[5] is nan"),
+    ("sum 3", CLASSES, lambda y: put(1, 5)(np.eye(3)[y]), ValueError, "sum to 1", "y[5] sums to 3"),
+)
+@pytest.mark.parametrize("method", ["fit", "evaluate", "gradients"])
+def test_bad_targets(method, case):
+    net, change, error, *words = case
+    X, y = good(net)
+    bad, X = change(y), X.astype(np.float32)
+    refuses(net, error, ("y", *words), lambda t: METHODS[method](t, X, bad))
+
+
+def test_inputs_beyond_the_trainers_dtype():
+    X, y = good(SQUARED)
+    X[2, 1] = -1e39
+    words = ("X", "finite", "X[2, 1] is -1e+39, which is beyond float32")
+    for method in METHODS.values():
+        refuses(SQUARED, ValueError, words, lambda t, m=method: m(t, X, y), dtype="float32")
+
+
+@cases(
+    ("beyond", np.arange(1, N + 1), ValueError, "from 0 to 7", "from 1 to 8"),
+    ("negative", np.arange(-1, N - 1), ValueError, "from 0 to 7", "from -1 to 6"),
+    ("2**63", np.full(N, 2**63, np.uint64), ValueError, "from 0 to 7", str(2**63)),
+    ("long", np.arange(N + 1), ValueError, "must have shape", "9"),
+    ("float", np.arange(8.0), TypeError, INTS, "float64"),
+    ("bool", np.ones(N, bool), TypeError, INTS, "bool"),
+    ("ragged", [[1, 2], *range(1, N)], ValueError, INTS, "inhomogeneous"),
+)
+def test_bad_order(case):
+    row, error, *words = case
+    X, y = good(SQUARED)
+    X = X.astype(np.float32)
+    for order in ([row, row], lambda epoch: row):
+        refuses(SQUARED, error, ("order", *words), lambda t, o=order: t.fit(X, y, 2, order=o))
+
+
+@pytest.mark.parametrize("order", [np.arange(N), np.zeros((1, N), int), np.zeros((N, 2), int), 3])
+def test_order_of_another_shape(order):
+    X, y = good(SQUARED)
+    words = ("order must have shape (2, 8)", f"got shape {np.shape(order)}")
+    refuses(SQUARED, ValueError, words, lambda t: t.fit(X, y, 2, order=order))
+
+
+@pytest.mark.parametrize("work", [1, fitting.CALL_WORK], ids=["short blocks", "one block"])
+@pytest.mark.parametrize("failure", [np.arange(1, N + 1), RuntimeError(), KeyboardInterrupt()])
+def test_order_function_that_fails_later(backend, failure, work, monkeypatch):
+    monkeypatch.setattr(fitting, "CALL_WORK", work)
+    X, y = good(SQUARED)
+
+    def sound(epoch):
+        return np.random.default_rng(epoch).permutation(N)
+
+    def failing(epoch):
+        if epoch == 5 and isinstance(failure, BaseException):
+            raise failure
+        return failure if epoch == 5 else sound(epoch)
+
+    trainer, untouched = (make(SQUARED, 2, backend=backend) for _ in range(2))
+    with pytest.raises(ValueError if isinstance(failure, np.ndarray) else type(failure)):
+        trainer.fit(X, y, 6, order=failing)
+    kept = trainer.epochs_trained
+    assert 2 <= kept <= 5 if work > 1 else kept == 5
+    if kept > 2:
+        untouched.fit(X, y, kept - 2, order=sound)
+    for _ in range(2):
+        assert state_of(trainer) == state_of(untouched)
+        for t in (trainer, untouched):
+            t.fit(X, y, 8 - kept, order=sound)
+
+
+def test_interrupt_within_an_epoch(backend, monkeypatch):
+    trainer, untouched = (make(SQUARED, 2, backend=backend) for _ in range(2))
+    untouched.fit(*good(SQUARED), 1)
+    monkeypatch.setattr(fitting, "CALL_WORK", 1)  # three calls of the backend an epoch
+    module = backends.load(backend)
+    spy = Mock(wraps=module.train, side_effect=[DEFAULT] * 4 + [KeyboardInterrupt])
+    monkeypatch.setattr(module, "train", spy)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.fit(*good(SQUARED), 4)
+    assert state_of(trainer) == state_of(untouched)
+
+
+@cases(
+    ("many biases", W, [*B, B[1]], ValueError, "biases must have 2 arrays", "got 3"),
+    ("bias number", W, [B[0], 1.0], ValueError, "biases[1]", "(2,)", "()"),
+    ("nan", W, [B[0], [1, np.nan]], ValueError, "biases[1]", "finite", "biases[1][1] is nan"),
+    ("too large", [W[0] * 1e39, W[1]], B, ValueError, "weights[0]", "finite", "beyond float32"),
+    ("text", W, "ab", TypeError, "biases must be a list of 2 arrays", "'ab' (str)"),
+    ("number", np.array(5), B, TypeError, "weights must be a list of 2", "(ndarray)"),
+)
+def test_bad_parameters(case):
+    weights, biases, error, *words = case
+    refuses(SQUARED, error, words, lambda t: t.set_parameters(weights, biases), dtype="float32")
+    says(error, words, lambda: make(SQUARED, init=(weights, biases), dtype="float32"))
+
+
+def setting(name):
+    return lambda trainer, value: make(SQUARED, **{name: value})
+
+
+INTEGERS = {name: setting(name) for name in ("batch_size", "n_threads", "seed")} | {
+    "epochs": lambda trainer, value: trainer.fit(*good(SQUARED), value),
+    "layer_sizes[1]": lambda trainer, value: Trainer([3, value, 1]),
+}
+NUMBERS = {
+    "learning_rate must": setting("learning_rate"),
+    "learning_rate": lambda trainer, value: setattr(trainer, "learning_rate", value),
+    "weight_decay": setting("weight_decay"),
+    "momentum": lambda trainer, value: SGD(momentum=value),
+    "beta_1": lambda trainer, value: Adam(beta_1=value),
+    "beta_2": lambda trainer, value: AdamW(beta_2=value),
+    "epsilon": lambda trainer, value: AdamW(epsilon=value),
+}
+NOT_SEED = INTEGERS.keys() - {"seed"}
+
+
+@cases(
+    ("-3", INTEGERS, np.int8(-3), ValueError, "an integer of at least", "got -3"),
+    ("0", NOT_SEED, 0, ValueError, "an integer of at least 1", "got 0"),
+    ("10**30", ["epochs"], 10**30, ValueError, "an integer", "got"),
+    ("2.0", INTEGERS, 2.0, TypeError, "an integer", "got 2.0 (float)"),
+    ("bool", INTEGERS, True, TypeError, "an integer", "got True (bool)"),
+    ("rate -0.5", NUMBERS, -0.5, ValueError, "a finite number", "got -0.5"),
+    ("rate nan", NUMBERS, np.nan, ValueError, "a finite number", "got nan"),
+    ("rate 0", ("learning_rate", "epsilon"), 0.0, ValueError, "a finite number above 0", "got 0.0"),
+    ("rate 1", ("momentum", "beta_1", "beta_2"), 1.0, ValueError, "below 1", "got 1.0"),
+    ("rate 10**400", NUMBERS, 10**400, ValueError, "a finite number", "got"),
+    ("text", NUMBERS | INTEGERS, "3", TypeError, "got '3' (str)"),
+    ("complex", NUMBERS | INTEGERS, 1j, TypeError, "got 1j (complex)"),
+)
+def test_bad_number(case):
+    names, value, error, *words = case
+    for name in names:
+        attempt = (NUMBERS | INTEGERS)[name]
+        refuses(SQUARED, error, (name, *words), lambda t, a=attempt: a(t, value))
+
+
+@cases(
+    *((str(x), {"layer_sizes": x}, TypeError, SIZES, repr(x)) for x in ("3", b"31", np.array(5))),
+    ("one size", {"layer_sizes": [3]}, ValueError, "layer_sizes must name at least", "got [3]"),
+    ("huge", {"layer_sizes": [10**10, 10**10]}, ValueError, "layer_sizes"),
+    ("activation", {"activation": "Relu"}, ValueError, "activation 'Relu'", "mean 'relu'"),
+    ("loss", {"loss": "cross_entorpy"}, ValueError, "loss", "mean 'cross_entropy'"),
+    ("optimizer", {"optimizer": "adamm"}, ValueError, "optimizer 'adamm'", "'adam'"),
+    ("init", {"init": "glorot_unifrom"}, ValueError, "init 'glorot", "mean 'glorot_uniform'"),
+    ("backend", {"backend": "nunba"}, ValueError, "backend", "mean 'numba'"),
+    ("two names", {"activation": ["tanh"] * 2}, ValueError, "activation must", "1 hidden", "got 2"),
+    ("softmax", {"output_activation": "softmax"}, ValueError, SOFTMAX, "'half_squared_error'"),
+    ("no softmax", {"loss": "cross_entropy"}, ValueError, SOFTMAX, "output_activation 'sigmoid'"),
+    ("one class", CLASSES | {"layer_sizes": [3, 1]}, ValueError, "softmax", "ends in 1"),
+    ("bce", BINARY | {"output_activation": "tanh"}, ValueError, "loss", "needs", "got", "'tanh'"),
+    ("float16", {"dtype": "float16"}, ValueError, "dtype must be", "'float32'", "got float16"),
+    ("shuffle", {"shuffle": 1}, TypeError, "shuffle must be True or False", "got 1 (int)"),
+    ("class", {"optimizer": Adam}, TypeError, "optimizer must be", "'adam'", "Adam'> (type)"),
+)
+def test_bad_setting(case):
+    settings, error, *words = case
+    says(error, words, lambda: make(SQUARED, **settings))
+
+
+def test_bad_nesterov():
+    says(TypeError, ("nesterov must be True or False", "got 1 (int)"), SGD, 0.9, 1)
+    says(ValueError, ("nesterov=True needs a momentum above 0", "got momentum=0.0"), SGD, 0.0, True)

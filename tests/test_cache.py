@@ -1,0 +1,287 @@
+"""
+The kernels' cache on disk, as seen by the processes that a user starts.
+
+Each test lays out an install of its own, both packages side by side as a wheel has them, and
+starts Python on it. Root may write to any folder, so a folder closed to all is here a path at
+which a file stands.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = (ROOT / "src" / "jitprop", ROOT / "kernels" / "jitprop_kernels")
+ROUTES = ("lanes", "blas")
+SECONDS = 300  # of patience with one process; alone it needs 7
+
+# A process compares nothing itself: it prints what both backends found.
+BEGIN = """
+import json, os, pwd, resource, signal, sys, threading
+from concurrent.futures import ThreadPoolExecutor
+import numpy as np
+from numba.core import event
+from jitprop import Trainer
+
+def fit(trainer, X, y):
+    return trainer.fit(X, y, epochs=10).loss
+
+def use_all(trainer, X, y):
+    losses = fit(trainer, X, y)
+    found = trainer.gradients(X, y)
+    arrays = [losses, trainer.predict(X), trainer.evaluate(X, y), *found.weights, *found.biases]
+    return np.concatenate([np.ravel(array) for array in arrays])
+
+def numbers(route, use=fit, backend="numba"):
+    if route == "lanes":  # XOR; the third input is 1
+        X, y, sizes = [[0, 0, 1], [0, 1, 1], [1, 0, 1], [1, 1, 1]], [0, 1, 1, 0], [3, 4, 1]
+    else:
+        rng = np.random.default_rng(0)
+        X, y, sizes = rng.random((150, 64)), rng.random((150, 8)), [64, 64, 8]
+    trainer = Trainer(sizes, learning_rate=1.0, seed=0, backend=backend, n_threads=2)
+    return use(trainer, X, y).tolist()
+
+use, routes = fit, sys.argv[1:]
+compiles = event.RecordingListener()
+event.register("numba:compile", compiles)
+"""
+TRAIN = "found = [numbers(route) for route in routes]"
+NO_HOME = """
+def nobody(uid):
+    raise KeyError(uid)
+pwd.getpwuid = nobody  # a user without a line in /etc/passwd, as in many containers
+"""
+FULL_DISK = """
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))  # the index fits, the code does not
+"""
+USE_ALL = """
+use = use_all
+found = [numbers(route, use) for route in routes]
+"""
+FORK = """
+found = [numbers(route) for route in routes]
+child = os.fork()
+if child == 0:
+    signal.alarm(30)  # ends a child that hangs
+    wrong = 1
+    try:
+        wrong = int([numbers(route) for route in routes] != found)
+    finally:
+        os._exit(wrong)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+"""
+THREADS = """
+together = threading.Barrier(len(routes))
+def first(route):
+    together.wait()
+    return numbers(route)
+with ThreadPoolExecutor(len(routes)) as pool:
+    found = list(pool.map(first, routes))
+"""
+END = """
+expected = [numbers(route, use, "numpy") for route in routes]
+print(json.dumps([len(compiles.buffer), found, expected]))
+"""
+
+
+class Ran(NamedTuple):
+    compiled: bool
+    found: list[list[float]]
+    expected: list[list[float]]
+    warnings: list[str]
+
+
+def install(folder: Path) -> Path:
+    without_caches = shutil.ignore_patterns("__pycache__")
+    for package in PACKAGES:
+        shutil.copytree(package, folder / package.name, ignore=without_caches)
+    for name in ("home", "work"):
+        (folder / name).mkdir()
+    return folder
+
+
+def beside_sources(folder: Path) -> Path:
+    return folder / "jitprop_kernels" / "__pycache__"
+
+
+def run(folder: Path, *routes: str, main: str = TRAIN, **env: str) -> Ran:
+    ours = ("NUMBA_", "PYTHON", "XDG_")
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith(ours) and k != "HOME"}
+    done = subprocess.run(
+        [sys.executable, "-W", "always", "-c", f"{BEGIN}\n{main}\n{END}", *routes],
+        cwd=folder / "work",
+        env={**inherited, "PYTHONPATH": str(folder), **env},
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+    )
+    assert done.returncode == 0, done.stderr
+    n_events, found, expected = json.loads(done.stdout)
+    warnings = [line for line in done.stderr.splitlines() if "Warning" in line]
+    return Ran(n_events > 0, found, expected, warnings)
+
+
+def at_once(*folders_and_routes: tuple[Path, str]) -> list[Ran]:
+    with ThreadPoolExecutor(len(folders_and_routes)) as pool:
+        return list(pool.map(lambda each: run(*each), folders_and_routes))
+
+
+def check(ran: Ran, n_warnings: int = 0) -> None:
+    for found, expected in zip(ran.found, ran.expected, strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-9)
+    assert len(ran.warnings) <= n_warnings, ran.warnings
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """For each route an install in which one process has trained; tests change copies."""
+    installs = {route: install(tmp_path_factory.mktemp(route)) for route in ROUTES}
+    for ran in at_once(*((folder, route) for route, folder in installs.items())):
+        check(ran)
+        assert ran.compiled
+    return installs
+
+
+@pytest.fixture
+def warm(trained: dict[str, Path], tmp_path: Path) -> Path:
+    return shutil.copytree(trained["lanes"], tmp_path / "warm")
+
+
+@pytest.fixture
+def cold(tmp_path: Path) -> Path:
+    return install(tmp_path)
+
+
+@pytest.fixture
+def closed(cold: Path) -> Path:
+    beside_sources(cold).touch()
+    return cold
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_second_process_compiles_nothing(route: str, trained: dict[str, Path]) -> None:
+    ran = run(trained[route], route)
+    check(ran)
+    assert not ran.compiled
+
+
+@pytest.mark.parametrize(
+    ("file", "line"),
+    [
+        ("activations.py", "sigmoid = tanh"),
+        ("_jit.py", "OPTIONS['fastmath'] = {'reassoc', 'nsz'}"),  # breaks our exp
+    ],
+)
+def test_an_edit_is_seen(file: str, line: str, warm: Path) -> None:
+    with (warm / "jitprop_kernels" / file).open("a") as source:
+        source.write(f"\n{line}\n")
+    for compiled in (True, False):
+        ran = run(warm, "lanes")
+        assert ran.compiled == compiled
+        assert not np.allclose(ran.found, ran.expected, rtol=1e-4)
+
+
+def test_every_kernel_file_counts(cold: Path) -> None:
+    folder = cold / "jitprop_kernels"
+    spec = importlib.util.spec_from_file_location("copy_of_cache", folder / "_cache.py")
+    assert spec is not None
+    assert spec.loader is not None
+    copy = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(copy)
+    files = sorted(folder.rglob("*.py"))
+    stamps = {copy.fingerprint("options"), copy.fingerprint("other options")}
+    for file in files:
+        file.write_text(file.read_text() + "\n")
+        copy.fingerprint.cache_clear()
+        stamps.add(copy.fingerprint("options"))
+    assert len(stamps) == len(files) + 2
+
+
+@pytest.mark.parametrize("suffix", ["nbi", "nbc"])
+def test_truncated_file_is_mended(suffix: str, warm: Path) -> None:
+    files = list(beside_sources(warm).glob(f"*.{suffix}"))
+    assert files
+    for file in files:
+        os.truncate(file, file.stat().st_size // 2)
+    for compiled in (True, False):
+        ran = run(warm, "lanes")
+        check(ran, n_warnings=1)
+        assert ran.compiled == compiled
+
+
+def test_code_of_another_signature_is_not_run(trained: dict[str, Path], tmp_path: Path) -> None:
+    # What is left of two processes that save at once: each saw an empty index and took the first
+    # name for its code; one's index stayed, and the other's code.
+    folder = shutil.copytree(trained["blas"], tmp_path / "both")
+    for code in beside_sources(trained["lanes"]).glob("*.nbc"):
+        shutil.copy(code, beside_sources(folder))
+    check(run(folder, "blas"), n_warnings=1)
+
+
+def test_four_processes_at_once(cold: Path) -> None:
+    for ran in at_once(*[(cold, "lanes")] * 4):
+        check(ran)
+    assert not run(cold, "lanes").compiled
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_fork_after_use(route: str, trained: dict[str, Path]) -> None:
+    # One warning: Python 3.12 warns of any fork beside threads, and BLAS has some.
+    check(run(trained[route], route, main=FORK), n_warnings=1)
+
+
+def test_read_only_install_keeps_code_in_the_home(closed: Path) -> None:
+    for compiled in (True, False):
+        ran = run(closed, "lanes", HOME=str(closed / "home"))
+        check(ran)
+        assert ran.compiled == compiled
+
+
+def test_read_only_install_and_no_home(closed: Path) -> None:
+    check(run(closed, "lanes", main=NO_HOME + TRAIN), n_warnings=1)
+    assert not list((closed / "work").iterdir())  # no folder named ~, and no code taken from one
+
+
+def test_no_home_with_a_cache_beside_the_sources(warm: Path) -> None:
+    ran = run(warm, "lanes", main=NO_HOME + TRAIN)
+    check(ran)
+    assert not ran.compiled
+
+
+def test_cache_dir_that_cannot_be_made(warm: Path) -> None:
+    (warm / "file").touch()
+    ran = run(warm, "lanes", NUMBA_CACHE_DIR=str(warm / "file" / "cache"))
+    check(ran, n_warnings=1)
+    assert not ran.compiled
+
+
+def test_four_threads_at_once_and_no_folder_at_all(closed: Path) -> None:
+    # Both in one run, for a compile takes long; and the warning is one for all threads and routes.
+    below_a_file = str(beside_sources(closed) / "cache")
+    places = {"HOME": below_a_file, "NUMBA_CACHE_DIR": below_a_file}
+    ran = run(closed, *ROUTES * 2, main=THREADS, **places)
+    check(ran, n_warnings=1)
+    assert "RuntimeWarning" in ran.warnings[0]
+    assert "NUMBA_CACHE_DIR" in ran.warnings[0]
+
+
+def test_full_disk(cold: Path) -> None:
+    check(run(cold, "lanes", main=FULL_DISK + TRAIN), n_warnings=1)
+
+
+def test_without_jit(cold: Path) -> None:
+    ran = run(cold, *ROUTES, main=USE_ALL, NUMBA_DISABLE_JIT="1")
+    check(ran)
+    assert not ran.compiled
+    assert not list(cold.rglob("*.nbc"))
