@@ -253,7 +253,7 @@ NOT_SEED = INTEGERS.keys() - {"seed"}
 @cases(
     ("-3", INTEGERS, np.int8(-3), ValueError, "an integer of at least", "got -3"),
     ("0", NOT_SEED, 0, ValueError, "an integer of at least 1", "got 0"),
-    ("10**30", ["epochs"], 10**30, ValueError, "an integer", "got"),
+    ("10**30", ["epochs"], 10**30, ValueError, "bytes of memory"),
     ("2.0", INTEGERS, 2.0, TypeError, "an integer", "got 2.0 (float)"),
     ("bool", INTEGERS, True, TypeError, "an integer", "got True (bool)"),
     ("rate -0.5", NUMBERS, -0.5, ValueError, "a finite number", "got -0.5"),

@@ -20,7 +20,10 @@ def blas_threads():
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("batch_size", [None, 150, 64])
-def test_bits_do_not_depend_on_the_number_of_threads(dtype, optimizer, batch_size, rng):
+def test_bits_do_not_depend_on_the_number_of_threads(
+    dtype, optimizer, batch_size, rng, monkeypatch
+):
+    monkeypatch.setattr(threads, "cores", lambda: 8)
     # Tiles of 64: the batch and the wide layers have edges in all of them.
     X, y = data([70, 5], 331, "half_squared_error", False, rng)
     found = []
@@ -87,11 +90,13 @@ def test_blas_is_held_to_one_thread_during_a_fit_and_put_back(rng):
 
 def test_small_work_and_limited_pools_get_one_thread(monkeypatch):
     monkeypatch.setattr(threads, "available", lambda: 8)
+    monkeypatch.setattr(threads, "cores", lambda: 16)
     assert threads.choose(None, threads.WORTHWHILE - 1, 100) == 1
     assert threads.choose(None, threads.WORTHWHILE, 100) == 8
     assert threads.choose(None, threads.WORTHWHILE, 3) == 3  # never more than tiles
     assert threads.choose(4, 1, 100) == 4
     assert threads.choose(4, 1, 1) == 1
+    assert threads.choose(99, 1, 100) == 16
     monkeypatch.undo()
     with threadpool_limits(1, "blas"):
         assert threads.available() == 1

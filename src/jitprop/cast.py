@@ -7,7 +7,7 @@ and is never written to; or raises, naming the argument, what was expected and w
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
 from typing import Any
 
 import numpy as np
@@ -23,8 +23,12 @@ PROBABILITY_TOLERANCE = 1e-5
 
 def real(name: str, data: Any) -> Array:
     """Any array, list or data frame of real numbers, as an array of some real dtype."""
+    if np.ma.is_masked(data):
+        raise ValueError(f"{name} must have no masked values; got {checks.shown(data)}")
     try:
         array = np.asarray(data)
+        if array.dtype == object and _is_numeric_frame(data):
+            array = np.asarray(data, np.float64)
     except (ValueError, TypeError) as error:  # ragged lists; objects that refuse
         raise ValueError(f"{name} must be an array of numbers; NumPy says: {error}") from error
     if array.dtype.kind not in "biuf":
@@ -34,6 +38,14 @@ def real(name: str, data: Any) -> Array:
             f"got {kind.get(array.dtype.kind, 'other values')} (dtype {array.dtype})"
         )
     return array
+
+
+def _is_numeric_frame(data: Any) -> bool:
+    """A data frame or series of numbers which NumPy alone makes objects of: mixed or nullable."""
+    dtypes = getattr(data, "dtypes", None)
+    if dtypes is None:
+        return False
+    return all(getattr(dtype, "kind", "O") in "biuf" for dtype in np.atleast_1d(dtypes))
 
 
 def _finite(name: str, array: Array, dtype: np.dtype[Any]) -> Array:
@@ -47,6 +59,15 @@ def _finite(name: str, array: Array, dtype: np.dtype[Any]) -> Array:
         reason = "" if not np.isfinite(value) else f", which is beyond {dtype}"
         raise ValueError(f"{name} must be finite; {name}{list(where)} is {value}{reason}")
     return cast
+
+
+def zeros(name: str, shape: tuple[int, ...], dtype: Any) -> Array:
+    """Zeros; an error names the argument that asks for more of them than memory holds."""
+    try:
+        return np.zeros(shape, dtype)
+    except (MemoryError, ValueError, OverflowError) as error:
+        size = math.prod(shape) * np.dtype(dtype).itemsize
+        raise ValueError(f"{name} asks for {size:.3g} bytes of memory: {error}") from error
 
 
 def inputs(X: Any, n_inputs: int, dtype: np.dtype[Any] | None) -> Array:
@@ -67,7 +88,8 @@ def inputs(X: Any, n_inputs: int, dtype: np.dtype[Any] | None) -> Array:
     if array.shape[0] == 0:
         raise ValueError(f"X must have at least one sample; got shape {array.shape}")
     if dtype is None:
-        dtype = np.dtype(np.float32 if array.dtype == np.float32 else np.float64)
+        single = array.dtype.newbyteorder("=") == np.float32
+        dtype = np.dtype(np.float32 if single else np.float64)
     return _finite("X", array, dtype)
 
 
@@ -88,7 +110,8 @@ def targets(y: Any, n_samples: int, n_outputs: int, loss: str, dtype: np.dtype[A
             f"got shape {array.shape}"
         )
     if labels:
-        return _labels(_finite("y", array.reshape(-1), dtype), n_outputs)
+        # A copy: kernels index with labels, so they must stay what was checked.
+        return _labels(_finite("y", array.reshape(-1), dtype).copy(), n_outputs)
     if array.ndim == 1 and n_outputs == 1:
         array = array.reshape(-1, 1)
     if array.shape != (n_samples, n_outputs):
@@ -146,14 +169,14 @@ def order(name: str, value: Any, shape: tuple[int, ...]) -> npt.NDArray[np.int64
 def parameters(
     weights: Any, biases: Any, shapes: list[tuple[int, int]], dtype: np.dtype[Any]
 ) -> tuple[list[Array], list[Array]]:
-    """One (n_in, n_out) and one (n_out,) per layer; for one output a bias may be a number."""
+    """Copies of one (n_in, n_out) and one (n_out,) per layer; one bias may be a number."""
     made: tuple[list[Array], list[Array]] = ([], [])
     groups: tuple[tuple[str, Any, list[tuple[int, ...]]], ...] = (
         ("weights", weights, [*shapes]),
         ("biases", biases, [(n_out,) for _, n_out in shapes]),
     )
     for (name, values, wanted), out in zip(groups, made, strict=True):
-        if not isinstance(values, Sequence | np.ndarray) or isinstance(values, str):
+        if not checks.is_list(values):
             raise TypeError(
                 f"{name} must be a list of {len(shapes)} arrays; got {checks.shown(values)}"
             )
@@ -165,7 +188,7 @@ def parameters(
                 array = array.reshape(1)
             if array.shape != shape:
                 raise ValueError(f"{name}[{l}] must have shape {shape}; got shape {array.shape}")
-            out.append(_finite(f"{name}[{l}]", array, dtype))
+            out.append(_finite(f"{name}[{l}]", array, dtype).copy())
     return made
 
 

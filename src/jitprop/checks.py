@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import math
 import numbers
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,12 +21,21 @@ def shown(value: object) -> str:
     return f"{text if len(text) <= 60 else text[:57] + '...'} ({type(value).__name__})"
 
 
+def is_list(value: object) -> bool:
+    """A list, a tuple, an array of at least one dimension; text and bytes are no lists."""
+    if isinstance(value, np.ndarray):
+        return value.ndim > 0
+    return isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray)
+
+
 def integer(name: str, value: Any, *, low: int) -> int:
     """An int of at least ``low``; NumPy's count, bools do not."""
+    if isinstance(value, np.ndarray) and value.ndim == 0:
+        value = value[()]
     if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Integral):
         raise TypeError(f"{name} must be an integer of at least {low}; got {shown(value)}")
     if value < low:
-        raise ValueError(f"{name} must be an integer of at least {low}; got {int(value)}")
+        raise ValueError(f"{name} must be an integer of at least {low}; got {shown(int(value))}")
     return int(value)
 
 
@@ -51,7 +61,10 @@ def number(
     expected = f"{name} must be a finite number {' and '.join(bounds)}".rstrip()
     if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real):
         raise TypeError(f"{expected}; got {shown(value)}")
-    x = float(value)
+    try:
+        x = float(value)
+    except OverflowError:
+        x = math.inf
     if (
         not math.isfinite(x)
         or (low is not None and x < low)

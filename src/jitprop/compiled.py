@@ -6,7 +6,7 @@ Here names become codes and matrices become flat vectors; and here is chosen by 
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -142,6 +142,15 @@ def _optimizer(spec: Spec) -> tuple[int, float, float, float]:
             return code, beta_1, beta_2, epsilon
 
 
+class _Writable:
+    """What NumPy makes a writable array of, on the memory of a read-only one."""
+
+    def __init__(self, array: Array) -> None:
+        self.array = array
+        data = (array.ctypes.data, False)
+        self.__array_interface__ = {**array.__array_interface__, "data": data}
+
+
 def _flat(array: Array) -> Array:
     """
     A flat view that may be written to.
@@ -153,14 +162,7 @@ def _flat(array: Array) -> Array:
     if flat.flags.writeable:
         return flat
 
-    class Writable:
-        __array_interface__: ClassVar = {
-            **flat.__array_interface__,
-            "data": (flat.ctypes.data, False),
-        }
-        owner = flat
-
-    return np.asarray(Writable())
+    return np.asarray(_Writable(flat))
 
 
 def _targets(plan: kernels.Plan, y: Array) -> tuple[kernels.Plan, Array]:

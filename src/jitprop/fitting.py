@@ -10,7 +10,7 @@ one copy per tenth of a second and nothing per epoch.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +34,14 @@ STEP_WORK = 500
 
 ORDER_SIZE = 1 << 20
 """Indices of samples drawn ahead: 8 MB of them."""
+
+
+class Saved(NamedTuple):
+    """The beginning of a block: its first epoch, the state then, its order of presentation."""
+
+    first: int
+    snapshot: Snapshot
+    order: npt.NDArray[np.int64] | None
 
 
 class Fit:
@@ -79,24 +87,31 @@ class Fit:
 
     def run(self) -> History:
         """Train; the history's losses are summed over samples, or their mean, as the spec says."""
-        losses = np.zeros(self.epochs)
+        losses = cast.zeros("epochs", (self.epochs,), np.float64)
         # Two copies: the epoch to go back to may be the last of the block before.
-        saved: list[tuple[int, Snapshot]] = []
+        saved: list[Saved] = []
         for first in range(0, self.epochs, self.block):
-            saved = [*saved[-1:], (first, self.state.snapshot())]
             last = min(first + self.block, self.epochs)
+            snapshot = self.state.snapshot()
             try:
-                done = self._train(first, last, losses)
+                order = self._draw(first, last)
+                saved = [*saved[-1:], Saved(first, snapshot, order)]
+                done = self._train(first, last, losses, order)
             except BaseException:  # Ctrl-C, or an error in the user's order
-                self.state.restore(saved[-1][1])
+                self.state.restore(snapshot)
                 raise
             if done < last * self.n_batches or not np.isfinite(self.state.params).all():
                 self._diverged(min(done, last * self.n_batches - 1), losses, saved)
         return self._history(losses)
 
-    def _train(self, first: int, last: int, losses: npt.NDArray[np.float64]) -> int:
+    def _train(
+        self,
+        first: int,
+        last: int,
+        losses: npt.NDArray[np.float64],
+        order: npt.NDArray[np.int64] | None,
+    ) -> int:
         """Train epochs ``first`` to ``last``; returns the first batch not trained, of all."""
-        order = self._draw(first, last)
         n_steps = (last - first) * self.n_batches
         done = 0
         while done < n_steps:
@@ -128,22 +143,23 @@ class Fit:
             return self.state.rng.permuted(each, axis=1)
         if callable(self.order):
             start = self.state.epochs
-            rows = [
-                cast.order(f"order({epoch})", self.order(epoch), (n,))
-                for epoch in range(start, start + last - first)
-            ]
-            return np.stack(rows)
+            rows = np.empty((last - first, n), np.int64)
+            for i, epoch in enumerate(range(start, start + last - first)):
+                rows[i] = cast.order(f"order({epoch})", self.order(epoch), (n,))
+            return rows
         return None if self.order is None else self.order[first:last]
 
-    def _diverged(
-        self, step: int, losses: npt.NDArray[np.float64], saved: list[tuple[int, Snapshot]]
-    ) -> None:
+    def _diverged(self, step: int, losses: npt.NDArray[np.float64], saved: list[Saved]) -> None:
         """Go back to the last epoch boundary from which a batch was trained with a finite loss."""
         kept = max(0, step - 1) // self.n_batches
-        first, snapshot = next(pair for pair in reversed(saved) if pair[0] <= kept)
+        first, snapshot, order = next(block for block in reversed(saved) if block.first <= kept)
         self.state.restore(snapshot)
         if kept > first:
-            self._train(first, kept, np.zeros(self.epochs))
+            if self.shuffle:
+                order = self._draw(first, kept)  # for the random state
+            elif order is not None:
+                order = order[: kept - first]  # the user's function may not repeat itself
+            self._train(first, kept, np.zeros(self.epochs), order)
         epoch = step // self.n_batches
         history = self._history(losses[:epoch])
         raise DivergenceError(epoch, history, kept, self.spec.learning_rate)

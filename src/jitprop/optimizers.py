@@ -39,8 +39,9 @@ class SGD:
     name: ClassVar[str] = "sgd"
 
     def __post_init__(self) -> None:
-        checks.number("momentum", self.momentum, low=0.0, below=1.0)
-        checks.boolean("nesterov", self.nesterov)
+        momentum = checks.number("momentum", self.momentum, low=0.0, below=1.0)
+        object.__setattr__(self, "momentum", momentum)  # the float: kernels know no other number
+        object.__setattr__(self, "nesterov", checks.boolean("nesterov", self.nesterov))
         if self.nesterov and self.momentum == 0.0:
             raise ValueError("nesterov=True needs a momentum above 0; got momentum=0.0")
 
@@ -85,9 +86,10 @@ class Adam:
     n_slots: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
-        checks.number("beta_1", self.beta_1, low=0.0, below=1.0)
-        checks.number("beta_2", self.beta_2, low=0.0, below=1.0)
-        checks.number("epsilon", self.epsilon, above=0.0)
+        for name in ("beta_1", "beta_2"):
+            beta = checks.number(name, getattr(self, name), low=0.0, below=1.0)
+            object.__setattr__(self, name, beta)
+        object.__setattr__(self, "epsilon", checks.number("epsilon", self.epsilon, above=0.0))
 
 
 @dataclass(frozen=True)

@@ -278,7 +278,7 @@ def train(
         rows: Any = slice(batch * size, min((batch + 1) * size, n))
         if order is not None:
             rows = order[epoch, rows]
-        with np.errstate(over="ignore", invalid="ignore"):  # divergence is told by the loss
+        with np.errstate(all="ignore"):  # divergence is told by the loss
             loss, *gradients = backpropagate(net, params, X[rows], y[rows])
             if not np.isfinite(loss):
                 return step
@@ -294,7 +294,7 @@ def train(
 def evaluate(net: Spec, params: Array, X: Array, y: Array) -> float:
     """Summed loss of all samples."""
     weights, biases = net.split(params)
-    with np.errstate(over="ignore", invalid="ignore"):
+    with np.errstate(all="ignore"):
         _, _, z = forward(net, weights, biases, X)
         _, losses, _ = output_delta(net, z, targets(net, y, z.dtype))
         return float(losses.sum(dtype=np.float64))
@@ -302,7 +302,7 @@ def evaluate(net: Spec, params: Array, X: Array, y: Array) -> float:
 
 def gradient(net: Spec, params: Array, X: Array, y: Array, out: Array) -> float:
     """Gradient of the reduced loss of one batch into ``out``, (P,). Returns the summed loss."""
-    with np.errstate(over="ignore", invalid="ignore"):
+    with np.errstate(all="ignore"):
         loss, d_weights, d_biases = backpropagate(net, params, X, y)
     for view, d in zip(net.split(out)[0] + net.split(out)[1], d_weights + d_biases, strict=True):
         view[:] = d
@@ -311,7 +311,7 @@ def gradient(net: Spec, params: Array, X: Array, y: Array, out: Array) -> float:
 
 def predict(net: Spec, params: Array, X: Array, out: Array) -> None:
     """Outputs of all samples into ``out``, (n_samples, n_outputs)."""
-    with np.errstate(over="ignore", invalid="ignore"):
+    with np.errstate(all="ignore"):
         _, _, z = forward(net, *net.split(params), X)
         last = net.activations[-1]
         out[:] = softmax(z) if last == "softmax" else ACTIVATIONS[last](z)[0]

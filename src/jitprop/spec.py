@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from jitprop import checks, optimizers
@@ -108,7 +107,7 @@ def make_spec(
 
 
 def _layer_sizes(sizes: Any) -> tuple[int, ...]:
-    if isinstance(sizes, str) or not isinstance(sizes, Sequence | np.ndarray):
+    if not checks.is_list(sizes):
         raise TypeError(
             f"layer_sizes must be a list of at least two ints; got {checks.shown(sizes)}"
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -54,7 +54,8 @@ class State:
         self.rng.bit_generator.state = snapshot.random
         self.epochs, self.updates = snapshot.epochs, snapshot.updates
 
-    def cast(self, dtype: np.dtype[Any]) -> None:
-        """Change the dtype; nothing happens if it is the same."""
-        self.params = self.params.astype(dtype, copy=False)
-        self.slots = self.slots.astype(dtype, copy=False)
+    def cast(self, dtype: np.dtype[Any]) -> State:
+        """In another dtype, arrays of its own; itself if it has that dtype."""
+        if self.params.dtype == dtype:
+            return self
+        return replace(self, params=self.params.astype(dtype), slots=self.slots.astype(dtype))

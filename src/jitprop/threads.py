@@ -24,21 +24,24 @@ def _controller() -> Any:
     return ThreadpoolController()
 
 
+def cores() -> int:
+    """The cores that this process is bound to."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def available() -> int:
     """
-    Threads that this process may use.
+    Threads that a fit may use unasked.
 
-    The cores it is bound to; or fewer, where BLAS has been told so: process pools such as
-    joblib's limit their workers in this way.
+    One a core; or fewer, where BLAS has been told so: process pools such as joblib's limit their
+    workers in this way.
     """
-    if hasattr(os, "sched_getaffinity"):
-        cores = len(os.sched_getaffinity(0))
-    else:
-        cores = os.cpu_count() or 1
     blas: list[int] = [
         pool["num_threads"] for pool in _controller().info() if pool["user_api"] == "blas"
     ]
-    return min([cores, *blas])
+    return min([cores(), *blas])
 
 
 def choose(n_threads: int | None, work: float, tiles: int) -> int:
@@ -48,7 +51,8 @@ def choose(n_threads: int | None, work: float, tiles: int) -> int:
     Parameters
     ----------
     n_threads : int or None
-        What the user asks for, at the most; None leaves it to the work.
+        What the user asks for, at the most; None leaves it to the work. Never more than cores:
+        threads that wait for each other by looking must all be running.
     work : float
         Multiply-adds of a batch.
     tiles : int
@@ -56,7 +60,7 @@ def choose(n_threads: int | None, work: float, tiles: int) -> int:
     """
     if n_threads is None:
         n_threads = available() if work >= WORTHWHILE else 1
-    return max(1, min(n_threads, tiles))
+    return max(1, min(n_threads, cores(), tiles))
 
 
 def run_together(function: Callable[[int], int], n: int) -> int:

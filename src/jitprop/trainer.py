@@ -145,8 +145,8 @@ class Trainer:
         size, n_slots = self._spec.n_parameters, self._spec.optimizer.n_slots
         started_as = self._dtype or np.dtype(np.float64)
         self._state = State(
-            params=np.zeros(size, started_as),
-            slots=np.zeros((n_slots, size), started_as),
+            params=cast.zeros("layer_sizes", (size,), started_as),
+            slots=cast.zeros("layer_sizes", (n_slots, size), started_as),
             rng=np.random.default_rng(shuffle_seed),
         )
         if isinstance(init, str):
@@ -266,21 +266,26 @@ class Trainer:
         if order is not None and not callable(order):
             order = cast.order("order", order, (n_epochs, len(inputs)))
         backend = backends.load(self._backend)
-        self._dtype = inputs.dtype
-        self._state.cast(inputs.dtype)
+        state = self._state.cast(inputs.dtype)
+        own = [np.may_share_memory(array, state.params) for array in (inputs, targets)]
         fit = Fit(
             backend,
             self._spec,
-            self._state,
-            inputs,
-            targets,
+            state,
+            inputs.copy() if own[0] else inputs,
+            targets.copy() if own[1] else targets,
             n_epochs,
             order,
             self._shuffle,
             self._n_threads,
         )
-        with one_blas_thread():
-            return fit.run()
+        before = state.epochs
+        try:
+            with one_blas_thread():
+                return fit.run()
+        finally:
+            if state.epochs > before:  # the first epoch settles the dtype
+                self._state, self._dtype = state, inputs.dtype
 
     def predict(self, X: npt.ArrayLike) -> Array:
         """
