@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 
-from jitprop import SGD, Adam, AdamW
+from jitprop import SGD, Adam, AdamW, compiled, fitting, reference
 
 HIDDEN = ("sigmoid", "tanh", "relu", "leaky_relu", "elu", "softplus", "gelu", "silu", "identity")
 
@@ -36,3 +37,10 @@ def data(sizes: list[int], n: int, loss: str, labels: bool, rng: np.random.Gener
         return X, rng.integers(0, sizes[-1], size=n)
     p = rng.uniform(0.1, 1.0, size=(n, sizes[-1]))
     return X, p / p.sum(axis=1, keepdims=True)
+
+
+def limit_calls(monkeypatch: pytest.MonkeyPatch, work: float) -> None:
+    """Let backends do so many multiply-adds in a call: with 1, Python is back after each batch."""
+    for backend in (reference, compiled):
+        monkeypatch.setattr(backend, "FIRST_CALL", work)
+    monkeypatch.setattr(fitting, "CALL_SECONDS", (0.0, np.inf))  # calls keep their length

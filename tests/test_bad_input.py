@@ -15,7 +15,8 @@ import pandas as pd
 import pytest
 from scipy import sparse
 
-from jitprop import SGD, Adam, AdamW, Trainer, backends, fitting
+from jitprop import SGD, Adam, AdamW, Trainer, backends
+from nets import limit_calls
 
 N = 8
 SQUARED = {"layer_sizes": [3, 4, 2]}
@@ -177,10 +178,10 @@ def test_order_of_another_shape(order):
     refuses(SQUARED, ValueError, words, lambda t: t.fit(X, y, 2, order=order))
 
 
-@pytest.mark.parametrize("work", [1, fitting.CALL_WORK], ids=["short blocks", "one block"])
+@pytest.mark.parametrize("work", [1, 2e8], ids=["short blocks", "one block"])
 @pytest.mark.parametrize("failure", [np.arange(1, N + 1), RuntimeError(), KeyboardInterrupt()])
 def test_order_function_that_fails_later(backend, failure, work, monkeypatch):
-    monkeypatch.setattr(fitting, "CALL_WORK", work)
+    limit_calls(monkeypatch, work)
     X, y = good(SQUARED)
 
     def sound(epoch):
@@ -207,7 +208,7 @@ def test_order_function_that_fails_later(backend, failure, work, monkeypatch):
 def test_interrupt_within_an_epoch(backend, monkeypatch):
     trainer, untouched = (make(SQUARED, 2, backend=backend) for _ in range(2))
     untouched.fit(*good(SQUARED), 1)
-    monkeypatch.setattr(fitting, "CALL_WORK", 1)  # three calls of the backend an epoch
+    limit_calls(monkeypatch, 1)  # three calls of the backend an epoch
     module = backends.load(backend)
     spy = Mock(wraps=module.train, side_effect=[DEFAULT] * 4 + [KeyboardInterrupt])
     monkeypatch.setattr(module, "train", spy)

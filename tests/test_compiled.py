@@ -45,7 +45,7 @@ ROUTES = {"lanes": [3, 5, 4, 2], "blas": [40, 50, 30, 2]}
 @pytest.mark.parametrize("route", ROUTES)
 def test_one_compile_serves_every_net(route, dtype, rng):
     sizes = ROUTES[route]
-    assert compiled.uses_lanes(spec(sizes), 24) == (route == "lanes")
+    assert compiled.uses_lanes(spec(sizes)) == (route == "lanes")
 
     def use(sizes, loss, output, activation, optimizer, *, labels=False, ordered=False, **more):
         X, y = data(sizes, 24, loss, labels, rng)
@@ -66,7 +66,7 @@ def test_one_compile_serves_every_net(route, dtype, rng):
         for i, (loss, optimizer) in enumerate(cases):
             activation = HIDDEN[i % len(HIDDEN)]
             use(sizes, loss, OUTPUTS[loss][0], activation, optimizer, labels=i % 2 == 0)
-        use([*sizes[:2], 9, 9, 9, 2], "squared_error", "gelu", "relu", "adam", batch_size=20)
+        use([*sizes[:2], 5, 5, 5, 2], "squared_error", "gelu", "relu", "adam", batch_size=20)
         use(sizes, "squared_error", "gelu", "relu", "adam", ordered=True, reduction="sum")
         use(sizes[-2:] if route == "lanes" else [50, 60], "squared_error", "elu", (), "sgd")
     assert compiles.count == 0
@@ -103,11 +103,11 @@ def test_plain_sgd_has_no_gradient_array():
     assert scratch["adam"] == scratch["momentum"] == scratch["sgd"] + parameters
 
 
-def test_the_route_goes_by_the_work_of_the_largest_product():
-    assert compiled.uses_lanes(spec([3, 4, 1]), 4)
-    assert not compiled.uses_lanes(spec([784, 512, 10], batch_size=128), 1000)
-    assert compiled.uses_lanes(spec([8, 8], batch_size=4), 10**6)
-    assert not compiled.uses_lanes(spec([8, 8]), 10**6)
+def test_the_route_goes_by_the_size_of_the_layers():
+    assert compiled.uses_lanes(spec([3, 4, 1]))
+    assert compiled.uses_lanes(spec([5, 5, 5, 5]))
+    assert not compiled.uses_lanes(spec([8, 8]))
+    assert not compiled.uses_lanes(spec([784, 512, 10]))
 
 
 def test_right_data_are_not_copied(rng):

@@ -114,5 +114,5 @@ def test_all_threads_run_or_none(monkeypatch):
     alive = len(threading.enumerate())
     monkeypatch.setattr(threading.Thread, "start", start)
     with pytest.raises(RuntimeError, match="start new thread"):
-        threads.run_together(lambda rank: ran.append(rank) or 0, 3)
+        threads.Team(3).run(lambda rank: ran.append(rank) or 0)
     assert ran == []

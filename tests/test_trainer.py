@@ -7,8 +7,8 @@ import itertools
 import numpy as np
 import pytest
 
-from jitprop import DivergenceError, Gradients, History, Trainer, fitting
-from nets import OPTIMIZERS, data
+from jitprop import DivergenceError, Gradients, History, Trainer
+from nets import OPTIMIZERS, data, limit_calls
 
 
 def make(backend, **arguments):
@@ -35,13 +35,13 @@ def test_fit_3_then_2_gives_the_bits_of_fit_5(backend, optimizer, samples):
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-@pytest.mark.parametrize("call_work", [1, 3000])
+@pytest.mark.parametrize("first_call", [1, 3000])
 def test_bits_do_not_depend_on_how_often_python_is_visited(
-    backend, optimizer, call_work, samples, monkeypatch
+    backend, optimizer, first_call, samples, monkeypatch
 ):
     ref, comp = (make(backend, optimizer=OPTIMIZERS[optimizer]) for _ in range(2))
     expected = ref.fit(*samples, 7).loss
-    monkeypatch.setattr(fitting, "CALL_WORK", call_work)  # one batch, or a few, in a call
+    limit_calls(monkeypatch, first_call)  # one batch, or a few, in a call
     np.testing.assert_array_equal(comp.fit(*samples, 7).loss, expected)
     np.testing.assert_array_equal(comp.parameters, ref.parameters)
 
@@ -232,12 +232,12 @@ def test_initial_weights_spread_as_their_papers_say(init):
 
 
 @pytest.mark.parametrize("batch_size", [None, 4])
-@pytest.mark.parametrize("call_work", [1, 10_000, 2e8])
+@pytest.mark.parametrize("first_call", [1, 10_000, 2e8])
 @pytest.mark.parametrize("optimizer", ["sgd", "momentum"])
 def test_divergence_is_told_and_the_last_good_epoch_kept(
-    backend, batch_size, call_work, optimizer, samples, monkeypatch
+    backend, batch_size, first_call, optimizer, samples, monkeypatch
 ):
-    monkeypatch.setattr(fitting, "CALL_WORK", call_work)
+    limit_calls(monkeypatch, first_call)
     X, y = samples
     arguments = {
         "sizes": [3, 2], "output_activation": "identity", "learning_rate": 30.0,
@@ -289,7 +289,7 @@ def test_parameters_that_overflow_in_the_last_update_are_told_too(backend):
 
 
 def test_an_interrupted_fit_leaves_whole_epochs(backend, samples, monkeypatch):
-    monkeypatch.setattr(fitting, "CALL_WORK", 1)
+    limit_calls(monkeypatch, 1)
     orders = np.array([np.random.default_rng(e).permutation(10) for e in range(9)])
 
     def order(epoch):

@@ -21,6 +21,8 @@ NAMES = ("auto", "numba", "numpy")
 class Backend(Protocol):
     """What `jitprop.reference` and `jitprop.compiled` both offer; documented in the former."""
 
+    FIRST_CALL: float
+
     def prepare(
         self, spec: Spec, n_samples: int, dtype: np.dtype[Any], n_threads: int | None
     ) -> Any: ...

@@ -9,6 +9,7 @@ one copy per tenth of a second and nothing per epoch.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
 
@@ -25,12 +26,12 @@ from jitprop.state import Snapshot, State
 Array: TypeAlias = npt.NDArray[Any]
 Order: TypeAlias = Callable[[int], npt.ArrayLike]
 
-CALL_WORK = 2e8
-"""Multiply-adds in one call: 0.1 s at 2e9 a second, the least that was seen of the compiled routes
-in float64 (XOR on the lanes route: 3e8 a second, its steps being counted `STEP_WORK` more)."""
-
 STEP_WORK = 500
 """What a step costs beside its multiply-adds, counted in them."""
+
+CALL_SECONDS = (0.05, 0.2)
+"""How long a call of a backend may take: below, the next does twice as much, above, half as much.
+Between calls Python hears Ctrl-C; a call costs up to 0.1 ms."""
 
 ORDER_SIZE = 1 << 20
 """Indices of samples drawn ahead: 8 MB of them."""
@@ -80,18 +81,17 @@ class Fit:
         batch = spec.batch(len(X))
         self.n_batches = -(-len(X) // batch)
         self.shuffle = shuffle and order is None and self.n_batches > 1
-        self.call_steps = max(1, int(CALL_WORK / (3 * batch * spec.n_parameters + STEP_WORK)))
-        self.block = max(1, self.call_steps // self.n_batches)
-        if self.shuffle or callable(order):
-            self.block = min(self.block, max(1, ORDER_SIZE // len(X)))
+        step_work = 3 * batch * spec.n_parameters + STEP_WORK
+        self.call_steps = max(1, int(backend.FIRST_CALL / step_work))
 
     def run(self) -> History:
         """Train; the history's losses are summed over samples, or their mean, as the spec says."""
         losses = cast.zeros("epochs", (self.epochs,), np.float64)
         # Two copies: the epoch to go back to may be the last of the block before.
         saved: list[Saved] = []
-        for first in range(0, self.epochs, self.block):
-            last = min(first + self.block, self.epochs)
+        last = 0
+        while last < self.epochs:
+            first, last = last, min(last + self._block(), self.epochs)
             snapshot = self.state.snapshot()
             try:
                 order = self._draw(first, last)
@@ -103,6 +103,13 @@ class Fit:
             if done < last * self.n_batches or not np.isfinite(self.state.params).all():
                 self._diverged(min(done, last * self.n_batches - 1), losses, saved)
         return self._history(losses)
+
+    def _block(self) -> int:
+        """How many epochs to train before the state is copied again."""
+        epochs = max(1, self.call_steps // self.n_batches)
+        if self.shuffle or callable(self.order):
+            epochs = min(epochs, max(1, ORDER_SIZE // len(self.X)))
+        return epochs
 
     def _train(
         self,
@@ -116,6 +123,7 @@ class Fit:
         done = 0
         while done < n_steps:
             stop = min(done + self.call_steps, n_steps)
+            began = time.perf_counter()
             reached = self.backend.train(
                 self.net,
                 self.state.params,
@@ -128,12 +136,20 @@ class Fit:
                 stop,
                 self.state.updates,
             )
+            self._adapt(time.perf_counter() - began)
             self.state.updates += reached - done
             done = reached
             if done < stop:
                 break
         self.state.epochs += done // self.n_batches
         return first * self.n_batches + done
+
+    def _adapt(self, seconds: float) -> None:
+        """Make calls longer or shorter; what they compute does not depend on it."""
+        if seconds < CALL_SECONDS[0]:
+            self.call_steps *= 2
+        elif seconds > CALL_SECONDS[1]:
+            self.call_steps = max(1, self.call_steps // 2)
 
     def _draw(self, first: int, last: int) -> npt.NDArray[np.int64] | None:
         """The order of presentation in the epochs ``first`` to ``last``."""

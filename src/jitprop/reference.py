@@ -230,6 +230,9 @@ def update(spec: Spec, p: Array, g: Array, slots: list[Array], decay: float, t: 
 
 # What the trainer asks of a backend.
 
+FIRST_CALL = 2e6
+"""Multiply-adds in the first call of `train`: up to 0.1 s, where nets are small."""
+
 
 def prepare(spec: Spec, n_samples: int, dtype: np.dtype[Any], n_threads: int | None) -> Spec:
     """What this backend wants to be told of a net: the spec as it is. It has one thread."""

@@ -5,16 +5,17 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
 from threadpoolctl import ThreadpoolController
 
-WORTHWHILE = 500_000
-"""Multiply-adds of a batch from which a second thread pays: about 30 us of work for one thread
-in float32, against two meetings of 1 us and the caches that share nothing."""
+WORTHWHILE = 10_000_000
+"""Multiply-adds of a batch from which a second thread is taken unasked: about 0.2 ms of work for
+one, in float32. There it saves a third of the time, and 45 % at ten times that; its start costs
+1 ms a fit. With a tenth of it, it saves nothing (Zen 4, two cores that share no L2 cache)."""
 
 
 @cache
@@ -63,36 +64,53 @@ def choose(n_threads: int | None, work: float, tiles: int) -> int:
     return max(1, min(n_threads, cores(), tiles))
 
 
-def run_together(function: Callable[[int], int], n: int) -> int:
+class Team:
     """
-    Call ``function(0)`` to ``function(n - 1)`` at the same time; returns what the first does.
+    Threads that run one function side by side, waiting for one another inside it.
 
-    They wait for one another inside, so all of them run or none. None runs in the main thread,
-    which Ctrl-C could stop on its way there.
+    They live as long as the team, so that calls which follow each other start none.
+
+    Parameters
+    ----------
+    n : int
+        How many.
     """
-    if n == 1:
-        return function(0)
-    decided = threading.Event()
-    run = False
 
-    def decide(verdict: bool) -> None:
-        nonlocal run
-        if not decided.is_set():  # the first verdict holds
-            run = verdict
-            decided.set()
+    def __init__(self, n: int) -> None:
+        self.n = n
+        self._pool = ThreadPoolExecutor(n, thread_name_prefix="jitprop")
 
-    def wait_and_run(rank: int) -> int:
-        decided.wait()
-        return function(rank) if run else 0
+    def run(self, function: Callable[[int], int]) -> int:
+        """
+        Call ``function(0)`` to ``function(n - 1)`` at the same time; returns what the first does.
 
-    with ThreadPoolExecutor(n) as pool:
+        All of them run or none, or one would wait for ever. None runs in the main thread, which
+        Ctrl-C could stop on its way there.
+        """
+        decided = threading.Event()
+        go = False
+
+        def decide(verdict: bool) -> None:
+            nonlocal go
+            if not decided.is_set():  # the first verdict holds
+                go = verdict
+                decided.set()
+
+        def wait_and_run(rank: int) -> int:
+            decided.wait()
+            return function(rank) if go else 0
+
+        results: list[Future[int]] = []
         try:
-            results = [pool.submit(wait_and_run, rank) for rank in range(n)]
+            for rank in range(self.n):
+                results.append(self._pool.submit(wait_and_run, rank))
             decide(True)
+            return results[0].result()
         except BaseException:  # no more threads to be had; or Ctrl-C
             decide(False)
             raise
-        return results[0].result()
+        finally:
+            wait(results)
 
 
 _lock = threading.Lock()
