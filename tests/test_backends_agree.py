@@ -28,6 +28,7 @@ SIZES = st.tuples(st.integers(0, 5), st.sampled_from([st.integers(1, 5), WIDTHS]
     lambda drawn: st.lists(drawn[1], min_size=drawn[0] + 2, max_size=drawn[0] + 2)
 )
 BATCHES = st.one_of(st.sampled_from([1, 3, 4, 5, 8, 127, 128, 129]), st.integers(1, 200))
+SEVERAL_TILES = st.one_of(BATCHES, st.sampled_from([256, 257, 600]))
 
 
 def pair(sizes, dtype, **arguments):
@@ -84,7 +85,7 @@ def test_one_step_and_twenty(activation, loss, optimizer, dtype, sizes, batch, d
 @pytest.mark.parametrize("loss", OUTPUTS)
 @pytest.mark.parametrize("activation", HIDDEN)
 @SETTINGS
-@given(sizes=SIZES, batch=BATCHES, labels=st.booleans())
+@given(sizes=SIZES, batch=SEVERAL_TILES, labels=st.booleans())
 def test_gradients(activation, loss, sizes, batch, labels):
     if loss == "cross_entropy":
         sizes[-1] = max(2, sizes[-1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import pickle
 
 import numpy as np
 import pytest
@@ -265,6 +266,14 @@ def test_divergence_is_told_and_the_last_good_epoch_kept(
     np.testing.assert_array_equal(trainer.fit(X, y, 3).loss, ref.fit(X, y, 3).loss)
 
 
+def test_the_error_travels_between_processes():
+    error = DivergenceError(3, History(np.array([2.0, 1.0, 4.0])), 2, 0.5)
+    copy = pickle.loads(pickle.dumps(error))
+    assert str(copy) == str(error)
+    assert (copy.epoch, copy.kept_epochs) == (3, 2)
+    np.testing.assert_array_equal(copy.history.loss, error.history.loss)
+
+
 def test_divergence_in_the_first_epoch_changes_nothing(backend):
     trainer = Trainer(
         [1, 1], output_activation="identity", init=([[[1e200]]], [[0]]), backend=backend
@@ -286,6 +295,18 @@ def test_parameters_that_overflow_in_the_last_update_are_told_too(backend):
     with pytest.raises(DivergenceError, match="epoch 0 "):
         trainer.fit([[1e3]], [0.0], 1)
     np.testing.assert_array_equal(trainer.parameters, [1.0, 0.0])
+
+
+def test_and_in_a_later_one(backend):
+    # b <- b - rate (w x + b): 0, then -1e145 whose loss is 1e290 / 2, then beyond float64.
+    trainer = Trainer(
+        [1, 1], output_activation="identity", learning_rate=1e175, init=([[[1.0]]], [[0]]),
+        backend=backend,
+    )  # fmt: skip
+    with pytest.raises(DivergenceError, match="epoch 1 ") as caught:
+        trainer.fit([[1e-30]], [0.0], 2)
+    assert caught.value.kept_epochs == 1
+    assert np.isfinite(trainer.evaluate([[1e-30]], [0.0]))
 
 
 def test_an_interrupted_fit_leaves_whole_epochs(backend, samples, monkeypatch):

@@ -251,31 +251,27 @@ def gradient(
     out: Array,
     memory: Array,
 ) -> float:
-    """Gradient of one batch, all samples, into ``out``, (P,). Returns their summed loss."""
+    """
+    Gradient of one batch, all samples, into ``out``, (P,). Returns their summed loss.
+
+    Samples come in tiles of the plan's batch size; the sum over tiles is in their order.
+    """
     n_inputs, n_outputs = plan.layers[0, N_IN], plan.layers[-1, N_OUT]
-    m = X.size // n_inputs
-    load(gemm, X, rows, plan.zero, m, n_inputs, memory, plan.zero)
-    load_targets(plan, gemm, Y, rows, plan.zero, m, n_outputs, memory, plan.targets)
-    forward(plan, gemm, params, memory, plan.zero, memory, plan.zero, m)
-    loss = backward(plan, gemm, params, memory, plan.zero, m, m)
-    for l in range(len(plan.layers)):
-        n_in = plan.layers[l, N_IN]
-        weight_gradient(
-            plan,
-            gemm,
-            l,
-            plan.zero,
-            n_in,
-            1.0,
-            0.0,
-            memory,
-            plan.zero,
-            memory,
-            m,
-            out,
-            plan.zero,
-        )
-        bias_gradient(plan, gemm, l, 1.0, 0.0, memory, m, out, plan.zero)
+    n_samples = X.size // n_inputs
+    loss = 0.0
+    for first in range(0, n_samples, plan.batch_size):
+        m = min(plan.batch_size, n_samples - first)
+        load(gemm, X, rows, first, m, n_inputs, memory, plan.zero)
+        load_targets(plan, gemm, Y, rows, first, m, n_outputs, memory, plan.targets)
+        forward(plan, gemm, params, memory, plan.zero, memory, plan.zero, m)
+        loss += backward(plan, gemm, params, memory, plan.zero, m, n_samples)
+        beta = 0.0 if first == 0 else 1.0
+        for l in range(len(plan.layers)):
+            n_in, zero = plan.layers[l, N_IN], plan.zero
+            weight_gradient(
+                plan, gemm, l, zero, n_in, 1.0, beta, memory, zero, memory, m, out, zero
+            )
+            bias_gradient(plan, gemm, l, 1.0, beta, memory, m, out, zero)
     return loss
 
 

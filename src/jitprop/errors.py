@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from jitprop.history import History
 
 
@@ -16,7 +18,7 @@ class DivergenceError(ArithmeticError):
     Attributes
     ----------
     epoch : int
-        The first epoch of this `fit` without a finite loss, counted from 0.
+        The first epoch of this `fit`, counted from 0, whose loss or update was not finite.
     history : History
         The finite losses before it.
     kept_epochs : int
@@ -34,3 +36,8 @@ class DivergenceError(ArithmeticError):
         self.epoch = epoch
         self.history = history
         self.kept_epochs = kept_epochs
+        self._made_of = (epoch, history, kept_epochs, learning_rate)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle by what it is made of, not by its message: process pools hand errors on."""
+        return type(self), self._made_of

@@ -101,7 +101,7 @@ class Fit:
                 self.state.restore(snapshot)
                 raise
             if done < last * self.n_batches or not np.isfinite(self.state.params).all():
-                self._diverged(min(done, last * self.n_batches - 1), losses, saved)
+                raise self._diverged(done, last, losses, saved)
         return self._history(losses)
 
     def _block(self) -> int:
@@ -165,9 +165,16 @@ class Fit:
             return rows
         return None if self.order is None else self.order[first:last]
 
-    def _diverged(self, step: int, losses: npt.NDArray[np.float64], saved: list[Saved]) -> None:
-        """Go back to the last epoch boundary from which a batch was trained with a finite loss."""
-        kept = max(0, step - 1) // self.n_batches
+    def _diverged(
+        self, done: int, last: int, losses: npt.NDArray[np.float64], saved: list[Saved]
+    ) -> DivergenceError:
+        """
+        Go back to the last epoch boundary from which a batch was trained with a finite loss.
+
+        ``done`` batches had one; if all before epoch ``last`` did, the parameters overflowed in
+        the update after them.
+        """
+        kept = max(0, done - 1) // self.n_batches
         first, snapshot, order = next(block for block in reversed(saved) if block.first <= kept)
         self.state.restore(snapshot)
         if kept > first:
@@ -176,9 +183,9 @@ class Fit:
             elif order is not None:
                 order = order[: kept - first]  # the user's function may not repeat itself
             self._train(first, kept, np.zeros(self.epochs), order)
-        epoch = step // self.n_batches
+        epoch = min(done // self.n_batches, last - 1)
         history = self._history(losses[:epoch])
-        raise DivergenceError(epoch, history, kept, self.spec.learning_rate)
+        return DivergenceError(epoch, history, kept, self.spec.learning_rate)
 
     def _history(self, losses: npt.NDArray[np.float64]) -> History:
         return History(losses / len(self.X) if self.spec.reduction == "mean" else losses)

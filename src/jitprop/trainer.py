@@ -362,8 +362,7 @@ class Trainer:
         inputs = cast.inputs(X, self._spec.layer_sizes[0], self._state.params.dtype)
         targets = self._targets(y, len(inputs), inputs.dtype)
         backend = backends.load(self._backend)
-        full = replace(self._spec, batch_size=None)
-        net = backend.prepare(full, len(inputs), inputs.dtype, 1)
+        net = backend.prepare(self._tiled(), len(inputs), inputs.dtype, 1)
         gradient = np.zeros_like(self._state.params)
         with one_blas_thread():
             loss = backend.gradient(net, self._state.params, inputs, targets, gradient)
@@ -378,5 +377,5 @@ class Trainer:
         return loss / n_samples if self._spec.reduction == "mean" else loss
 
     def _tiled(self) -> Spec:
-        """The spec with batches small enough that predicting needs little scratch."""
+        """The spec with batches for which any number of samples needs little scratch."""
         return replace(self._spec, batch_size=256)
