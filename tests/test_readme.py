@@ -1,13 +1,16 @@
-"""The README: its snippets run, its commands and its links lead somewhere."""
+"""What is written for users runs: the README, its commands and links, the docstrings."""
 
 from __future__ import annotations
 
+import doctest
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from jitprop import trainer
 
 ROOT = Path(__file__).parents[1]
 PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")
@@ -46,3 +49,9 @@ def test_links_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)]+)\)", (ROOT / page).read_text()):
         if not target.startswith("http"):
             assert (ROOT / target).exists(), target
+
+
+def test_examples_in_docstrings_run():
+    found = doctest.testmod(trainer)
+    assert found.attempted > 0
+    assert found.failed == 0
