@@ -150,3 +150,37 @@ def test_binary_cross_entropy_keeps_its_digits_with_huge_logits(backend):
     np.testing.assert_array_equal(trainer.gradients([[1.0]], [0]).biases[0], [1.0])
     # exp(-30) is still seen beside 0: log1p, not log(1 + exp)
     np.testing.assert_allclose(trainer.evaluate([[3e-3]], [1]), np.exp(-30.0), rtol=1e-12)
+
+
+def test_padding_overflows_only_where_a_sample_does():
+    # The bias alone, which a padding of zeros would meet, overflows float32 in the second layer.
+    trainer = Trainer(
+        [1, 1, 1, 1],
+        activation="relu",
+        output_activation="identity",
+        dtype="float32",
+        init=([[[-1.0]], [[1e10]], [[1e-3]]], [[1e30], [0.0], [0.0]]),
+    )
+    gradients = trainer.gradients(np.full((3, 1), 1e30), np.ones(3))
+    np.testing.assert_array_equal(gradients.weights, np.zeros((3, 1, 1)))
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("activation", HIDDEN)
+def test_extremes(activation, dtype):
+    info = np.finfo(dtype)
+    extremes = [0.0, 30.0, 1e4, 1e20, info.max, info.smallest_subnormal, info.tiny / 2, np.inf]
+    found = []
+    for backend in ("numpy", "numba"):
+        trainer = Trainer([1, 1], output_activation=activation, dtype=dtype, backend=backend)
+        rows = []
+        for z in [*extremes, *np.negative(extremes), np.nan]:
+            trainer.parameters[:] = 0.0, z  # z is the bias: no product is in its way
+            gradients = trainer.gradients([[0.0]], [0.0])
+            rows.append([trainer.predict([[0.0]])[0, 0], gradients.loss, gradients.biases[0][0]])
+        found.append(np.array(rows))
+    ref, comp = found
+    np.testing.assert_allclose(comp, ref, rtol=1e-11 if dtype == "float64" else 1e-4, atol=0)
+    assert np.isnan(comp[-1]).all(), "nan must not be swallowed"
+    if activation not in ("gelu", "silu"):  # -inf * 0 in them, as in PyTorch
+        assert not np.isnan(comp[:-1, 0]).any()

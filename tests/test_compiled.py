@@ -8,7 +8,7 @@ import numba.core.event as numba_events
 import numpy as np
 import pytest
 
-from jitprop import Trainer, compiled
+from jitprop import Trainer, cast, compiled
 from jitprop.optimizers import SGD, Adam
 from jitprop.spec import Spec
 from nets import HIDDEN, OPTIMIZERS, OUTPUTS, data
@@ -117,3 +117,10 @@ def test_right_data_are_not_copied(rng):
     flat = compiled._flat(X)
     assert flat.flags.writeable
     assert np.shares_memory(flat, X)
+
+
+def test_what_kernels_index_with_is_a_copy():
+    order, labels = np.array([[1, 0, 2]]), np.array([0.0, 1.0, 1.0])
+    assert not np.shares_memory(cast.order("order", order, (1, 3)), order)
+    kept = cast.targets(labels, 3, 2, "cross_entropy", labels.dtype)
+    assert not np.shares_memory(kept, labels)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -116,3 +118,38 @@ def test_all_threads_run_or_none(monkeypatch):
     with pytest.raises(RuntimeError, match="start new thread"):
         threads.Team(3).run(lambda rank: ran.append(rank) or 0)
     assert ran == []
+
+
+def test_threads_end_with_the_fit(rng):
+    X, y = data([70, 5], 200, "half_squared_error", False, rng)
+    before = set(threading.enumerate())
+    Trainer([70, 40, 5], seed=0, n_threads=2, backend="numba").fit(X, y, 5)
+    assert set(threading.enumerate()) == before
+
+
+def test_a_second_ctrl_c_waits_for_the_threads_too(monkeypatch):
+    done = []
+
+    def slow(rank):
+        time.sleep(0.3)
+        done.append(rank)
+        return 0
+
+    presses = iter([KeyboardInterrupt, KeyboardInterrupt])
+    plain_wait = threads.wait
+
+    def pressed(futures):
+        for error in presses:
+            raise error
+        return plain_wait(futures)
+
+    monkeypatch.setattr(threads, "wait", pressed)
+    assert threads.Team(2).run(slow) == 0
+    assert sorted(done) == [0, 1]
+
+
+def test_a_container_gets_its_share(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(64)), raising=False)
+    for text, cores in (("max 100000", 64), ("200000 100000", 2), ("50000 100000", 1), ("", 64)):
+        monkeypatch.setattr(threads.Path, "read_text", lambda self, text=text: text)
+        assert threads.cores() == cores

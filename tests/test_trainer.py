@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import pickle
 
@@ -268,10 +269,10 @@ def test_divergence_is_told_and_the_last_good_epoch_kept(
 
 def test_the_error_travels_between_processes():
     error = DivergenceError(3, History(np.array([2.0, 1.0, 4.0])), 2, 0.5)
-    copy = pickle.loads(pickle.dumps(error))
-    assert str(copy) == str(error)
-    assert (copy.epoch, copy.kept_epochs) == (3, 2)
-    np.testing.assert_array_equal(copy.history.loss, error.history.loss)
+    twin = pickle.loads(pickle.dumps(error))
+    assert str(twin) == str(error)
+    assert (twin.epoch, twin.kept_epochs) == (3, 2)
+    np.testing.assert_array_equal(twin.history.loss, error.history.loss)
 
 
 def test_divergence_in_the_first_epoch_changes_nothing(backend):
@@ -307,6 +308,41 @@ def test_and_in_a_later_one(backend):
         trainer.fit([[1e-30]], [0.0], 2)
     assert caught.value.kept_epochs == 1
     assert np.isfinite(trainer.evaluate([[1e-30]], [0.0]))
+
+
+@pytest.mark.parametrize("work", [1, 2e8])
+def test_an_overflow_behind_a_saturated_unit_is_found(backend, work, monkeypatch):
+    # sigmoid(-inf) is 0, so that the loss stays finite; the first update overflows.
+    limit_calls(monkeypatch, work)
+    trainer = Trainer(
+        [1, 1], reduction="sum", learning_rate=1e308, init=([[[1e-3]]], [[0.0]]), backend=backend
+    )
+    with pytest.raises(DivergenceError, match="epoch 0 ") as caught:
+        trainer.fit([[1e3], [2e3]], [0, 0], 3000)
+    assert caught.value.kept_epochs == 0
+    np.testing.assert_array_equal(trainer.parameters, [1e-3, 0.0])
+
+
+def test_an_overflow_in_the_optimizers_state_is_found(backend):
+    # Adam's mean square is inf in float32: divided by it every step is 0, and the loss stays.
+    trainer = Trainer(
+        [1, 1], output_activation="identity", optimizer="adam", dtype="float32",
+        init=([[[1.0]]], [[0.0]]), backend=backend,
+    )  # fmt: skip
+    with pytest.raises(DivergenceError, match="optimizer's state"):
+        trainer.fit([[1e10], [2e10]], [0.0, 3.0], 1000)
+    np.testing.assert_array_equal(trainer.parameters, [1.0, 0.0])
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda t: pickle.loads(pickle.dumps(t))])
+def test_a_copy_goes_on_to_the_same_bits(backend, optimizer, copied, samples):
+    trainer = make(backend, optimizer=OPTIMIZERS[optimizer])
+    trainer.fit(*samples, 3)
+    twin = copied(trainer)
+    assert not np.shares_memory(twin.parameters, trainer.parameters)
+    np.testing.assert_array_equal(twin.fit(*samples, 3).loss, trainer.fit(*samples, 3).loss)
+    np.testing.assert_array_equal(twin.parameters, trainer.parameters)
 
 
 def test_an_interrupted_fit_leaves_whole_epochs(backend, samples, monkeypatch):

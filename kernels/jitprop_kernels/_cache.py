@@ -10,6 +10,8 @@ beside the source, the user's cache folder) and mends these three:
 - the name of each file carries a hash of all kernel sources, options, types and the processor;
 - where nothing can be written it compiles in memory and warns once;
 - a file that cannot be read is replaced.
+
+Files of other versions, 0.3 MB each, stay: another environment may be using them.
 """
 
 from __future__ import annotations
@@ -111,6 +113,16 @@ class KernelCache:
         if stamp not in self._caches:
             self._caches[stamp] = _open(self._function, stamp)
         return self._caches[stamp]
+
+    @property
+    def cache_path(self) -> str | None:
+        """The folder in use; None before the first use, and where there is none."""
+        return next((files.cache_path for files in self._caches.values()), None)
+
+    def flush(self) -> None:
+        """Forget what is on disk."""
+        for files in self._caches.values():
+            files.flush()
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """Read the machine code for a signature; None where there is none, or none readable."""

@@ -58,11 +58,12 @@ def load(
     """
     width = padded(gemm, m)
     for i in range(width):
-        row = first + i
-        if rows.size > 0 and i < m:
+        # The padding repeats the last sample: it overflows only where a sample does.
+        row = first + min(i, m - 1)
+        if rows.size > 0:
             row = rows[u(row)]
         for k in range(n):
-            x = source[u(row * n + k)] if i < m else type(source[0])(0.0)
+            x = source[u(row * n + k)]
             if gemm is None:
                 memory[u(at + k * width + i)] = x
             else:

@@ -111,7 +111,7 @@ def train(
         Scratch: see `Plan`.
     parts : (tiles,) float64 array
         Scratch: the loss of each tile.
-    gate : (2,) int64 array of 0
+    gate : (GATE_SIZE,) int64 array of 0
         Where the threads meet: see `meet`.
     rank, ranks : int
         This thread's number, and how many there are; 0 and 1 on the lanes route.

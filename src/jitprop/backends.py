@@ -27,6 +27,8 @@ class Backend(Protocol):
         self, spec: Spec, n_samples: int, dtype: np.dtype[Any], n_threads: int | None
     ) -> Any: ...
 
+    def close(self, net: Any) -> None: ...
+
     def train(
         self,
         net: Any,

@@ -158,12 +158,14 @@ def order(name: str, value: Any, shape: tuple[int, ...]) -> npt.NDArray[np.int64
         raise TypeError(f"{name} must be an array of ints; got dtype {array.dtype}")
     if array.shape != shape:
         raise ValueError(f"{name} must have shape {shape}; got shape {array.shape}")
+    # A copy, as of labels: kernels index with it, so it must stay what is checked here.
+    indices = np.array(array, np.int64, order="C")
     if array.size and (array.min() < 0 or array.max() >= shape[-1]):
         raise ValueError(
             f"{name} must hold indices of samples, from 0 to {shape[-1] - 1}; "
             f"got values from {array.min()} to {array.max()}"
         )
-    return np.ascontiguousarray(array, np.int64)
+    return indices
 
 
 def parameters(

@@ -59,6 +59,8 @@ def number(
         if bound is not None
     ]
     expected = f"{name} must be a finite number {' and '.join(bounds)}".rstrip()
+    if isinstance(value, np.ndarray) and value.ndim == 0:
+        value = value[()]
     if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real):
         raise TypeError(f"{expected}; got {shown(value)}")
     try:

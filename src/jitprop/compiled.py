@@ -45,7 +45,6 @@ to 2.5 for widths of 2 to 5. From 8 units on BLAS is, by 1.3 and more. Measured 
 
 NATURAL_ORDER = np.empty(0, np.int64)
 
-
 FIRST_CALL = 2e8
 """Multiply-adds in the first call of `train`: 5 to 20 ms with BLAS, 0.2 s in lanes."""
 
@@ -127,6 +126,11 @@ def prepare(spec: Spec, n_samples: int, dtype: np.dtype[Any], n_threads: int | N
         parts=np.zeros(tiles),
         team=threads.Team(1 if kernels.INTERPRETED else threads.choose(n_threads, work, tiles)),
     )
+
+
+def close(net: Net) -> None:
+    """End the threads that `train` started."""
+    net.team.close()
 
 
 def _optimizer(spec: Spec) -> tuple[int, float, float, float]:

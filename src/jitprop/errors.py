@@ -9,7 +9,7 @@ from jitprop.history import History
 
 class DivergenceError(ArithmeticError):
     """
-    The loss or the parameters became inf or nan; training stopped.
+    The loss, the parameters or the optimizer's state became inf or nan; training stopped.
 
     The trainer keeps the parameters, optimizer state and random state of the last epoch boundary
     from which a batch was still trained with a finite loss, so that `fit` can go on from there,
@@ -29,7 +29,8 @@ class DivergenceError(ArithmeticError):
         self, epoch: int, history: History, kept_epochs: int, learning_rate: float
     ) -> None:
         super().__init__(
-            f"training diverged: the loss became inf or nan in epoch {epoch} (counted from 0); "
+            f"training diverged in epoch {epoch} (counted from 0): the loss, the parameters or the "
+            "optimizer's state became inf or nan; "
             f"the trainer is back at its state after {kept_epochs} epochs. Try a smaller "
             f"learning_rate (it is {learning_rate:g}), or inputs scaled to about -1...1"
         )

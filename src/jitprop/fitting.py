@@ -87,6 +87,13 @@ class Fit:
     def run(self) -> History:
         """Train; the history's losses are summed over samples, or their mean, as the spec says."""
         losses = cast.zeros("epochs", (self.epochs,), np.float64)
+        try:
+            self._run(losses)
+        finally:
+            self.backend.close(self.net)
+        return self._history(losses)
+
+    def _run(self, losses: npt.NDArray[np.float64]) -> None:
         # Two copies: the epoch to go back to may be the last of the block before.
         saved: list[Saved] = []
         last = 0
@@ -97,12 +104,14 @@ class Fit:
                 order = self._draw(first, last)
                 saved = [*saved[-1:], Saved(first, snapshot, order)]
                 done = self._train(first, last, losses, order)
+                error = None
+                if done < last * self.n_batches or not self.state.is_finite():
+                    error = self._diverged(done, last, losses, saved)
             except BaseException:  # Ctrl-C, or an error in the user's order
                 self.state.restore(snapshot)
                 raise
-            if done < last * self.n_batches or not np.isfinite(self.state.params).all():
-                raise self._diverged(done, last, losses, saved)
-        return self._history(losses)
+            if error is not None:
+                raise error
 
     def _block(self) -> int:
         """How many epochs to train before the state is copied again."""
@@ -171,21 +180,35 @@ class Fit:
         """
         Go back to the last epoch boundary from which a batch was trained with a finite loss.
 
-        ``done`` batches had one; if all before epoch ``last`` did, the parameters overflowed in
-        the update after them.
+        ``done`` batches had one; if all before epoch ``last`` did, the state overflowed. It may
+        have done so long ago, where a saturated unit hides it from the loss: then the last finite
+        state is searched for, by halves, since what is inf once does not become finite again.
         """
         kept = max(0, done - 1) // self.n_batches
-        first, snapshot, order = next(block for block in reversed(saved) if block.first <= kept)
-        self.state.restore(snapshot)
-        if kept > first:
-            if self.shuffle:
-                order = self._draw(first, kept)  # for the random state
-            elif order is not None:
-                order = order[: kept - first]  # the user's function may not repeat itself
-            self._train(first, kept, np.zeros(self.epochs), order)
         epoch = min(done // self.n_batches, last - 1)
+        block = next(block for block in reversed(saved) if block.first <= kept)
+        self._go_to(kept, block)
+        if not self.state.is_finite():
+            low, high = block.first, kept
+            while high - low > 1:
+                middle = (low + high) // 2
+                self._go_to(middle, block)
+                low, high = (middle, high) if self.state.is_finite() else (low, middle)
+            self._go_to(low, block)
+            kept = epoch = low
         history = self._history(losses[:epoch])
         return DivergenceError(epoch, history, kept, self.spec.learning_rate)
+
+    def _go_to(self, epoch: int, block: Saved) -> None:
+        """Bring the state to the beginning of an epoch, from that of a block before it."""
+        self.state.restore(block.snapshot)
+        if epoch > block.first:
+            order = block.order
+            if self.shuffle:
+                order = self._draw(block.first, epoch)  # for the random state
+            elif order is not None:
+                order = order[: epoch - block.first]  # the user's function may not repeat itself
+            self._train(block.first, epoch, np.zeros(self.epochs), order)
 
     def _history(self, losses: npt.NDArray[np.float64]) -> History:
         return History(losses / len(self.X) if self.spec.reduction == "mean" else losses)

@@ -240,6 +240,11 @@ def prepare(spec: Spec, n_samples: int, dtype: np.dtype[Any], n_threads: int | N
     return spec
 
 
+def close(net: Spec) -> None:
+    """Give back what `prepare` took: nothing."""
+    del net
+
+
 def train(
     net: Spec,
     params: Array,

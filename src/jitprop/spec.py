@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -121,7 +120,7 @@ def _layer_sizes(sizes: Any) -> tuple[int, ...]:
 def _activations(hidden: Any, output: Any, n_hidden: int) -> tuple[str, ...]:
     if isinstance(hidden, str):
         names = [checks.choice("activation", hidden, HIDDEN_ACTIVATIONS)] * n_hidden
-    elif isinstance(hidden, Sequence):
+    elif checks.is_list(hidden):
         if len(hidden) != n_hidden:
             raise ValueError(
                 f"activation must be one name, or one for each of the {n_hidden} hidden layers; "

@@ -42,6 +42,10 @@ class State:
     epochs: int = 0
     updates: int = 0
 
+    def is_finite(self) -> bool:
+        """Whether no inf and no nan is in the parameters and in what the optimizer keeps."""
+        return bool(np.isfinite(self.params).all() and np.isfinite(self.slots).all())
+
     def snapshot(self) -> Snapshot:
         """What `restore` needs to come back here."""
         random = self.rng.bit_generator.state

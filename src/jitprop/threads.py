@@ -6,8 +6,9 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from threadpoolctl import ThreadpoolController
@@ -26,10 +27,15 @@ def _controller() -> Any:
 
 
 def cores() -> int:
-    """The cores that this process is bound to."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """The cores that this process is bound to, or the share of them that its container gets."""
+    if not hasattr(os, "sched_getaffinity"):
+        return os.cpu_count() or 1
+    bound = len(os.sched_getaffinity(0))
+    try:  # "max 100000", or the quota and the period in microseconds (cgroup v2)
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        return max(1, min(bound, int(quota) // int(period)))
+    except (OSError, ValueError):
+        return bound
 
 
 def available() -> int:
@@ -110,7 +116,14 @@ class Team:
             decide(False)
             raise
         finally:
-            wait(results)
+            # Whatever happens, nobody must write to the arrays any more; a second Ctrl-C waits.
+            while not all(result.done() for result in results):
+                with suppress(KeyboardInterrupt):
+                    wait(results)
+
+    def close(self) -> None:
+        """End the threads."""
+        self._pool.shutdown()
 
 
 _lock = threading.Lock()

@@ -22,7 +22,15 @@ Order: TypeAlias = "npt.ArrayLike | Callable[[int], npt.ArrayLike]"
 
 
 class Gradients(NamedTuple):
-    """Loss of one batch, and its derivatives by every weight and bias."""
+    """
+    Loss of one batch, and its derivatives by every weight and bias, in the trainer's dtype.
+
+    Attributes
+    ----------
+    loss : float
+    weights : list of (n_in, n_out) arrays
+    biases : list of (n_out,) arrays
+    """
 
     loss: float
     weights: list[Array]
@@ -82,10 +90,14 @@ class Trainer:
 
     Attributes
     ----------
-    parameters : (P,) array
-        All of W[0] (row by row), b[0], W[1], b[1], ...
+    parameters : (P,) array, float32 or float64
+        All of W[0] (row by row), b[0], W[1], b[1], ... The same array all along; with ``dtype``
+        None, a first `fit` on float32 samples replaces it, once.
     weights, biases : lists of arrays
         Views of it: (n_in, n_out) and (n_out,). Writing to them changes the net.
+    layer_sizes : tuple of int
+    learning_rate : float
+        The one that may be set.
     epochs_trained : int
         Over all calls of `fit`.
 
@@ -93,6 +105,11 @@ class Trainer:
     ------
     TypeError, ValueError
         For an argument that is not as above, named with what was expected and what came.
+
+    References
+    ----------
+    Rumelhart, Hinton and Williams, *Learning representations by back-propagating errors*, Nature
+    323, 1986. The equations, line by line: `jitprop.reference`.
 
     Examples
     --------
@@ -247,6 +264,7 @@ class Trainer:
         order : (epochs, n_samples) int array or callable, optional
             The samples' order of presentation in each epoch, instead of a shuffle; or a function
             that takes the epoch's number (counted from 0 over all calls of `fit`) and returns it.
+            It is called ahead of training, for up to a million samples.
 
         Returns
         -------
@@ -259,6 +277,11 @@ class Trainer:
             For bad input; the trainer is as before.
         DivergenceError
             If the loss becomes inf or nan; the trainer keeps the last good epoch.
+        KeyboardInterrupt
+            On Ctrl-C, within some tenths of a second; the trainer keeps a whole number of epochs,
+            and the next `fit` goes on from there.
+        ImportError
+            For ``backend="numba"`` where numba cannot be imported.
         """
         n_epochs = checks.integer("epochs", epochs, low=1)
         inputs = cast.inputs(X, self._spec.layer_sizes[0], self._dtype)
@@ -297,7 +320,7 @@ class Trainer:
 
         Returns
         -------
-        (n_samples, n_outputs) array
+        (n_samples, n_outputs) array, of the trainer's dtype
             With softmax, the probability of each class.
 
         Raises
