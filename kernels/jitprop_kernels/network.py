@@ -224,20 +224,37 @@ def bias_gradient(
         blas.bias_product(gemm, alpha, beta, memory, plan.ones, d, C, b, n_out, m)
 
 
+@jit()
+def whole_tile(
+    plan: Plan,
+    gemm: int | None,
+    params: Array,
+    X: Array,
+    Y: Array,
+    rows: Indices,
+    first: int,
+    m: int,
+    batch: int,
+    memory: Array,
+) -> float:
+    """Load samples ``first`` to ``first + m`` of a batch; forward, backward. Returns their loss."""
+    n_inputs, n_outputs, zero = plan.layers[0, N_IN], plan.layers[-1, N_OUT], plan.zero
+    load(gemm, X, rows, first, m, n_inputs, memory, zero)
+    load_targets(plan, gemm, Y, rows, first, m, n_outputs, memory, plan.targets)
+    forward(plan, gemm, params, memory, zero, memory, zero, m)
+    return backward(plan, gemm, params, memory, zero, m, batch)
+
+
 @jit(entry=True)
 def evaluate(
     plan: Plan, gemm: int | None, params: Array, X: Array, Y: Array, rows: Indices, memory: Array
 ) -> float:
-    """Summed loss of all samples. ``rows`` is empty; the batch size is only that of the scratch."""
-    n_inputs, n_outputs = plan.layers[0, N_IN], plan.layers[-1, N_OUT]
-    n_samples = X.size // n_inputs
+    """Summed loss of all samples, in tiles of the plan's batch size. ``rows`` is empty."""
+    n_samples = X.size // plan.layers[0, N_IN]
     loss = 0.0
     for first in range(0, n_samples, plan.batch_size):
         m = min(plan.batch_size, n_samples - first)
-        load(gemm, X, rows, first, m, n_inputs, memory, plan.zero)
-        load_targets(plan, gemm, Y, rows, first, m, n_outputs, memory, plan.targets)
-        forward(plan, gemm, params, memory, plan.zero, memory, plan.zero, m)
-        loss += backward(plan, gemm, params, memory, plan.zero, m, m)
+        loss += whole_tile(plan, gemm, params, X, Y, rows, first, m, n_samples, memory)
     return loss
 
 
@@ -257,15 +274,11 @@ def gradient(
 
     Samples come in tiles of the plan's batch size; the sum over tiles is in their order.
     """
-    n_inputs, n_outputs = plan.layers[0, N_IN], plan.layers[-1, N_OUT]
-    n_samples = X.size // n_inputs
+    n_samples = X.size // plan.layers[0, N_IN]
     loss = 0.0
     for first in range(0, n_samples, plan.batch_size):
         m = min(plan.batch_size, n_samples - first)
-        load(gemm, X, rows, first, m, n_inputs, memory, plan.zero)
-        load_targets(plan, gemm, Y, rows, first, m, n_outputs, memory, plan.targets)
-        forward(plan, gemm, params, memory, plan.zero, memory, plan.zero, m)
-        loss += backward(plan, gemm, params, memory, plan.zero, m, n_samples)
+        loss += whole_tile(plan, gemm, params, X, Y, rows, first, m, n_samples, memory)
         beta = 0.0 if first == 0 else 1.0
         for l in range(len(plan.layers)):
             n_in, zero = plan.layers[l, N_IN], plan.zero

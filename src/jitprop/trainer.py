@@ -10,10 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from jitprop import backends, cast, checks, initializers
+from jitprop.backends import Backend
 from jitprop.fitting import Fit
 from jitprop.history import History
 from jitprop.optimizers import Optimizer
-from jitprop.spec import Spec, make_spec
+from jitprop.spec import make_spec
 from jitprop.state import State
 from jitprop.threads import one_blas_thread
 
@@ -328,10 +329,8 @@ class Trainer:
         TypeError, ValueError
             For bad input.
         """
-        inputs = cast.inputs(X, self._spec.layer_sizes[0], self._state.params.dtype)
-        out = np.empty((len(inputs), self._spec.layer_sizes[-1]), self._state.params.dtype)
-        backend = backends.load(self._backend)
-        net = backend.prepare(self._tiled(), len(inputs), inputs.dtype, 1)
+        inputs, backend, net = self._prepare(X)
+        out = np.empty((len(inputs), self._spec.layer_sizes[-1]), inputs.dtype)
         with one_blas_thread():
             backend.predict(net, self._state.params, inputs, out)
         return out
@@ -354,10 +353,8 @@ class Trainer:
         TypeError, ValueError
             For bad input.
         """
-        inputs = cast.inputs(X, self._spec.layer_sizes[0], self._state.params.dtype)
+        inputs, backend, net = self._prepare(X)
         targets = self._targets(y, len(inputs), inputs.dtype)
-        backend = backends.load(self._backend)
-        net = backend.prepare(self._tiled(), len(inputs), inputs.dtype, 1)
         with one_blas_thread():
             loss = backend.evaluate(net, self._state.params, inputs, targets)
         return self._reduced(loss, len(inputs))
@@ -382,10 +379,8 @@ class Trainer:
         TypeError, ValueError
             For bad input.
         """
-        inputs = cast.inputs(X, self._spec.layer_sizes[0], self._state.params.dtype)
+        inputs, backend, net = self._prepare(X)
         targets = self._targets(y, len(inputs), inputs.dtype)
-        backend = backends.load(self._backend)
-        net = backend.prepare(self._tiled(), len(inputs), inputs.dtype, 1)
         gradient = np.zeros_like(self._state.params)
         with one_blas_thread():
             loss = backend.gradient(net, self._state.params, inputs, targets, gradient)
@@ -399,6 +394,9 @@ class Trainer:
     def _reduced(self, loss: float, n_samples: int) -> float:
         return loss / n_samples if self._spec.reduction == "mean" else loss
 
-    def _tiled(self) -> Spec:
-        """The spec with batches for which any number of samples needs little scratch."""
-        return replace(self._spec, batch_size=256)
+    def _prepare(self, X: npt.ArrayLike) -> tuple[Array, Backend, Any]:
+        """X cast, and a net whose batches need little scratch for any number of samples."""
+        inputs = cast.inputs(X, self._spec.layer_sizes[0], self._state.params.dtype)
+        backend = backends.load(self._backend)
+        tiled = replace(self._spec, batch_size=256)
+        return inputs, backend, backend.prepare(tiled, len(inputs), inputs.dtype, 1)
