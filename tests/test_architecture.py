@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import re
 import subprocess
 import sys
@@ -108,8 +109,6 @@ def test_functions_are_compiled_by_the_one_decorator(path):
 
 
 def test_both_backends_offer_the_same_functions():
-    import inspect
-
     for name in ("prepare", "close", "train", "evaluate", "gradient", "predict"):
         ref = inspect.signature(getattr(reference, name))
         comp = inspect.signature(getattr(compiled, name))

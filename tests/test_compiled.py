@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
 import numba.core.event as numba_events
 import numpy as np
 import pytest
 
+import jitprop_kernels
 from jitprop import Trainer, cast, compiled
 from jitprop.optimizers import SGD, Adam
 from jitprop.spec import Spec
@@ -124,3 +126,8 @@ def test_what_kernels_index_with_is_a_copy():
     assert not np.shares_memory(cast.order("order", order, (1, 3)), order)
     kept = cast.targets(labels, 3, 2, "cross_entropy", labels.dtype)
     assert not np.shares_memory(kept, labels)
+
+
+def test_numba_can_ask_the_cache_what_it_asks_of_its_own():
+    Trainer([2, 2, 1], seed=0, backend="numba").fit([[0, 1]], [0], 1)
+    assert Path(jitprop_kernels.train.stats.cache_path).is_dir()

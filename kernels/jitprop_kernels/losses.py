@@ -33,6 +33,19 @@ def subtract_maximum(
 
 
 @jit()
+def softmax(memory: Array, z: int, m: int, n: int, sample_stride: int, unit_stride: int) -> None:
+    """a_j = exp(z_j) / sum_k exp(z_k) in place of z, for each of m samples of n units."""
+    subtract_maximum(memory, z, m, n, sample_stride, unit_stride)
+    for i in range(z, z + m * sample_stride, sample_stride):
+        total = type(memory[0])(0.0)
+        for j in range(i, i + n * unit_stride, unit_stride):
+            memory[u(j)] = exp(memory[u(j)])
+            total += memory[u(j)]
+        for j in range(i, i + n * unit_stride, unit_stride):
+            memory[u(j)] /= total
+
+
+@jit()
 def softmax_delta(
     plan: Plan,
     memory: Array,

@@ -17,8 +17,7 @@ from jitprop_kernels import blas, codes, lanes
 from jitprop_kernels._jit import jit, u
 from jitprop_kernels._types import Array, Indices
 from jitprop_kernels.activations import activate
-from jitprop_kernels.elementary import exp
-from jitprop_kernels.losses import output_delta, subtract_maximum, total
+from jitprop_kernels.losses import output_delta, softmax, total
 from jitprop_kernels.plan import (
     ACTIVATION,
     BIASES,
@@ -305,19 +304,11 @@ def predict(
         load(gemm, X, rows, first, m, n_inputs, memory, plan.zero)
         forward(plan, gemm, params, memory, plan.zero, memory, plan.zero, m)
         sample_stride, unit_stride = (1, width) if gemm is None else (n, 1)
-        softmax = activation == codes.SOFTMAX
-        if softmax:
-            subtract_maximum(memory, z, m, n, sample_stride, unit_stride)
+        if activation == codes.SOFTMAX:
+            softmax(memory, z, m, n, sample_stride, unit_stride)
         else:
             activate(activation, memory, z, plan.slopes + z, n * width)
         for i in range(m):
-            total = type(memory[0])(1.0)
-            if softmax:
-                total = type(memory[0])(0.0)
-                for j in range(n):
-                    q = u(z + i * sample_stride + j * unit_stride)
-                    memory[q] = exp(memory[q])
-                    total += memory[q]
             for j in range(n):
-                q = u(z + i * sample_stride + j * unit_stride)
-                out[u((first + i) * n + j)] = memory[q] / total
+                q = z + i * sample_stride + j * unit_stride
+                out[u((first + i) * n + j)] = memory[u(q)]

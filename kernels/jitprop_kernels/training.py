@@ -39,7 +39,13 @@ def descend(
 
     The weights are dealt out in tiles of rows, whose size is the same for any number of threads.
     """
-    rate, decay, at = plan.learning_rate, plan.weight_decay, plan.gradient
+    rate, decay = plan.learning_rate, plan.weight_decay
+    # Plain SGD: W <- (1 - rate decay) W - rate A^T delta, with no gradient in between.
+    plain = plan.optimizer == codes.SGD
+    alpha, keep_weights, keep_biases = (
+        (-rate, 1.0 - rate * decay, 1.0) if plain else (1.0, 0.0, 0.0)
+    )
+    C, c = (params, plan.zero) if plain else (memory, plan.gradient)
     tile = 0
     for l in range(len(plan.layers)):
         n_in, n_out = plan.layers[l, N_IN], plan.layers[l, N_OUT]
@@ -48,22 +54,14 @@ def descend(
         for k in range(0, n_in, step):
             if tile % ranks == rank:
                 rows = min(step, n_in - k)
-                if plan.optimizer == codes.SGD:
-                    # W <- (1 - rate decay) W - rate A^T delta, with no gradient in between
-                    keep = 1.0 - rate * decay
-                    weight_gradient(
-                        plan, gemm, l, k, rows, -rate, keep, X, x, memory, m, params, plan.zero
-                    )
-                else:
-                    weight_gradient(plan, gemm, l, k, rows, 1.0, 0.0, X, x, memory, m, memory, at)
+                weight_gradient(plan, gemm, l, k, rows, alpha, keep_weights, X, x, memory, m, C, c)
+                if not plain:
                     start = w + k * n_out
                     update(plan, params, slots, memory, start, start + rows * n_out, decay, t)
             tile += 1
         if tile % ranks == rank:
-            if plan.optimizer == codes.SGD:
-                bias_gradient(plan, gemm, l, -rate, 1.0, memory, m, params, plan.zero)
-            else:
-                bias_gradient(plan, gemm, l, 1.0, 0.0, memory, m, memory, at)
+            bias_gradient(plan, gemm, l, alpha, keep_biases, memory, m, C, c)
+            if not plain:
                 update(plan, params, slots, memory, b, b + n_out, 0.0, t)
         tile += 1
 

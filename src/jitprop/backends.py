@@ -11,9 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from jitprop import checks
+from jitprop._types import Array
 from jitprop.spec import Spec
-
-Array = npt.NDArray[Any]
 
 NAMES = ("auto", "numba", "numpy")
 

@@ -14,8 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from jitprop import checks
-
-Array = npt.NDArray[Any]
+from jitprop._types import Array
 
 PROBABILITY_TOLERANCE = 1e-5
 """How far from 1 a row of probabilities may sum: float32 softmax outputs stay within it."""
@@ -95,7 +94,7 @@ def inputs(X: Any, n_inputs: int, dtype: np.dtype[Any] | None) -> Array:
 
 def targets(y: Any, n_samples: int, n_outputs: int, loss: str, dtype: np.dtype[Any]) -> Array:
     """
-    Y as (n_samples, n_outputs), or (n_samples,) class labels with cross_entropy.
+    y as (n_samples, n_outputs), or (n_samples,) class labels with cross_entropy.
 
     A column of labels is one label a sample; elsewhere (n_samples,) is one output.
     """

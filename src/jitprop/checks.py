@@ -28,10 +28,14 @@ def is_list(value: object) -> bool:
     return isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray)
 
 
+def _scalar(value: Any) -> Any:
+    """What an array of no dimensions holds; anything else as it is."""
+    return value[()] if isinstance(value, np.ndarray) and value.ndim == 0 else value
+
+
 def integer(name: str, value: Any, *, low: int) -> int:
     """An int of at least ``low``; NumPy's count, bools do not."""
-    if isinstance(value, np.ndarray) and value.ndim == 0:
-        value = value[()]
+    value = _scalar(value)
     if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Integral):
         raise TypeError(f"{name} must be an integer of at least {low}; got {shown(value)}")
     if value < low:
@@ -59,8 +63,7 @@ def number(
         if bound is not None
     ]
     expected = f"{name} must be a finite number {' and '.join(bounds)}".rstrip()
-    if isinstance(value, np.ndarray) and value.ndim == 0:
-        value = value[()]
+    value = _scalar(value)
     if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real):
         raise TypeError(f"{expected}; got {shown(value)}")
     try:

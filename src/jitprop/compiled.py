@@ -13,11 +13,10 @@ import numpy.typing as npt
 
 import jitprop_kernels as kernels
 from jitprop import threads
+from jitprop._types import Array
 from jitprop.optimizers import SGD, Adam, AdamW
 from jitprop.spec import Spec
 from jitprop_kernels import codes
-
-Array = npt.NDArray[Any]
 
 ACTIVATION_CODES = {
     "sigmoid": codes.SIGMOID,

@@ -37,8 +37,8 @@ class DivergenceError(ArithmeticError):
         self.epoch = epoch
         self.history = history
         self.kept_epochs = kept_epochs
-        self._made_of = (epoch, history, kept_epochs, learning_rate)
+        self._learning_rate = learning_rate
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle by what it is made of, not by its message: process pools hand errors on."""
-        return type(self), self._made_of
+        return type(self), (self.epoch, self.history, self.kept_epochs, self._learning_rate)

@@ -11,19 +11,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from jitprop import cast
+from jitprop._types import Array
 from jitprop.backends import Backend
 from jitprop.errors import DivergenceError
 from jitprop.history import History
 from jitprop.spec import Spec
 from jitprop.state import Snapshot, State
 
-Array: TypeAlias = npt.NDArray[Any]
 Order: TypeAlias = Callable[[int], npt.ArrayLike]
 
 STEP_WORK = 500

@@ -25,16 +25,14 @@ Nature 323, 1986.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from jitprop._types import Array
 from jitprop.optimizers import SGD, AdamW
 from jitprop.spec import Spec
-
-Array: TypeAlias = npt.NDArray[Any]
-
 
 # Activations: z -> (a, slope), a = f(z) and slope = f'(z). The slope is not computed from a, as
 # a (1 - a) would: 1 - a has no digits left where a unit saturates.

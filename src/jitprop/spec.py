@@ -5,12 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numpy.typing as npt
-
 from jitprop import checks, optimizers
+from jitprop._types import Array
 from jitprop.optimizers import Optimizer
-
-Array = npt.NDArray[Any]
 
 HIDDEN_ACTIVATIONS = (
     "sigmoid",

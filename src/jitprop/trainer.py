@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from jitprop import backends, cast, checks, initializers
+from jitprop._types import Array
 from jitprop.backends import Backend
 from jitprop.fitting import Fit
 from jitprop.history import History
@@ -18,7 +19,6 @@ from jitprop.spec import make_spec
 from jitprop.state import State
 from jitprop.threads import one_blas_thread
 
-Array: TypeAlias = npt.NDArray[Any]
 Order: TypeAlias = "npt.ArrayLike | Callable[[int], npt.ArrayLike]"
 
 

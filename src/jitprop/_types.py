@@ -1,0 +1,9 @@
+"""Names for what the modules hand each other."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import numpy.typing as npt
+
+Array: TypeAlias = npt.NDArray[Any]
