@@ -201,7 +201,7 @@ def test_settings(backend, name, form, plain):
     assert compiled() == before
 
 
-@pytest.mark.parametrize("hidden", [4, 400], ids=["lanes", "blas"])
+@pytest.mark.parametrize("hidden", [4, 400], ids=["lanes", "blocks"])
 def test_forms_compile_nothing_more(hidden):
     settings = {"layer_sizes": [3, hidden, 2], "backend": "numba", "shuffle": False}
     expected = bits(X, Y, **settings)

@@ -23,7 +23,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = (ROOT / "src" / "jitprop", ROOT / "kernels" / "jitprop_kernels")
-ROUTES = ("lanes", "blas")
+ROUTES = ("lanes", "blocks")
 SECONDS = 300  # of patience with one process; alone it needs 7
 
 # A process compares nothing itself: it prints what both backends found.
@@ -223,10 +223,10 @@ def test_truncated_file_is_mended(suffix: str, warm: Path) -> None:
 def test_code_of_another_signature_is_not_run(trained: dict[str, Path], tmp_path: Path) -> None:
     # What is left of two processes that save at once: each saw an empty index and took the first
     # name for its code; one's index stayed, and the other's code.
-    folder = shutil.copytree(trained["blas"], tmp_path / "both")
+    folder = shutil.copytree(trained["blocks"], tmp_path / "both")
     for code in beside_sources(trained["lanes"]).glob("*.nbc"):
         shutil.copy(code, beside_sources(folder))
-    check(run(folder, "blas"), n_warnings=1)
+    check(run(folder, "blocks"), n_warnings=1)
 
 
 def test_four_processes_at_once(cold: Path) -> None:

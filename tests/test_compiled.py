@@ -40,7 +40,7 @@ class CountCompiles(numba_events.Listener):
         pass
 
 
-ROUTES = {"lanes": [3, 5, 4, 2], "blas": [40, 50, 30, 2]}
+ROUTES = {"lanes": [3, 5, 4, 2], "blocks": [40, 50, 30, 2]}
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
@@ -87,22 +87,31 @@ def test_the_listener_would_have_seen_a_compile():
 
 
 def test_inner_kernels_refuse_calls_from_python():
-    from jitprop_kernels.elementary import exp
+    from jitprop_kernels.elementary import log
 
     with pytest.raises(TypeError, match="inner kernel"):
-        exp(1.0)
+        log(1.0)
 
 
-def test_plain_sgd_has_no_gradient_array():
+def test_scratch_is_what_the_docstring_says():
     sizes = [30, 40, 5]
     parameters = 30 * 40 + 40 + 40 * 5 + 5
-    scratch = {
-        name: len(compiled.prepare(spec(sizes, optimizer=o), 10, np.dtype(float), 1).memory)
-        for name, o in (("sgd", SGD()), ("adam", Adam()), ("momentum", SGD(momentum=0.5)))
-    }
-    # z or a, slope and delta of all layers, targets and errors of the last, and the ones
-    assert scratch["sgd"] == 10 * (3 * 75 + 2 * 5 + 1)
-    assert scratch["adam"] == scratch["momentum"] == scratch["sgd"] + parameters
+
+    def scratch(optimizer, samples, n_threads=1):
+        net = compiled.prepare(
+            spec(sizes, optimizer=optimizer), samples, np.dtype(float), n_threads, 1
+        )
+        own = {id(memory): len(memory) for memory in net.memory}
+        return list(own.values()), len(net.gradients)
+
+    # inputs; z or a, slope and delta; targets and errors; the 1; the transposed weights
+    whole = 10 * (30 + 3 * 45 + 2 * 5) + 1 + 40 * 5
+    assert scratch(SGD(), 10) == ([whole], 0)
+    assert scratch(Adam(), 10) == scratch(SGD(momentum=0.5), 10) == ([whole], parameters)
+    # Large batches pass in chunks of 256 samples, 64 at a time.
+    reach = 64 * (30 + 3 * 45 + 2 * 5) + 1 + 40 * 5
+    assert scratch(SGD(), 600) == ([reach], 3 * parameters)
+    assert scratch(SGD(), 600, n_threads=2) == ([reach] * 2, 3 * parameters)
 
 
 def test_the_route_goes_by_the_size_of_the_layers():

@@ -93,12 +93,15 @@ def test_blas_is_held_to_one_thread_during_a_fit_and_put_back(rng):
 def test_small_work_and_limited_pools_get_one_thread(monkeypatch):
     monkeypatch.setattr(threads, "available", lambda: 8)
     monkeypatch.setattr(threads, "cores", lambda: 16)
-    assert threads.choose(None, threads.WORTHWHILE - 1, 100) == 1
-    assert threads.choose(None, threads.WORTHWHILE, 100) == 8
-    assert threads.choose(None, threads.WORTHWHILE, 3) == 3  # never more than tiles
-    assert threads.choose(4, 1, 100) == 4
-    assert threads.choose(4, 1, 1) == 1
-    assert threads.choose(99, 1, 100) == 16
+    long = threads.START
+    assert threads.choose(None, 2 * threads.SHARE - 1, long, 100) == 1
+    assert threads.choose(None, 2 * threads.SHARE, long, 100) == 2
+    assert threads.choose(None, 100 * threads.SHARE, long, 100) == 8
+    assert threads.choose(None, 100 * threads.SHARE, long, 3) == 3  # never more than parts
+    assert threads.choose(None, 2 * threads.SHARE, 1, 100) == 1  # starting them would cost more
+    assert threads.choose(4, 1, 1, 100) == 4
+    assert threads.choose(4, 1, 1, 1) == 1
+    assert threads.choose(99, 1, 1, 100) == 16
     monkeypatch.undo()
     with threadpool_limits(1, "blas"):
         assert threads.available() == 1

@@ -1,21 +1,25 @@
 """Every compiled function of jitprop: arrays and numbers in, arrays and numbers out."""
 
 from jitprop_kernels._jit import INTERPRETED
-from jitprop_kernels.blas import TILE, gemm_address
-from jitprop_kernels.lanes import LANES
+from jitprop_kernels._types import BLOCKS, LANES, Route
+from jitprop_kernels.blocks import REACH, TILE
 from jitprop_kernels.meeting import GATE_SIZE
 from jitprop_kernels.network import evaluate, gradient, predict
 from jitprop_kernels.plan import Plan
+from jitprop_kernels.simd import VECTOR_BYTES
 from jitprop_kernels.training import train
 
 __all__ = [
+    "BLOCKS",
     "GATE_SIZE",
     "INTERPRETED",
     "LANES",
+    "REACH",
     "TILE",
+    "VECTOR_BYTES",
     "Plan",
+    "Route",
     "evaluate",
-    "gemm_address",
     "gradient",
     "predict",
     "train",

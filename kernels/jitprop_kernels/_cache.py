@@ -33,6 +33,7 @@ from numba.core.caching import (
     UserProvidedCacheLocator,
     UserWideCacheLocator,
 )
+from numba.core.runtime import rtsys
 
 
 @cache
@@ -78,6 +79,12 @@ def _open(function: Callable[..., Any], stamp: str) -> Any:
 
     class Cache(FunctionCache):  # type: ignore[misc]
         _impl_class = Impl
+
+        def load_overload(self, sig: Any, target_context: Any) -> Any:
+            # Numba would load all it knows, 0.12 s, of which machine code needs this alone.
+            rtsys.initialize(target_context)
+            with self._guard_against_spurious_io_errors():
+                return self._load_overload(sig, target_context)
 
     try:
         return Cache(function)

@@ -13,4 +13,11 @@ Array: TypeAlias = npt.NDArray[Any]
 Indices: TypeAlias = npt.NDArray[np.int64]
 
 Scalar: TypeAlias = Any
-"""One float32 or float64 number. Kernels keep to the type that comes: ``T = type(x)``."""
+"""One float32 or float64 number, or a vector of them (`simd`). Kernels keep to the type that
+comes: ``T = type(x)``."""
+
+Route: TypeAlias = tuple[int, ...]
+"""One of these, by whose length numba leaves out the other route's code while compiling."""
+
+LANES: Route = ()
+BLOCKS: Route = (1,)

@@ -8,9 +8,15 @@ same exponential, and stay accurate where the unit saturates: 1 - a would lose a
 from __future__ import annotations
 
 from jitprop_kernels import codes
-from jitprop_kernels._jit import jit, u
+from jitprop_kernels._jit import jit
 from jitprop_kernels._types import Array, Scalar
-from jitprop_kernels.elementary import exp, exp_parts, expm1_of_negative, log1p_of_fraction
+from jitprop_kernels.elementary import (
+    exp_of_negative,
+    exp_parts,
+    expm1_of_negative,
+    log1p_of_fraction,
+)
+from jitprop_kernels.simd import lanes, load, select, splat, store
 
 LEAK = 0.01
 
@@ -19,37 +25,36 @@ LEAK = 0.01
 def sigmoid(z: Scalar) -> tuple[Scalar, Scalar]:
     """a = 1 / (1 + exp(-z)), slope = a (1 - a). Errors below 2.5 and 4.5 ulp."""
     T = type(z)
-    e = exp(-abs(z))
-    high = T(1.0) / (T(1.0) + e)
-    low = e * high
-    return (high if z >= T(0.0) else low), high * low
+    p, scale = exp_parts(-abs(z))
+    e = scale + scale * p
+    high = T(1.0) / ((T(1.0) + scale) + scale * p)  # does not wait for e
+    return select(z >= T(0.0), T(1.0), e) * high, (e * high) * high
 
 
 @jit()
 def tanh(z: Scalar) -> tuple[Scalar, Scalar]:
     """a = tanh(z), slope = 1 - a**2. Errors below 3 and 5 ulp."""
     T = type(z)
-    p, s1, s2 = exp_parts(T(-2.0) * abs(z))
-    scale = s1 * s2
+    x = abs(z)
+    p, scale = exp_parts(-(x + x))
     m = scale * p + (scale - T(1.0))  # exp(-2 abs(z)) - 1
-    e = (s1 + s1 * p) * s2
-    d = T(1.0) / (T(2.0) + m)
-    a = -m / (T(2.0) + m)
-    return (a if z >= T(0.0) else -a), T(4.0) * e * d * d
+    d = T(1.0) / (scale * p + (scale + T(1.0)))
+    a, d = m * d, d + d
+    return select(z >= T(0.0), -a, a), (scale + scale * p) * d * d
 
 
 @jit()
 def relu(z: Scalar) -> tuple[Scalar, Scalar]:
     """a = max(z, 0), slope = 1 where z > 0, else 0. nan stays nan."""
     T = type(z)
-    return (T(0.0) if z < T(0.0) else z), (T(1.0) if z > T(0.0) else T(0.0))
+    return select(z < T(0.0), T(0.0), z), select(z > T(0.0), T(1.0), T(0.0))
 
 
 @jit()
 def leaky_relu(z: Scalar) -> tuple[Scalar, Scalar]:
     """a = z where z > 0, else 0.01 z."""
     T = type(z)
-    slope = T(1.0) if z > T(0.0) else T(LEAK)
+    slope = select(z > T(0.0), T(1.0), T(LEAK))
     return z * slope, slope
 
 
@@ -57,18 +62,18 @@ def leaky_relu(z: Scalar) -> tuple[Scalar, Scalar]:
 def elu(z: Scalar) -> tuple[Scalar, Scalar]:
     """a = z where z > 0, else exp(z) - 1."""
     T = type(z)
-    x = T(0.0) if z > T(0.0) else z
-    return (z if z > T(0.0) else expm1_of_negative(x)), exp(x)
+    x = select(z > T(0.0), T(0.0), z)
+    return select(z > T(0.0), z, expm1_of_negative(x)), exp_of_negative(x)
 
 
 @jit()
 def softplus(z: Scalar) -> tuple[Scalar, Scalar]:
     """a = log(1 + exp(z)) = max(z, 0) + log(1 + exp(-abs(z))), slope = sigmoid(z)."""
     T = type(z)
-    e = exp(-abs(z))
+    e = exp_of_negative(-abs(z))
     high = T(1.0) / (T(1.0) + e)
-    slope = high if z >= T(0.0) else e * high
-    return (T(0.0) if z < T(0.0) else z) + log1p_of_fraction(e), slope
+    slope = select(z >= T(0.0), high, e * high)
+    return select(z < T(0.0), T(0.0), z) + log1p_of_fraction(e), slope
 
 
 @jit()
@@ -93,6 +98,54 @@ def silu(z: Scalar) -> tuple[Scalar, Scalar]:
 
 
 @jit()
+def activate_lanes(code: int, memory: Array, z: int, slopes: int, size: int) -> None:
+    """`activate` by vectors; size is a multiple of `simd.lanes`."""
+    if code == codes.SIGMOID:
+        for i in range(0, size, lanes(memory)):
+            value, slope = sigmoid(load(memory, z + i))
+            store(memory, z + i, value)
+            store(memory, slopes + i, slope)
+    elif code == codes.TANH:
+        for i in range(0, size, lanes(memory)):
+            value, slope = tanh(load(memory, z + i))
+            store(memory, z + i, value)
+            store(memory, slopes + i, slope)
+    elif code == codes.RELU:
+        for i in range(0, size, lanes(memory)):
+            value, slope = relu(load(memory, z + i))
+            store(memory, z + i, value)
+            store(memory, slopes + i, slope)
+    elif code == codes.LEAKY_RELU:
+        for i in range(0, size, lanes(memory)):
+            value, slope = leaky_relu(load(memory, z + i))
+            store(memory, z + i, value)
+            store(memory, slopes + i, slope)
+    elif code == codes.ELU:
+        for i in range(0, size, lanes(memory)):
+            value, slope = elu(load(memory, z + i))
+            store(memory, z + i, value)
+            store(memory, slopes + i, slope)
+    elif code == codes.SOFTPLUS:
+        for i in range(0, size, lanes(memory)):
+            value, slope = softplus(load(memory, z + i))
+            store(memory, z + i, value)
+            store(memory, slopes + i, slope)
+    elif code == codes.GELU:
+        for i in range(0, size, lanes(memory)):
+            value, slope = gelu(load(memory, z + i))
+            store(memory, z + i, value)
+            store(memory, slopes + i, slope)
+    elif code == codes.SILU:
+        for i in range(0, size, lanes(memory)):
+            value, slope = silu(load(memory, z + i))
+            store(memory, z + i, value)
+            store(memory, slopes + i, slope)
+    else:
+        for i in range(0, size, lanes(memory)):
+            store(memory, slopes + i, splat(type(memory[0])(1.0)))
+
+
+@jit()
 def activate(code: int, memory: Array, z: int, slopes: int, size: int) -> None:
     """
     Replace z by f(z) in ``memory[z:z + size]`` and write the slopes to ``memory[slopes:]``.
@@ -101,28 +154,28 @@ def activate(code: int, memory: Array, z: int, slopes: int, size: int) -> None:
     """
     if code == codes.SIGMOID:
         for i in range(size):
-            memory[u(z + i)], memory[u(slopes + i)] = sigmoid(memory[u(z + i)])
+            memory[z + i], memory[slopes + i] = sigmoid(memory[z + i])
     elif code == codes.TANH:
         for i in range(size):
-            memory[u(z + i)], memory[u(slopes + i)] = tanh(memory[u(z + i)])
+            memory[z + i], memory[slopes + i] = tanh(memory[z + i])
     elif code == codes.RELU:
         for i in range(size):
-            memory[u(z + i)], memory[u(slopes + i)] = relu(memory[u(z + i)])
+            memory[z + i], memory[slopes + i] = relu(memory[z + i])
     elif code == codes.LEAKY_RELU:
         for i in range(size):
-            memory[u(z + i)], memory[u(slopes + i)] = leaky_relu(memory[u(z + i)])
+            memory[z + i], memory[slopes + i] = leaky_relu(memory[z + i])
     elif code == codes.ELU:
         for i in range(size):
-            memory[u(z + i)], memory[u(slopes + i)] = elu(memory[u(z + i)])
+            memory[z + i], memory[slopes + i] = elu(memory[z + i])
     elif code == codes.SOFTPLUS:
         for i in range(size):
-            memory[u(z + i)], memory[u(slopes + i)] = softplus(memory[u(z + i)])
+            memory[z + i], memory[slopes + i] = softplus(memory[z + i])
     elif code == codes.GELU:
         for i in range(size):
-            memory[u(z + i)], memory[u(slopes + i)] = gelu(memory[u(z + i)])
+            memory[z + i], memory[slopes + i] = gelu(memory[z + i])
     elif code == codes.SILU:
         for i in range(size):
-            memory[u(z + i)], memory[u(slopes + i)] = silu(memory[u(z + i)])
+            memory[z + i], memory[slopes + i] = silu(memory[z + i])
     else:
         for i in range(size):
-            memory[u(slopes + i)] = type(memory[0])(1.0)
+            memory[slopes + i] = type(memory[0])(1.0)

@@ -17,6 +17,7 @@ import numpy as np
 
 from jitprop_kernels._jit import jit
 from jitprop_kernels._types import Scalar
+from jitprop_kernels.simd import is_single, power_of_two, select
 
 # ln 2 in two parts: a multiple of up to 11 bits of the first is exact. Figures: fdlibm, e_exp.c
 # (float64), and Cephes, expf.c (float32).
@@ -29,46 +30,34 @@ ROUND64, ROUND32 = 6755399441055744.0, 12582912.0
 
 
 @jit()
-def power_of_two(t: Scalar) -> Scalar:
-    """2**k, from t = k + ROUND: the low bits of t move to the exponent. k from -1022 to 1023."""
-    if isinstance(t, np.float32):
-        return np.int32((np.float32(t).view(np.int32) << 23) + 0x3F800000).view(np.float32)
-    else:
-        return np.int64((np.float64(t).view(np.int64) << 52) + 0x3FF0000000000000).view(np.float64)
-
-
-@jit()
-def exp_parts(x: Scalar) -> tuple[Scalar, Scalar, Scalar]:
+def exp_parts(x: Scalar) -> tuple[Scalar, Scalar]:
     """
-    Reduce x = k ln 2 + r, abs(r) <= ln(2)/2.
+    Reduce x = k ln 2 + r, abs(r) <= ln(2)/2, for x <= 0.
 
     Returns
     -------
-    p, s1, s2 : float
-        p = expm1(r) and s1 * s2 = 2**k, in two factors so that subnormal results and overflow
-        come out right.
+    p, scale : float
+        p = expm1(r) and scale = 2**k; scale is 0 where 2**k would be below the normal numbers.
     """
     T = type(x)
-    if isinstance(x, np.float32):
-        big = T(ROUND32)
-        # Beyond these exp is 0 and inf. Written so that nan passes.
-        x = T(-104.0) if x < T(-104.0) else x
-        x = T(89.0) if x > T(89.0) else x
-        k = (x * T(INV_LN2) + big) - big
-        r = (x - k * T(LN2_HI32)) - k * T(LN2_LO32)
+    if is_single(x):
+        lowest, big, ln2_hi, ln2_lo = T(-88.0), T(ROUND32), T(LN2_HI32), T(LN2_LO32)
+    else:
+        lowest, big, ln2_hi, ln2_lo = T(-709.0), T(ROUND64), T(LN2_HI64), T(LN2_LO64)
+    # There k is one below the normal exponents, and its bits are those of 0. nan passes.
+    x = select(x < lowest, lowest, x)
+    t = x * T(INV_LN2) + big
+    k = t - big
+    r = (x - k * ln2_hi) - k * ln2_lo
+    r2 = r * r
+    if is_single(x):
         # (expm1(r) - r) / r**2, relative error in exp 3.1e-9.
-        q = (T(0.49999993447796486827) + r * T(0.16666520631709496887)) + (r * r) * (
+        q = (T(0.49999993447796486827) + r * T(0.16666520631709496887)) + r2 * (
             (T(0.041668388045313996659) + r * T(0.0083687168797281399469))
-            + (r * r) * T(0.0013814598646664034453)
+            + r2 * T(0.0013814598646664034453)
         )
     else:
-        big = T(ROUND64)
-        x = T(-746.0) if x < T(-746.0) else x
-        x = T(710.0) if x > T(710.0) else x
-        k = (x * T(INV_LN2) + big) - big
-        r = (x - k * T(LN2_HI64)) - k * T(LN2_LO64)
         # The same, relative error 3.7e-18; pairs (Estrin) shorten the chain of dependent steps.
-        r2 = r * r
         r4 = r2 * r2
         q01 = T(0.50000000000000106271) + r * T(0.16666666666666412523)
         q23 = T(0.04166666666653015859) + r * T(0.0083333333334944616641)
@@ -76,24 +65,20 @@ def exp_parts(x: Scalar) -> tuple[Scalar, Scalar, Scalar]:
         q67 = T(0.000024801493098906550659) + r * T(2.7557586373840163694e-6)
         q89 = T(2.7630248379211443975e-7) + r * T(2.5000061602835666699e-8)
         q = (q01 + r2 * q23) + r4 * ((q45 + r2 * q67) + (r4 * q89))
-    p = r + (r * r) * q
-    half = k * T(0.5) + big
-    rest = (k - (half - big)) + big
-    return p, power_of_two(half), power_of_two(rest)
+    return r + r2 * q, power_of_two(t)
 
 
 @jit()
-def exp(x: Scalar) -> Scalar:
-    """e**x for every x. Error below 1 ulp (found: float64 0.94, float32 0.94)."""
-    p, s1, s2 = exp_parts(x)
-    return (s1 + s1 * p) * s2
+def exp_of_negative(x: Scalar) -> Scalar:
+    """e**x for x <= 0. Error below 1 ulp, but 0 where e**x is below the normal numbers."""
+    p, scale = exp_parts(x)
+    return scale + scale * p
 
 
 @jit()
 def expm1_of_negative(x: Scalar) -> Scalar:
     """e**x - 1 for x <= 0, no digits lost near 0. Error below 1.5 ulp."""
-    p, s1, s2 = exp_parts(x)
-    scale = s1 * s2
+    p, scale = exp_parts(x)
     return scale * p + (scale - type(x)(1.0))
 
 
@@ -105,7 +90,7 @@ def _log_reduced(f: Scalar, k: Scalar) -> Scalar:
     s = f / (T(2.0) + f)
     z = s * s
     h = T(0.5) * f * f
-    if isinstance(f, np.float32):
+    if is_single(f):
         # R(z), relative error in log 8.1e-10.
         r = z * (
             T(0.66666776415108612243)
@@ -126,7 +111,7 @@ def _log_reduced(f: Scalar, k: Scalar) -> Scalar:
 def log(x: Scalar) -> Scalar:
     """Natural logarithm for every x; log(0) = -inf, log(x < 0) = nan. Error below 1 ulp."""
     T = type(x)
-    if isinstance(x, np.float32):
+    if is_single(x):
         tiny = x < T(1.1754943508222875e-38)
         scaled = x * T(33554432.0) if tiny else x  # 2**25: a subnormal becomes normal
         bits = np.int64(np.float32(scaled).view(np.int32))
@@ -152,6 +137,6 @@ def log1p_of_fraction(x: Scalar) -> Scalar:
     T = type(x)
     w = T(1.0) + x
     high = w > T(1.4142135623730951)
-    m = T(0.5) * w if high else w
-    y = _log_reduced(m - T(1.0), T(1.0) if high else T(0.0))
+    m = select(high, T(0.5) * w, w)
+    y = _log_reduced(m - T(1.0), select(high, T(1.0), T(0.0)))
     return y + (x - (w - T(1.0))) / w  # what rounding took from 1 + x

@@ -1,117 +1,143 @@
 """
-The three products of a layer for small nets: samples in the lanes of a vector.
+A small net, forward and back: samples in the lanes of a vector.
 
-A layer's block is (units, samples), so that LANES neighbouring samples share one weight. Written
-with LANES separate sums, which LLVM joins to one vector; sums run over units or samples in a
-fixed order.
+A layer's block is (units, samples), so that neighbouring samples share one weight. Sums run over
+units or samples in a fixed order. ``width`` is m samples with their padding, which repeats the
+last one: a multiple of `simd.lanes`.
 """
 
 from __future__ import annotations
 
-from jitprop_kernels._jit import jit, u
+from jitprop_kernels import codes
+from jitprop_kernels._jit import jit
 from jitprop_kernels._types import Array
-
-LANES = 4
-
-
-@jit()
-def forward_product(
-    params: Array,
-    w: int,
-    b: int,
-    n_in: int,
-    n_out: int,
-    A: Array,
-    a: int,
-    Z: Array,
-    z: int,
-    m: int,
-) -> None:
-    """Z = W^T A + b: (n_out, m) at ``Z[z:]`` from (n_in, m) at ``A[a:]``; m a multiple of LANES."""
-    for j in range(n_out):
-        bias = params[u(b + j)]
-        for s in range(0, m, LANES):
-            c0 = c1 = c2 = c3 = bias
-            for k in range(n_in):
-                weight = params[u(w + k * n_out + j)]
-                i = a + k * m + s
-                c0 += weight * A[u(i)]
-                c1 += weight * A[u(i + 1)]
-                c2 += weight * A[u(i + 2)]
-                c3 += weight * A[u(i + 3)]
-            i = z + j * m + s
-            Z[u(i)] = c0
-            Z[u(i + 1)] = c1
-            Z[u(i + 2)] = c2
-            Z[u(i + 3)] = c3
+from jitprop_kernels.activations import activate_lanes
+from jitprop_kernels.losses import binary_delta, softmax_delta, squared_delta
+from jitprop_kernels.plan import (
+    ACTIVATION,
+    BIASES,
+    INPUTS,
+    N_IN,
+    N_OUT,
+    OUTPUTS,
+    WEIGHTS,
+    Plan,
+)
+from jitprop_kernels.simd import first, lane_sum, lanes, load, splat, store, widened
 
 
 @jit()
-def backward_product(
-    params: Array, w: int, n_in: int, n_out: int, D: Array, d: int, e: int, m: int
-) -> None:
-    """W D: (n_in, m) at ``D[e:]`` from (n_out, m) at ``D[d:]``."""
-    zero = type(D[0])(0.0)
-    for k in range(n_in):
-        for s in range(0, m, LANES):
-            c0 = c1 = c2 = c3 = zero
-            for j in range(n_out):
-                weight = params[u(w + k * n_out + j)]
-                i = d + j * m + s
-                c0 += weight * D[u(i)]
-                c1 += weight * D[u(i + 1)]
-                c2 += weight * D[u(i + 2)]
-                c3 += weight * D[u(i + 3)]
-            i = e + k * m + s
-            D[u(i)] = c0
-            D[u(i + 1)] = c1
-            D[u(i + 2)] = c2
-            D[u(i + 3)] = c3
+def output_activation(plan: Plan) -> int:
+    """The output layer's activation in training: none where the loss is one of z."""
+    if plan.loss == codes.HALF_SQUARED_ERROR or plan.loss == codes.SQUARED_ERROR:
+        return int(plan.layers[len(plan.layers) - 1, ACTIVATION])
+    return codes.IDENTITY
 
 
 @jit()
-def weight_product(
-    alpha: float,
-    beta: float,
-    A: Array,
-    a: int,
-    D: Array,
-    d: int,
-    C: Array,
-    w: int,
-    n_in: int,
-    n_out: int,
-    m: int,
+def forward(plan: Plan, params: Array, memory: Array, last: int, width: int) -> None:
+    """
+    From inputs at ``memory[0:]``: a and slope of every layer, (n_out, width) each.
+
+    ``last`` is the output layer's activation.
+    """
+    layers, L = plan.layers, len(plan.layers)
+    for l in range(L):
+        n_in, n_out = layers[l, N_IN], layers[l, N_OUT]
+        w, b = layers[l, WEIGHTS], layers[l, BIASES]
+        a, z = layers[l, INPUTS], layers[l, OUTPUTS]
+        activation = layers[l, ACTIVATION] if l < L - 1 else last
+        for j in range(n_out):
+            bias = splat(params[b + j])
+            for s in range(0, width, lanes(memory)):
+                x = bias
+                for k in range(n_in):
+                    x += splat(params[w + k * n_out + j]) * load(memory, a + k * width + s)
+                store(memory, z + j * width + s, x)
+        activate_lanes(activation, memory, z, plan.slopes + z, n_out * width)
+
+
+@jit()
+def output_delta(
+    plan: Plan, memory: Array, z: int, n: int, m: int, width: int, batch: int
+) -> float:
+    """
+    From the output layer's a and slope, or z where the loss wants it: a and delta.
+
+    Returns the loss. The padding has no part in loss and gradient.
+    """
+    T = type(memory[0])
+    scale = T(1.0 / batch if plan.mean else 1.0)
+    if plan.loss == codes.CROSS_ENTROPY:
+        softmax_delta(plan, memory, z, 0, m, n, 1, width, scale)
+    factor = T(0.5) if plan.loss == codes.HALF_SQUARED_ERROR else T(1.0)
+    loss = widened(splat(T(0.0)))
+    for j in range(n):
+        for s in range(0, width, lanes(memory)):
+            i = j * width + s
+            x, t = load(memory, z + i), load(memory, plan.targets + i)
+            if plan.loss == codes.BINARY_CROSS_ENTROPY:
+                a, error, delta = binary_delta(x, t, splat(scale))
+                store(memory, z + i, a)
+            elif plan.loss == codes.CROSS_ENTROPY:
+                error, delta = load(memory, plan.errors + i), load(memory, plan.deltas + z + i)
+            else:
+                slope = load(memory, plan.slopes + z + i)
+                error, delta = squared_delta(x, slope, t, splat(factor), splat(scale))
+            loss += widened(first(m - s, error))
+            store(memory, plan.deltas + z + i, first(m - s, delta))
+    return float(lane_sum(loss))
+
+
+@jit()
+def backward(plan: Plan, params: Array, memory: Array, m: int, width: int, batch: int) -> float:
+    """From a and slope of every layer: their deltas. Returns the loss."""
+    T, layers, L = type(memory[0]), plan.layers, len(plan.layers)
+    z, n = layers[L - 1, OUTPUTS], layers[L - 1, N_OUT]
+    loss = output_delta(plan, memory, z, n, m, width, batch)
+    for l in range(L - 1, 0, -1):
+        n_in, n_out, w = layers[l, N_IN], layers[l, N_OUT], layers[l, WEIGHTS]
+        a, d = layers[l, INPUTS], plan.deltas + layers[l, OUTPUTS]
+        for k in range(n_in):
+            for s in range(0, width, lanes(memory)):
+                x = splat(T(0.0))
+                for j in range(n_out):
+                    x += splat(params[w + k * n_out + j]) * load(memory, d + j * width + s)
+                i = a + k * width + s
+                store(memory, plan.deltas + i, x * load(memory, plan.slopes + i))
+    return loss
+
+
+@jit()
+def weight_gradient(
+    plan: Plan, l: int, alpha: float, beta: float, memory: Array, width: int, C: Array, c: int
 ) -> None:
-    """C <- beta C + alpha A D^T: (n_in, n_out) at ``C[w:]``; with beta 0, C is not read."""
-    T = type(D[0])
+    """C <- beta C + alpha dE/dW[l]; C is like the parameters, at c. With beta 0 it is not read."""
+    T = type(memory[0])
+    n_in, n_out = plan.layers[l, N_IN], plan.layers[l, N_OUT]
+    a, d = plan.layers[l, INPUTS], plan.deltas + plan.layers[l, OUTPUTS]
+    w = c + plan.layers[l, WEIGHTS]
     for k in range(n_in):
         for j in range(n_out):
-            c0 = c1 = c2 = c3 = T(0.0)
-            for s in range(0, m, LANES):
-                x = a + k * m + s
-                y = d + j * m + s
-                c0 += A[u(x)] * D[u(y)]
-                c1 += A[u(x + 1)] * D[u(y + 1)]
-                c2 += A[u(x + 2)] * D[u(y + 2)]
-                c3 += A[u(x + 3)] * D[u(y + 3)]
+            x = splat(T(0.0))
+            for s in range(0, width, lanes(memory)):
+                x += load(memory, a + k * width + s) * load(memory, d + j * width + s)
             i = w + k * n_out + j
-            kept = T(beta) * C[u(i)] if beta != 0.0 else T(0.0)
-            C[u(i)] = kept + T(alpha) * ((c0 + c1) + (c2 + c3))
+            kept = T(beta) * C[i] if beta != 0.0 else T(0.0)
+            C[i] = kept + T(alpha) * lane_sum(x)
 
 
 @jit()
-def bias_product(
-    alpha: float, beta: float, D: Array, d: int, C: Array, b: int, n_out: int, m: int
+def bias_gradient(
+    plan: Plan, l: int, alpha: float, beta: float, memory: Array, width: int, C: Array, c: int
 ) -> None:
-    """C <- beta C + alpha (sum of D over samples): (n_out,) at ``C[b:]``."""
-    T = type(D[0])
-    for j in range(n_out):
-        c0 = c1 = c2 = c3 = T(0.0)
-        for s in range(d + j * m, d + j * m + m, LANES):
-            c0 += D[u(s)]
-            c1 += D[u(s + 1)]
-            c2 += D[u(s + 2)]
-            c3 += D[u(s + 3)]
-        kept = T(beta) * C[u(b + j)] if beta != 0.0 else T(0.0)
-        C[u(b + j)] = kept + T(alpha) * ((c0 + c1) + (c2 + c3))
+    """C <- beta C + alpha dE/db[l]."""
+    T = type(memory[0])
+    d, b = plan.deltas + plan.layers[l, OUTPUTS], c + plan.layers[l, BIASES]
+    for j in range(plan.layers[l, N_OUT]):
+        x = splat(T(0.0))
+        for s in range(0, width, lanes(memory)):
+            x += load(memory, d + j * width + s)
+        i = b + j
+        kept = T(beta) * C[i] if beta != 0.0 else T(0.0)
+        C[i] = kept + T(alpha) * lane_sum(x)

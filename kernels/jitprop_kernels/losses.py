@@ -8,11 +8,12 @@ batch's m samples and 1 for their sum; losses do not.
 from __future__ import annotations
 
 from jitprop_kernels import codes
-from jitprop_kernels._jit import jit, u
+from jitprop_kernels._jit import jit
 from jitprop_kernels._types import Array, Scalar
 from jitprop_kernels.activations import activate, sigmoid
-from jitprop_kernels.elementary import exp, log, log1p_of_fraction
+from jitprop_kernels.elementary import exp_of_negative, log, log1p_of_fraction
 from jitprop_kernels.plan import Plan
+from jitprop_kernels.simd import select
 
 
 @jit()
@@ -25,11 +26,11 @@ def subtract_maximum(
     Unit j of sample i stands at ``z + i * sample_stride + j * unit_stride``.
     """
     for i in range(z, z + m * sample_stride, sample_stride):
-        top = memory[u(i)]
+        top = memory[i]
         for j in range(i, i + n * unit_stride, unit_stride):
-            top = memory[u(j)] if memory[u(j)] > top else top
+            top = memory[j] if memory[j] > top else top
         for j in range(i, i + n * unit_stride, unit_stride):
-            memory[u(j)] -= top
+            memory[j] -= top
 
 
 @jit()
@@ -39,10 +40,10 @@ def softmax(memory: Array, z: int, m: int, n: int, sample_stride: int, unit_stri
     for i in range(z, z + m * sample_stride, sample_stride):
         total = type(memory[0])(0.0)
         for j in range(i, i + n * unit_stride, unit_stride):
-            memory[u(j)] = exp(memory[u(j)])
-            total += memory[u(j)]
+            memory[j] = exp_of_negative(memory[j])
+            total += memory[j]
         for j in range(i, i + n * unit_stride, unit_stride):
-            memory[u(j)] /= total
+            memory[j] /= total
 
 
 @jit()
@@ -66,20 +67,38 @@ def softmax_delta(
     targets, errors = plan.targets + at, plan.errors + at
     size = (m - 1) * sample_stride + (n - 1) * unit_stride + 1
     for q in range(size):
-        memory[u(errors + q)] = memory[u(z + q)]
-        memory[u(z + q)] = exp(memory[u(z + q)])
+        memory[errors + q] = memory[z + q]
+        memory[z + q] = exp_of_negative(memory[z + q])
     T = type(scale)
     for i in range(0, m * sample_stride, sample_stride):
         total = T(0.0)
         for q in range(i, i + n * unit_stride, unit_stride):
-            total += memory[u(z + q)]
+            total += memory[z + q]
         log_total, share = log(total), T(1.0) / total
         for q in range(i, i + n * unit_stride, unit_stride):
-            a, t = memory[u(z + q)] * share, memory[u(targets + q)]
-            memory[u(z + q)] = a
-            e = t * (log_total - memory[u(errors + q)])
-            memory[u(errors + q)] = e if t != T(0.0) else T(0.0)  # not 0 * inf
-            memory[u(plan.deltas + z + q)] = scale * (a - t)
+            a, t = memory[z + q] * share, memory[targets + q]
+            memory[z + q] = a
+            e = t * (log_total - memory[errors + q])
+            memory[errors + q] = e if t != T(0.0) else T(0.0)  # not 0 * inf
+            memory[plan.deltas + z + q] = scale * (a - t)
+
+
+@jit()
+def squared_delta(
+    a: Scalar, slope: Scalar, t: Scalar, factor: Scalar, scale: Scalar
+) -> tuple[Scalar, Scalar]:
+    """Error and delta of one output: factor (a - t)**2 and scale 2 factor (a - t) slope."""
+    e = a - t
+    return factor * e * e, (scale * (factor + factor) * slope) * e
+
+
+@jit()
+def binary_delta(z: Scalar, t: Scalar, scale: Scalar) -> tuple[Scalar, Scalar, Scalar]:
+    """A, error and delta: sigmoid(z), log(1 + exp(z)) - t z and scale (a - t)."""
+    zero = type(z)(0.0)
+    a, _ = sigmoid(z)
+    error = (select(z < zero, zero, z) - t * z) + log1p_of_fraction(exp_of_negative(-abs(z)))
+    return a, error, scale * (a - t)
 
 
 @jit()
@@ -116,20 +135,15 @@ def output_delta(
         softmax_delta(plan, memory, z, at, m, n, sample_stride, unit_stride, scale)
     elif plan.loss == codes.BINARY_CROSS_ENTROPY:
         for i in range(size):
-            x, t = memory[u(z + i)], memory[u(targets + i)]
-            a, _ = sigmoid(x)
-            above = T(0.0) if x < T(0.0) else x
-            memory[u(errors + i)] = (above - t * x) + log1p_of_fraction(exp(-abs(x)))
-            memory[u(plan.deltas + z + i)] = scale * (a - t)
-            memory[u(z + i)] = a
+            a, e, d = binary_delta(memory[z + i], memory[targets + i], scale)
+            memory[z + i], memory[errors + i], memory[plan.deltas + z + i] = a, e, d
     else:
         activate(activation, memory, z, plan.slopes + z, size)
         factor = T(0.5) if plan.loss == codes.HALF_SQUARED_ERROR else T(1.0)
-        scale = scale * T(2.0) * factor
         for i in range(size):
-            e = memory[u(z + i)] - memory[u(targets + i)]
-            memory[u(errors + i)] = factor * e * e
-            memory[u(plan.deltas + z + i)] = scale * e * memory[u(plan.slopes + z + i)]
+            slope, t = memory[plan.slopes + z + i], memory[targets + i]
+            e, d = squared_delta(memory[z + i], slope, t, factor, scale)
+            memory[errors + i], memory[plan.deltas + z + i] = e, d
 
 
 @jit()
@@ -138,10 +152,10 @@ def total(memory: Array, start: int, size: int) -> float:
     s0 = s1 = s2 = s3 = 0.0
     whole = start + size - size % 4
     for i in range(start, whole, 4):
-        s0 += memory[u(i)]
-        s1 += memory[u(i + 1)]
-        s2 += memory[u(i + 2)]
-        s3 += memory[u(i + 3)]
+        s0 += memory[i]
+        s1 += memory[i + 1]
+        s2 += memory[i + 2]
+        s3 += memory[i + 3]
     for i in range(whole, start + size):
-        s0 += memory[u(i)]
+        s0 += memory[i]
     return (s0 + s1) + (s2 + s3)

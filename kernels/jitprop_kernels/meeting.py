@@ -15,10 +15,10 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from jitprop_kernels._jit import jit
+from jitprop_kernels._jit import INTERPRETED, jit
 from jitprop_kernels._types import Indices
 
-COUNT, ROUND, GATE_SIZE = 0, 8, 9
+COUNT, ROUND, TAKEN, GATE_SIZE = 0, 8, 16, 17
 """Places in the gate, a cache line apart; its size."""
 
 SPINS = 20_000
@@ -42,6 +42,16 @@ def atomic_add(typing_context: Any, array: Any, index: Any, value: Any) -> Any:
         return builder.atomic_rmw("add", pointer, args[2], "seq_cst")
 
     return types.int64(array, types.int64, types.int64), codegen
+
+
+def _add(array: Indices, index: int, value: int) -> int:
+    before = int(array[index])
+    array[index] += value
+    return before
+
+
+if INTERPRETED:  # in one thread
+    atomic_add = _add
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -87,3 +97,9 @@ def meet(gate: Indices, ranks: int) -> None:
             spins += 1
             if spins > SPINS:
                 give_way()
+
+
+@jit()
+def take(gate: Indices) -> int:
+    """The next piece of work that nobody has taken, counted from 0."""
+    return int(atomic_add(gate, TAKEN, 1))

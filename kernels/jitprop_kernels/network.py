@@ -1,9 +1,8 @@
 """
-A net on one batch: forward, backward, gradients; and `evaluate`, `gradient`, `predict` of them.
+A net on one batch, by either route; and `evaluate`, `gradient`, `predict` of it.
 
-Written once for both routes. ``gemm`` is the address of a BLAS routine, or None for the lanes
-route: its type chooses the route while compiling, so each pair of dtype and route compiles once
-and holds no code of the other.
+``blocked`` chooses the route: True for `blocks`, None for `lanes`. It does so by its type, while
+compiling, so that each pair of dtype and route compiles once and holds no code of the other.
 
 Layers follow a[l + 1] = f_l(a[l] @ W[l] + b[l]); delta[l] is the derivative of the batch's loss
 with respect to z[l]. The derivation, line by line: ``jitprop.reference``.
@@ -13,35 +12,32 @@ from __future__ import annotations
 
 import numpy as np
 
-from jitprop_kernels import blas, codes, lanes
-from jitprop_kernels._jit import jit, u
-from jitprop_kernels._types import Array, Indices
+from jitprop_kernels import blocks, codes, lanes, simd
+from jitprop_kernels._jit import jit
+from jitprop_kernels._types import Array, Indices, Route
 from jitprop_kernels.activations import activate
-from jitprop_kernels.losses import output_delta, softmax, total
-from jitprop_kernels.plan import (
-    ACTIVATION,
-    BIASES,
-    INPUTS,
-    N_IN,
-    N_OUT,
-    OUTPUTS,
-    WEIGHTS,
-    Plan,
-)
+from jitprop_kernels.losses import softmax, total
+from jitprop_kernels.plan import ACTIVATION, N_IN, N_OUT, OUTPUTS, Plan
+
+CACHE_LINE = 64
+AHEAD = 16
+"""Samples. In a random order each waits for the memory; asked for so far ahead, they come in
+time."""
 
 
 @jit()
-def padded(gemm: int | None, m: int) -> int:
+def padded(blocked: Route, memory: Array, m: int) -> int:
     """Samples in a block: with the lanes route's padding."""
-    if gemm is None:
-        return (m + lanes.LANES - 1) // lanes.LANES * lanes.LANES
+    if len(blocked) == 0:
+        n = simd.lanes(memory)
+        return (m + n - 1) // n * n
     else:
         return m
 
 
 @jit()
 def load(
-    gemm: int | None,
+    blocked: Route,
     source: Array,
     rows: Indices,
     first: int,
@@ -55,24 +51,29 @@ def load(
 
     ``rows[first:first + m]`` names the samples; with no rows they stand one after the other.
     """
-    width = padded(gemm, m)
+    width = padded(blocked, memory, m)
+    line = CACHE_LINE // memory.itemsize
     for i in range(width):
         # The padding repeats the last sample: it overflows only where a sample does.
         row = first + min(i, m - 1)
         if rows.size > 0:
-            row = rows[u(row)]
+            row = rows[row]
+            ahead = first + i + AHEAD
+            if ahead < rows.size:
+                for k in range(0, n + line - 1, line):
+                    simd.prefetch(source, rows[ahead] * n + min(k, n - 1))
         for k in range(n):
-            x = source[u(row * n + k)]
-            if gemm is None:
-                memory[u(at + k * width + i)] = x
+            x = source[row * n + k]
+            if len(blocked) == 0:
+                memory[at + k * width + i] = x
             else:
-                memory[u(at + i * n + k)] = x
+                memory[at + i * n + k] = x
 
 
 @jit()
 def load_targets(
     plan: Plan,
-    gemm: int | None,
+    blocked: Route,
     Y: Array,
     rows: Indices,
     first: int,
@@ -83,103 +84,71 @@ def load_targets(
 ) -> None:
     """Copy the targets to ``memory[at:]``; class numbers become rows of 0 with one 1."""
     if not plan.labels:
-        load(gemm, Y, rows, first, m, n, memory, at)
+        load(blocked, Y, rows, first, m, n, memory, at)
         return
-    width = padded(gemm, m)
+    width = padded(blocked, memory, m)
     for i in range(at, at + n * width):
-        memory[u(i)] = 0.0
+        memory[i] = 0.0
     for i in range(m):
-        row = rows[u(first + i)] if rows.size > 0 else first + i
-        label = np.int64(Y[u(row)])
-        if gemm is None:
-            memory[u(at + label * width + i)] = 1.0
+        row = rows[first + i] if rows.size > 0 else first + i
+        label = np.int64(Y[row])
+        if len(blocked) == 0:
+            memory[at + label * width + i] = 1.0
         else:
-            memory[u(at + i * n + label)] = 1.0
+            memory[at + i * n + label] = 1.0
 
 
 @jit()
-def forward(
+def load_batch(
     plan: Plan,
-    gemm: int | None,
+    blocked: Route,
+    X: Array,
+    Y: Array,
+    rows: Indices,
+    first: int,
+    m: int,
+    direct: bool,
+    memory: Array,
+    skip: int,
+) -> None:
+    """
+    Copy the inputs and targets of m samples, from ``first`` on, to number ``skip`` in their blocks.
+
+    Inputs are left out where ``direct`` says that products read X itself.
+    """
+    n_inputs, n_outputs = plan.layers[0, N_IN], plan.layers[len(plan.layers) - 1, N_OUT]
+    if not direct:
+        load(blocked, X, rows, first, m, n_inputs, memory, skip * n_inputs)
+    at = plan.targets + skip * n_outputs
+    load_targets(plan, blocked, Y, rows, first, m, n_outputs, memory, at)
+
+
+@jit()
+def propagate(
+    plan: Plan,
+    blocked: Route,
     params: Array,
     X: Array,
     x: int,
     memory: Array,
-    skip: int,
     m: int,
-) -> None:
-    """
-    From inputs at ``X[x:]``: a and slope of every hidden layer, and z of the output layer.
-
-    Of m samples, the first of which is number ``skip`` in its block.
-    """
-    layers, L, width = plan.layers, len(plan.layers), padded(gemm, m)
-    for l in range(L):
-        n_in, n_out = layers[l, N_IN], layers[l, N_OUT]
-        w, b, z = layers[l, WEIGHTS], layers[l, BIASES], layers[l, OUTPUTS] + skip * n_out
-        source, at = (X, x) if l == 0 else (memory, layers[l, INPUTS] + skip * n_in)
-        if gemm is None:
-            lanes.forward_product(params, w, b, n_in, n_out, source, at, memory, z, width)
-        else:
-            blas.forward_product(gemm, params, w, b, n_in, n_out, source, at, memory, z, m)
-        if l < L - 1:
-            activate(layers[l, ACTIVATION], memory, z, plan.slopes + z, n_out * width)
-
-
-@jit()
-def backward(
-    plan: Plan, gemm: int | None, params: Array, memory: Array, skip: int, m: int, batch: int
+    batch: int,
 ) -> float:
-    """
-    From z of the output layer: its loss and delta, and the deltas of all layers before.
-
-    Of m samples of a batch of ``batch``, the first of which is number ``skip``.
-    """
-    layers, L, width = plan.layers, len(plan.layers), padded(gemm, m)
-    n = layers[L - 1, N_OUT]
-    at = skip * n
-    z = layers[L - 1, OUTPUTS] + at
-    sample_stride, unit_stride = (1, width) if gemm is None else (n, 1)
-    scale = type(params[0])(1.0 / batch if plan.mean else 1.0)
-    output_delta(
-        plan,
-        layers[L - 1, ACTIVATION],
-        memory,
-        z,
-        at,
-        m,
-        n,
-        sample_stride,
-        unit_stride,
-        n * width,
-        scale,
-    )
-    if gemm is None:
-        for j in range(n):  # the padding has no part in loss and gradient
-            for i in range(j * width + m, (j + 1) * width):
-                memory[u(plan.errors + i)] = 0.0
-                memory[u(plan.deltas + z + i)] = 0.0
-    for l in range(L - 1, 0, -1):
-        n_in, n_out, w = layers[l, N_IN], layers[l, N_OUT], layers[l, WEIGHTS]
-        back = layers[l, INPUTS] + skip * n_in
-        d, e = plan.deltas + layers[l, OUTPUTS] + skip * n_out, plan.deltas + back
-        if gemm is None:
-            lanes.backward_product(params, w, n_in, n_out, memory, d, e, width)
-        else:
-            blas.backward_product(gemm, params, w, n_in, n_out, memory, d, e, m)
-        for i in range(n_in * width):
-            memory[u(e + i)] *= memory[u(plan.slopes + back + i)]
-    return total(memory, plan.errors + at, n * width)
+    """Forward and backward of m samples of a batch of ``batch``; returns their summed loss."""
+    if len(blocked) == 0:
+        width = padded(blocked, memory, m)
+        lanes.forward(plan, params, memory, lanes.output_activation(plan), width)
+        return lanes.backward(plan, params, memory, m, width, batch)
+    else:
+        blocks.forward(plan, params, X, x, memory, 0, m)
+        blocks.backward(plan, params, memory, 0, m, batch)
+        return total(memory, plan.errors, m * plan.layers[len(plan.layers) - 1, N_OUT])
 
 
 @jit()
-def weight_gradient(
+def add_gradients(
     plan: Plan,
-    gemm: int | None,
-    l: int,
-    k: int,
-    rows: int,
-    alpha: float,
+    blocked: Route,
     beta: float,
     X: Array,
     x: int,
@@ -188,45 +157,30 @@ def weight_gradient(
     C: Array,
     c: int,
 ) -> None:
-    """C <- beta C + alpha dE/dW[l], rows k to k + rows of it; C is like the parameters, at c."""
-    n_in, n_out = plan.layers[l, N_IN], plan.layers[l, N_OUT]
-    w, d = c + plan.layers[l, WEIGHTS] + k * n_out, plan.deltas + plan.layers[l, OUTPUTS]
-    source, at = (X, x) if l == 0 else (memory, plan.layers[l, INPUTS])
-    if gemm is None:
-        width = padded(gemm, m)
-        at += k * width
-        lanes.weight_product(alpha, beta, source, at, memory, d, C, w, rows, n_out, width)
-    else:
-        blas.weight_product(
-            gemm, alpha, beta, source, at + k, n_in, memory, d, C, w, rows, n_out, m
-        )
+    """C <- beta C + the gradient of m samples; C is like the parameters, at c."""
+    width = padded(blocked, memory, m)
+    for l in range(len(plan.layers)):
+        if len(blocked) == 0:
+            lanes.weight_gradient(plan, l, 1.0, beta, memory, width, C, c)
+            lanes.bias_gradient(plan, l, 1.0, beta, memory, width, C, c)
+        else:
+            n_in = plan.layers[l, N_IN]
+            blocks.weight_gradient(plan, l, 0, n_in, 1.0, beta, X, x, memory, m, C, c)
+            blocks.bias_gradient(plan, l, 1.0, beta, memory, m, C, c)
 
 
 @jit()
-def bias_gradient(
-    plan: Plan,
-    gemm: int | None,
-    l: int,
-    alpha: float,
-    beta: float,
-    memory: Array,
-    m: int,
-    C: Array,
-    c: int,
-) -> None:
-    """C <- beta C + alpha dE/db[l]."""
-    n_out = plan.layers[l, N_OUT]
-    b, d = c + plan.layers[l, BIASES], plan.deltas + plan.layers[l, OUTPUTS]
-    if gemm is None:
-        lanes.bias_product(alpha, beta, memory, d, C, b, n_out, padded(gemm, m))
-    else:
-        blas.bias_product(gemm, alpha, beta, memory, plan.ones, d, C, b, n_out, m)
+def refresh(plan: Plan, blocked: Route, params: Array, memory: Array) -> None:
+    """Copy all weights to where products read them."""
+    if len(blocked) > 0:
+        for l in range(len(plan.layers)):
+            blocks.refresh(plan, l, 0, plan.layers[l, N_IN], params, memory)
 
 
 @jit()
 def whole_tile(
     plan: Plan,
-    gemm: int | None,
+    blocked: Route,
     params: Array,
     X: Array,
     Y: Array,
@@ -237,30 +191,34 @@ def whole_tile(
     memory: Array,
 ) -> float:
     """Load samples ``first`` to ``first + m`` of a batch; forward, backward. Returns their loss."""
-    n_inputs, n_outputs, zero = plan.layers[0, N_IN], plan.layers[-1, N_OUT], plan.zero
-    load(gemm, X, rows, first, m, n_inputs, memory, zero)
-    load_targets(plan, gemm, Y, rows, first, m, n_outputs, memory, plan.targets)
-    forward(plan, gemm, params, memory, zero, memory, zero, m)
-    return backward(plan, gemm, params, memory, zero, m, batch)
+    load_batch(plan, blocked, X, Y, rows, first, m, False, memory, 0)
+    return propagate(plan, blocked, params, memory, 0, memory, m, batch)
 
 
 @jit(entry=True)
 def evaluate(
-    plan: Plan, gemm: int | None, params: Array, X: Array, Y: Array, rows: Indices, memory: Array
+    plan: Plan,
+    blocked: Route,
+    params: Array,
+    X: Array,
+    Y: Array,
+    rows: Indices,
+    memory: Array,
 ) -> float:
     """Summed loss of all samples, in tiles of the plan's batch size. ``rows`` is empty."""
     n_samples = X.size // plan.layers[0, N_IN]
+    refresh(plan, blocked, params, memory)
     loss = 0.0
     for first in range(0, n_samples, plan.batch_size):
         m = min(plan.batch_size, n_samples - first)
-        loss += whole_tile(plan, gemm, params, X, Y, rows, first, m, n_samples, memory)
+        loss += whole_tile(plan, blocked, params, X, Y, rows, first, m, n_samples, memory)
     return loss
 
 
 @jit(entry=True)
 def gradient(
     plan: Plan,
-    gemm: int | None,
+    blocked: Route,
     params: Array,
     X: Array,
     Y: Array,
@@ -274,41 +232,45 @@ def gradient(
     Samples come in tiles of the plan's batch size; the sum over tiles is in their order.
     """
     n_samples = X.size // plan.layers[0, N_IN]
+    refresh(plan, blocked, params, memory)
     loss = 0.0
     for first in range(0, n_samples, plan.batch_size):
         m = min(plan.batch_size, n_samples - first)
-        loss += whole_tile(plan, gemm, params, X, Y, rows, first, m, n_samples, memory)
+        loss += whole_tile(plan, blocked, params, X, Y, rows, first, m, n_samples, memory)
         beta = 0.0 if first == 0 else 1.0
-        for l in range(len(plan.layers)):
-            n_in, zero = plan.layers[l, N_IN], plan.zero
-            weight_gradient(
-                plan, gemm, l, zero, n_in, 1.0, beta, memory, zero, memory, m, out, zero
-            )
-            bias_gradient(plan, gemm, l, 1.0, beta, memory, m, out, zero)
+        add_gradients(plan, blocked, beta, memory, 0, memory, m, out, 0)
     return loss
 
 
 @jit(entry=True)
 def predict(
-    plan: Plan, gemm: int | None, params: Array, X: Array, out: Array, rows: Indices, memory: Array
+    plan: Plan,
+    blocked: Route,
+    params: Array,
+    X: Array,
+    out: Array,
+    rows: Indices,
+    memory: Array,
 ) -> None:
     """Outputs of all samples into ``out``, (n_samples * n_outputs,). ``rows`` is empty."""
     n_inputs = plan.layers[0, N_IN]
     n_samples = X.size // n_inputs
-    L = len(plan.layers)
-    n, z = plan.layers[L - 1, N_OUT], plan.layers[L - 1, OUTPUTS]
-    activation = plan.layers[L - 1, ACTIVATION]
+    n, z = plan.layers[len(plan.layers) - 1, N_OUT], plan.layers[len(plan.layers) - 1, OUTPUTS]
+    activation = plan.layers[len(plan.layers) - 1, ACTIVATION]
+    refresh(plan, blocked, params, memory)
     for first in range(0, n_samples, plan.batch_size):
         m = min(plan.batch_size, n_samples - first)
-        width = padded(gemm, m)
-        load(gemm, X, rows, first, m, n_inputs, memory, plan.zero)
-        forward(plan, gemm, params, memory, plan.zero, memory, plan.zero, m)
-        sample_stride, unit_stride = (1, width) if gemm is None else (n, 1)
+        width = padded(blocked, memory, m)
+        load(blocked, X, rows, first, m, n_inputs, memory, 0)
+        if len(blocked) == 0:
+            lanes.forward(plan, params, memory, activation, width)
+        else:
+            blocks.forward(plan, params, memory, 0, memory, 0, m)
+            activate(activation, memory, z, plan.slopes + z, n * width)
+        sample_stride, unit_stride = (1, width) if len(blocked) == 0 else (n, 1)
         if activation == codes.SOFTMAX:
             softmax(memory, z, m, n, sample_stride, unit_stride)
-        else:
-            activate(activation, memory, z, plan.slopes + z, n * width)
         for i in range(m):
             for j in range(n):
                 q = z + i * sample_stride + j * unit_stride
-                out[u((first + i) * n + j)] = memory[u(q)]
+                out[(first + i) * n + j] = memory[q]

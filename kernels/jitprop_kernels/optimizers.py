@@ -2,7 +2,7 @@
 What an optimizer does with a gradient: the parameters ``params[start:stop]`` change in place.
 
 Plain SGD is not here: its update is one product with the gradient's own (`training.descend`). The
-gradient stands at ``memory[at:]``.
+gradient stands in the first P of ``gradients``.
 """
 
 from __future__ import annotations
@@ -10,17 +10,27 @@ from __future__ import annotations
 import numpy as np
 
 from jitprop_kernels import codes
-from jitprop_kernels._jit import jit, u
+from jitprop_kernels._jit import jit
 from jitprop_kernels._types import Array
 from jitprop_kernels.plan import Plan
+
+
+@jit()
+def descent(
+    params: Array, gradients: Array, start: int, stop: int, rate: float, decay: float
+) -> None:
+    """p <- p - rate (g + decay p)."""
+    T = type(params[0])
+    rate_, decay_ = T(rate), T(decay)
+    for i in range(start, stop):
+        params[i] -= rate_ * (gradients[i] + decay_ * params[i])
 
 
 @jit()
 def momentum(
     params: Array,
     slots: Array,
-    memory: Array,
-    at: int,
+    gradients: Array,
     start: int,
     stop: int,
     rate: float,
@@ -38,25 +48,24 @@ def momentum(
     rate_, decay_, keep_ = T(rate), T(decay), T(keep)
     if nesterov:
         for i in range(start, stop):
-            p = params[u(i)]
-            g = rate_ * (memory[u(at + i)] + decay_ * p)
-            v = keep_ * slots[u(i)] - g
-            slots[u(i)] = v
-            params[u(i)] = p + (keep_ * v - g)
+            p = params[i]
+            g = rate_ * (gradients[i] + decay_ * p)
+            v = keep_ * slots[i] - g
+            slots[i] = v
+            params[i] = p + (keep_ * v - g)
     else:
         for i in range(start, stop):
-            p = params[u(i)]
-            v = keep_ * slots[u(i)] - rate_ * (memory[u(at + i)] + decay_ * p)
-            slots[u(i)] = v
-            params[u(i)] = p + v
+            p = params[i]
+            v = keep_ * slots[i] - rate_ * (gradients[i] + decay_ * p)
+            slots[i] = v
+            params[i] = p + v
 
 
 @jit()
 def adam(
     params: Array,
     slots: Array,
-    memory: Array,
-    at: int,
+    gradients: Array,
     start: int,
     stop: int,
     rate: float,
@@ -79,13 +88,13 @@ def adam(
     rate_, decay_, shrink_, epsilon_ = T(rate), T(decay), T(shrink), T(epsilon)
     b1, b2, c1, c2 = T(beta_1), T(beta_2), T(1.0 - beta_1), T(1.0 - beta_2)
     for i in range(start, stop):
-        p = params[u(i)]
-        g = memory[u(at + i)] + decay_ * p
-        m = b1 * slots[u(i)] + c1 * g
-        v = b2 * slots[u(n + i)] + c2 * (g * g)
-        slots[u(i)] = m
-        slots[u(n + i)] = v
-        params[u(i)] = shrink_ * p - rate_ * m / (np.sqrt(v) + epsilon_)
+        p = params[i]
+        g = gradients[i] + decay_ * p
+        m = b1 * slots[i] + c1 * g
+        v = b2 * slots[n + i] + c2 * (g * g)
+        slots[i] = m
+        slots[n + i] = v
+        params[i] = shrink_ * p - rate_ * m / (np.sqrt(v) + epsilon_)
 
 
 @jit()
@@ -93,7 +102,7 @@ def update(
     plan: Plan,
     params: Array,
     slots: Array,
-    memory: Array,
+    gradients: Array,
     start: int,
     stop: int,
     decay: float,
@@ -110,13 +119,14 @@ def update(
         The number of this update, from 1.
     """
     rate = plan.learning_rate
-    if plan.optimizer == codes.MOMENTUM or plan.optimizer == codes.NESTEROV:
+    if plan.optimizer == codes.SGD:
+        descent(params, gradients, start, stop, rate, decay)
+    elif plan.optimizer == codes.MOMENTUM or plan.optimizer == codes.NESTEROV:
         nesterov = plan.optimizer == codes.NESTEROV
         momentum(
             params,
             slots,
-            memory,
-            plan.gradient,
+            gradients,
             start,
             stop,
             rate,
@@ -132,8 +142,7 @@ def update(
         adam(
             params,
             slots,
-            memory,
-            plan.gradient,
+            gradients,
             start,
             stop,
             corrected,

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from jitprop_kernels._types import Indices
 
 # Columns of `Plan.layers`.
-N_IN, N_OUT, WEIGHTS, BIASES, INPUTS, OUTPUTS, ACTIVATION = range(7)
+N_IN, N_OUT, WEIGHTS, BIASES, INPUTS, OUTPUTS, ACTIVATION, PACKED, TRANSPOSED = range(9)
 
 
 class Plan(NamedTuple):
@@ -18,19 +18,23 @@ class Plan(NamedTuple):
     All scratch is one vector, ``memory``, and the plan says what stands where: each array handed
     from kernel to kernel is seven arguments to LLVM, and five of them doubled the compile time.
 
-    A layer's block of activations is (samples, units) row by row on the BLAS route; on the lanes
-    route it is (units, samples), samples padded to a multiple of `lanes.LANES`.
+    A layer's block of activations is (samples, units) row by row on the blocks route; on the
+    lanes route it is (units, samples), samples padded to a multiple of LANES. The inputs' block
+    begins at 0.
     """
 
     layers: Indices
-    """(L, 7): n_in, n_out, where W (row by row) and b begin in the parameters, where the block of
-    inputs and that of outputs begin within z, slopes or deltas, and the activation's code."""
+    """(L, 9): n_in, n_out, where W (row by row) and b begin in the parameters, where the blocks of
+    inputs and outputs begin in ``memory``, the activation's code, and where in ``memory`` W stands
+    packed, and packed W^T; -1 where it does not."""
     loss: int
     mean: bool
     """Divide the batch's gradient by its number of samples."""
     labels: bool
     """Targets are class numbers, one a sample, instead of a row of n_out values."""
     batch_size: int
+    chunk: int
+    """Samples of a batch that have a gradient of their own; 0 if the batch has only one."""
     optimizer: int
     learning_rate: float
     weight_decay: float
@@ -39,17 +43,13 @@ class Plan(NamedTuple):
     decay_2: float
     """Adam's beta_2."""
     epsilon: float
-    zero: int
-    """0. As an argument, a literal 0 is a type of its own, and what it calls compiles twice."""
     slopes: int
-    """Where in ``memory`` the slopes df/dz begin; before them, from 0, stand z and then a."""
+    """The slopes df/dz of a layer stand so far behind its block, which holds z and then a;"""
     deltas: int
-    """The derivatives of the batch's loss with respect to z."""
+    """and the derivatives of the batch's loss with respect to z so far."""
     targets: int
-    """A block of the outputs' shape."""
+    """Where a block of the outputs' shape begins;"""
     errors: int
-    """Another: each output's share of the loss."""
-    ones: int
-    """A sample's worth of 1 each: sums over samples are products with it."""
-    gradient: int
-    """(P,) the gradient; nothing for plain SGD, which forms none."""
+    """and another: each output's share of the loss."""
+    one: int
+    """Where the number 1 stands: sums over samples are products with it."""

@@ -4,72 +4,43 @@ from __future__ import annotations
 
 import numpy as np
 
-from jitprop_kernels import blas, codes
-from jitprop_kernels._jit import jit, u
-from jitprop_kernels._types import Array, Indices
-from jitprop_kernels.meeting import meet
-from jitprop_kernels.network import (
-    backward,
-    bias_gradient,
-    forward,
-    load,
-    load_targets,
-    weight_gradient,
-)
+from jitprop_kernels import blocks, codes, lanes
+from jitprop_kernels._jit import jit
+from jitprop_kernels._types import BLOCKS, LANES, Array, Indices, Route
+from jitprop_kernels.losses import total
+from jitprop_kernels.meeting import TAKEN, meet, take
+from jitprop_kernels.network import add_gradients, load_batch, padded, propagate, refresh
 from jitprop_kernels.optimizers import update
 from jitprop_kernels.plan import BIASES, N_IN, N_OUT, WEIGHTS, Plan
 
 
 @jit()
-def descend(
+def share(n: int, size: int, rank: int, ranks: int) -> tuple[int, int]:
+    """Of n things in tiles of ``size``, the range that falls to this rank."""
+    tiles = (n + size - 1) // size
+    return min(n, tiles * rank // ranks * size), min(n, tiles * (rank + 1) // ranks * size)
+
+
+@jit()
+def batch_of(plan: Plan, X: Array, rows: Indices, step: int) -> tuple[int, int, int, int]:
+    """Epoch, first sample, size, and first of ``rows`` of a batch, counted through the epochs."""
+    n_samples = X.size // plan.layers[0, N_IN]
+    n_batches = (n_samples + plan.batch_size - 1) // plan.batch_size
+    epoch = step // n_batches
+    first = (step - epoch * n_batches) * plan.batch_size
+    m = min(plan.batch_size, n_samples - first)
+    return epoch, first, m, first + (epoch * n_samples if rows.size > 0 else 0)
+
+
+@jit()
+def always_same(plan: Plan, X: Array, rows: Indices) -> bool:
+    """Whether every step sees the same batch, which then is loaded once."""
+    return plan.batch_size * plan.layers[0, N_IN] >= X.size and rows.size == 0
+
+
+@jit()
+def train_lanes(
     plan: Plan,
-    gemm: int | None,
-    params: Array,
-    slots: Array,
-    X: Array,
-    x: int,
-    memory: Array,
-    m: int,
-    t: int,
-    rank: int,
-    ranks: int,
-) -> None:
-    """
-    Update number t of the parameters, from the deltas of a batch.
-
-    The weights are dealt out in tiles of rows, whose size is the same for any number of threads.
-    """
-    rate, decay = plan.learning_rate, plan.weight_decay
-    # Plain SGD: W <- (1 - rate decay) W - rate A^T delta, with no gradient in between.
-    plain = plan.optimizer == codes.SGD
-    alpha, keep_weights, keep_biases = (
-        (-rate, 1.0 - rate * decay, 1.0) if plain else (1.0, 0.0, 0.0)
-    )
-    C, c = (params, plan.zero) if plain else (memory, plan.gradient)
-    tile = 0
-    for l in range(len(plan.layers)):
-        n_in, n_out = plan.layers[l, N_IN], plan.layers[l, N_OUT]
-        w, b = plan.layers[l, WEIGHTS], plan.layers[l, BIASES]
-        step = n_in if gemm is None else blas.TILE
-        for k in range(0, n_in, step):
-            if tile % ranks == rank:
-                rows = min(step, n_in - k)
-                weight_gradient(plan, gemm, l, k, rows, alpha, keep_weights, X, x, memory, m, C, c)
-                if not plain:
-                    start = w + k * n_out
-                    update(plan, params, slots, memory, start, start + rows * n_out, decay, t)
-            tile += 1
-        if tile % ranks == rank:
-            bias_gradient(plan, gemm, l, alpha, keep_biases, memory, m, C, c)
-            if not plain:
-                update(plan, params, slots, memory, b, b + n_out, 0.0, t)
-        tile += 1
-
-
-@jit(entry=True)
-def train(
-    plan: Plan,
-    gemm: int | None,
     params: Array,
     slots: Array,
     X: Array,
@@ -80,6 +51,248 @@ def train(
     stop: int,
     updates: int,
     memory: Array,
+    gradients: Array,
+) -> int:
+    """`train` on the lanes route, where a batch is too little work for two threads."""
+    same, last = always_same(plan, X, rows), lanes.output_activation(plan)
+    rate, decay = plan.learning_rate, plan.weight_decay
+    # Plain SGD: W <- (1 - rate decay) W - rate A delta^T, with no gradient in between.
+    fused = plan.optimizer == codes.SGD
+    alpha, keep, keep_bias = (-rate, 1.0 - rate * decay, 1.0) if fused else (1.0, 0.0, 0.0)
+    C = params if fused else gradients
+    step = start
+    while step < stop:
+        epoch, _, m, at = batch_of(plan, X, rows, step)
+        load_batch(plan, LANES, X, Y, rows, at, m, False, memory, 0)
+        width = padded(LANES, memory, m)
+        end = stop if same else step + 1
+        # Loading is left outside: LLVM computes before a loop what does not change in it.
+        for i in range(step, end):
+            lanes.forward(plan, params, memory, last, width)
+            loss = lanes.backward(plan, params, memory, m, width, m)
+            if not np.isfinite(loss):
+                return i
+            losses[i if same else epoch] += loss
+            for l in range(len(plan.layers)):
+                lanes.weight_gradient(plan, l, alpha, keep, memory, width, C, 0)
+                lanes.bias_gradient(plan, l, alpha, keep_bias, memory, width, C, 0)
+            if not fused:
+                update_all(plan, params, slots, gradients, updates + i - start + 1, 0, 1)
+        step = end
+    return stop
+
+
+@jit()
+def update_all(
+    plan: Plan, params: Array, slots: Array, gradients: Array, t: int, rank: int, ranks: int
+) -> None:
+    """Update number t, of this rank's share of the parameters, from their gradient."""
+    for l in range(len(plan.layers)):
+        n_in, n_out = plan.layers[l, N_IN], plan.layers[l, N_OUT]
+        w, b = plan.layers[l, WEIGHTS], plan.layers[l, BIASES]
+        low, high = share(n_in * n_out, 1, rank, ranks)
+        update(plan, params, slots, gradients, w + low, w + high, plan.weight_decay, t)
+        low, high = share(n_out, 1, rank, ranks)
+        update(plan, params, slots, gradients, b + low, b + high, 0.0, t)
+
+
+@jit()
+def own_chunks(
+    plan: Plan,
+    params: Array,
+    X: Array,
+    Y: Array,
+    rows: Indices,
+    step: int,
+    memory: Array,
+    gradients: Array,
+    parts: Array,
+    gate: Indices,
+) -> None:
+    """
+    Chunks of a batch, forward and backward: the loss and gradient of each.
+
+    Each rank takes the next one when it has done one.
+    """
+    direct = rows.size == 0  # products read X itself
+    _, first, m, at = batch_of(plan, X, rows, step)
+    chunk = take(gate)
+    while chunk * plan.chunk < m:
+        low, high = chunk * plan.chunk, min(m, (chunk + 1) * plan.chunk)
+        loss = 0.0
+        for skip in range(low, high, blocks.REACH):
+            some = min(blocks.REACH, high - skip)
+            load_batch(plan, BLOCKS, X, Y, rows, at + skip, some, direct, memory, 0)
+            A, a = (X, (first + skip) * plan.layers[0, N_IN]) if direct else (memory, 0)
+            loss += propagate(plan, BLOCKS, params, A, a, memory, some, m)
+            beta = 0.0 if skip == low else 1.0
+            add_gradients(plan, BLOCKS, beta, A, a, memory, some, gradients, chunk * params.size)
+        parts[chunk] = loss
+        chunk = take(gate)
+
+
+@jit()
+def descend_chunks(
+    plan: Plan,
+    params: Array,
+    slots: Array,
+    gradients: Array,
+    chunks: int,
+    t: int,
+    gate: Indices,
+    rank: int,
+    ranks: int,
+) -> None:
+    """Update number t from the gradients of all chunks, of which the first becomes their sum."""
+    if rank == 0:
+        gate[TAKEN] = 0
+    low, high = share(params.size, 1, rank, ranks)
+    for at in range(params.size, chunks * params.size, params.size):
+        for i in range(low, high):
+            gradients[i] += gradients[at + i]
+    meet(gate, ranks)
+    update_all(plan, params, slots, gradients, t, rank, ranks)
+
+
+@jit()
+def own_samples(
+    plan: Plan,
+    params: Array,
+    X: Array,
+    Y: Array,
+    rows: Indices,
+    step: int,
+    fresh: bool,
+    memory: Array,
+    parts: Array,
+    rank: int,
+    ranks: int,
+) -> None:
+    """Forward and backward of the samples of a batch that fall to this rank: each tile's loss."""
+    direct = rows.size == 0  # products read X itself
+    _, first, m, at = batch_of(plan, X, rows, step)
+    n_inputs, n_outputs = plan.layers[0, N_IN], plan.layers[len(plan.layers) - 1, N_OUT]
+    low, high = share(m, blocks.TILE, rank, ranks)
+    for skip in range(low, high, blocks.REACH):
+        some = min(blocks.REACH, high - skip)
+        if fresh:
+            load_batch(plan, BLOCKS, X, Y, rows, at + skip, some, direct, memory, skip)
+        A, a = (X, first + skip) if direct else (memory, skip)
+        blocks.forward(plan, params, A, a * n_inputs, memory, skip, some)
+        blocks.backward(plan, params, memory, skip, some, m)
+    for skip in range(low, high, blocks.TILE):
+        size = min(blocks.TILE, high - skip) * n_outputs
+        parts[skip // blocks.TILE] = total(memory, plan.errors + skip * n_outputs, size)
+
+
+@jit()
+def own_weights(
+    plan: Plan,
+    params: Array,
+    slots: Array,
+    X: Array,
+    x: int,
+    memory: Array,
+    gradients: Array,
+    m: int,
+    t: int,
+    rank: int,
+    ranks: int,
+) -> None:
+    """Update number t, of this rank's rows of every matrix, from the deltas of m samples."""
+    rate, decay = plan.learning_rate, plan.weight_decay
+    # Plain SGD: W <- (1 - rate decay) W - rate A^T delta, with no gradient in between.
+    fused = plan.optimizer == codes.SGD
+    alpha, keep, keep_bias = (-rate, 1.0 - rate * decay, 1.0) if fused else (1.0, 0.0, 0.0)
+    C = params if fused else gradients
+    for l in range(len(plan.layers)):
+        n_in, n_out = plan.layers[l, N_IN], plan.layers[l, N_OUT]
+        w, b = plan.layers[l, WEIGHTS], plan.layers[l, BIASES]
+        low, high = share(n_in, blocks.TILE, rank, ranks)
+        if low < high:
+            blocks.weight_gradient(plan, l, low, high - low, alpha, keep, X, x, memory, m, C, 0)
+            if not fused:
+                start, stop = w + low * n_out, w + high * n_out
+                update(plan, params, slots, gradients, start, stop, decay, t)
+            blocks.refresh(plan, l, low, high - low, params, memory)
+        if rank == 0:
+            blocks.bias_gradient(plan, l, alpha, keep_bias, memory, m, C, 0)
+            if not fused:
+                update(plan, params, slots, gradients, b, b + n_out, 0.0, t)
+
+
+@jit()
+def train_blocks(
+    plan: Plan,
+    params: Array,
+    slots: Array,
+    X: Array,
+    Y: Array,
+    rows: Indices,
+    losses: Array,
+    start: int,
+    stop: int,
+    updates: int,
+    memory: Array,
+    gradients: Array,
+    parts: Array,
+    gate: Indices,
+    rank: int,
+    ranks: int,
+) -> int:
+    """
+    `train` on the blocks route.
+
+    A batch's deltas are all kept, for the update to read them; or, where that would be more, the
+    gradients of its chunks.
+    """
+    same = always_same(plan, X, rows)
+    if rank == 0 and plan.chunk == 0:
+        refresh(plan, BLOCKS, params, memory)
+    meet(gate, ranks)
+    for step in range(start, stop):
+        epoch, first, m, _ = batch_of(plan, X, rows, step)
+        if plan.chunk > 0:
+            refresh(plan, BLOCKS, params, memory)  # each rank has its own
+            own_chunks(plan, params, X, Y, rows, step, memory, gradients, parts, gate)
+        else:
+            fresh = step == start or not same
+            own_samples(plan, params, X, Y, rows, step, fresh, memory, parts, rank, ranks)
+        meet(gate, ranks)
+        size = plan.chunk if plan.chunk > 0 else blocks.TILE
+        n_parts = (m + size - 1) // size
+        loss = 0.0
+        for part in range(n_parts):
+            loss += parts[part]
+        if not np.isfinite(loss):
+            return step
+        if rank == 0:
+            losses[epoch] += loss
+        t = updates + step - start + 1
+        if plan.chunk > 0:
+            descend_chunks(plan, params, slots, gradients, n_parts, t, gate, rank, ranks)
+        else:
+            A, a = (X, first * plan.layers[0, N_IN]) if rows.size == 0 else (memory, 0)
+            own_weights(plan, params, slots, A, a, memory, gradients, m, t, rank, ranks)
+        meet(gate, ranks)
+    return stop
+
+
+@jit(entry=True)
+def train(
+    plan: Plan,
+    blocked: Route,
+    params: Array,
+    slots: Array,
+    X: Array,
+    Y: Array,
+    rows: Indices,
+    losses: Array,
+    start: int,
+    stop: int,
+    updates: int,
+    memory: Array,
+    gradients: Array,
     parts: Array,
     gate: Indices,
     rank: int,
@@ -89,9 +302,8 @@ def train(
     Train on batches ``start`` to ``stop``, counted through the epochs.
 
     Several threads may run it at once on the same arrays, each with its ``rank``. In every step
-    each takes tiles of the batch through all layers and back; they meet; each updates tiles of
-    the weights; they meet. What is computed does not depend on who computes it, so neither do
-    the bits.
+    each takes samples of the batch through all layers and back; they meet; each updates some of
+    the weights; they meet. No sum depends on who computes it, so neither do the bits.
 
     Parameters
     ----------
@@ -106,51 +318,41 @@ def train(
     updates : int
         How many updates came before, for Adam.
     memory : array
-        Scratch: see `Plan`.
-    parts : (tiles,) float64 array
-        Scratch: the loss of each tile.
+        Scratch: see `Plan`. With chunks, each rank has its own.
+    gradients : (P,) or (chunks * P,) array
+        Scratch; nothing for plain SGD without chunks, which forms no gradient.
+    parts : (tiles or chunks,) float64 array
+        Scratch: the loss of each.
     gate : (GATE_SIZE,) int64 array of 0
         Where the threads meet: see `meet`.
     rank, ranks : int
-        This thread's number, and how many there are; 0 and 1 on the lanes route.
+        This thread's number, and how many there are.
 
     Returns
     -------
     int
         ``stop``; or the first batch whose loss is inf or nan, its update not done.
     """
-    n_inputs, n_outputs = plan.layers[0, N_IN], plan.layers[-1, N_OUT]
-    n_samples = X.size // n_inputs
-    n_batches = (n_samples + plan.batch_size - 1) // plan.batch_size
-    same = n_batches == 1 and rows.size == 0  # every step sees the same batch: load it once
-    direct = gemm is not None and rows.size == 0  # BLAS reads X itself
-    for step in range(start, stop):
-        epoch = step // n_batches
-        first = (step - epoch * n_batches) * plan.batch_size
-        m = min(plan.batch_size, n_samples - first)
-        at = first + (epoch * n_samples if rows.size > 0 else 0)
-        size = m if gemm is None else blas.TILE
-        tiles = (m + size - 1) // size
-        source, x = (X, first * n_inputs) if direct else (memory, plan.zero)
-        for tile in range(rank, tiles, ranks):
-            skip = tile * size
-            some = min(size, m - skip)
-            if step == start or not same:
-                i, t = plan.zero + skip * n_inputs, plan.targets + skip * n_outputs
-                if not direct:
-                    load(gemm, X, rows, at + skip, some, n_inputs, memory, i)
-                load_targets(plan, gemm, Y, rows, at + skip, some, n_outputs, memory, t)
-            forward(plan, gemm, params, source, x + skip * n_inputs, memory, skip, some)
-            parts[u(tile)] = backward(plan, gemm, params, memory, skip, some, m)
-        meet(gate, ranks)
-        loss = 0.0
-        for tile in range(tiles):
-            loss += parts[u(tile)]
-        if not np.isfinite(loss):
-            return step
-        if rank == 0:
-            losses[u(epoch)] += loss
-        t = updates + step - start + 1
-        descend(plan, gemm, params, slots, source, x, memory, m, t, rank, ranks)
-        meet(gate, ranks)
-    return stop
+    if len(blocked) == 0:
+        return train_lanes(
+            plan, params, slots, X, Y, rows, losses, start, stop, updates, memory, gradients
+        )
+    else:
+        return train_blocks(
+            plan,
+            params,
+            slots,
+            X,
+            Y,
+            rows,
+            losses,
+            start,
+            stop,
+            updates,
+            memory,
+            gradients,
+            parts,
+            gate,
+            rank,
+            ranks,
+        )

@@ -23,7 +23,12 @@ class Backend(Protocol):
     FIRST_CALL: float
 
     def prepare(
-        self, spec: Spec, n_samples: int, dtype: np.dtype[Any], n_threads: int | None
+        self,
+        spec: Spec,
+        n_samples: int,
+        dtype: np.dtype[Any],
+        n_threads: int | None,
+        n_updates: int,
     ) -> Any: ...
 
     def close(self, net: Any) -> None: ...

@@ -37,10 +37,13 @@ LOSS_CODES = {
     "cross_entropy": codes.CROSS_ENTROPY,
 }
 
-LANES_WEIGHTS = 25
+LANES_WEIGHTS = 40
 """Weights of a layer, on average over the net, up to which the lanes route is the faster: by 1.3
-to 2.5 for widths of 2 to 5. From 8 units on BLAS is, by 1.3 and more. Measured for widths of 1 to
-64 with batches of 1 to 256, which made no difference (Zen 4, float32 and float64)."""
+to 2 for widths of 2 to 4. From there to 64 neither is by much, and above it is blocks. Measured
+for widths of 2 to 16 with batches of 1 to 300 (Zen 4, float32 and float64)."""
+
+CHUNK = 256
+PACK_BYTES, PACK_SAMPLES = 4096, 12
 
 NATURAL_ORDER = np.empty(0, np.int64)
 
@@ -52,10 +55,18 @@ class Net(NamedTuple):
     """What this backend wants to be told of a net."""
 
     plan: kernels.Plan
-    gemm: int | None
-    memory: Array
+    blocked: kernels.Route
+    """The route."""
+    memory: list[Array]
+    """Scratch, for each thread."""
+    gradients: Array
     parts: Array
     team: threads.Team
+
+
+def cache_folder() -> str | None:
+    """The folder that keeps the compiled kernels; None where none can be written."""
+    return kernels.train.stats.cache_path  # type: ignore[attr-defined, no-any-return]
 
 
 def uses_lanes(spec: Spec) -> bool:
@@ -63,68 +74,99 @@ def uses_lanes(spec: Spec) -> bool:
     return sum(n_in * n_out for n_in, n_out in spec.shapes) <= LANES_WEIGHTS * len(spec.shapes)
 
 
-def prepare(spec: Spec, n_samples: int, dtype: np.dtype[Any], n_threads: int | None) -> Net:
+def prepare(
+    spec: Spec, n_samples: int, dtype: np.dtype[Any], n_threads: int | None, n_updates: int
+) -> Net:
     """The plan, the route, the threads, and scratch for one batch of ``n_samples`` samples."""
     lanes = uses_lanes(spec)
     batch = spec.batch(n_samples)
-    capacity = -(-batch // kernels.LANES) * kernels.LANES if lanes else batch
+    # With chunks a batch's deltas need not be kept; but each chunk has a gradient of its own.
+    fits = spec.n_parameters <= CHUNK * sum(spec.layer_sizes)
+    chunked = not lanes and batch >= 2 * CHUNK and fits
+    n_parts = -(-batch // (CHUNK if chunked else batch if lanes else kernels.TILE))
+    work = 3 * batch * spec.n_parameters
+    n = 1 if kernels.INTERPRETED else threads.choose(n_threads, work, n_updates, n_parts)
+    samples = kernels.REACH if chunked else batch
+    plan, size = _plan(spec, batch, samples, CHUNK if chunked else 0, lanes, dtype)
+    memory = [_aligned_zeros(size, dtype) for _ in range(n if chunked else 1)]
+    for scratch in memory:
+        scratch[plan.one] = 1
+    n_gradients = n_parts if chunked else 0 if plan.optimizer == codes.SGD else 1
+    return Net(
+        plan,
+        kernels.LANES if lanes else kernels.BLOCKS,
+        memory if chunked else memory * n,
+        gradients=_aligned_zeros(n_gradients * spec.n_parameters, dtype),
+        parts=np.zeros(n_parts),
+        team=threads.Team(n),
+    )
+
+
+def _plan(
+    spec: Spec, batch: int, samples: int, chunk: int, lanes: bool, dtype: np.dtype[Any]
+) -> tuple[kernels.Plan, int]:
+    """The plan, and the size of its scratch memory, for blocks of ``samples`` samples."""
+    if lanes:
+        n = kernels.VECTOR_BYTES // dtype.itemsize
+        samples = -(-samples // n) * n
     sizes = np.array(spec.layer_sizes, np.int64)
-    units_at = np.concatenate([[0], np.cumsum(sizes)]) * capacity
-    optimizer, decay_1, decay_2, epsilon = _optimizer(spec)
+    blocks = np.concatenate([[0], np.cumsum(sizes)]) * samples
+    units, outputs = int(blocks[-1] - blocks[1]), samples * spec.layer_sizes[-1]
+    end = int(blocks[1]) + 3 * units
+    targets, errors, one = end, end + outputs, end + 2 * outputs
+    end = one + 1
+    packed: list[int] = []
+    transposed: list[int] = []
+    for l, (n_in, n_out) in enumerate(spec.shapes):
+        copies = (
+            (packed, n_out * dtype.itemsize >= PACK_BYTES and batch > PACK_SAMPLES),
+            (transposed, l > 0),
+        )
+        for places, wanted in copies:
+            places.append(end if wanted and not lanes else -1)
+            end += n_in * n_out if wanted and not lanes else 0
     layers = np.stack(
         [
             sizes[:-1],
             sizes[1:],
             *np.transpose(spec.offsets),
-            units_at[:-2],
-            units_at[1:-1],
+            blocks[:-2],
+            blocks[1:-1],
             np.array([ACTIVATION_CODES[name] for name in spec.activations]),
+            np.array(packed),
+            np.array(transposed),
         ],
         axis=1,
     )
-    block, outputs = int(units_at[-1]), capacity * spec.layer_sizes[-1]
-    regions = {
-        "activations": block,
-        "slopes": block,
-        "deltas": block,
-        "targets": outputs,
-        "errors": outputs,
-        "ones": capacity,
-        "gradient": 0 if optimizer == codes.SGD else spec.n_parameters,
-    }
-    starts = np.cumsum([0, *regions.values()]).tolist()
-    at = dict(zip(regions, starts[:-1], strict=True))
-    memory = np.zeros(starts[-1], dtype)
-    memory[at["ones"] : at["gradient"]] = 1
+    optimizer, decay_1, decay_2, epsilon = _optimizer(spec)
     plan = kernels.Plan(
         layers=np.ascontiguousarray(layers, np.int64),
         loss=LOSS_CODES[spec.loss],
         mean=spec.reduction == "mean",
         labels=False,
         batch_size=batch,
+        chunk=chunk,
         optimizer=optimizer,
         learning_rate=spec.learning_rate,
         weight_decay=spec.weight_decay,
         decay_1=decay_1,
         decay_2=decay_2,
         epsilon=epsilon,
-        zero=0,
-        slopes=at["slopes"],
-        deltas=at["deltas"],
-        targets=at["targets"],
-        errors=at["errors"],
-        ones=at["ones"],
-        gradient=at["gradient"],
+        slopes=units,
+        deltas=2 * units,
+        targets=targets,
+        errors=errors,
+        one=one,
     )
-    work = 3 * batch * spec.n_parameters
-    tiles = 1 if lanes else -(-batch // kernels.TILE)
-    return Net(
-        plan,
-        None if lanes else kernels.gemm_address(dtype),
-        memory,
-        parts=np.zeros(tiles),
-        team=threads.Team(1 if kernels.INTERPRETED else threads.choose(n_threads, work, tiles)),
-    )
+    return plan, end
+
+
+def _aligned_zeros(size: int, dtype: np.dtype[Any]) -> Array:
+    """Memory that begins with a cache line, so that no vector lies across two of them."""
+    line = 64
+    memory = np.zeros(size + line // dtype.itemsize, dtype)
+    start = -memory.ctypes.data % line // dtype.itemsize
+    return memory[start : start + size]
 
 
 def close(net: Net) -> None:
@@ -191,7 +233,7 @@ def train(
     def work(rank: int, n_threads: int, stop: int) -> int:
         return kernels.train(
             plan,
-            net.gemm,
+            net.blocked,
             params,
             flat_slots,
             flat_X,
@@ -201,7 +243,8 @@ def train(
             start,
             stop,
             updates,
-            net.memory,
+            net.memory[rank],
+            net.gradients,
             net.parts,
             gate,
             rank,
@@ -218,7 +261,9 @@ def train(
 def evaluate(net: Net, params: Array, X: Array, y: Array) -> float:
     """Summed loss of all samples."""
     plan, targets = _targets(net.plan, y)
-    loss = kernels.evaluate(plan, net.gemm, params, _flat(X), targets, NATURAL_ORDER, net.memory)
+    loss = kernels.evaluate(
+        plan, net.blocked, params, _flat(X), targets, NATURAL_ORDER, net.memory[0]
+    )
     return float(loss)
 
 
@@ -226,12 +271,12 @@ def gradient(net: Net, params: Array, X: Array, y: Array, out: Array) -> float:
     """Gradient of the reduced loss of one batch into ``out``, (P,). Returns the summed loss."""
     plan, targets = _targets(net.plan, y)
     return kernels.gradient(
-        plan, net.gemm, params, _flat(X), targets, NATURAL_ORDER, out, net.memory
+        plan, net.blocked, params, _flat(X), targets, NATURAL_ORDER, out, net.memory[0]
     )
 
 
 def predict(net: Net, params: Array, X: Array, out: Array) -> None:
     """Outputs of all samples into ``out``, (n_samples, n_outputs)."""
     kernels.predict(
-        net.plan, net.gemm, params, _flat(X), out.reshape(-1), NATURAL_ORDER, net.memory
+        net.plan, net.blocked, params, _flat(X), out.reshape(-1), NATURAL_ORDER, net.memory[0]
     )

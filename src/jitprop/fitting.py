@@ -77,9 +77,9 @@ class Fit:
     ) -> None:
         self.backend, self.spec, self.state = backend, spec, state
         self.X, self.y, self.epochs, self.order = X, y, epochs, order
-        self.net = backend.prepare(spec, len(X), X.dtype, n_threads)
         batch = spec.batch(len(X))
         self.n_batches = -(-len(X) // batch)
+        self.net = backend.prepare(spec, len(X), X.dtype, n_threads, epochs * self.n_batches)
         self.shuffle = shuffle and order is None and self.n_batches > 1
         step_work = 3 * batch * spec.n_parameters + STEP_WORK
         self.call_steps = max(1, int(backend.FIRST_CALL / step_work))

@@ -232,9 +232,11 @@ FIRST_CALL = 2e6
 """Multiply-adds in the first call of `train`: up to 0.1 s, where nets are small."""
 
 
-def prepare(spec: Spec, n_samples: int, dtype: np.dtype[Any], n_threads: int | None) -> Spec:
+def prepare(
+    spec: Spec, n_samples: int, dtype: np.dtype[Any], n_threads: int | None, n_updates: int
+) -> Spec:
     """What this backend wants to be told of a net: the spec as it is. It has one thread."""
-    del n_samples, dtype, n_threads
+    del n_samples, dtype, n_threads, n_updates
     return spec
 
 

@@ -3,27 +3,35 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from threadpoolctl import ThreadpoolController
 
-WORTHWHILE = 10_000_000
-"""Multiply-adds of a batch from which a second thread is taken unasked: about 0.2 ms of work for
-one, in float32. There it saves a third of the time, and 45 % at ten times that; its start costs
-1 ms a fit. With a tenth of it, it saves nothing (Zen 4, two cores that share no L2 cache)."""
+SHARE = 1_000_000
+"""Multiply-adds of a batch that each thread gets at the least, about 20 us of work in float32: for
+half of that, meeting twice in each update costs what a second thread saves. With twice that it
+saves a third of the time, with 30 times that 45 % (Zen 4, two cores that share no L2 cache)."""
+
+START = 300_000_000
+"""Multiply-adds of a whole fit for which threads are started: about 6 ms of work for one. Starting
+them takes 1 ms."""
 
 
-@cache
-def _controller() -> Any:
-    import scipy.linalg.cython_blas  # noqa: F401  its BLAS must be loaded to be found
-
+@lru_cache(maxsize=1)
+def _controller_among(n_modules: int) -> Any:
     return ThreadpoolController()
+
+
+def _controller() -> Any:
+    """All BLAS of the process; looked for again when a module has come, which may bring one."""
+    return _controller_among(len(sys.modules))
 
 
 def cores() -> int:
@@ -51,7 +59,7 @@ def available() -> int:
     return min([cores(), *blas])
 
 
-def choose(n_threads: int | None, work: float, tiles: int) -> int:
+def choose(n_threads: int | None, work: float, n_updates: int, parts: int) -> int:
     """
     How many threads a fit gets.
 
@@ -62,12 +70,15 @@ def choose(n_threads: int | None, work: float, tiles: int) -> int:
         threads that wait for each other by looking must all be running.
     work : float
         Multiply-adds of a batch.
-    tiles : int
+    n_updates : int
+        Batches of the whole fit.
+    parts : int
         Of a batch: a thread without one would wait for the others.
     """
     if n_threads is None:
-        n_threads = available() if work >= WORTHWHILE else 1
-    return max(1, min(n_threads, cores(), tiles))
+        worthwhile = work * n_updates >= START and work >= 2 * SHARE
+        n_threads = min(available(), int(work // SHARE)) if worthwhile else 1
+    return max(1, min(n_threads, cores(), parts))
 
 
 class Team:

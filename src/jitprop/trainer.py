@@ -283,6 +283,21 @@ class Trainer:
             and the next `fit` goes on from there.
         ImportError
             For ``backend="numba"`` where numba cannot be imported.
+
+        Notes
+        -----
+        What a fit takes beside X and y, in numbers of the trainer's dtype, for P parameters, an
+        optimizer that keeps s numbers of each (SGD 0, with momentum 1, Adam 2), batches of m
+        samples, U units without the inputs and T threads:
+
+        - (1 + s) P for the net, and as much twice again, to go back to;
+        - scratch for one batch, m (n_inputs + 3 U + 2 n_outputs) and P for the gradient. Large
+          batches of nets that are not large (m >= 512, P <= 256 units) pass in chunks instead: for
+          each thread 64 samples take the place of m, and the gradient is P m / 256.
+        - wide nets read copies of their weights: at most 2 P, with chunks for each thread.
+
+        To these come 8 bytes an epoch, and with shuffling 16 a sample, or 16 MB if that is more.
+        Nothing is allocated for a step or an epoch.
         """
         n_epochs = checks.integer("epochs", epochs, low=1)
         inputs = cast.inputs(X, self._spec.layer_sizes[0], self._dtype)
@@ -399,4 +414,4 @@ class Trainer:
         inputs = cast.inputs(X, self._spec.layer_sizes[0], self._state.params.dtype)
         backend = backends.load(self._backend)
         tiled = replace(self._spec, batch_size=256)
-        return inputs, backend, backend.prepare(tiled, len(inputs), inputs.dtype, 1)
+        return inputs, backend, backend.prepare(tiled, len(inputs), inputs.dtype, 1, 1)

@@ -1,0 +1,292 @@
+"""
+A wide net, forward and back, and its gradient: matrix products, block by block.
+
+A layer's block is (samples, units), row by row. Every number of a product is one sum in the order
+of its terms, so bits depend neither on how the product is cut nor on who computes which part.
+"""
+
+from __future__ import annotations
+
+from jitprop_kernels import simd
+from jitprop_kernels._jit import jit
+from jitprop_kernels._microkernel import (
+    block_columns,
+    largest_block,
+    multiply_block,
+    transpose_block,
+)
+from jitprop_kernels._types import Array
+from jitprop_kernels.activations import activate
+from jitprop_kernels.losses import output_delta
+from jitprop_kernels.plan import (
+    ACTIVATION,
+    BIASES,
+    INPUTS,
+    N_IN,
+    N_OUT,
+    OUTPUTS,
+    PACKED,
+    TRANSPOSED,
+    WEIGHTS,
+    Plan,
+)
+
+TILE = 32
+"""Samples of a batch, and rows of weights, that are not divided among threads: a multiple of
+`block_columns`."""
+
+DEPTH = 256
+"""Samples of whose deltas a gradient is computed at a time: they stay in the cache."""
+
+REACH = 64
+"""Samples that go through all layers together, their numbers still in the cache."""
+
+
+@jit()
+def multiply(
+    height: int,
+    width: int,
+    depth: int,
+    alpha: float,
+    A: Array,
+    a: int,
+    row: int,
+    step: int,
+    B: Array,
+    b: int,
+    packed: bool,
+    beta: float,
+    D: Array,
+    d: int,
+    ldd: int,
+    C: Array,
+    c: int,
+    rows_outside: bool,
+) -> None:
+    """
+    C <- alpha A B + beta D: C (height, width) and B (depth, width) row by row, or B packed.
+
+    A[i, q] stands at ``A[a + i * row + q * step]``; row i of D at ``D[d + i * ldd:]``. ``packed``
+    is the layout of `pack`. ``rows_outside`` goes through C row by row, and else column by column,
+    which reads B once.
+    """
+    i = j = 0
+    while i < height and j < width:
+        rows, columns = largest_block(C, height - i), min(block_columns(C), width - j)
+        multiply_block(
+            rows,
+            columns,
+            depth,
+            alpha,
+            A,
+            a + i * row,
+            row,
+            step,
+            B,
+            b + j * depth if packed else b + j,
+            columns if packed else width,
+            beta,
+            D,
+            d + i * ldd + j,
+            ldd,
+            C,
+            c + i * width + j,
+            width,
+        )
+        if rows_outside:
+            j += columns
+            if j == width:
+                i, j = i + rows, 0
+        else:
+            i += rows
+            if i == height:
+                i, j = 0, j + columns
+
+
+@jit()
+def pack(
+    params: Array, w: int, n_in: int, n_out: int, k: int, rows: int, memory: Array, at: int
+) -> None:
+    """
+    Copy rows k to k + rows of W into panels of `block_columns` columns, one after the other.
+
+    A panel is read in the order in which it stands in memory. Rows of 4 KB, each in a page of its
+    own, cost half the speed of a product.
+    """
+    for j in range(0, n_out, block_columns(memory)):
+        columns = min(block_columns(memory), n_out - j)
+        for i in range(k, k + rows):
+            target, source = at + j * n_in + i * columns, w + i * n_out + j
+            for q in range(columns):
+                memory[target + q] = params[source + q]
+
+
+@jit()
+def pack_transposed(
+    params: Array, w: int, n_in: int, n_out: int, k: int, rows: int, memory: Array, at: int
+) -> None:
+    """Copy rows k to k + rows of W, k a multiple of TILE, into the columns of packed W^T."""
+    lanes = block_columns(memory) // 2
+    for i in range(k, k + rows, 2 * lanes):
+        columns = min(2 * lanes, n_in - i)
+        for q in range(0, columns, lanes):
+            for j in range(0, n_out, lanes):
+                source, target = w + (i + q) * n_out + j, at + i * n_out + j * columns + q
+                if q + lanes <= columns and j + lanes <= n_out:
+                    transpose_block(params, source, n_out, memory, target, columns)
+                else:
+                    for r in range(min(lanes, columns - q)):
+                        for c in range(min(lanes, n_out - j)):
+                            memory[target + c * columns + r] = params[source + r * n_out + c]
+
+
+@jit()
+def refresh(plan: Plan, l: int, k: int, rows: int, params: Array, memory: Array) -> None:
+    """Copy rows k to k + rows of W[l], k a multiple of TILE, to where products read them."""
+    n_in, n_out, w = plan.layers[l, N_IN], plan.layers[l, N_OUT], plan.layers[l, WEIGHTS]
+    packed, transposed = plan.layers[l, PACKED], plan.layers[l, TRANSPOSED]
+    if packed >= 0:
+        pack(params, w, n_in, n_out, k, rows, memory, packed)
+    if transposed >= 0:
+        pack_transposed(params, w, n_in, n_out, k, rows, memory, transposed)
+
+
+@jit()
+def forward(plan: Plan, params: Array, X: Array, x: int, memory: Array, skip: int, m: int) -> None:
+    """
+    From inputs at ``X[x:]``: a and slope of every hidden layer, and z of the output layer.
+
+    Of m samples, the first of which is number ``skip`` in its block.
+    """
+    layers, L = plan.layers, len(plan.layers)
+    for l in range(L):
+        n_in, n_out = layers[l, N_IN], layers[l, N_OUT]
+        b, z = layers[l, BIASES], layers[l, OUTPUTS] + skip * n_out
+        A, a = (X, x) if l == 0 else (memory, layers[l, INPUTS] + skip * n_in)
+        packed = layers[l, PACKED] >= 0
+        W, w = (memory, layers[l, PACKED]) if packed else (params, layers[l, WEIGHTS])
+        multiply(
+            m, n_out, n_in, 1.0, A, a, n_in, 1, W, w, packed, 1.0, params, b, 0, memory, z, False
+        )
+        if l < L - 1:
+            activate(layers[l, ACTIVATION], memory, z, plan.slopes + z, n_out * m)
+
+
+@jit()
+def backward(plan: Plan, params: Array, memory: Array, skip: int, m: int, batch: int) -> None:
+    """
+    From z of the output layer: a, losses and delta, and the deltas of all layers before.
+
+    Of m samples of a batch of ``batch``, the first of which is number ``skip``.
+    """
+    layers, L = plan.layers, len(plan.layers)
+    n = layers[L - 1, N_OUT]
+    at = skip * n
+    z, activation = layers[L - 1, OUTPUTS] + at, layers[L - 1, ACTIVATION]
+    scale = type(params[0])(1.0 / batch if plan.mean else 1.0)
+    output_delta(plan, activation, memory, z, at, m, n, n, 1, n * m, scale)
+    for l in range(L - 1, 0, -1):
+        n_in, n_out = layers[l, N_IN], layers[l, N_OUT]
+        a = layers[l, INPUTS] + skip * n_in
+        d, e = plan.deltas + layers[l, OUTPUTS] + skip * n_out, plan.deltas + a
+        transposed = layers[l, TRANSPOSED]
+        multiply(
+            m,
+            n_in,
+            n_out,
+            1.0,
+            memory,
+            d,
+            n_out,
+            1,
+            memory,
+            transposed,
+            True,
+            0.0,
+            memory,
+            e,
+            n_in,
+            memory,
+            e,
+            False,
+        )
+        for i in range(n_in * m):
+            memory[e + i] *= memory[plan.slopes + a + i]
+
+
+@jit()
+def weight_gradient(
+    plan: Plan,
+    l: int,
+    k: int,
+    rows: int,
+    alpha: float,
+    beta: float,
+    X: Array,
+    x: int,
+    memory: Array,
+    m: int,
+    C: Array,
+    c: int,
+) -> None:
+    """C <- beta C + alpha dE/dW[l], rows k to k + rows of it; C is like the parameters, at c."""
+    n_in, n_out = plan.layers[l, N_IN], plan.layers[l, N_OUT]
+    d, w = plan.deltas + plan.layers[l, OUTPUTS], c + plan.layers[l, WEIGHTS] + k * n_out
+    A, a = (X, x) if l == 0 else (memory, plan.layers[l, INPUTS])
+    for i in range(0, m, DEPTH):
+        samples, kept = min(DEPTH, m - i), beta if i == 0 else 1.0
+        multiply(
+            rows,
+            n_out,
+            samples,
+            alpha,
+            A,
+            a + i * n_in + k,
+            1,
+            n_in,
+            memory,
+            d + i * n_out,
+            False,
+            kept,
+            C,
+            w,
+            n_out,
+            C,
+            w,
+            True,
+        )
+
+
+@jit()
+def bias_gradient(
+    plan: Plan, l: int, alpha: float, beta: float, memory: Array, m: int, C: Array, c: int
+) -> None:
+    """C <- beta C + alpha dE/db[l], by four sums that take turns: one would wait for itself."""
+    T = type(memory[0])
+    n, d = plan.layers[l, N_OUT], plan.deltas + plan.layers[l, OUTPUTS]
+    b = c + plan.layers[l, BIASES]
+    whole, side = d + m // 4 * 4 * n, simd.lanes(memory)
+    for j in range(0, n - side + 1, side):
+        v0 = v1 = v2 = v3 = simd.splat(T(0.0))
+        for i in range(d + j, whole + j, 4 * n):
+            v0 += simd.load(memory, i)
+            v1 += simd.load(memory, i + n)
+            v2 += simd.load(memory, i + 2 * n)
+            v3 += simd.load(memory, i + 3 * n)
+        for i in range(whole + j, d + m * n + j, n):
+            v0 += simd.load(memory, i)
+        total = simd.splat(T(alpha)) * ((v0 + v1) + (v2 + v3))
+        if beta != 0.0:
+            total += simd.splat(T(beta)) * simd.load(C, b + j)
+        simd.store(C, b + j, total)
+    for j in range(n // side * side, n):
+        s0 = s1 = s2 = s3 = T(0.0)
+        for i in range(d + j, whole + j, 4 * n):
+            s0 += memory[i]
+            s1 += memory[i + n]
+            s2 += memory[i + 2 * n]
+            s3 += memory[i + 3 * n]
+        for i in range(whole + j, d + m * n + j, n):
+            s0 += memory[i]
+        kept = T(beta) * C[b + j] if beta != 0.0 else T(0.0)
+        C[b + j] = kept + T(alpha) * ((s0 + s1) + (s2 + s3))

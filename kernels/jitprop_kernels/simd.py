@@ -1,0 +1,340 @@
+"""
+Vectors of neighbouring numbers, which a kernel handles like one number.
+
+LLVM makes vectors of long loops by itself; of short ones, of sums and of what stands between
+branches it makes few. Here a kernel says what it wants. A vector comes from `load` or `splat` or,
+where ``T = type(x)``, from ``T(0.5)``; it takes + - * /, abs and < > >=. The functions of
+`elementary` and `activations` choose by `select`, and so serve numbers and vectors alike.
+
+Each operation has a function which says what LLVM shall do, and a Python body of the same
+meaning, for interpreted kernels.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+import numpy as np
+from llvmlite import ir
+from numba.core import types
+from numba.core.typing.templates import (
+    AbstractTemplate,
+    AttributeTemplate,
+    infer_getattr,
+    infer_global,
+    signature,
+)
+from numba.extending import intrinsic, lower_builtin, lower_cast, models, register_model
+
+from jitprop_kernels._jit import INTERPRETED
+from jitprop_kernels._types import Array, Scalar
+
+VECTOR_BYTES = 32
+"""4 lanes of float64, 8 of float32: a register of AVX2, which most nets this small fill once."""
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Vector(np.ndarray[Any, Any]):
+    """A vector in interpreted kernels."""
+
+    kind: type[Any]
+
+    def __new__(cls, value: Any) -> Vector:
+        """Fill all lanes with one value."""
+        return np.full(VECTOR_BYTES // cls.kind().itemsize, value, cls.kind).view(cls)
+
+    def __iadd__(self, other: Any) -> Any:  # type: ignore[misc]
+        """Make a new vector, as of numbers: two names may stand for this one."""
+        return self + other
+
+
+class Vector32(Vector):
+    """8 numbers of float32."""
+
+    kind = np.float32
+
+
+class Vector64(Vector):
+    """4 numbers of float64."""
+
+    kind = np.float64
+
+
+VECTORS = {np.dtype(vector.kind): vector for vector in (Vector32, Vector64)}
+
+
+class VectorType(types.Type):
+    """Numba's type of a vector; of booleans, it is the result of a comparison."""
+
+    def __init__(self, dtype: Any, lanes: int) -> None:
+        self.dtype, self.lanes = dtype, lanes
+        super().__init__(f"Vector({dtype} x {lanes})")
+
+
+def _vector(dtype: Any) -> VectorType:
+    return VectorType(dtype, VECTOR_BYTES * 8 // dtype.bitwidth)
+
+
+ELEMENTS = {
+    types.float32: ir.FloatType(),
+    types.float64: ir.DoubleType(),
+    types.boolean: ir.IntType(1),
+}
+
+
+@register_model(VectorType)
+class VectorModel(models.PrimitiveModel):  # type: ignore[misc]
+    """What it is to LLVM."""
+
+    def __init__(self, manager: Any, kind: VectorType) -> None:
+        super().__init__(manager, kind, ir.VectorType(ELEMENTS[kind.dtype], kind.lanes))
+
+
+@infer_getattr
+class VectorAttributes(AttributeTemplate):  # type: ignore[misc]
+    """Make ``type(x)(0.5)`` work."""
+
+    key = VectorType
+
+    def resolve___class__(self, kind: VectorType) -> Any:
+        """Treat vectors as numbers, whose type makes one from a float (`_from_float`)."""
+        return types.NumberClass(kind)
+
+
+def _splat(builder: Any, value: Any, lanes: int) -> Any:
+    vector = builder.insert_element(
+        ir.Constant(ir.VectorType(value.type, lanes), ir.Undefined), value, ir.IntType(32)(0)
+    )
+    return builder.shuffle_vector(vector, vector, _integers([0] * lanes))
+
+
+def _integers(values: list[int], bits: int = 32) -> Any:
+    return ir.VectorType(ir.IntType(bits), len(values))(values)
+
+
+@lower_cast(types.Float, VectorType)  # type: ignore[untyped-decorator]
+def _from_float(context: Any, builder: Any, source: Any, target: Any, value: Any) -> Any:
+    return _splat(builder, context.cast(builder, value, source, target.dtype), target.lanes)
+
+
+def _define(function: Any, arity: int, code: Callable[..., Any], compares: bool = False) -> None:
+    """Teach numba ``function`` of ``arity`` vectors."""
+
+    @infer_global(function)
+    class Template(AbstractTemplate):  # type: ignore[misc]
+        def generic(self, args: Any, keywords: Any) -> Any:
+            del keywords
+            if len(args) != arity or not isinstance(args[0], VectorType) or len(set(args)) > 1:
+                return None
+            result = VectorType(types.boolean, args[0].lanes) if compares else args[0]
+            return signature(result, *args)
+
+    @lower_builtin(function, *[VectorType] * arity)  # type: ignore[untyped-decorator]
+    def lower(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        del context, sig
+        return code(builder, *args)
+
+
+def _abs(builder: Any, x: Any) -> Any:
+    name = f"llvm.fabs.v{x.type.count}f{32 if x.type.element == ir.FloatType() else 64}"
+    kind = ir.FunctionType(x.type, [x.type])
+    return builder.call(builder.module.declare_intrinsic(name, (), kind), [x])
+
+
+for function in (operator.add, operator.iadd):
+    _define(function, 2, lambda builder, x, y: builder.fadd(x, y))
+_define(operator.sub, 2, lambda builder, x, y: builder.fsub(x, y))
+_define(operator.mul, 2, lambda builder, x, y: builder.fmul(x, y))
+_define(operator.truediv, 2, lambda builder, x, y: builder.fdiv(x, y))
+_define(operator.neg, 1, lambda builder, x: builder.fneg(x))
+_define(abs, 1, _abs)
+_define(operator.lt, 2, lambda builder, x, y: builder.fcmp_ordered("<", x, y), compares=True)
+_define(operator.gt, 2, lambda builder, x, y: builder.fcmp_ordered(">", x, y), compares=True)
+_define(operator.ge, 2, lambda builder, x, y: builder.fcmp_ordered(">=", x, y), compares=True)
+
+
+def compiled(native: Callable[..., Any]) -> Callable[[F], F]:
+    """Compile a function to ``native``; interpreted, its own body runs."""
+
+    def decorate(function: F) -> F:
+        return function if INTERPRETED else cast(F, intrinsic(native))
+
+    return decorate
+
+
+def _place(context: Any, builder: Any, kind: Any, array: Any, at: Any) -> tuple[Any, int]:
+    """Pointer to the vector that begins at ``array[at]``, and its alignment."""
+    pointer = builder.gep(context.make_array(kind)(context, builder, array).data, [at])
+    vector = context.get_data_type(_vector(kind.dtype))
+    return builder.bitcast(pointer, vector.as_pointer()), kind.dtype.bitwidth // 8
+
+
+def _load(typing: Any, array: Any, at: Any) -> Any:
+    def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        pointer, align = _place(context, builder, sig.args[0], *args)
+        return builder.load(pointer, align=align)
+
+    return _vector(array.dtype)(array, types.int64), code
+
+
+@compiled(_load)
+def load(array: Array, at: int) -> Scalar:
+    """The numbers from ``array[at]`` on."""
+    vector = VECTORS[array.dtype]
+    return array[at : at + vector(0).size].copy().view(vector)
+
+
+def _store(typing: Any, array: Any, at: Any, x: Any) -> Any:
+    def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        pointer, align = _place(context, builder, sig.args[0], *args[:2])
+        builder.store(args[2], pointer, align=align)
+        return context.get_dummy_value()
+
+    return types.void(array, types.int64, x), code
+
+
+@compiled(_store)
+def store(array: Array, at: int, x: Scalar) -> None:
+    """Write x from ``array[at]`` on."""
+    array[at : at + x.size] = x
+
+
+def _prefetched(typing: Any, array: Any, at: Any) -> Any:
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        pointer, _ = _place(context, builder, sig.args[0], *args)
+        byte, integer = ir.IntType(8).as_pointer(), ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [byte, integer, integer, integer])
+        function = builder.module.declare_intrinsic("llvm.prefetch", (byte,), kind)
+        to_read, keep_near, is_data = integer(0), integer(3), integer(1)
+        builder.call(function, [builder.bitcast(pointer, byte), to_read, keep_near, is_data])
+        return context.get_dummy_value()
+
+    return types.void(array, types.int64), codegen
+
+
+@compiled(_prefetched)
+def prefetch(array: Array, at: int) -> None:
+    """Ask for the cache line of ``array[at]``, which will be read soon; no harm if it is not."""
+
+
+def _splatted(typing: Any, x: Any) -> Any:
+    result = _vector(x)
+    return result(x), lambda context, builder, sig, args: _splat(builder, args[0], result.lanes)
+
+
+@compiled(_splatted)
+def splat(x: Scalar) -> Scalar:
+    """x in each lane."""
+    return VECTORS[x.dtype](x)
+
+
+def _lanes(typing: Any, array: Any) -> Any:
+    n = _vector(array.dtype).lanes
+    return types.int64(array), lambda context, builder, sig, args: ir.IntType(64)(n)
+
+
+@compiled(_lanes)
+def lanes(array: Array) -> int:
+    """How many numbers of the array one vector holds."""
+    return VECTOR_BYTES // array.itemsize
+
+
+def _select(typing: Any, condition: Any, x: Any, y: Any) -> Any:
+    return x(condition, x, x), lambda context, builder, sig, args: builder.select(*args)
+
+
+@compiled(_select)
+def select(condition: Any, x: Any, y: Any) -> Any:
+    """x where the condition holds, else y: of numbers or, lane by lane, of vectors."""
+    if isinstance(x, Vector):
+        return np.where(condition, x, y).view(type(x))
+    return x if condition else y
+
+
+def _lane_sum(typing: Any, x: Any) -> Any:
+    def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        vector, n = args[0], x.lanes
+        while n > 1:
+            n //= 2
+            halves = [
+                builder.shuffle_vector(vector, vector, _integers(list(range(i, i + n))))
+                for i in (0, n)
+            ]
+            vector = builder.fadd(*halves)
+        return builder.extract_element(vector, ir.IntType(32)(0))
+
+    return x.dtype(x), code
+
+
+@compiled(_lane_sum)
+def lane_sum(x: Scalar) -> Scalar:
+    """Sum of the lanes: the upper half onto the lower, until one is left."""
+    half = x.size // 2
+    return lane_sum(x[:half] + x[half:]) if half else x[0]
+
+
+def _first(typing: Any, n: Any, x: Any) -> Any:
+    def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        lane = _integers(list(range(x.lanes)), 64)
+        kept = builder.icmp_signed("<", lane, _splat(builder, args[0], x.lanes))
+        return builder.select(kept, args[1], ir.Constant(args[1].type, [0.0] * x.lanes))
+
+    return x(types.int64, x), code
+
+
+@compiled(_first)
+def first(n: int, x: Scalar) -> Scalar:
+    """x in the first n lanes, 0 in the others."""
+    return select(np.arange(x.size) < n, x, type(x)(0.0))
+
+
+def _widened(typing: Any, x: Any) -> Any:
+    result = VectorType(types.float64, x.lanes)
+
+    def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return args[0] if x == result else builder.fpext(args[0], context.get_data_type(result))
+
+    return result(x), code
+
+
+@compiled(_widened)
+def widened(x: Scalar) -> Scalar:
+    """As many lanes of float64."""
+    return x.astype(np.float64).view(Vector64)
+
+
+def _is_single(typing: Any, x: Any) -> Any:
+    single = getattr(x, "dtype", x) == types.float32
+    return types.boolean(x), lambda context, builder, sig, args: ir.IntType(1)(single)
+
+
+@compiled(_is_single)
+def is_single(x: Any) -> bool:
+    """Tell float32 from float64, while compiling."""
+    return bool(x.dtype == np.float32)
+
+
+def _power_of_two(typing: Any, t: Any) -> Any:
+    def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        single = getattr(t, "dtype", t) == types.float32
+        bits = ir.IntType(32 if single else 64)
+        shift, bias = bits(23 if single else 52), bits(0x3F800000 if single else 0x3FF << 52)
+        if isinstance(t, VectorType):
+            bits = ir.VectorType(bits, t.lanes)
+            shift, bias = (_splat(builder, number, t.lanes) for number in (shift, bias))
+        moved = builder.shl(builder.bitcast(args[0], bits), shift)
+        return builder.bitcast(builder.add(moved, bias), args[0].type)
+
+    return t(t), code
+
+
+@compiled(_power_of_two)
+def power_of_two(t: Any) -> Any:
+    """2**k, from t = k + ROUND: the low bits of t move to the exponent. 0 for the lowest k."""
+    kind, shift, bias = (
+        (np.int32, 23, 0x3F800000) if t.dtype == np.float32 else (np.int64, 52, 0x3FF << 52)
+    )
+    return ((t.view(kind) << kind(shift)) + kind(bias)).view(t.dtype)

@@ -1,0 +1,33 @@
+"""Compile every kernel ahead of its first use: for images of containers, and for CI."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+
+from jitprop.trainer import Trainer
+
+WIDTHS = 2, 64
+"""One for each route: see `jitprop.compiled.uses_lanes`."""
+
+
+def warm_up() -> str | None:
+    """
+    Compile the kernels of both routes in float32 and float64, or read them from the cache.
+
+    Returns
+    -------
+    str or None
+        The folder in which they are kept; None if none can be written.
+    """
+    for width, dtype in itertools.product(WIDTHS, ("float32", "float64")):
+        trainer = Trainer([width, width], dtype=dtype, seed=0, backend="numba")
+        X = np.zeros((1, width), dtype)
+        trainer.fit(X, X, epochs=1)
+        trainer.predict(X)
+        trainer.evaluate(X, X)
+        trainer.gradients(X, X)
+    from jitprop import compiled
+
+    return compiled.cache_folder()
