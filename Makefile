@@ -7,13 +7,17 @@ READY = $(VENV)/ready
 # asv keeps its description of the machine in HOME, and has no option for it.
 ASV = HOME="$(CURDIR)/.asv" $(BIN)/asv
 
-.PHONY: demo test lint types bench clean help
+# The peers weigh gigabytes: an environment of their own.
+PEERS = .venv-peers
+
+.PHONY: demo test lint bench peers clean help
 
 help:
 	@echo "make demo   train XOR and the handwritten digits, and show how fast"
 	@echo "make test   run the tests"
 	@echo "make lint   check style and types"
 	@echo "make bench  run the benchmarks once (asv)"
+	@echo "make peers  time other systems beside jitprop"
 	@echo "make clean  remove what these made"
 
 $(READY): pyproject.toml
@@ -38,6 +42,16 @@ bench: $(READY)
 	$(ASV) machine --yes >/dev/null
 	$(ASV) run --python=same --show-stderr $(ASV_FLAGS)
 
+$(PEERS)/ready: pyproject.toml benchmarks/peers/requirements.txt
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --upgrade pip
+	$(PEERS)/bin/python -m pip install --quiet --editable . \
+		--requirement benchmarks/peers/requirements.txt
+	@touch $@
+
+peers: $(PEERS)/ready
+	$(PEERS)/bin/python benchmarks/peers/run.py $(PEERS_FLAGS)
+
 clean:
-	rm -rf $(VENV) .asv .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
+	rm -rf $(VENV) $(PEERS) .asv .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
 	find src kernels tests benchmarks examples -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,97 @@
+"""The table, in Markdown, and what must stand beneath it."""
+
+import importlib.metadata
+import platform
+import subprocess
+from datetime import date
+from pathlib import Path
+
+from compiler import COMPILER
+from limits import N_CORES
+
+
+def table(systems, times, machine):
+    """
+    Microseconds per update, a row for each work.
+
+    "Share of the limit" is the limit over jitprop's time: 100 % cannot be surpassed.
+    """
+    rows = [
+        ["", "net", *systems, "best peer / jitprop", "JAX / jitprop", "limit", "share of the limit"]
+    ]
+    for work, row in times.items():
+        own, limit = row.get("jitprop"), machine.limit(work)
+        peers = [seconds for system, seconds in row.items() if system != "jitprop"]
+        rows.append(
+            [
+                work.name,
+                str(work),
+                *(microseconds(row.get(system)) for system in systems),
+                ratio(min(peers, default=None), own),
+                ratio(row.get("JAX"), own),
+                microseconds(limit),
+                f"{limit / own:.0%}" if own and limit else "-",
+            ]
+        )
+    rows.insert(1, ["---"] * len(rows[0]))
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def notes(cannot, modules, machine):
+    """Who could not, how fast the machine is, and what ran where and when."""
+    lines = [
+        f"{system} skipped on {', '.join(works)}: {reason}."
+        for (system, reason), works in cannot.items()
+    ]
+    rates = ", ".join(
+        f"{dtype.__name__} {rate / 1e9:.0f} GFLOP/s on {cores} core{'s' * (cores > 1)}"
+        for (dtype, cores), rate in sorted(machine.rates.items(), key=lambda item: item[0][1])
+    )
+    packages = dict.fromkeys(package for module in modules for package in module.PACKAGES)
+    versions = [f"{package} {importlib.metadata.version(package)}" for package in packages]
+    ran = [
+        f"{date.today():%d %B %Y}",
+        f"{processor()}, {N_CORES} core{'s' * (N_CORES > 1)}",
+        f"{platform.system()} {platform.machine()}",
+        f"Python {platform.python_version()}",
+        *versions,
+        *outputs(
+            [COMPILER, "--version"], ["dpkg-query", "-f", "libfann ${Version}", "-W", "libfann-dev"]
+        ),
+    ]
+    return "\n" + "\n".join([*lines, f"Matrix products: {rates}.", "; ".join(ran) + "."])
+
+
+def microseconds(seconds):
+    """Three digits, or what there is before the point."""
+    if seconds is None:
+        return "-"
+    value = seconds * 1e6
+    return f"{value:,.0f}" if value >= 100 else f"{value:#.3g}"
+
+
+def ratio(numerator, denominator):
+    """Two digits after the point."""
+    return f"{numerator / denominator:.2f}" if numerator and denominator else "-"
+
+
+def processor():
+    """Its name, as the system has it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    return next(
+        (line.partition(": ")[2] for line in lines if line.startswith("model name")),
+        platform.machine(),
+    )
+
+
+def outputs(*commands):
+    """First lines of what commands print, of those that are there."""
+    for command in commands:
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, check=True)
+        except (OSError, subprocess.CalledProcessError):
+            continue
+        yield done.stdout.splitlines()[0]

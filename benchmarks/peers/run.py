@@ -1,0 +1,158 @@
+"""
+Time the same training in jitprop and in other systems, in one run: see README.md.
+
+First every system trains each net a little from the same start, and all must reach the same
+parameters. Then they are timed in turns, round after round; the best of each counts.
+"""
+
+import argparse
+import importlib
+import math
+import sys
+import time
+from collections import defaultdict
+from itertools import chain
+
+import numpy as np
+
+import report
+import with_numpy
+from limits import Machine
+from work import WORKS, CannotError
+
+THREADS = [{"n_threads": 1}, {"n_threads": None}]
+# Column: module, and options of its `prepare`; of several, the best counts.
+SYSTEMS = {
+    "jitprop": ("with_jitprop", [{}]),
+    "NumPy": ("with_numpy", THREADS),
+    "scikit-learn": ("with_sklearn", THREADS),
+    "PyTorch": ("with_torch", THREADS),
+    "JAX": ("with_jax", [{}]),
+    "C -O3": ("with_c", [{"optimize": "-O3"}]),
+    "C -O2": ("with_c", [{"optimize": "-O2"}]),
+    "FANN": ("with_fann", [{}]),
+}
+TOLERANCES = {np.float32: 1e-4, np.float64: 1e-9}
+
+
+def main():
+    """Check, time, print."""
+    args = arguments()
+    works = [work for work in WORKS if work.name in args.only]
+    modules, cannot = load(args.systems, args.only)
+    ready = {work: prepare(work, modules, cannot) for work in works}
+    faults = []
+    for work in works:
+        say(f"{work.name} {work}: do all reach the same parameters?")
+        faults += check(work, ready[work])
+    if faults:
+        sys.exit("\n".join(["These did not do the same work:", *faults]))
+
+    machine, times = Machine(), {}
+    for work in works:
+        say(f"{work.name} {work}: timing")
+        machine.measure()
+        times[work] = measure(work, ready[work], *((2, 0.03) if args.quick else (8, 0.3)))
+    machine.measure()
+    print(report.table(args.systems, times, machine))
+    print(report.notes(cannot, modules.values(), machine))
+
+
+def arguments():
+    """What to run."""
+    names = [work.name for work in WORKS]
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="few and short rounds: does it run?")
+    parser.add_argument("--only", nargs="+", choices=names, default=names, metavar="W1")
+    parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=SYSTEMS, metavar="JAX")
+    return parser.parse_args()
+
+
+def load(systems, names):
+    """The modules of these systems; and {(system, reason): names of works} of those not there."""
+    modules, cannot = {}, defaultdict(list)
+    for system in systems:
+        try:
+            modules[system] = importlib.import_module(SYSTEMS[system][0])
+        except ImportError as error:
+            cannot[system, str(error)] = names
+    return modules, cannot
+
+
+def prepare(work, modules, cannot):
+    """The functions that train, each with its column; who cannot is told in ``cannot``."""
+    ready = []
+    for system, module in modules.items():
+        try:
+            ready += [(system, module.prepare(work, **options)) for options in SYSTEMS[system][1]]
+        except CannotError as error:
+            cannot[system, str(error)].append(work.name)
+    return ready
+
+
+def check(work, ready):
+    """
+    Yield what differs from NumPy's parameters in float64, and from its losses.
+
+    Each array may differ by the dtype's tolerance, and by no more than a hundredth of how far
+    training has moved it: else an array left as it was might pass.
+    """
+    weights, biases, ref_losses = with_numpy.prepare(work.as_float64())(work.check_epochs)
+    ref = [*weights, *biases]
+    tolerances = [
+        min(TOLERANCES[work.dtype], 0.01 * np.abs(after - before).max())
+        for after, before in zip(ref, chain(*work.start()), strict=True)
+    ]
+    for system, train in ready:
+        weights, biases, losses = train(work.check_epochs)
+        errors = [
+            np.abs(a - b).max() / tolerance
+            for a, b, tolerance in zip([*weights, *biases], ref, tolerances, strict=True)
+        ]
+        if not np.max(errors) <= 1:
+            yield f"{work.name} {system}: parameters off by {np.max(errors):.2g} x the tolerance"
+        # FANN and float32 keep seven digits of a loss.
+        if not np.allclose(losses, ref_losses, rtol=1e-5, atol=0):
+            yield f"{work.name} {system}: losses differ"
+
+
+def measure(work, ready, n_rounds, seconds):
+    """Best seconds per update of each system: {column: seconds}."""
+    epochs = [epochs_in(seconds, train, work.check_epochs) for _, train in ready]
+    best, spent = {}, [0.0] * len(ready)
+    for _ in range(n_rounds):
+        for i, (system, train) in enumerate(ready):
+            if spent[i] < n_rounds * seconds:  # a slow one takes part in the first rounds
+                took = timed(train, epochs[i])
+                spent[i] += took
+                update = took / (epochs[i] * work.n_batches)
+                best[system] = min(update, best.get(system, math.inf))
+    return best
+
+
+def epochs_in(seconds, train, epochs):
+    """
+    How many epochs take about so long, from ``epochs`` up.
+
+    Each number has been trained once before it is timed: JAX compiles for every one.
+    """
+    while (took := timed(train, epochs)) < seconds / 4:
+        epochs = math.ceil(epochs * min(100, seconds / took))
+        train(epochs)
+    return epochs
+
+
+def timed(train, epochs):
+    """Seconds of one call."""
+    began = time.perf_counter()
+    train(epochs)
+    return time.perf_counter() - began
+
+
+def say(text):
+    """Progress, apart from the table."""
+    print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()

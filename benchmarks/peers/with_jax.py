@@ -1,0 +1,82 @@
+"""JAX: the whole training is one compiled call, a scan over epochs of a scan over batches."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+PACKAGES = ("jax", "jaxlib")
+
+jax.config.update("jax_enable_x64", True)
+
+
+def prepare(work):
+    """Return a function: epochs -> weights, biases, loss of each epoch."""
+    X, y = (jnp.asarray(array) for array in work.data())
+    start = jax.tree.map(jnp.asarray, work.start())
+    compiled = jax.jit(partial(fit, work), static_argnames="epochs")
+
+    def train(epochs):
+        (weights, biases), losses = compiled(start, X, y, epochs=epochs)
+        return [*map(np.asarray, weights)], [*map(np.asarray, biases)], np.asarray(losses)
+
+    return train
+
+
+def fit(work, params, X, y, *, epochs):
+    """Parameters after so many epochs, and the loss of each."""
+    activate = {"sigmoid": jax.nn.sigmoid, "tanh": jnp.tanh}[work.activation]
+    init, update = {"sgd": (sgd_init, sgd), "adam": (adam_init, adam)}[work.optimizer]
+    scale = 0.5 / work.batch_size if work.reduction == "mean" else 0.5
+
+    def batch_loss(params, x, t):
+        for W, b in zip(*params, strict=True):
+            x = activate(x @ W + b)
+        return scale * jnp.sum((x - t) ** 2)
+
+    def step(state, batch):
+        params, slots = state
+        loss, gradient = jax.value_and_grad(batch_loss)(params, *batch)
+        return update(params, gradient, slots, work.learning_rate), loss
+
+    def epoch(state, _):
+        if work.n_batches == 1:
+            return step(state, (X, y))
+        batches = [array.reshape(work.n_batches, work.batch_size, -1) for array in (X, y)]
+        state, losses = jax.lax.scan(step, state, batches)
+        return state, losses.mean()
+
+    (params, _), losses = jax.lax.scan(epoch, (params, init(params)), length=epochs)
+    return params, losses
+
+
+def sgd_init(params):
+    """SGD keeps nothing."""
+    return ()
+
+
+def sgd(params, gradient, slots, rate):
+    """p <- p - rate g."""
+    return jax.tree.map(lambda p, g: p - rate * g, params, gradient), slots
+
+
+def adam_init(params):
+    """The two means, and the number of updates."""
+    zeros = jax.tree.map(jnp.zeros_like, params)
+    return zeros, zeros, jnp.float32(0)
+
+
+def adam(params, gradient, slots, rate, beta_1=0.9, beta_2=0.999, epsilon=1e-8):
+    """Adam (Kingma and Ba, 2014), in the form that ends their section 2."""
+    mean, mean_square, t = slots
+    t = t + 1
+    mean = jax.tree.map(lambda m, g: beta_1 * m + (1 - beta_1) * g, mean, gradient)
+    mean_square = jax.tree.map(
+        lambda v, g: beta_2 * v + (1 - beta_2) * g * g, mean_square, gradient
+    )
+    size = rate * jnp.sqrt(1 - beta_2**t) / (1 - beta_1**t)
+    params = jax.tree.map(
+        lambda p, m, v: p - size * m / (jnp.sqrt(v) + epsilon), params, mean, mean_square
+    )
+    return params, (mean, mean_square, t)

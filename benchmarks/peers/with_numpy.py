@@ -1,0 +1,133 @@
+"""
+NumPy, by hand for one net: every array is made once, and every operation writes into one.
+
+Parameters and gradient are one vector each, so that an update is one operation.
+"""
+
+from itertools import count, pairwise
+
+import numpy as np
+from threadpoolctl import ThreadpoolController
+
+PACKAGES = ("numpy",)
+
+
+def prepare(work, n_threads=None):
+    """
+    Return a function: epochs -> weights, biases, loss of each epoch.
+
+    ``n_threads`` is of its BLAS: None is as NumPy has it, all.
+    """
+    limited = ThreadpoolController().wrap(limits=n_threads, user_api="blas")
+    X, y = work.data()
+    L = len(work.sizes) - 1
+    # The derivatives by the outputs are multiplied by this once, and everything behind them is.
+    scale = 1 / work.batch_size if work.reduction == "mean" else 1.0
+    activate = {"sigmoid": sigmoid, "tanh": tanh}[work.activation]
+    ones = np.ones(work.batch_size, work.dtype)
+    batches = [
+        (X[i : i + work.batch_size], y[i : i + work.batch_size])
+        for i in range(0, work.n_samples, work.batch_size)
+    ]
+
+    @limited
+    def train(epochs):
+        start = [array.ravel() for array in (*work.start()[0], *work.start()[1])]
+        params = np.concatenate(start)
+        gradient = np.empty_like(params)
+        W, b = split(params, work.sizes)
+        dW, db = split(gradient, work.sizes)
+        update = {"sgd": sgd, "adam": adam}[work.optimizer](params, gradient, work.learning_rate)
+        a, slope, d = ([empty(work, n) for n in work.sizes[1:]] for _ in range(3))
+        losses = np.empty(epochs)
+        for epoch in range(epochs):
+            squares = 0.0
+            for x, t in batches:
+                inputs = [x, *a]
+                for l in range(L):
+                    np.dot(inputs[l], W[l], out=a[l])
+                    a[l] += b[l]
+                    activate(a[l], slope[l])
+                delta = np.subtract(a[-1], t, out=d[-1])
+                squares += np.vdot(delta, delta)
+                if scale != 1:
+                    delta *= scale
+                for l in reversed(range(L)):
+                    d[l] *= slope[l]
+                    np.dot(inputs[l].T, d[l], out=dW[l])
+                    np.dot(ones, d[l], out=db[l])
+                    if l > 0:
+                        np.dot(d[l], W[l].T, out=d[l - 1])
+                update()
+            losses[epoch] = squares * work.loss_scale
+        return W, b, losses
+
+    return train
+
+
+def split(vector, sizes):
+    """Views of one vector: weights and biases of each layer."""
+    weights, biases, at = [], [], 0
+    for a, b in pairwise(sizes):
+        weights.append(vector[at : at + a * b].reshape(a, b))
+        at += a * b
+    for b in sizes[1:]:
+        biases.append(vector[at : at + b])
+        at += b
+    return weights, biases
+
+
+def empty(work, n_units):
+    """Room for one number for each sample of a batch and each unit."""
+    return np.empty((work.batch_size, n_units), work.dtype)
+
+
+def sigmoid(a, slope):
+    """a <- 1 / (1 + exp(-a)), slope <- a (1 - a)."""
+    np.negative(a, out=a)
+    np.exp(a, out=a)
+    a += 1
+    np.reciprocal(a, out=a)
+    np.subtract(1, a, out=slope)
+    slope *= a
+
+
+def tanh(a, slope):
+    """a <- tanh(a), slope <- 1 - a**2."""
+    np.tanh(a, out=a)
+    np.multiply(a, a, out=slope)
+    np.subtract(1, slope, out=slope)
+
+
+def sgd(params, gradient, learning_rate):
+    """p <- p - rate g; g is changed."""
+
+    def update():
+        np.multiply(gradient, learning_rate, out=gradient)
+        np.subtract(params, gradient, out=params)
+
+    return update
+
+
+def adam(params, gradient, learning_rate, beta_1=0.9, beta_2=0.999, epsilon=1e-8):
+    """Adam (Kingma and Ba, 2014), in the form that ends their section 2; g is changed."""
+    mean, mean_square, step = (np.zeros_like(params) for _ in range(3))
+    numbers = count(1)
+
+    def update():
+        t = next(numbers)
+        np.multiply(mean, beta_1, out=mean)
+        np.multiply(gradient, 1 - beta_1, out=step)
+        np.add(mean, step, out=mean)
+        np.multiply(mean_square, beta_2, out=mean_square)
+        np.multiply(gradient, gradient, out=gradient)
+        np.multiply(gradient, 1 - beta_2, out=gradient)
+        np.add(mean_square, gradient, out=mean_square)
+        np.sqrt(mean_square, out=step)
+        np.add(step, epsilon, out=step)
+        np.divide(mean, step, out=step)
+        rate = learning_rate * (1 - beta_2**t) ** 0.5 / (1 - beta_1**t)
+        np.multiply(step, rate, out=step)
+        np.subtract(params, step, out=params)
+
+    return update

@@ -1,0 +1,72 @@
+"""scikit-learn: MLPRegressor, with the output activation that it does not offer."""
+
+import warnings
+
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.neural_network import MLPRegressor
+from sklearn.neural_network._base import DERIVATIVES
+from threadpoolctl import ThreadpoolController
+
+PACKAGES = ("scikit-learn",)
+
+
+class Regressor(MLPRegressor):
+    """
+    MLPRegressor with given starting parameters, and its hidden activation on the outputs too.
+
+    Its own outputs are linear, with delta = a - y. Here they are multiplied by f'(a) before use.
+    """
+
+    def begin(self, weights, biases):
+        """Take the parameters to begin with."""
+        self._given = iter(zip(weights, biases, strict=True))
+        return self
+
+    def _init_coef(self, fan_in, fan_out, dtype):
+        return next(self._given)
+
+    def _initialize(self, *args):
+        super()._initialize(*args)
+        self.out_activation_ = self.activation
+
+    def _compute_loss_grad(self, layer, sw_sum, activations, deltas, *gradients):
+        if layer == self.n_layers_ - 2:
+            DERIVATIVES[self.activation](activations[-1], deltas[-1])
+        super()._compute_loss_grad(layer, sw_sum, activations, deltas, *gradients)
+
+
+def prepare(work, n_threads=None):
+    """
+    Return a function: epochs -> weights, biases, loss of each epoch.
+
+    ``n_threads`` is of its BLAS: None is as it comes, all.
+    """
+    limited = ThreadpoolController().wrap(limits=n_threads, user_api="blas")
+    X, y = work.data()
+    targets = y.ravel() if y.shape[1] == 1 else y
+    # Its gradient is the mean over samples; its loss the mean over samples and outputs too.
+    samples = 1 if work.reduction == "mean" else work.batch_size
+    options = {
+        "hidden_layer_sizes": work.sizes[1:-1],
+        "activation": {"sigmoid": "logistic", "tanh": "tanh"}[work.activation],
+        "solver": work.optimizer,
+        "alpha": 0.0,
+        "batch_size": work.batch_size,
+        "learning_rate_init": work.learning_rate * samples,
+        "momentum": 0.0,
+        "nesterovs_momentum": False,
+        "shuffle": False,
+        "tol": 0.0,
+        "n_iter_no_change": float("inf"),
+    }
+
+    @limited
+    def train(epochs):
+        model = Regressor(max_iter=epochs, **options).begin(*work.start())
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # all its epochs are asked for
+            model.fit(X, targets)
+        losses = [loss * y.shape[1] * samples for loss in model.loss_curve_]
+        return model.coefs_, model.intercepts_, losses
+
+    return train
