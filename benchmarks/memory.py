@@ -2,7 +2,7 @@
 Peak memory of a fit, by backend; what the fit itself takes is its peak less the baseline's.
 
 asv reports the peak of the whole process, `setup` included. With numba most of the difference is
-the loading of the kernels, about 60 MB. The data take 31 MB, so a copy of them shows.
+the loading of the kernels, about 37 MB. The data take 31 MB, so a copy of them shows.
 """
 
 import numpy as np

@@ -18,12 +18,12 @@ SETTINGS = settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 
-# Widths at the edges of lanes (4) and of BLAS's tiles (8, 16, 32, 64).
+# Widths at the edges of vectors (4, 8, 16) and of the blocks that are made of them (32, 64).
 WIDTHS = st.one_of(
     st.sampled_from([1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65]),
     st.integers(1, 70),
 )
-# Narrow nets take the lanes route, wide ones BLAS.
+# Narrow nets take the lanes route, wide ones blocks.
 SIZES = st.tuples(st.integers(0, 5), st.sampled_from([st.integers(1, 5), WIDTHS])).flatmap(
     lambda drawn: st.lists(drawn[1], min_size=drawn[0] + 2, max_size=drawn[0] + 2)
 )
@@ -124,6 +124,23 @@ def test_mini_batches(dtype, sizes, n, batch_size, shuffle, ordered):
     expected = ref.fit(X, y, 2, order=order).loss
     found = comp.fit(X, y, 2, order=order).loss
     assert_close(found, expected, tolerance)
+    assert_close(comp.parameters, ref.parameters, tolerance)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("shuffle", [True, False])
+@pytest.mark.parametrize("sizes", [[70, 33, 5], [600, 550, 3]], ids=["chunks", "whole"])
+def test_large_batches(sizes, shuffle, optimizer, dtype, rng):
+    # 600, 600 and 100 samples: passed in chunks of 256; whole where the gradient is large.
+    X, y = data(sizes, 1300, "cross_entropy", shuffle, rng)
+    ref, comp = pair(
+        sizes, dtype, batch_size=600, shuffle=shuffle, learning_rate=0.001, seed=3,
+        loss="cross_entropy", output_activation="softmax", activation="tanh",
+        optimizer=OPTIMIZERS[optimizer], weight_decay=0.01,
+    )  # fmt: skip
+    tolerance = 1e-10 if dtype == "float64" else 2e-4
+    assert_close(comp.fit(X, y, 2).loss, ref.fit(X, y, 2).loss, tolerance)
     assert_close(comp.parameters, ref.parameters, tolerance)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from jitprop import Trainer, threads
+from jitprop import DivergenceError, Trainer, threads
 from nets import OPTIMIZERS, data
 
 
@@ -19,20 +19,34 @@ def blas_threads():
     return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
 
 
+# Sizes, samples, batch size. Tiles of 32: batches and wide layers have edges in all of them; the
+# last batch is short.
+ROUTES = {
+    "lanes": ([5, 4, 3], 107, 50),
+    "one batch": ([70, 130, 33, 5], 331, None),
+    "batches": ([70, 130, 33, 5], 331, 150),
+    "one batch in chunks": ([70, 130, 33, 5], 1300, None),
+    "batches in chunks": ([70, 40, 33, 5], 1500, 700),
+}
+
+
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-@pytest.mark.parametrize("batch_size", [None, 150, 64])
+@pytest.mark.parametrize("shuffle", [True, False])
+@pytest.mark.parametrize("route", ROUTES)
 def test_bits_do_not_depend_on_the_number_of_threads(
-    dtype, optimizer, batch_size, rng, monkeypatch
+    route, shuffle, optimizer, dtype, rng, monkeypatch
 ):
     monkeypatch.setattr(threads, "cores", lambda: 8)
-    # Tiles of 64: the batch and the wide layers have edges in all of them.
-    X, y = data([70, 5], 331, "half_squared_error", False, rng)
+    sizes, n_samples, batch_size = ROUTES[route]
+    outputs = {"loss": "cross_entropy", "output_activation": "softmax"} if shuffle else {}
+    X, y = data(sizes, n_samples, outputs.get("loss", "half_squared_error"), shuffle, rng)
     found = []
     for n_threads in (1, 2, 3, 8):
         trainer = Trainer(
-            [70, 130, 33, 5],
+            sizes,
             batch_size=batch_size,
+            shuffle=shuffle,
             optimizer=OPTIMIZERS[optimizer],
             learning_rate=0.01,
             weight_decay=0.01,
@@ -40,11 +54,35 @@ def test_bits_do_not_depend_on_the_number_of_threads(
             seed=0,
             n_threads=n_threads,
             backend="numba",
+            **outputs,
         )
         loss = trainer.fit(X, y, 3).loss
         found.append(np.concatenate([loss, trainer.parameters, trainer._state.slots.ravel()]))
     for other in found[1:]:
         np.testing.assert_array_equal(other, found[0])
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+@pytest.mark.parametrize("batch_size", [None, 700])
+def test_divergence_in_chunks_leaves_the_last_good_epoch(batch_size, n_threads, rng):
+    X, y = data([70, 5], 1500, "half_squared_error", False, rng)
+    trainers = [
+        Trainer(
+            [70, 5], output_activation="identity", learning_rate=1e9,
+            batch_size=batch_size, seed=0, n_threads=n_threads, backend=backend,
+        )
+        for backend in ("numpy", "numba")
+    ]  # fmt: skip
+    errors = []
+    for trainer in trainers:
+        with pytest.raises(DivergenceError) as caught:
+            trainer.fit(X, y, 1000)
+        errors.append(caught.value)
+    ref, comp = errors
+    assert comp.kept_epochs == trainers[1].epochs_trained == ref.kept_epochs > 1
+    assert comp.epoch == ref.epoch
+    np.testing.assert_allclose(comp.history.loss, ref.history.loss, rtol=1e-9)
+    np.testing.assert_allclose(trainers[1].parameters, trainers[0].parameters, rtol=1e-6)
 
 
 def test_threads_agree_on_divergence(rng):
@@ -119,7 +157,7 @@ def test_all_threads_run_or_none(monkeypatch):
     alive = len(threading.enumerate())
     monkeypatch.setattr(threading.Thread, "start", start)
     with pytest.raises(RuntimeError, match="start new thread"):
-        threads.Team(3).run(lambda rank: ran.append(rank) or 0)
+        threads.Team(3).run(3, lambda rank: ran.append(rank) or 0)
     assert ran == []
 
 
@@ -147,7 +185,7 @@ def test_a_second_ctrl_c_waits_for_the_threads_too(monkeypatch):
         return plain_wait(futures)
 
     monkeypatch.setattr(threads, "wait", pressed)
-    assert threads.Team(2).run(slow) == 0
+    assert threads.Team(2).run(2, slow) == 0
     assert sorted(done) == [0, 1]
 
 

@@ -1,6 +1,7 @@
 """The work that every system is given: nets, data, starting parameters."""
 
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import pairwise
 
 import numpy as np
@@ -71,7 +72,12 @@ class Work:
         return X.astype(self.dtype), y.astype(self.dtype)
 
     def start(self):
-        """Weights and biases to begin with, new arrays at each call; the same in each dtype."""
+        """Weights and biases to begin with, new arrays at each call."""
+        return [[array.copy() for array in arrays] for arrays in self.drawn_start()]
+
+    @cache  # noqa: B019  there are six works
+    def drawn_start(self):
+        """Draw them; the same numbers in each dtype."""
         rng = np.random.default_rng(1)
         weights = [rng.normal(0, a**-0.5, (a, b)) for a, b in pairwise(self.sizes)]
         biases = [rng.normal(0, 0.1, b) for b in self.sizes[1:]]

@@ -1,0 +1,67 @@
+"""``python -m jitprop warmup``: afterwards no process compiles anything."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SECONDS = 300  # of patience; alone it needs 30
+
+USE_ALL = """
+import numpy as np
+from numba.core import event
+from jitprop import Adam, Trainer
+
+compiles = event.RecordingListener()
+event.register("numba:compile", compiles)
+rng = np.random.default_rng(0)
+for dtype in ("float32", "float64"):
+    # Both routes, and chunks.
+    for sizes, n_samples in ([3, 4, 2], 9), ([40, 50, 10], 9), ([40, 50, 10], 600):
+        for batch_size, optimizer in (None, "sgd"), (n_samples // 2, Adam()):
+            X, y = rng.random((n_samples, sizes[0]), dtype), rng.integers(0, 2, n_samples)
+            X.flags.writeable = optimizer == "sgd"
+            trainer = Trainer(
+                sizes, output_activation="softmax", loss="cross_entropy", activation="tanh",
+                optimizer=optimizer, batch_size=batch_size, n_threads=2, backend="numba",
+            )
+            trainer.fit(X, y, 2)
+            trainer.fit(X, np.eye(sizes[-1])[y], 2)
+            trainer.predict(X), trainer.evaluate(X, y), trainer.gradients(X, y)
+print(len(compiles.buffer))
+"""
+
+
+def run(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *arguments],
+        env={**os.environ, **env},
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+    )
+
+
+def test_after_warmup_nothing_compiles(tmp_path):
+    cache = {"NUMBA_CACHE_DIR": str(tmp_path)}
+    warmed = run("-m", "jitprop", "warmup", **cache)
+    assert warmed.returncode == 0, warmed.stderr
+    folder = warmed.stdout.strip().rpartition(" in ")[2]
+    assert folder.startswith(str(tmp_path))
+    files = set(tmp_path.rglob("*.nb*"))
+    assert files == set(Path(folder).glob("*.nb*")) != set()
+    used = run("-W", "error", "-c", USE_ALL, **cache)
+    assert used.returncode == 0, used.stderr
+    assert used.stdout == "0\n"
+    assert set(tmp_path.rglob("*.nb*")) == files
+
+
+@pytest.mark.parametrize("arguments", [[], ["warm-up"], ["warmup", "now"]])
+def test_wrong_arguments_say_how(arguments):
+    done = run("-m", "jitprop", *arguments)
+    assert done.returncode == 2
+    assert "usage: python -m jitprop" in done.stderr
