@@ -104,12 +104,12 @@ def test_scratch_is_what_the_docstring_says():
         own = {id(memory): len(memory) for memory in net.memory}
         return list(own.values()), len(net.gradients)
 
-    # inputs; z or a, slope and delta; targets and errors; the 1; the transposed weights
-    whole = 10 * (30 + 3 * 45 + 2 * 5) + 1 + 40 * 5
+    # inputs; z or a, slope and delta; targets and errors; the transposed weights
+    whole = 10 * (30 + 3 * 45 + 2 * 5) + 40 * 5
     assert scratch(SGD(), 10) == ([whole], 0)
     assert scratch(Adam(), 10) == scratch(SGD(momentum=0.5), 10) == ([whole], parameters)
     # Large batches pass in chunks of 256 samples, 64 at a time.
-    reach = 64 * (30 + 3 * 45 + 2 * 5) + 1 + 40 * 5
+    reach = 64 * (30 + 3 * 45 + 2 * 5) + 40 * 5
     assert scratch(SGD(), 600) == ([reach], 3 * parameters)
     assert scratch(SGD(), 600, n_threads=2) == ([reach] * 2, 3 * parameters)
 

@@ -141,13 +141,19 @@ def pack_transposed(
 
 
 @jit()
-def refresh(plan: Plan, l: int, k: int, rows: int, params: Array, memory: Array) -> None:
-    """Copy rows k to k + rows of W[l], k a multiple of TILE, to where products read them."""
+def refresh(
+    plan: Plan, l: int, k: int, rows: int, params: Array, memory: Array, back: bool
+) -> None:
+    """
+    Copy rows k to k + rows of W[l], k a multiple of TILE, to where products read them.
+
+    ``back``: those of the way back too.
+    """
     n_in, n_out, w = plan.layers[l, N_IN], plan.layers[l, N_OUT], plan.layers[l, WEIGHTS]
     packed, transposed = plan.layers[l, PACKED], plan.layers[l, TRANSPOSED]
     if packed >= 0:
         pack(params, w, n_in, n_out, k, rows, memory, packed)
-    if transposed >= 0:
+    if back and transposed >= 0:
         pack_transposed(params, w, n_in, n_out, k, rows, memory, transposed)
 
 
@@ -173,23 +179,28 @@ def forward(plan: Plan, params: Array, X: Array, x: int, memory: Array, skip: in
 
 
 @jit()
-def backward(plan: Plan, params: Array, memory: Array, skip: int, m: int, batch: int) -> None:
+def output(plan: Plan, params: Array, memory: Array, skip: int, m: int, batch: int) -> None:
     """
-    From z of the output layer: a, losses and delta, and the deltas of all layers before.
+    From z of the output layer: a, losses and delta.
 
     Of m samples of a batch of ``batch``, the first of which is number ``skip``.
     """
-    layers, L = plan.layers, len(plan.layers)
-    n = layers[L - 1, N_OUT]
+    last = len(plan.layers) - 1
+    n = plan.layers[last, N_OUT]
     at = skip * n
-    z, activation = layers[L - 1, OUTPUTS] + at, layers[L - 1, ACTIVATION]
+    z, activation = plan.layers[last, OUTPUTS] + at, plan.layers[last, ACTIVATION]
     scale = type(params[0])(1.0 / batch if plan.mean else 1.0)
     output_delta(plan, activation, memory, z, at, m, n, n, 1, n * m, scale)
-    for l in range(L - 1, 0, -1):
-        n_in, n_out = layers[l, N_IN], layers[l, N_OUT]
+
+
+@jit()
+def backward(plan: Plan, memory: Array, skip: int, m: int) -> None:
+    """From delta of the output layer: the deltas of all layers before, of m samples."""
+    layers = plan.layers
+    for l in range(len(layers) - 1, 0, -1):
+        n_in, n_out, transposed = layers[l, N_IN], layers[l, N_OUT], layers[l, TRANSPOSED]
         a = layers[l, INPUTS] + skip * n_in
         d, e = plan.deltas + layers[l, OUTPUTS] + skip * n_out, plan.deltas + a
-        transposed = layers[l, TRANSPOSED]
         multiply(
             m,
             n_in,

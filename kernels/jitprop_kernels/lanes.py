@@ -58,15 +58,14 @@ def forward(plan: Plan, params: Array, memory: Array, last: int, width: int) -> 
 
 
 @jit()
-def output_delta(
-    plan: Plan, memory: Array, z: int, n: int, m: int, width: int, batch: int
-) -> float:
+def output(plan: Plan, memory: Array, m: int, width: int, batch: int) -> float:
     """
     From the output layer's a and slope, or z where the loss wants it: a and delta.
 
-    Returns the loss. The padding has no part in loss and gradient.
+    Of m samples of a batch of ``batch``; returns their loss. The padding has no part in it.
     """
-    T = type(memory[0])
+    T, last = type(memory[0]), len(plan.layers) - 1
+    z, n = plan.layers[last, OUTPUTS], plan.layers[last, N_OUT]
     scale = T(1.0 / batch if plan.mean else 1.0)
     if plan.loss == codes.CROSS_ENTROPY:
         softmax_delta(plan, memory, z, 0, m, n, 1, width, scale)
@@ -90,12 +89,10 @@ def output_delta(
 
 
 @jit()
-def backward(plan: Plan, params: Array, memory: Array, m: int, width: int, batch: int) -> float:
-    """From a and slope of every layer: their deltas. Returns the loss."""
-    T, layers, L = type(memory[0]), plan.layers, len(plan.layers)
-    z, n = layers[L - 1, OUTPUTS], layers[L - 1, N_OUT]
-    loss = output_delta(plan, memory, z, n, m, width, batch)
-    for l in range(L - 1, 0, -1):
+def backward(plan: Plan, params: Array, memory: Array, width: int) -> None:
+    """From delta of the output layer: the deltas of all layers before."""
+    T, layers = type(memory[0]), plan.layers
+    for l in range(len(layers) - 1, 0, -1):
         n_in, n_out, w = layers[l, N_IN], layers[l, N_OUT], layers[l, WEIGHTS]
         a, d = layers[l, INPUTS], plan.deltas + layers[l, OUTPUTS]
         for k in range(n_in):
@@ -105,7 +102,6 @@ def backward(plan: Plan, params: Array, memory: Array, m: int, width: int, batch
                     x += splat(params[w + k * n_out + j]) * load(memory, d + j * width + s)
                 i = a + k * width + s
                 store(memory, plan.deltas + i, x * load(memory, plan.slopes + i))
-    return loss
 
 
 @jit()

@@ -124,7 +124,7 @@ def load_batch(
 
 
 @jit()
-def propagate(
+def loss_of(
     plan: Plan,
     blocked: Route,
     params: Array,
@@ -134,14 +134,14 @@ def propagate(
     m: int,
     batch: int,
 ) -> float:
-    """Forward and backward of m samples of a batch of ``batch``; returns their summed loss."""
+    """Forward of m samples of a batch of ``batch``, to their deltas; returns their summed loss."""
     if len(blocked) == 0:
         width = padded(blocked, memory, m)
         lanes.forward(plan, params, memory, lanes.output_activation(plan), width)
-        return lanes.backward(plan, params, memory, m, width, batch)
+        return lanes.output(plan, memory, m, width, batch)
     else:
         blocks.forward(plan, params, X, x, memory, 0, m)
-        blocks.backward(plan, params, memory, 0, m, batch)
+        blocks.output(plan, params, memory, 0, m, batch)
         return total(memory, plan.errors, m * plan.layers[len(plan.layers) - 1, N_OUT])
 
 
@@ -149,6 +149,7 @@ def propagate(
 def add_gradients(
     plan: Plan,
     blocked: Route,
+    params: Array,
     beta: float,
     X: Array,
     x: int,
@@ -157,8 +158,16 @@ def add_gradients(
     C: Array,
     c: int,
 ) -> None:
-    """C <- beta C + the gradient of m samples; C is like the parameters, at c."""
+    """
+    C <- beta C + the gradient of m samples, from their output deltas.
+
+    C is like the parameters, at c.
+    """
     width = padded(blocked, memory, m)
+    if len(blocked) == 0:
+        lanes.backward(plan, params, memory, width)
+    else:
+        blocks.backward(plan, memory, 0, m)
     for l in range(len(plan.layers)):
         if len(blocked) == 0:
             lanes.weight_gradient(plan, l, 1.0, beta, memory, width, C, c)
@@ -170,15 +179,15 @@ def add_gradients(
 
 
 @jit()
-def refresh(plan: Plan, blocked: Route, params: Array, memory: Array) -> None:
-    """Copy all weights to where products read them."""
+def refresh(plan: Plan, blocked: Route, params: Array, memory: Array, back: bool) -> None:
+    """Copy all weights to where products read them; ``back``: those of the way back too."""
     if len(blocked) > 0:
         for l in range(len(plan.layers)):
-            blocks.refresh(plan, l, 0, plan.layers[l, N_IN], params, memory)
+            blocks.refresh(plan, l, 0, plan.layers[l, N_IN], params, memory, back)
 
 
 @jit()
-def whole_tile(
+def load_loss(
     plan: Plan,
     blocked: Route,
     params: Array,
@@ -190,9 +199,9 @@ def whole_tile(
     batch: int,
     memory: Array,
 ) -> float:
-    """Load samples ``first`` to ``first + m`` of a batch; forward, backward. Returns their loss."""
+    """Load samples ``first`` to ``first + m``; the rest as `loss_of`."""
     load_batch(plan, blocked, X, Y, rows, first, m, False, memory, 0)
-    return propagate(plan, blocked, params, memory, 0, memory, m, batch)
+    return loss_of(plan, blocked, params, memory, 0, memory, m, batch)
 
 
 @jit(entry=True)
@@ -207,11 +216,11 @@ def evaluate(
 ) -> float:
     """Summed loss of all samples, in tiles of the plan's batch size. ``rows`` is empty."""
     n_samples = X.size // plan.layers[0, N_IN]
-    refresh(plan, blocked, params, memory)
+    refresh(plan, blocked, params, memory, False)
     loss = 0.0
     for first in range(0, n_samples, plan.batch_size):
         m = min(plan.batch_size, n_samples - first)
-        loss += whole_tile(plan, blocked, params, X, Y, rows, first, m, n_samples, memory)
+        loss += load_loss(plan, blocked, params, X, Y, rows, first, m, n_samples, memory)
     return loss
 
 
@@ -232,13 +241,13 @@ def gradient(
     Samples come in tiles of the plan's batch size; the sum over tiles is in their order.
     """
     n_samples = X.size // plan.layers[0, N_IN]
-    refresh(plan, blocked, params, memory)
+    refresh(plan, blocked, params, memory, True)
     loss = 0.0
     for first in range(0, n_samples, plan.batch_size):
         m = min(plan.batch_size, n_samples - first)
-        loss += whole_tile(plan, blocked, params, X, Y, rows, first, m, n_samples, memory)
+        loss += load_loss(plan, blocked, params, X, Y, rows, first, m, n_samples, memory)
         beta = 0.0 if first == 0 else 1.0
-        add_gradients(plan, blocked, beta, memory, 0, memory, m, out, 0)
+        add_gradients(plan, blocked, params, beta, memory, 0, memory, m, out, 0)
     return loss
 
 
@@ -257,7 +266,7 @@ def predict(
     n_samples = X.size // n_inputs
     n, z = plan.layers[len(plan.layers) - 1, N_OUT], plan.layers[len(plan.layers) - 1, OUTPUTS]
     activation = plan.layers[len(plan.layers) - 1, ACTIVATION]
-    refresh(plan, blocked, params, memory)
+    refresh(plan, blocked, params, memory, False)
     for first in range(0, n_samples, plan.batch_size):
         m = min(plan.batch_size, n_samples - first)
         width = padded(blocked, memory, m)

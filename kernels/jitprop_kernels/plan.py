@@ -51,5 +51,3 @@ class Plan(NamedTuple):
     """Where a block of the outputs' shape begins;"""
     errors: int
     """and another: each output's share of the loss."""
-    one: int
-    """Where the number 1 stands: sums over samples are products with it."""

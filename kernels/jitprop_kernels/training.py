@@ -9,7 +9,7 @@ from jitprop_kernels._jit import jit
 from jitprop_kernels._types import BLOCKS, LANES, Array, Indices, Route
 from jitprop_kernels.losses import total
 from jitprop_kernels.meeting import TAKEN, meet, take
-from jitprop_kernels.network import add_gradients, load_batch, padded, propagate, refresh
+from jitprop_kernels.network import add_gradients, load_batch, loss_of, padded, refresh
 from jitprop_kernels.optimizers import update
 from jitprop_kernels.plan import BIASES, N_IN, N_OUT, WEIGHTS, Plan
 
@@ -69,10 +69,11 @@ def train_lanes(
         # Loading is left outside: LLVM computes before a loop what does not change in it.
         for i in range(step, end):
             lanes.forward(plan, params, memory, last, width)
-            loss = lanes.backward(plan, params, memory, m, width, m)
+            loss = lanes.output(plan, memory, m, width, m)
             if not np.isfinite(loss):
                 return i
             losses[i if same else epoch] += loss
+            lanes.backward(plan, params, memory, width)
             for l in range(len(plan.layers)):
                 lanes.weight_gradient(plan, l, alpha, keep, memory, width, C, 0)
                 lanes.bias_gradient(plan, l, alpha, keep_bias, memory, width, C, 0)
@@ -124,9 +125,11 @@ def own_chunks(
             some = min(blocks.REACH, high - skip)
             load_batch(plan, BLOCKS, X, Y, rows, at + skip, some, direct, memory, 0)
             A, a = (X, (first + skip) * plan.layers[0, N_IN]) if direct else (memory, 0)
-            loss += propagate(plan, BLOCKS, params, A, a, memory, some, m)
+            loss += loss_of(plan, BLOCKS, params, A, a, memory, some, m)
             beta = 0.0 if skip == low else 1.0
-            add_gradients(plan, BLOCKS, beta, A, a, memory, some, gradients, chunk * params.size)
+            add_gradients(
+                plan, BLOCKS, params, beta, A, a, memory, some, gradients, chunk * params.size
+            )
         parts[chunk] = loss
         chunk = take(gate)
 
@@ -179,7 +182,8 @@ def own_samples(
             load_batch(plan, BLOCKS, X, Y, rows, at + skip, some, direct, memory, skip)
         A, a = (X, first + skip) if direct else (memory, skip)
         blocks.forward(plan, params, A, a * n_inputs, memory, skip, some)
-        blocks.backward(plan, params, memory, skip, some, m)
+        blocks.output(plan, params, memory, skip, some, m)
+        blocks.backward(plan, memory, skip, some)
     for skip in range(low, high, blocks.TILE):
         size = min(blocks.TILE, high - skip) * n_outputs
         parts[skip // blocks.TILE] = total(memory, plan.errors + skip * n_outputs, size)
@@ -214,7 +218,7 @@ def own_weights(
             if not fused:
                 start, stop = w + low * n_out, w + high * n_out
                 update(plan, params, slots, gradients, start, stop, decay, t)
-            blocks.refresh(plan, l, low, high - low, params, memory)
+            blocks.refresh(plan, l, low, high - low, params, memory, True)
         if rank == 0:
             blocks.bias_gradient(plan, l, alpha, keep_bias, memory, m, C, 0)
             if not fused:
@@ -248,12 +252,12 @@ def train_blocks(
     """
     same = always_same(plan, X, rows)
     if rank == 0 and plan.chunk == 0:
-        refresh(plan, BLOCKS, params, memory)
+        refresh(plan, BLOCKS, params, memory, True)
     meet(gate, ranks)
     for step in range(start, stop):
         epoch, first, m, _ = batch_of(plan, X, rows, step)
         if plan.chunk > 0:
-            refresh(plan, BLOCKS, params, memory)  # each rank has its own
+            refresh(plan, BLOCKS, params, memory, True)  # each rank has its own
             own_chunks(plan, params, X, Y, rows, step, memory, gradients, parts, gate)
         else:
             fresh = step == start or not same

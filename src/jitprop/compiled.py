@@ -98,8 +98,6 @@ def prepare(
     samples = kernels.REACH if chunked else batch
     plan, size = _plan(spec, batch, samples, CHUNK if chunked else 0, lanes, dtype)
     memory = [_aligned_zeros(size, dtype) for _ in range(n if chunked else 1)]
-    for scratch in memory:
-        scratch[plan.one] = 1
     n_gradients = n_parts if chunked else 0 if plan.optimizer == codes.SGD else 1
     return Net(
         plan,
@@ -122,8 +120,8 @@ def _plan(
     blocks = np.concatenate([[0], np.cumsum(sizes)]) * samples
     units, outputs = int(blocks[-1] - blocks[1]), samples * spec.layer_sizes[-1]
     end = int(blocks[1]) + 3 * units
-    targets, errors, one = end, end + outputs, end + 2 * outputs
-    end = one + 1
+    targets, errors = end, end + outputs
+    end = errors + outputs
     packed: list[int] = []
     transposed: list[int] = []
     for l, (n_in, n_out) in enumerate(spec.shapes):
@@ -165,7 +163,6 @@ def _plan(
         deltas=2 * units,
         targets=targets,
         errors=errors,
-        one=one,
     )
     return plan, end
 
