@@ -194,3 +194,18 @@ def test_a_container_gets_its_share(monkeypatch):
     for text, cores in (("max 100000", 64), ("200000 100000", 2), ("50000 100000", 1), ("", 64)):
         monkeypatch.setattr(threads.Path, "read_text", lambda self, text=text: text)
         assert threads.cores() == cores
+
+
+def test_one_thread_is_taken_where_it_is_the_quicker():
+    def sizes(team, seconds, calls):
+        taken = []
+        for _ in range(calls):
+            taken.append(team.size())
+            team.learn(taken[-1], seconds[taken[-1]])
+        return taken
+
+    calls = threads.TRIAL + 3
+    busy, calm = (sizes(threads.Team(4), {1: one, 4: 1.0}, calls) for one in (0.5, 2.0))
+    assert busy == [4, *[1] * threads.TRIAL, 4, 1]  # tries, stays, tries again
+    assert calm == [4, 1, *[4] * (threads.TRIAL - 1), 1, 4]
+    assert sizes(threads.Team(1), {1: 1.0}, 3) == [1, 1, 1]

@@ -6,6 +6,7 @@ Here names become codes and matrices become flat vectors; and here is chosen by 
 
 from __future__ import annotations
 
+import time
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -257,11 +258,14 @@ def train(
             n_threads,
         )
 
-    n = net.team.n
-    if n == 1:
+    if net.team.n == 1:
         return work(0, 1, stop)
     work(0, 1, start)  # compiles, if need be: no thread may fail while others wait for it
-    return net.team.run(lambda rank: work(rank, n, stop))
+    n = net.team.size()
+    began = time.perf_counter()
+    reached = net.team.run(n, lambda rank: work(rank, n, stop))
+    net.team.learn(n, (time.perf_counter() - began) / max(1, reached - start))
+    return reached
 
 
 def evaluate(net: Net, params: Array, X: Array, y: Array) -> float:

@@ -164,8 +164,9 @@ class Fit:
         """The order of presentation in the epochs ``first`` to ``last``."""
         n = len(self.X)
         if self.shuffle:
-            each = np.broadcast_to(np.arange(n), (last - first, n))
-            return self.state.rng.permuted(each, axis=1)
+            rows = np.empty((last - first, n), np.int64)
+            rows[:] = np.arange(n)
+            return self.state.rng.permuted(rows, axis=1, out=rows)
         if callable(self.order):
             start = self.state.epochs
             rows = np.empty((last - first, n), np.int64)

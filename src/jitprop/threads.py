@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import threading
@@ -18,6 +19,9 @@ SHARE = 1_000_000
 """Multiply-adds of a batch that each thread gets at the least, about 20 us of work in float32: for
 half of that, meeting twice in each update costs what a second thread saves. With twice that it
 saves a third of the time, with 30 times that 45 % (Zen 4, two cores that share no L2 cache)."""
+
+TRIAL = 32
+"""Calls after which a team tries again what was the slower: all its threads, or one."""
 
 START = 300_000_000
 """Multiply-adds of a whole fit for which threads are started: about 6 ms of work for one. Starting
@@ -90,16 +94,33 @@ class Team:
     Parameters
     ----------
     n : int
-        How many.
+        How many, at the most.
     """
 
     def __init__(self, n: int) -> None:
         self.n = n
         self._pool = ThreadPoolExecutor(n, thread_name_prefix="jitprop")
+        self._seconds = {1: math.inf, n: 0.0}
+        self._calls = 0
 
-    def run(self, function: Callable[[int], int]) -> int:
+    def size(self) -> int:
         """
-        Call ``function(0)`` to ``function(n - 1)`` at the same time; returns what the first does.
+        How many threads to run next: all, or one where that was the quicker.
+
+        Where other processes want the processor, threads that wait for one another can be many
+        times slower than one.
+        """
+        self._calls += 1
+        quicker, slower = sorted((1, self.n), key=self._seconds.__getitem__)
+        return slower if self._calls % TRIAL == 2 else quicker
+
+    def learn(self, size: int, seconds: float) -> None:
+        """Take note of how long an update took with so many threads."""
+        self._seconds[size] = seconds
+
+    def run(self, size: int, function: Callable[[int], int]) -> int:
+        """
+        Call ``function(0)`` to ``function(size - 1)`` at once; returns what the first does.
 
         All of them run or none, or one would wait for ever. None runs in the main thread, which
         Ctrl-C could stop on its way there.
@@ -119,7 +140,7 @@ class Team:
 
         results: list[Future[int]] = []
         try:
-            for rank in range(self.n):
+            for rank in range(size):
                 results.append(self._pool.submit(wait_and_run, rank))
             decide(True)
             return results[0].result()

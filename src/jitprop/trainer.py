@@ -85,9 +85,10 @@ class Trainer:
     backend : {"auto", "numba", "numpy"}, default "auto"
         "auto" is numba, or NumPy with a warning where numba cannot be imported.
     n_threads : int or None, default None
-        At most this many threads train, on the route for wide layers; each gets 64 samples of a
-        batch or more. None is all that the process may use if a batch is work enough, else one.
-        Results do not depend on it, to the bit. The NumPy backend has one thread.
+        At most this many threads train, on the route for wide layers; each gets 32 samples of a
+        batch or more. None is as many as a batch has work for, of those that the process may use.
+        Where other processes want the processor it may be one. Results do not depend on it, to
+        the bit. The NumPy backend has one thread.
 
     Attributes
     ----------
