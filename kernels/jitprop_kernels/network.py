@@ -1,8 +1,8 @@
 """
 A net on one batch, by either route; and `evaluate`, `gradient`, `predict` of it.
 
-``blocked`` chooses the route: True for `blocks`, None for `lanes`. It does so by its type, while
-compiling, so that each pair of dtype and route compiles once and holds no code of the other.
+``blocked`` chooses the route: BLOCKS or LANES. It does so by its length, while compiling, so that
+each pair of dtype and route compiles once and holds no code of the other.
 
 Layers follow a[l + 1] = f_l(a[l] @ W[l] + b[l]); delta[l] is the derivative of the batch's loss
 with respect to z[l]. The derivation, line by line: ``jitprop.reference``.

@@ -1,8 +1,8 @@
 """
 What an optimizer does with a gradient: the parameters ``params[start:stop]`` change in place.
 
-Plain SGD is not here: its update is one product with the gradient's own (`training.descend`). The
-gradient stands in the first P of ``gradients``.
+The gradient stands in the first P of ``gradients``. Plain SGD on whole batches needs none: its
+update and its gradient are one product (`training.own_weights`).
 """
 
 from __future__ import annotations

@@ -99,10 +99,11 @@ class Fit:
         last = 0
         while last < self.epochs:
             first, last = last, min(last + self._block(), self.epochs)
+            saved = saved[-1:]
             snapshot = self.state.snapshot()
             try:
                 order = self._draw(first, last)
-                saved = [*saved[-1:], Saved(first, snapshot, order)]
+                saved.append(Saved(first, snapshot, order))
                 done = self._train(first, last, losses, order)
                 error = None
                 if done < last * self.n_batches or not self.state.is_finite():
@@ -164,8 +165,8 @@ class Fit:
         """The order of presentation in the epochs ``first`` to ``last``."""
         n = len(self.X)
         if self.shuffle:
-            rows = np.empty((last - first, n), np.int64)
-            rows[:] = np.arange(n)
+            rows = np.arange((last - first) * n).reshape(-1, n)
+            rows -= rows[:, :1].copy()  # in place: it is the largest array of some fits
             return self.state.rng.permuted(rows, axis=1, out=rows)
         if callable(self.order):
             start = self.state.epochs
@@ -212,4 +213,6 @@ class Fit:
             self._train(block.first, epoch, np.zeros(self.epochs), order)
 
     def _history(self, losses: npt.NDArray[np.float64]) -> History:
-        return History(losses / len(self.X) if self.spec.reduction == "mean" else losses)
+        if self.spec.reduction == "mean":
+            losses /= len(self.X)
+        return History(losses)

@@ -44,7 +44,12 @@ class State:
 
     def is_finite(self) -> bool:
         """Whether no inf and no nan is in the parameters and in what the optimizer keeps."""
-        return bool(np.isfinite(self.params).all() and np.isfinite(self.slots).all())
+        # The sum of finite numbers is finite, nearly always; it needs no second array.
+        with np.errstate(over="ignore", invalid="ignore"):
+            return all(
+                bool(np.isfinite(array.sum()) or np.isfinite(array).all())
+                for array in (self.params, self.slots)
+            )
 
     def snapshot(self) -> Snapshot:
         """What `restore` needs to come back here."""

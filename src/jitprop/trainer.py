@@ -292,12 +292,14 @@ class Trainer:
         samples, U units without the inputs and T threads:
 
         - (1 + s) P for the net, and as much twice again, to go back to;
-        - scratch for one batch, m (n_inputs + 3 U + 2 n_outputs) and P for the gradient. Large
-          batches of nets that are not large (m >= 512, P <= 256 units) pass in chunks instead: for
-          each thread 64 samples take the place of m, and the gradient is P m / 256.
-        - wide nets read copies of their weights: at most 2 P, with chunks for each thread.
+        - scratch for one batch, m (n_inputs + 3 U + 2 n_outputs) and P for the gradient. On the
+          route for wide layers, large batches of nets that are not large (m >= 512, P <= 256
+          units, inputs among them) pass in chunks instead: for each thread 64 samples take the
+          place of m, and the gradient is P ceil(m / 256);
+        - copies of the weights of wide nets: at most 2 P, with chunks for each thread.
 
-        To these come 8 bytes an epoch, and with shuffling 16 a sample, or 16 MB if that is more.
+        To these come 8 bytes an epoch, with shuffling 16 a sample or 16 MB if that is more, and
+        an ``order`` or labels of your own once more.
         Nothing is allocated for a step or an epoch.
         """
         n_epochs = checks.integer("epochs", epochs, low=1)
