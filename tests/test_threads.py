@@ -204,8 +204,8 @@ def test_one_thread_is_taken_where_it_is_the_quicker():
             team.learn(taken[-1], seconds[taken[-1]])
         return taken
 
-    calls = threads.TRIAL + 3
+    calls = threads.TRIAL + 5
     busy, calm = (sizes(threads.Team(4), {1: one, 4: 1.0}, calls) for one in (0.5, 2.0))
-    assert busy == [4, *[1] * threads.TRIAL, 4, 1]  # tries, stays, tries again
-    assert calm == [4, 1, *[4] * (threads.TRIAL - 1), 1, 4]
+    assert busy == [4, 4, 4, *[1] * threads.TRIAL, 4, 1]  # tries, stays, tries again
+    assert calm == [4, 4, 4, 1, *[4] * (threads.TRIAL - 1), 1, 4]
     assert sizes(threads.Team(1), {1: 1.0}, 3) == [1, 1, 1]

@@ -24,11 +24,10 @@ class InnerLibrary(JITCodeLibrary):  # type: ignore[misc]
     """The code of one inner function and of all it calls, linked and not optimised."""
 
     def finalize(self) -> None:
-        """Link; leave optimisation and machine code to the entry."""
+        """Link; leave verification, optimisation and machine code to the entry."""
         self._raise_if_finalized()
         for library in dict.fromkeys(self._linking_libraries):
             self._final_module.link_in(library._get_module_for_linking(), preserve=True)
-        self._final_module.verify()
         self._finalize_dynamic_globals()
         self._finalized = True
 

@@ -29,9 +29,10 @@ from jitprop_kernels.simd import first, lane_sum, lanes, load, splat, store, wid
 @jit()
 def output_activation(plan: Plan) -> int:
     """The output layer's activation in training: none where the loss is one of z."""
+    activation: int = codes.IDENTITY
     if plan.loss == codes.HALF_SQUARED_ERROR or plan.loss == codes.SQUARED_ERROR:
-        return int(plan.layers[len(plan.layers) - 1, ACTIVATION])
-    return codes.IDENTITY
+        activation = plan.layers[len(plan.layers) - 1, ACTIVATION]
+    return activation
 
 
 @jit()
@@ -85,7 +86,8 @@ def output(plan: Plan, memory: Array, m: int, width: int, batch: int) -> float:
                 error, delta = squared_delta(x, slope, t, splat(factor), splat(scale))
             loss += widened(first(m - s, error))
             store(memory, plan.deltas + z + i, first(m - s, delta))
-    return float(lane_sum(loss))
+    loss_sum: float = lane_sum(loss)
+    return loss_sum
 
 
 @jit()

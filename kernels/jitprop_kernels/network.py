@@ -55,13 +55,13 @@ def load(
     line = CACHE_LINE // memory.itemsize
     for i in range(width):
         # The padding repeats the last sample: it overflows only where a sample does.
-        row = first + min(i, m - 1)
+        row = first + (i if i < m else m - 1)
         if rows.size > 0:
             row = rows[row]
             ahead = first + i + AHEAD
             if ahead < rows.size:
                 for k in range(0, n + line - 1, line):
-                    simd.prefetch(source, rows[ahead] * n + min(k, n - 1))
+                    simd.prefetch(source, rows[ahead] * n + (k if k < n else n - 1))
         for k in range(n):
             x = source[row * n + k]
             if len(blocked) == 0:

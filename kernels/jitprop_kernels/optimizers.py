@@ -12,6 +12,7 @@ import numpy as np
 from jitprop_kernels import codes
 from jitprop_kernels._jit import jit
 from jitprop_kernels._types import Array
+from jitprop_kernels.elementary import power
 from jitprop_kernels.plan import Plan
 
 
@@ -138,7 +139,7 @@ def update(
         shrink = 1.0
         if plan.optimizer == codes.ADAMW:
             shrink, decay = 1.0 - rate * decay, 0.0
-        corrected = rate * np.sqrt(1.0 - plan.decay_2**t) / (1.0 - plan.decay_1**t)
+        corrected = rate * np.sqrt(1.0 - power(plan.decay_2, t)) / (1.0 - power(plan.decay_1, t))
         adam(
             params,
             slots,

@@ -338,3 +338,16 @@ def power_of_two(t: Any) -> Any:
         (np.int32, 23, 0x3F800000) if t.dtype == np.float32 else (np.int64, 52, 0x3FF << 52)
     )
     return ((t.view(kind) << kind(shift)) + kind(bias)).view(t.dtype)
+
+
+def _reinterpreted(typing: Any, x: Any, dtype: Any) -> Any:
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.bitcast(args[0], context.get_value_type(sig.return_type))
+
+    return dtype.instance_type(x, dtype), codegen
+
+
+@compiled(_reinterpreted)
+def reinterpret(x: Any, dtype: Any) -> Any:
+    """The bits of a number as one of another type; each `x.view` compiles a function for it."""
+    return x.view(dtype)

@@ -18,7 +18,8 @@ from jitprop_kernels.plan import BIASES, N_IN, N_OUT, WEIGHTS, Plan
 def share(n: int, size: int, rank: int, ranks: int) -> tuple[int, int]:
     """Of n things in tiles of ``size``, the range that falls to this rank."""
     tiles = (n + size - 1) // size
-    return min(n, tiles * rank // ranks * size), min(n, tiles * (rank + 1) // ranks * size)
+    low, high = tiles * rank // ranks * size, tiles * (rank + 1) // ranks * size
+    return low if low < n else n, high if high < n else n
 
 
 @jit()
@@ -88,13 +89,13 @@ def update_all(
     plan: Plan, params: Array, slots: Array, gradients: Array, t: int, rank: int, ranks: int
 ) -> None:
     """Update number t, of this rank's share of the parameters, from their gradient."""
-    for l in range(len(plan.layers)):
+    for part in range(2 * len(plan.layers)):  # one call of `update`, which is long, for both
+        l, of_weights = part // 2, part % 2 == 0
         n_in, n_out = plan.layers[l, N_IN], plan.layers[l, N_OUT]
-        w, b = plan.layers[l, WEIGHTS], plan.layers[l, BIASES]
-        low, high = share(n_in * n_out, 1, rank, ranks)
-        update(plan, params, slots, gradients, w + low, w + high, plan.weight_decay, t)
-        low, high = share(n_out, 1, rank, ranks)
-        update(plan, params, slots, gradients, b + low, b + high, 0.0, t)
+        start = plan.layers[l, WEIGHTS] if of_weights else plan.layers[l, BIASES]
+        low, high = share(n_in * n_out if of_weights else n_out, 1, rank, ranks)
+        decay = plan.weight_decay if of_weights else 0.0
+        update(plan, params, slots, gradients, start + low, start + high, decay, t)
 
 
 @jit()
