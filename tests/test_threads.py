@@ -196,16 +196,17 @@ def test_a_container_gets_its_share(monkeypatch):
         assert threads.cores() == cores
 
 
-def test_one_thread_is_taken_where_it_is_the_quicker():
-    def sizes(team, seconds, calls):
-        taken = []
-        for _ in range(calls):
+def test_disturbed_threads_give_way_to_one_where_that_is_quicker():
+    def sizes(n, one, busy):
+        team, taken = threads.Team(n), []
+        for _ in range(2 * threads.TRIAL):
             taken.append(team.size())
-            team.learn(taken[-1], seconds[taken[-1]])
+            team.learn(taken[-1], {1: one, n: 1.0}[taken[-1]], busy)
         return taken
 
-    calls = threads.TRIAL + 5
-    busy, calm = (sizes(threads.Team(4), {1: one, 4: 1.0}, calls) for one in (0.5, 2.0))
-    assert busy == [4, 4, 4, *[1] * threads.TRIAL, 4, 1]  # tries, stays, tries again
-    assert calm == [4, 4, 4, 1, *[4] * (threads.TRIAL - 1), 1, 4]
-    assert sizes(threads.Team(1), {1: 1.0}, 3) == [1, 1, 1]
+    assert set(sizes(4, one=0.5, busy=3.9)) == {4}  # undisturbed, none is tried
+    slowed = sizes(4, one=0.5, busy=2.0)
+    assert slowed[:5] == [4, 4, 4, 4, 1]
+    assert [i + 1 for i, n in enumerate(slowed) if n == 4][4:] == [threads.TRIAL, 2 * threads.TRIAL]
+    assert sizes(4, one=2.0, busy=2.0).count(1) == 3  # tried and left
+    assert set(sizes(1, one=1.0, busy=0.5)) == {1}

@@ -262,9 +262,10 @@ def train(
         return work(0, 1, stop)
     work(0, 1, start)  # compiles, if need be: no thread may fail while others wait for it
     n = net.team.size()
-    began = time.perf_counter()
+    began, used = time.perf_counter(), time.process_time()
     reached = net.team.run(n, lambda rank: work(rank, n, stop))
-    net.team.learn(n, (time.perf_counter() - began) / max(1, reached - start))
+    seconds = time.perf_counter() - began
+    net.team.learn(n, seconds / max(1, reached - start), (time.process_time() - used) / seconds)
     return reached
 
 

@@ -21,7 +21,10 @@ half of that, meeting twice in each update costs what a second thread saves. Wit
 saves a third of the time, with 30 times that 45 % (Zen 4, two cores that share no L2 cache)."""
 
 TRIAL = 32
-"""Calls after which a team tries again what was the slower: all its threads, or one."""
+"""Calls after which a disturbed team tries again what was the slower: all its threads, or one."""
+
+UNDISTURBED = 0.9
+"""Share of their time that the processor has to give to threads which never sleep."""
 
 START = 300_000_000
 """Multiply-adds of a whole fit for which threads are started: about 6 ms of work for one. Starting
@@ -100,24 +103,28 @@ class Team:
     def __init__(self, n: int) -> None:
         self.n = n
         self._pool = ThreadPoolExecutor(n, thread_name_prefix="jitprop")
-        self._seconds = {1: math.inf, n: 0.0}
+        self._seconds = {n: math.inf, 1: 0.0}
         self._calls = 0
+        self._disturbed = False
 
     def size(self) -> int:
         """
-        How many threads to run next: all, or one where that was the quicker.
+        How many threads to run next: all; or one, where they are disturbed and it is the quicker.
 
         Where other processes want the processor, threads that wait for one another can be many
         times slower than one.
         """
         self._calls += 1
+        if not self._disturbed:
+            return self.n
         quicker, slower = sorted((1, self.n), key=self._seconds.__getitem__)
-        # The first calls are short, and the threads' start is in them.
-        return slower if self._calls % TRIAL == 4 else quicker
+        return slower if self._calls % TRIAL == 0 else quicker
 
-    def learn(self, size: int, seconds: float) -> None:
-        """Take note of how long an update took with so many threads."""
+    def learn(self, size: int, seconds: float, busy: float) -> None:
+        """Take note how long an update took with so many threads, and how many were ``busy``."""
         self._seconds[size] = seconds
+        if size == self.n and self._calls > 3:  # the first calls have the threads' start in them
+            self._disturbed = busy < UNDISTURBED * size
 
     def run(self, size: int, function: Callable[[int], int]) -> int:
         """
