@@ -13,7 +13,7 @@ import pytest
 from jitprop import trainer
 
 ROOT = Path(__file__).parents[1]
-PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")
+PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/performance.md")
 README = (ROOT / "README.md").read_text()
 
 

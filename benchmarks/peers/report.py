@@ -14,7 +14,7 @@ def table(systems, times, machine):
     """
     Microseconds per update, a row for each work.
 
-    "Share of the limit" is the limit over jitprop's time: 100 % cannot be surpassed.
+    "Share of the limit" is the limit over jitprop's time.
     """
     rows = [
         ["", "net", *systems, "best peer / jitprop", "JAX / jitprop", "limit", "share of the limit"]
