@@ -25,6 +25,7 @@ ROUTES = {
     "lanes": ([5, 4, 3], 107, 50),
     "one batch": ([70, 130, 33, 5], 331, None),
     "batches": ([70, 130, 33, 5], 331, 150),
+    "packed": ([9, 1030, 5], 331, None),
     "one batch in chunks": ([70, 130, 33, 5], 1300, None),
     "batches in chunks": ([70, 40, 33, 5], 1500, 700),
 }

@@ -2,7 +2,7 @@
 
 from jitprop_kernels._jit import INTERPRETED
 from jitprop_kernels._types import BLOCKS, LANES, Route
-from jitprop_kernels.blocks import REACH, TILE
+from jitprop_kernels.blocks import DEPTH, REACH, TILE
 from jitprop_kernels.meeting import GATE_SIZE
 from jitprop_kernels.network import evaluate, gradient, predict
 from jitprop_kernels.plan import Plan
@@ -11,6 +11,7 @@ from jitprop_kernels.training import train
 
 __all__ = [
     "BLOCKS",
+    "DEPTH",
     "GATE_SIZE",
     "INTERPRETED",
     "LANES",

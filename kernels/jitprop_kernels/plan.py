@@ -51,3 +51,7 @@ class Plan(NamedTuple):
     """Where a block of the outputs' shape begins;"""
     errors: int
     """and another: each output's share of the loss."""
+    panels: int
+    """Where the first rank packs the deltas of layers whose W is packed;"""
+    panel_size: int
+    """so many numbers behind it, the next."""

@@ -215,7 +215,9 @@ def own_weights(
         w, b = plan.layers[l, WEIGHTS], plan.layers[l, BIASES]
         low, high = share(n_in, blocks.TILE, rank, ranks)
         if low < high:
-            blocks.weight_gradient(plan, l, low, high - low, alpha, keep, X, x, memory, m, C, 0)
+            blocks.weight_gradient(
+                plan, l, low, high - low, alpha, keep, X, x, memory, m, C, 0, rank
+            )
             if not fused:
                 start, stop = w + low * n_out, w + high * n_out
                 update(plan, params, slots, gradients, start, stop, decay, t)

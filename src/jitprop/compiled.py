@@ -97,7 +97,7 @@ def prepare(
     work = 3 * batch * spec.n_parameters
     n = 1 if kernels.INTERPRETED else threads.choose(n_threads, work, n_updates, n_parts)
     samples = kernels.REACH if chunked else batch
-    plan, size = _plan(spec, batch, samples, CHUNK if chunked else 0, lanes, dtype)
+    plan, size = _plan(spec, batch, samples, CHUNK if chunked else 0, lanes, dtype, n)
     memory = [_aligned_zeros(size, dtype) for _ in range(n if chunked else 1)]
     n_gradients = n_parts if chunked else 0 if plan.optimizer == codes.SGD else 1
     return Net(
@@ -111,7 +111,13 @@ def prepare(
 
 
 def _plan(
-    spec: Spec, batch: int, samples: int, chunk: int, lanes: bool, dtype: np.dtype[Any]
+    spec: Spec,
+    batch: int,
+    samples: int,
+    chunk: int,
+    lanes: bool,
+    dtype: np.dtype[Any],
+    n_threads: int,
 ) -> tuple[kernels.Plan, int]:
     """The plan, and the size of its scratch memory, for blocks of ``samples`` samples."""
     if lanes:
@@ -133,6 +139,9 @@ def _plan(
         for places, wanted in copies:
             places.append(end if wanted and not lanes else -1)
             end += n_in * n_out if wanted and not lanes else 0
+    wide = [n_out for (_, n_out), at in zip(spec.shapes, packed, strict=True) if at >= 0]
+    panels, panel_size = end, min(batch, kernels.DEPTH) * max(wide, default=0)
+    end += n_threads * panel_size
     layers = np.stack(
         [
             sizes[:-1],
@@ -164,6 +173,8 @@ def _plan(
         deltas=2 * units,
         targets=targets,
         errors=errors,
+        panels=panels,
+        panel_size=panel_size,
     )
     return plan, end
 
