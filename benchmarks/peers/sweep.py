@@ -50,7 +50,7 @@ def best_times(work, seconds, rounds):
     trains += [with_numpy.prepare(work, n_threads) for n_threads in (1, None)]
     trains[0](1)  # compiles
     epochs = epochs_in(seconds, trains[0], 1)
-    few = max(1, epochs // 4)  # NumPy's calls have no fixed cost to spread
+    few = epochs_in(seconds / 3, trains[3], 1)  # NumPy's calls have no fixed cost to spread
     times = [
         [
             timed(train, n) / (n * work.n_batches)
