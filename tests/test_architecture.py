@@ -117,7 +117,9 @@ def test_both_backends_offer_the_same_functions():
 
 def test_public_names():
     assert set(jitprop.__all__) == {
-        "SGD", "Adam", "AdamW", "DivergenceError", "Gradients", "History", "Trainer",
+        "SGD", "Adam", "AdamW",
+        "BinaryCrossEntropy", "CrossEntropy", "HalfSquaredError", "SquaredError",
+        "DivergenceError", "Gradients", "History", "Trainer",
     }  # fmt: skip
     assert jitprop.__version__ == metadata.version("jitprop")
 

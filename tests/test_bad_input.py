@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 from scipy import sparse
 
-from jitprop import SGD, Adam, AdamW, Trainer, backends
+from jitprop import SGD, Adam, AdamW, CrossEntropy, Trainer, backends
 from nets import limit_calls
 
 N = 8
@@ -278,6 +278,15 @@ def test_bad_number(case):
     ("huge", {"layer_sizes": [10**10, 10**10]}, ValueError, "layer_sizes"),
     ("activation", {"activation": "Relu"}, ValueError, "activation 'Relu'", "mean 'relu'"),
     ("loss", {"loss": "cross_entorpy"}, ValueError, "loss", "mean 'cross_entropy'"),
+    (
+        "loss of no kind",
+        {"loss": 3},
+        TypeError,
+        "loss must be a name",
+        "squared_error",
+        "got 3 (int)",
+    ),
+    ("loss class", {"loss": CrossEntropy}, TypeError, "loss must be", "CrossEntropy'> (type)"),
     ("optimizer", {"optimizer": "adamm"}, ValueError, "optimizer 'adamm'", "'adam'"),
     ("init", {"init": "glorot_unifrom"}, ValueError, "init 'glorot", "mean 'glorot_uniform'"),
     ("backend", {"backend": "nunba"}, ValueError, "backend", "mean 'numba'"),

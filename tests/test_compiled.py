@@ -11,6 +11,7 @@ import pytest
 
 import jitprop_kernels
 from jitprop import Trainer, cast, compiled
+from jitprop.losses import CrossEntropy, HalfSquaredError
 from jitprop.optimizers import SGD, Adam
 from jitprop.spec import Spec
 from nets import HIDDEN, OPTIMIZERS, OUTPUTS, data
@@ -20,7 +21,7 @@ def spec(sizes, *, batch_size=None, optimizer=None):
     return Spec(
         layer_sizes=tuple(sizes),
         activations=("sigmoid",) * (len(sizes) - 1),
-        loss="half_squared_error",
+        loss=HalfSquaredError(),
         reduction="mean",
         optimizer=optimizer or SGD(),
         learning_rate=0.1,
@@ -133,7 +134,7 @@ def test_right_data_are_not_copied(rng):
 def test_what_kernels_index_with_is_a_copy():
     order, labels = np.array([[1, 0, 2]]), np.array([0.0, 1.0, 1.0])
     assert not np.shares_memory(cast.order("order", order, (1, 3)), order)
-    kept = cast.targets(labels, 3, 2, "cross_entropy", labels.dtype)
+    kept = cast.targets(labels, 3, 2, CrossEntropy(), labels.dtype)
     assert not np.shares_memory(kept, labels)
 
 

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from jitprop import checks
 from jitprop._types import Array
+from jitprop.losses import BinaryCrossEntropy, CrossEntropy, Loss
 
 PROBABILITY_TOLERANCE = 1e-5
 """How far from 1 a row of probabilities may sum: float32 softmax outputs stay within it."""
@@ -92,16 +93,17 @@ def inputs(X: Any, n_inputs: int, dtype: np.dtype[Any] | None) -> Array:
     return _finite("X", array, dtype)
 
 
-def targets(y: Any, n_samples: int, n_outputs: int, loss: str, dtype: np.dtype[Any]) -> Array:
+def targets(y: Any, n_samples: int, n_targets: int, loss: Loss, dtype: np.dtype[Any]) -> Array:
     """
-    y as (n_samples, n_outputs), or (n_samples,) class labels with cross_entropy.
+    y as (n_samples, n_targets), or (n_samples,) class labels with cross_entropy.
 
     A column of labels is one label a sample; elsewhere (n_samples,) is one output.
     """
     array = real("y", y)
-    labels = loss == "cross_entropy" and (array.ndim == 1 or array.shape[1:] == (1,))
-    expected = f"({n_samples}, {n_outputs})"
-    if labels or n_outputs == 1 or loss == "cross_entropy":
+    classes = isinstance(loss, CrossEntropy)
+    labels = classes and (array.ndim == 1 or array.shape[1:] == (1,))
+    expected = f"({n_samples}, {n_targets})"
+    if n_targets == 1 or classes:
         expected += f" or ({n_samples},)"
     if array.ndim not in (1, 2) or array.shape[0] != n_samples:
         raise ValueError(
@@ -110,33 +112,35 @@ def targets(y: Any, n_samples: int, n_outputs: int, loss: str, dtype: np.dtype[A
         )
     if labels:
         # A copy: kernels index with labels, so they must stay what was checked.
-        return _labels(_finite("y", array.reshape(-1), dtype).copy(), n_outputs)
-    if array.ndim == 1 and n_outputs == 1:
+        return _labels(_finite("y", array.reshape(-1), dtype).copy(), n_targets)
+    if array.ndim == 1 and n_targets == 1:
         array = array.reshape(-1, 1)
-    if array.shape != (n_samples, n_outputs):
+    if array.shape != (n_samples, n_targets):
         raise ValueError(f"y must have shape {expected}; got shape {array.shape}")
     array = _finite("y", array, dtype)
-    if loss in ("binary_cross_entropy", "cross_entropy"):
+    if isinstance(loss, BinaryCrossEntropy | CrossEntropy):
         _probabilities(array, loss)
     return array
 
 
-def _labels(labels: Array, n_outputs: int) -> Array:
-    bad = (labels != np.floor(labels)) | (labels < 0) | (labels >= n_outputs)
+def _labels(labels: Array, n_classes: int) -> Array:
+    bad = (labels != np.floor(labels)) | (labels < 0) | (labels >= n_classes)
     if bad.any():
         i = int(np.argmax(bad))
         raise ValueError(
-            f"y must hold class labels, integers from 0 to {n_outputs - 1}; y[{i}] is {labels[i]:g}"
+            f"y must hold class labels, integers from 0 to {n_classes - 1}; y[{i}] is {labels[i]:g}"
         )
     return labels
 
 
-def _probabilities(array: Array, loss: str) -> None:
+def _probabilities(array: Array, loss: Loss) -> None:
     outside = (array < 0) | (array > 1)
     if outside.any():
         where = tuple(int(i) for i in np.argwhere(outside)[0])
-        raise ValueError(f"y must lie within [0, 1] for {loss}; y{list(where)} is {array[where]:g}")
-    if loss == "cross_entropy":
+        raise ValueError(
+            f"y must lie within [0, 1] for {loss.name}; y{list(where)} is {array[where]:g}"
+        )
+    if isinstance(loss, CrossEntropy):
         sums = array.sum(axis=1, dtype=np.float64)
         off = np.abs(sums - 1) > PROBABILITY_TOLERANCE
         if off.any():

@@ -158,7 +158,7 @@ def _plan(
     optimizer, decay_1, decay_2, epsilon = _optimizer(spec)
     plan = kernels.Plan(
         layers=np.ascontiguousarray(layers, np.int64),
-        loss=LOSS_CODES[spec.loss],
+        loss=LOSS_CODES[spec.loss.name],
         mean=spec.reduction == "mean",
         labels=False,
         batch_size=batch,

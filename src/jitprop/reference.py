@@ -31,6 +31,7 @@ import numpy as np
 import numpy.typing as npt
 
 from jitprop._types import Array
+from jitprop.losses import BinaryCrossEntropy, CrossEntropy, HalfSquaredError
 from jitprop.optimizers import SGD, AdamW
 from jitprop.spec import Spec
 
@@ -146,12 +147,13 @@ def cross_entropy(z: Array, y: Array) -> tuple[Array, Array, Array]:
 
 def output_delta(spec: Spec, z: Array, y: Array) -> tuple[Array, Array, Array]:
     """Output a[L], each sample's loss, and delta[L-1] = dE/dz[L-1] of each sample."""
-    if spec.loss == "binary_cross_entropy":
+    if isinstance(spec.loss, BinaryCrossEntropy):
         return binary_cross_entropy(z, y)
-    if spec.loss == "cross_entropy":
+    if isinstance(spec.loss, CrossEntropy):
         return cross_entropy(z, y)
     a, slope = ACTIVATIONS[spec.activations[-1]](z)
-    losses, d_a = (half_squared_error if spec.loss == "half_squared_error" else squared_error)(a, y)
+    halved = isinstance(spec.loss, HalfSquaredError)
+    losses, d_a = (half_squared_error if halved else squared_error)(a, y)
     return a, losses, d_a * slope
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from jitprop import checks, optimizers
+from jitprop import checks, losses, optimizers
 from jitprop._types import Array
+from jitprop.losses import Loss
 from jitprop.optimizers import Optimizer
 
 HIDDEN_ACTIVATIONS = (
@@ -21,7 +22,6 @@ HIDDEN_ACTIVATIONS = (
     "identity",
 )
 OUTPUT_ACTIVATIONS = (*HIDDEN_ACTIVATIONS, "softmax")
-LOSSES = ("half_squared_error", "squared_error", "binary_cross_entropy", "cross_entropy")
 REDUCTIONS = ("mean", "sum")
 
 
@@ -37,7 +37,7 @@ class Spec:
     layer_sizes: tuple[int, ...]
     activations: tuple[str, ...]
     """One per product: the hidden layers', then the output's."""
-    loss: str
+    loss: Loss
     reduction: str
     optimizer: Optimizer
     learning_rate: float
@@ -48,6 +48,11 @@ class Spec:
     def n_parameters(self) -> int:
         """The length P of the vector of parameters."""
         return sum((n_in + 1) * n_out for n_in, n_out in self.shapes)
+
+    @property
+    def n_targets(self) -> int:
+        """How many targets a sample has."""
+        return self.loss.n_targets(self.layer_sizes[-1])
 
     @property
     def shapes(self) -> list[tuple[int, int]]:
@@ -91,7 +96,7 @@ def make_spec(
     spec = Spec(
         layer_sizes=sizes,
         activations=_activations(activation, output_activation, len(sizes) - 2),
-        loss=checks.choice("loss", loss, LOSSES),
+        loss=losses.resolve(loss),
         reduction=checks.choice("reduction", reduction, REDUCTIONS),
         optimizer=optimizers.resolve(optimizer),
         learning_rate=checks.number("learning_rate", learning_rate, above=0.0),
@@ -133,19 +138,19 @@ def _activations(hidden: Any, output: Any, n_hidden: int) -> tuple[str, ...]:
 
 
 def _check_output(spec: Spec) -> None:
-    output = spec.activations[-1]
-    if (output == "softmax") != (spec.loss == "cross_entropy"):
+    output, loss = spec.activations[-1], spec.loss
+    if (output == "softmax") != (loss.output == "softmax"):
         raise ValueError(
             "output_activation 'softmax' and loss 'cross_entropy' go with each other alone; "
-            f"got output_activation {output!r} and loss {spec.loss!r}"
+            f"got output_activation {output!r} and loss {loss.name!r}"
         )
     if output == "softmax" and spec.layer_sizes[-1] == 1:
         raise ValueError(
             "softmax needs at least 2 outputs, one for each class; layer_sizes ends in 1 "
             "(for one output: output_activation 'sigmoid', loss 'binary_cross_entropy')"
         )
-    if spec.loss == "binary_cross_entropy" and output != "sigmoid":
+    if loss.output not in (None, output):
         raise ValueError(
-            "loss 'binary_cross_entropy' needs output_activation 'sigmoid'; "
+            f"loss {loss.name!r} needs output_activation {loss.output!r}; "
             f"got output_activation {output!r}"
         )

@@ -14,6 +14,7 @@ from jitprop._types import Array
 from jitprop.backends import Backend
 from jitprop.fitting import Fit
 from jitprop.history import History
+from jitprop.losses import Loss
 from jitprop.optimizers import Optimizer
 from jitprop.spec import make_spec
 from jitprop.state import State
@@ -55,8 +56,8 @@ class Trainer:
         "elu" (1), "softplus", "gelu" (the tanh form), "silu", "identity".
     output_activation : str, default "sigmoid"
         One of these, or "softmax", which goes with the loss "cross_entropy" and no other.
-    loss : str, default "half_squared_error"
-        Of a sample with outputs a and targets y:
+    loss : str or Loss, default "half_squared_error"
+        A name or an object (`jitprop.losses`); of a sample with outputs a and targets y:
         "half_squared_error", 1/2 sum (a - y)**2; "squared_error", sum (a - y)**2;
         "binary_cross_entropy", -sum [y log a + (1 - y) log(1 - a)], for sigmoid outputs;
         "cross_entropy", -sum y log a, for softmax outputs. The last two are computed from z, so
@@ -129,7 +130,7 @@ class Trainer:
         *,
         activation: str | Sequence[str] = "sigmoid",
         output_activation: str = "sigmoid",
-        loss: str = "half_squared_error",
+        loss: str | Loss = "half_squared_error",
         reduction: str = "mean",
         optimizer: str | Optimizer = "sgd",
         learning_rate: float = 0.1,
@@ -220,7 +221,7 @@ class Trainer:
     def __repr__(self) -> str:
         s = self._spec
         return (
-            f"Trainer({list(s.layer_sizes)}, activations={list(s.activations)}, loss={s.loss!r}, "
+            f"Trainer({list(s.layer_sizes)}, activations={list(s.activations)}, loss={s.loss}, "
             f"optimizer={s.optimizer!r}, learning_rate={s.learning_rate:g}, "
             f"epochs_trained={self._state.epochs})"
         )
@@ -408,7 +409,7 @@ class Trainer:
     # How it is done.
 
     def _targets(self, y: npt.ArrayLike, n_samples: int, dtype: np.dtype[Any]) -> Array:
-        return cast.targets(y, n_samples, self._spec.layer_sizes[-1], self._spec.loss, dtype)
+        return cast.targets(y, n_samples, self._spec.n_targets, self._spec.loss, dtype)
 
     def _reduced(self, loss: float, n_samples: int) -> float:
         return loss / n_samples if self._spec.reduction == "mean" else loss
