@@ -172,6 +172,14 @@ def forward(
     return a, slopes, a[-1] @ weights[-1] + biases[-1]
 
 
+def backward(weights: list[Array], slopes: list[Array], delta: Array) -> list[Array]:
+    """delta[0] to delta[L-1], from the last of them."""
+    deltas = [delta]
+    for l in reversed(range(len(weights) - 1)):
+        deltas.insert(0, (deltas[0] @ weights[l + 1].T) * slopes[l])
+    return deltas
+
+
 def backpropagate(
     spec: Spec, params: Array, X: Array, y: Array
 ) -> tuple[float, list[Array], list[Array]]:
@@ -182,13 +190,9 @@ def backpropagate(
     if spec.reduction == "mean":
         delta = delta / len(X)
 
-    d_weights: list[Array] = []
-    d_biases: list[Array] = []
-    for l in reversed(range(len(weights))):
-        d_weights.insert(0, a[l].T @ delta)
-        d_biases.insert(0, delta.sum(axis=0))
-        if l > 0:
-            delta = (delta @ weights[l].T) * slopes[l - 1]
+    deltas = backward(weights, slopes, delta)
+    d_weights = [a[l].T @ deltas[l] for l in range(len(weights))]
+    d_biases = [delta.sum(axis=0) for delta in deltas]
     return float(losses.sum(dtype=np.float64)), d_weights, d_biases
 
 
