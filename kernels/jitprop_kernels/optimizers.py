@@ -106,6 +106,7 @@ def update(
     gradients: Array,
     start: int,
     stop: int,
+    rate: float,
     decay: float,
     t: int,
 ) -> None:
@@ -114,12 +115,13 @@ def update(
 
     Parameters
     ----------
+    rate : float
+        The learning rate.
     decay : float
         The weight decay of this range: 0 for biases.
     t : int
         The number of this update, from 1.
     """
-    rate = plan.learning_rate
     if plan.optimizer == codes.SGD:
         descent(params, gradients, start, stop, rate, decay)
     elif plan.optimizer == codes.MOMENTUM or plan.optimizer == codes.NESTEROV:

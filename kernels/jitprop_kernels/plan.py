@@ -36,7 +36,6 @@ class Plan(NamedTuple):
     chunk: int
     """Samples of a batch that have a gradient of their own; 0 if the batch has only one."""
     optimizer: int
-    learning_rate: float
     weight_decay: float
     decay_1: float
     """Momentum, or Adam's beta_1."""

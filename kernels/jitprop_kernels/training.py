@@ -40,6 +40,19 @@ def always_same(plan: Plan, X: Array, rows: Indices) -> bool:
 
 
 @jit()
+def factors(plan: Plan, rate: float) -> tuple[float, float, float]:
+    """
+    What the product of a layer's gradient is multiplied by, and what W and b it is added to are.
+
+    Plain SGD: W <- (1 - rate decay) W - rate A^T delta, with no gradient in between. Other
+    optimizers want the gradient itself.
+    """
+    if plan.optimizer == codes.SGD:
+        return -rate, 1.0 - rate * plan.weight_decay, 1.0
+    return 1.0, 0.0, 0.0
+
+
+@jit()
 def train_lanes(
     plan: Plan,
     params: Array,
@@ -48,6 +61,7 @@ def train_lanes(
     Y: Array,
     rows: Indices,
     losses: Array,
+    rates: Array,
     start: int,
     stop: int,
     updates: int,
@@ -56,10 +70,7 @@ def train_lanes(
 ) -> int:
     """`train` on the lanes route, where a batch is too little work for two threads."""
     same, last = always_same(plan, X, rows), lanes.output_activation(plan)
-    rate, decay = plan.learning_rate, plan.weight_decay
-    # Plain SGD: W <- (1 - rate decay) W - rate A delta^T, with no gradient in between.
     fused = plan.optimizer == codes.SGD
-    alpha, keep, keep_bias = (-rate, 1.0 - rate * decay, 1.0) if fused else (1.0, 0.0, 0.0)
     C = params if fused else gradients
     step = start
     while step < stop:
@@ -74,19 +85,28 @@ def train_lanes(
             if not np.isfinite(loss):
                 return i
             losses[i if same else epoch] += loss
+            rate = rates[i if same else epoch]
+            alpha, keep, keep_bias = factors(plan, rate)
             lanes.backward(plan, params, memory, width)
             for l in range(len(plan.layers)):
                 lanes.weight_gradient(plan, l, alpha, keep, memory, width, C, 0)
                 lanes.bias_gradient(plan, l, alpha, keep_bias, memory, width, C, 0)
             if not fused:
-                update_all(plan, params, slots, gradients, updates + i - start + 1, 0, 1)
+                update_all(plan, params, slots, gradients, rate, updates + i - start + 1, 0, 1)
         step = end
     return stop
 
 
 @jit()
 def update_all(
-    plan: Plan, params: Array, slots: Array, gradients: Array, t: int, rank: int, ranks: int
+    plan: Plan,
+    params: Array,
+    slots: Array,
+    gradients: Array,
+    rate: float,
+    t: int,
+    rank: int,
+    ranks: int,
 ) -> None:
     """Update number t, of this rank's share of the parameters, from their gradient."""
     for part in range(2 * len(plan.layers)):  # one call of `update`, which is long, for both
@@ -95,7 +115,7 @@ def update_all(
         start = plan.layers[l, WEIGHTS] if of_weights else plan.layers[l, BIASES]
         low, high = share(n_in * n_out if of_weights else n_out, 1, rank, ranks)
         decay = plan.weight_decay if of_weights else 0.0
-        update(plan, params, slots, gradients, start + low, start + high, decay, t)
+        update(plan, params, slots, gradients, start + low, start + high, rate, decay, t)
 
 
 @jit()
@@ -142,6 +162,7 @@ def descend_chunks(
     slots: Array,
     gradients: Array,
     chunks: int,
+    rate: float,
     t: int,
     gate: Indices,
     rank: int,
@@ -155,7 +176,7 @@ def descend_chunks(
         for i in range(low, high):
             gradients[i] += gradients[at + i]
     meet(gate, ranks)
-    update_all(plan, params, slots, gradients, t, rank, ranks)
+    update_all(plan, params, slots, gradients, rate, t, rank, ranks)
 
 
 @jit()
@@ -200,15 +221,14 @@ def own_weights(
     memory: Array,
     gradients: Array,
     m: int,
+    rate: float,
     t: int,
     rank: int,
     ranks: int,
 ) -> None:
     """Update number t, of this rank's rows of every matrix, from the deltas of m samples."""
-    rate, decay = plan.learning_rate, plan.weight_decay
-    # Plain SGD: W <- (1 - rate decay) W - rate A^T delta, with no gradient in between.
     fused = plan.optimizer == codes.SGD
-    alpha, keep, keep_bias = (-rate, 1.0 - rate * decay, 1.0) if fused else (1.0, 0.0, 0.0)
+    alpha, keep, keep_bias = factors(plan, rate)
     C = params if fused else gradients
     for l in range(len(plan.layers)):
         n_in, n_out = plan.layers[l, N_IN], plan.layers[l, N_OUT]
@@ -220,12 +240,12 @@ def own_weights(
             )
             if not fused:
                 start, stop = w + low * n_out, w + high * n_out
-                update(plan, params, slots, gradients, start, stop, decay, t)
+                update(plan, params, slots, gradients, start, stop, rate, plan.weight_decay, t)
             blocks.refresh(plan, l, low, high - low, params, memory, True)
         if rank == 0:
             blocks.bias_gradient(plan, l, alpha, keep_bias, memory, m, C, 0)
             if not fused:
-                update(plan, params, slots, gradients, b, b + n_out, 0.0, t)
+                update(plan, params, slots, gradients, b, b + n_out, rate, 0.0, t)
 
 
 @jit()
@@ -237,6 +257,7 @@ def train_blocks(
     Y: Array,
     rows: Indices,
     losses: Array,
+    rates: Array,
     start: int,
     stop: int,
     updates: int,
@@ -277,10 +298,14 @@ def train_blocks(
             losses[epoch] += loss
         t = updates + step - start + 1
         if plan.chunk > 0:
-            descend_chunks(plan, params, slots, gradients, n_parts, t, gate, rank, ranks)
+            descend_chunks(
+                plan, params, slots, gradients, n_parts, rates[epoch], t, gate, rank, ranks
+            )
         else:
             A, a = (X, first * plan.layers[0, N_IN]) if rows.size == 0 else (memory, 0)
-            own_weights(plan, params, slots, A, a, memory, gradients, m, t, rank, ranks)
+            own_weights(
+                plan, params, slots, A, a, memory, gradients, m, rates[epoch], t, rank, ranks
+            )
         meet(gate, ranks)
     return stop
 
@@ -295,6 +320,7 @@ def train(
     Y: Array,
     rows: Indices,
     losses: Array,
+    rates: Array,
     start: int,
     stop: int,
     updates: int,
@@ -322,6 +348,8 @@ def train(
         Order of presentation, epoch after epoch; empty for the order of X.
     losses : (epochs,) float64 array
         Each batch's summed loss is added to its epoch's.
+    rates : (epochs,) float64 array
+        The learning rate of each.
     updates : int
         How many updates came before, for Adam.
     memory : array
@@ -342,7 +370,7 @@ def train(
     """
     if len(blocked) == 0:
         return train_lanes(
-            plan, params, slots, X, Y, rows, losses, start, stop, updates, memory, gradients
+            plan, params, slots, X, Y, rows, losses, rates, start, stop, updates, memory, gradients
         )
     else:
         return train_blocks(
@@ -353,6 +381,7 @@ def train(
             Y,
             rows,
             losses,
+            rates,
             start,
             stop,
             updates,

@@ -42,6 +42,7 @@ class Backend(Protocol):
         y: Array,
         order: npt.NDArray[np.int64] | None,
         losses: npt.NDArray[np.float64],
+        rates: npt.NDArray[np.float64],
         start: int,
         stop: int,
         updates: int,

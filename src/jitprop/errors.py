@@ -32,7 +32,7 @@ class DivergenceError(ArithmeticError):
             f"training diverged in epoch {epoch} (counted from 0): the loss, the parameters or the "
             "optimizer's state became inf or nan; "
             f"the trainer is back at its state after {kept_epochs} epochs. Try a smaller "
-            f"learning_rate (it is {learning_rate:g}), or inputs scaled to about -1...1"
+            f"learning_rate (it was {learning_rate:g}), or inputs scaled to about -1...1"
         )
         self.epoch = epoch
         self.history = history

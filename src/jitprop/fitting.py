@@ -16,7 +16,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from jitprop import cast
+from jitprop import cast, schedules
 from jitprop._types import Array
 from jitprop.backends import Backend
 from jitprop.errors import DivergenceError
@@ -77,6 +77,7 @@ class Fit:
     ) -> None:
         self.backend, self.spec, self.state = backend, spec, state
         self.X, self.y, self.epochs, self.order = X, y, epochs, order
+        self.rates = cast.zeros("epochs", (epochs,), np.float64)  # of the blocks begun
         batch = spec.batch(len(X))
         self.n_batches = -(-len(X) // batch)
         self.net = backend.prepare(spec, len(X), X.dtype, n_threads, epochs * self.n_batches)
@@ -102,13 +103,15 @@ class Fit:
             saved = saved[-1:]
             snapshot = self.state.snapshot()
             try:
+                rates = self.rates[first:last]
+                schedules.fill(rates, self.spec.learning_rate, self.state.epochs)
                 order = self._draw(first, last)
                 saved.append(Saved(first, snapshot, order))
                 done = self._train(first, last, losses, order)
                 error = None
                 if done < last * self.n_batches or not self.state.is_finite():
                     error = self._diverged(done, last, losses, saved)
-            except BaseException:  # Ctrl-C, or an error in the user's order
+            except BaseException:  # Ctrl-C, or an error in a function of the user's
                 self.state.restore(snapshot)
                 raise
             if error is not None:
@@ -142,6 +145,7 @@ class Fit:
                 self.y,
                 order,
                 losses[first:last],
+                self.rates[first:last],
                 done,
                 stop,
                 self.state.updates,
@@ -199,7 +203,7 @@ class Fit:
             self._go_to(low, block)
             kept = epoch = low
         history = self._history(losses[:epoch])
-        return DivergenceError(epoch, history, kept, self.spec.learning_rate)
+        return DivergenceError(epoch, history, kept, float(self.rates[kept]))
 
     def _go_to(self, epoch: int, block: Saved) -> None:
         """Bring the state to the beginning of an epoch, from that of a block before it."""

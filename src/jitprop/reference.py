@@ -203,14 +203,16 @@ def targets(spec: Spec, y: Array, dtype: np.dtype[Any]) -> Array:
     return np.eye(spec.layer_sizes[-1], dtype=dtype)[y.astype(np.int64)]
 
 
-def update(spec: Spec, p: Array, g: Array, slots: list[Array], decay: float, t: int) -> None:
+def update(
+    spec: Spec, p: Array, g: Array, slots: list[Array], rate: float, decay: float, t: int
+) -> None:
     """
     Update number t of the parameters p, in place, from the gradient g of the data.
 
-    slots[0], slots[1], ... are what the optimizer keeps of each parameter; decay is the weight
-    decay, 0 for biases.
+    slots[0], slots[1], ... are what the optimizer keeps of each parameter; rate is the learning
+    rate, decay the weight decay, 0 for biases.
     """
-    rate, optimizer = spec.learning_rate, spec.optimizer
+    optimizer = spec.optimizer
     if isinstance(optimizer, SGD):
         g = g + decay * p
         if optimizer.momentum == 0.0:
@@ -259,6 +261,7 @@ def train(
     y: Array,
     order: npt.NDArray[np.int64] | None,
     losses: npt.NDArray[np.float64],
+    rates: npt.NDArray[np.float64],
     start: int,
     stop: int,
     updates: int,
@@ -275,6 +278,8 @@ def train(
     order : (epochs, n_samples) array or None
     losses : (epochs,) array
         Each batch's summed loss is added to its epoch's.
+    rates : (epochs,) array
+        The learning rate of each epoch.
     updates : int
         How many updates came before.
 
@@ -297,11 +302,11 @@ def train(
             if not np.isfinite(loss):
                 return step
             losses[epoch] += loss
-            t = updates + step - start + 1
+            rate, t = float(rates[epoch]), updates + step - start + 1
             for l, d in enumerate(zip(*gradients, strict=True)):
                 for part, decay in ((0, net.weight_decay), (1, 0.0)):
                     kept = [slot[l][part] for slot in slot_parts]
-                    update(net, parts[l][part], d[part], kept, decay, t)
+                    update(net, parts[l][part], d[part], kept, rate, decay, t)
     return stop
 
 

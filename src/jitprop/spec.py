@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from jitprop import checks, losses, optimizers
+from jitprop import checks, losses, optimizers, schedules
 from jitprop._types import Array
 from jitprop.losses import Loss
 from jitprop.optimizers import Optimizer
+from jitprop.schedules import LearningRate
 
 HIDDEN_ACTIVATIONS = (
     "sigmoid",
@@ -40,7 +41,7 @@ class Spec:
     loss: Loss
     reduction: str
     optimizer: Optimizer
-    learning_rate: float
+    learning_rate: LearningRate
     weight_decay: float
     batch_size: int | None
 
@@ -99,7 +100,7 @@ def make_spec(
         loss=losses.resolve(loss),
         reduction=checks.choice("reduction", reduction, REDUCTIONS),
         optimizer=optimizers.resolve(optimizer),
-        learning_rate=checks.number("learning_rate", learning_rate, above=0.0),
+        learning_rate=schedules.resolve(learning_rate),
         weight_decay=checks.number("weight_decay", weight_decay, low=0.0),
         batch_size=checks.optional_integer("batch_size", batch_size, low=1),
     )

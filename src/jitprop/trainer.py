@@ -9,13 +9,14 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from jitprop import backends, cast, checks, initializers
+from jitprop import backends, cast, checks, initializers, schedules
 from jitprop._types import Array
 from jitprop.backends import Backend
 from jitprop.fitting import Fit
 from jitprop.history import History
 from jitprop.losses import Loss
 from jitprop.optimizers import Optimizer
+from jitprop.schedules import LearningRate
 from jitprop.spec import make_spec
 from jitprop.state import State
 from jitprop.threads import one_blas_thread
@@ -65,8 +66,10 @@ class Trainer:
     reduction : {"mean", "sum"}, default "mean"
         How the samples of a batch combine, in the loss and so in the gradient.
     optimizer : {"sgd", "adam", "adamw"} or SGD, Adam, AdamW, default "sgd"
-    learning_rate : float, default 0.1
-        Above 0. May be set anew between calls of `fit`.
+    learning_rate : float or callable, default 0.1
+        Above 0; or a function that takes the epoch's number (counted from 0 over all calls of
+        `fit`) and returns the rate of that epoch, at least 0. It is called once for each epoch,
+        ahead of training. May be set anew between calls of `fit`.
     weight_decay : float, default 0.0
         Adds ``weight_decay * W`` to the gradient, of weights and not of biases; for AdamW see
         there. Losses and `gradients` are those of the data alone.
@@ -99,7 +102,7 @@ class Trainer:
     weights, biases : lists of arrays
         Views of it: (n_in, n_out) and (n_out,). Writing to them changes the net.
     layer_sizes : tuple of int
-    learning_rate : float
+    learning_rate : float or callable
         The one that may be set.
     epochs_trained : int
         Over all calls of `fit`.
@@ -133,7 +136,7 @@ class Trainer:
         loss: str | Loss = "half_squared_error",
         reduction: str = "mean",
         optimizer: str | Optimizer = "sgd",
-        learning_rate: float = 0.1,
+        learning_rate: LearningRate = 0.1,
         weight_decay: float = 0.0,
         batch_size: int | None = None,
         shuffle: bool = True,
@@ -209,20 +212,19 @@ class Trainer:
         return self._state.epochs
 
     @property
-    def learning_rate(self) -> float:
+    def learning_rate(self) -> LearningRate:
         """The learning rate; a new one holds from the next `fit` on."""
         return self._spec.learning_rate
 
     @learning_rate.setter
-    def learning_rate(self, value: float) -> None:
-        rate = checks.number("learning_rate", value, above=0.0)
-        self._spec = replace(self._spec, learning_rate=rate)
+    def learning_rate(self, value: LearningRate) -> None:
+        self._spec = replace(self._spec, learning_rate=schedules.resolve(value))
 
     def __repr__(self) -> str:
         s = self._spec
         return (
             f"Trainer({list(s.layer_sizes)}, activations={list(s.activations)}, loss={s.loss}, "
-            f"optimizer={s.optimizer!r}, learning_rate={s.learning_rate:g}, "
+            f"optimizer={s.optimizer!r}, learning_rate={s.learning_rate!r}, "
             f"epochs_trained={self._state.epochs})"
         )
 
@@ -277,7 +279,8 @@ class Trainer:
         Raises
         ------
         TypeError, ValueError
-            For bad input; the trainer is as before.
+            For bad input; the trainer is as before. What a function gives for a later epoch is
+            seen when its turn comes: the trainer keeps a whole number of epochs before it.
         DivergenceError
             If the loss becomes inf or nan; the trainer keeps the last good epoch.
         KeyboardInterrupt
@@ -300,7 +303,7 @@ class Trainer:
         - copies of the weights of wide nets: at most 2 P, with chunks for each thread; and for
           each thread 256 times the widest layer, if that has rows of 4 KB or more.
 
-        To these come 8 bytes an epoch, with shuffling 16 a sample or 16 MB if that is more, and
+        To these come 16 bytes an epoch, with shuffling 16 a sample or 16 MB if that is more, and
         an ``order`` or labels of your own once more.
         Nothing is allocated for a step or an epoch.
         """
