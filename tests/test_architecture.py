@@ -119,6 +119,7 @@ def test_public_names():
     assert set(jitprop.__all__) == {
         "SGD", "Adam", "AdamW",
         "BinaryCrossEntropy", "CrossEntropy", "HalfSquaredError", "SquaredError",
+        "Cosine", "Exponential", "InverseScaling", "OneCycle", "Step",
         "DivergenceError", "Gradients", "History", "Trainer",
     }  # fmt: skip
     assert jitprop.__version__ == metadata.version("jitprop")

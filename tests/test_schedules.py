@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
+import pickle
+
 import numpy as np
 import pytest
 
-from jitprop import DivergenceError, Trainer
+from jitprop import (
+    Cosine,
+    DivergenceError,
+    Exponential,
+    InverseScaling,
+    OneCycle,
+    Step,
+    Trainer,
+    schedules,
+)
 from nets import data, limit_calls
 
 
@@ -21,6 +33,100 @@ def falling(epoch):
 @pytest.fixture
 def samples(rng):
     return data([3, 2], 10, "half_squared_error", False, rng)
+
+
+# Each schedule, worked by hand. The cosines of 0, 30, 45, 60, ... degrees are known.
+R2, R3 = 2**0.5 / 2, 3**0.5 / 2
+CASES = [
+    (Step(0.5, every=2), [0.5, 0.5, 0.05, 0.05, 0.005]),
+    (Step(1.0, every=3, factor=0.5), [1.0, 1.0, 1.0, 0.5, 0.5, 0.5, 0.25]),
+    (Exponential(0.5, 0.9), [0.5, 0.45, 0.405, 0.3645]),
+    (InverseScaling(0.3), [0.3, 0.3 * R2, 0.3 / 3**0.5, 0.15]),
+    (InverseScaling(0.3, power=1.0), [0.3, 0.15, 0.1, 0.075]),
+    (Cosine(1.0, epochs=4), [1.0, (1 + R2) / 2, 0.5, (1 - R2) / 2, 0.0, 0.0, 0.0]),
+    (Cosine(1.0, epochs=3, final=0.2), [1.0, 0.8, 0.4, 0.2, 0.2]),
+    (Cosine(0.6, epochs=5, warmup=2), [0.2, 0.4, 0.6, 0.45, 0.15, 0.0, 0.0]),
+    # Up in epochs 0 to 3, by thirds of half a wave; down in epochs 3 to 9, by sixths.
+    (
+        OneCycle(1.0, epochs=10, rise=0.4, initial_divisor=5.0, final_divisor=2.0),
+        [0.2, 0.4, 0.8, 1.0, *(0.55 + 0.45 * c for c in (R3, 0.5, 0.0, -0.5, -R3)), 0.1, 0.1],
+    ),
+    (OneCycle(1.0, epochs=2), [1.0, 4e-6, 4e-6]),  # no time to rise
+]
+
+
+@pytest.mark.parametrize(("schedule", "expected"), CASES, ids=[str(s) for s, _ in CASES])
+def test_schedules_by_hand(schedule, expected):
+    np.testing.assert_allclose(schedule.rates(0, len(expected)), expected, rtol=1e-15, atol=1e-16)
+
+
+@pytest.mark.parametrize("schedule", [s for s, _ in CASES], ids=str)
+def test_a_rate_has_the_same_bits_however_it_is_asked_for(schedule):
+    n = 2 * schedules.PIECE + 99
+    whole = schedule.rates(0, n)
+    cuts = [0, 1, 4, 11, 100, 4097, n]
+    pieces = [schedule.rates(*cut) for cut in itertools.pairwise(cuts)]
+    np.testing.assert_array_equal(np.concatenate(pieces), whole)
+    filled = np.empty(n - 7)
+    schedules.fill(filled, schedule, 7)
+    np.testing.assert_array_equal(filled, whole[7:])
+    assert [schedule(epoch) for epoch in range(50)] == whole[:50].tolist()
+
+
+@pytest.mark.parametrize("schedule", [s for s, _ in CASES], ids=str)
+def test_schedules_train_as_rates_set_by_hand(backend, schedule, samples):
+    comp, ref = make(backend, learning_rate=schedule), make(backend)
+    comp.fit(*samples, 3)
+    twin = pickle.loads(pickle.dumps(comp))
+    for trainer in (comp, twin):
+        trainer.fit(*samples, 4)
+    for epoch in range(7):
+        rate = schedule(epoch)
+        ref.learning_rate = lambda _, rate=rate: rate  # which may be 0
+        ref.fit(*samples, 1)
+    np.testing.assert_array_equal(comp.parameters, ref.parameters)
+    np.testing.assert_array_equal(twin.parameters, ref.parameters)
+    assert repr(schedule) in repr(comp)
+
+
+def test_a_schedule_that_overflows_names_the_epoch(samples):
+    trainer = make("numpy", learning_rate=Exponential(1e-9, 1e200))
+    with pytest.raises(ValueError, match=r"^learning_rate\(2\) must be a finite number; got inf"):
+        trainer.fit(*samples, 9)
+    assert trainer.epochs_trained == 0
+
+
+@pytest.mark.parametrize(
+    ("make_it", "words"),
+    [
+        (lambda: Step(0.0, 3), "initial must be a finite number above 0; got 0.0"),
+        (lambda: Step(0.1, 0), "every must be an integer of at least 1; got 0"),
+        (lambda: Step(0.1, 1, -1), "factor must be a finite number above 0; got -1"),
+        (lambda: Exponential(0.1, 0), "factor must be a finite number above 0; got 0"),
+        (lambda: InverseScaling(0.1, 0), "power must be a finite number above 0; got 0"),
+        (lambda: Cosine(0.1, 0), "epochs must be an integer of at least 1; got 0"),
+        (lambda: Cosine(0.1, 5, warmup=5), "epochs must be an integer of at least 6; got 5"),
+        (lambda: Cosine(0.1, 5, warmup=-1), "warmup must be an integer of at least 0; got -1"),
+        (lambda: Cosine(0.1, 5, final=-1), "final must be a finite number at least 0; got -1"),
+        (lambda: OneCycle(0.1, 1), "epochs must be an integer of at least 2; got 1"),
+        (lambda: OneCycle(0.1, 9, 1.0), "rise must be a finite number above 0 and below 1"),
+        (lambda: OneCycle(0.1, 9, final_divisor=0), "final_divisor must be a finite number above"),
+    ],
+)
+def test_bad_settings(make_it, words):
+    with pytest.raises(ValueError, match=f"^{words}"):
+        make_it()
+
+
+@pytest.mark.parametrize("bad", ["cosine", None, Cosine, [0.1]])
+def test_what_is_no_learning_rate(bad):
+    words = (
+        "^learning_rate must be a finite number above 0, a schedule or a function of the epoch; got"
+    )
+    with pytest.raises(TypeError, match=words):
+        make("numpy", learning_rate=bad)
+    with pytest.raises(TypeError, match=words):
+        make("numpy").learning_rate = bad
 
 
 @pytest.mark.parametrize("sizes", [[3, 6, 2], [3, 70, 2]], ids=["lanes", "blocks"])

@@ -9,6 +9,7 @@ from jitprop.losses import (
     SquaredError,
 )
 from jitprop.optimizers import SGD, Adam, AdamW
+from jitprop.schedules import Cosine, Exponential, InverseScaling, OneCycle, Step
 from jitprop.trainer import Gradients, Trainer
 
 __version__ = "0.1.0"
@@ -18,11 +19,16 @@ __all__ = [
     "Adam",
     "AdamW",
     "BinaryCrossEntropy",
+    "Cosine",
     "CrossEntropy",
     "DivergenceError",
+    "Exponential",
     "Gradients",
     "HalfSquaredError",
     "History",
+    "InverseScaling",
+    "OneCycle",
     "SquaredError",
+    "Step",
     "Trainer",
 ]

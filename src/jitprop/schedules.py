@@ -1,8 +1,15 @@
-"""Learning rates: one for all epochs, or one for each."""
+"""
+Learning rates: one for all epochs, or one for each.
+
+Epochs count from 0 over all calls of `Trainer.fit`, so that a fit that goes on goes on in its
+schedule too.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -10,17 +17,272 @@ import numpy.typing as npt
 
 from jitprop import checks
 
-LearningRate: TypeAlias = float | Callable[[int], float]
+Rates: TypeAlias = npt.NDArray[np.float64]
+
+PIECE = 4096
+"""Epochs whose rates are computed at a time: what is between stays in the cache."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """What all schedules have in common: a rate for each epoch, counted from 0."""
+
+    def __call__(self, epoch: int) -> float:
+        """The learning rate of one epoch."""
+        return float(self.rates(epoch, epoch + 1)[0])
+
+    def rates(self, start: int, stop: int) -> Rates:
+        """Those of the epochs ``start`` to ``stop``: (stop - start,)."""
+        # Overflow is told by `fill`, which knows the epoch.
+        with np.errstate(over="ignore", under="ignore"):
+            return self._at(np.arange(start, stop, dtype=np.float64))
+
+    def _at(self, epochs: Rates) -> Rates:
+        raise NotImplementedError
+
+    def _check(self, name: str, **bounds: float) -> None:
+        object.__setattr__(self, name, checks.number(name, getattr(self, name), **bounds))
+
+    def _check_integer(self, name: str, *, low: int) -> None:
+        object.__setattr__(self, name, checks.integer(name, getattr(self, name), low=low))
+
+
+@dataclass(frozen=True)
+class Step(Schedule):
+    """
+    Constant for some epochs, then smaller: initial factor**floor(epoch / every).
+
+    Parameters
+    ----------
+    initial : float
+        Above 0.
+    every : int
+        Epochs with the same rate, at least 1.
+    factor : float, default 0.1
+        Above 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For anything else, naming the argument.
+
+    References
+    ----------
+    PyTorch's StepLR, ``every`` being its step_size and ``factor`` its gamma.
+    """
+
+    initial: float
+    every: int
+    factor: float = 0.1
+
+    def __post_init__(self) -> None:
+        self._check("initial", above=0.0)
+        self._check_integer("every", low=1)
+        self._check("factor", above=0.0)
+
+    def _at(self, epochs: Rates) -> Rates:
+        return self.initial * self.factor ** (epochs // self.every)
+
+
+@dataclass(frozen=True)
+class Exponential(Schedule):
+    """
+    The same factor each epoch: initial factor**epoch.
+
+    Parameters
+    ----------
+    initial : float
+        Above 0.
+    factor : float
+        Above 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For anything else, naming the argument.
+
+    References
+    ----------
+    PyTorch's ExponentialLR, ``factor`` being its gamma.
+    """
+
+    initial: float
+    factor: float
+
+    def __post_init__(self) -> None:
+        self._check("initial", above=0.0)
+        self._check("factor", above=0.0)
+
+    def _at(self, epochs: Rates) -> Rates:
+        return self.initial * self.factor**epochs
+
+
+@dataclass(frozen=True)
+class InverseScaling(Schedule):
+    """
+    initial / (epoch + 1)**power.
+
+    Parameters
+    ----------
+    initial : float
+        Above 0.
+    power : float, default 0.5
+        Above 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For anything else, naming the argument.
+
+    References
+    ----------
+    scikit-learn's ``learning_rate="invscaling"``, which counts samples where this counts epochs.
+    With power 1/2 to 1 it is the classical choice for stochastic gradients: Bottou, Curtis and
+    Nocedal, *Optimization Methods for Large-Scale Machine Learning*, SIAM Review 60, 2018.
+    """
+
+    initial: float
+    power: float = 0.5
+
+    def __post_init__(self) -> None:
+        self._check("initial", above=0.0)
+        self._check("power", above=0.0)
+
+    def _at(self, epochs: Rates) -> Rates:
+        return self.initial / (epochs + 1) ** self.power
+
+
+def _half_wave(start: float, end: float, share: Rates) -> Rates:
+    """From start to end along half a cosine wave, as ``share`` goes from 0 to 1."""
+    return end + (start - end) / 2 * (1 + np.cos(math.pi * share))
+
+
+@dataclass(frozen=True)
+class Cosine(Schedule):
+    """
+    From ``peak`` to ``final`` along half a cosine wave, after a linear warm-up.
+
+    With w epochs of warm-up, of n in all, epoch e has the rate
+
+    - peak (e + 1) / (w + 1) where e < w: no epoch has rate 0, and epoch w is the first at the peak;
+    - final + (peak - final) (1 + cos(pi (e - w) / (n - w))) / 2 where w <= e < n;
+    - final from there on.
+
+    Parameters
+    ----------
+    peak : float
+        Above 0.
+    epochs : int
+        Above ``warmup``, which is part of them.
+    final : float, default 0.0
+        At least 0.
+    warmup : int, default 0
+        At least 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For anything else, naming the argument.
+
+    References
+    ----------
+    Loshchilov and Hutter, *SGDR: Stochastic Gradient Descent with Warm Restarts*,
+    arXiv:1608.03983, equation 5, without restarts: PyTorch's CosineAnnealingLR until epoch n,
+    after which that one rises again. The warm-up: Goyal et al., *Accurate, Large Minibatch SGD*,
+    arXiv:1706.02677, section 2.2.
+    """
+
+    peak: float
+    epochs: int
+    final: float = 0.0
+    warmup: int = 0
+
+    def __post_init__(self) -> None:
+        self._check("peak", above=0.0)
+        self._check_integer("warmup", low=0)
+        self._check_integer("epochs", low=self.warmup + 1)
+        self._check("final", low=0.0)
+
+    def _at(self, epochs: Rates) -> Rates:
+        share = (epochs - self.warmup) / (self.epochs - self.warmup)
+        falling = _half_wave(self.peak, self.final, np.clip(share, 0, 1))
+        rising = self.peak * (epochs + 1) / (self.warmup + 1)
+        return np.where(epochs < self.warmup, rising, falling)
+
+
+@dataclass(frozen=True)
+class OneCycle(Schedule):
+    """
+    Up to ``peak`` and down to almost nothing, each along half a cosine wave.
+
+    From peak / initial_divisor in epoch 0 up to peak in epoch ``rise * epochs - 1``, where that is
+    above 0, and from there down to peak / initial_divisor / final_divisor in epoch
+    ``epochs - 1``, where it stays.
+
+    Parameters
+    ----------
+    peak : float
+        Above 0.
+    epochs : int
+        At least 2.
+    rise : float, default 0.3
+        The share of the epochs in which the rate rises, above 0 and below 1.
+    initial_divisor : float, default 25.0
+    final_divisor : float, default 1e4
+        Above 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For anything else, naming the argument.
+
+    References
+    ----------
+    Smith and Topin, *Super-Convergence: Very Fast Training of Neural Networks Using Large Learning
+    Rates*, arXiv:1708.07120, in the form of PyTorch's OneCycleLR, an epoch a step; ``rise`` is its
+    pct_start, the divisors are its div_factor and final_div_factor.
+    """
+
+    peak: float
+    epochs: int
+    rise: float = 0.3
+    initial_divisor: float = 25.0
+    final_divisor: float = 1e4
+
+    def __post_init__(self) -> None:
+        self._check("peak", above=0.0)
+        self._check_integer("epochs", low=2)
+        self._check("rise", above=0.0, below=1.0)
+        self._check("initial_divisor", above=0.0)
+        self._check("final_divisor", above=0.0)
+
+    def _at(self, epochs: Rates) -> Rates:
+        initial = self.peak / self.initial_divisor
+        top, last = max(0.0, self.rise * self.epochs - 1), self.epochs - 1
+        falling = np.clip((epochs - top) / (last - top), 0, 1)
+        rates = _half_wave(self.peak, initial / self.final_divisor, falling)
+        rising = epochs < top
+        rates[rising] = _half_wave(initial, self.peak, epochs[rising] / top)
+        return rates
+
+
+LearningRate: TypeAlias = float | Schedule | Callable[[int], float]
 
 
 def resolve(value: Any) -> LearningRate:
-    """`Trainer`'s ``learning_rate``: a number above 0, or a function of the epoch as it is."""
+    """`Trainer`'s ``learning_rate``: a number above 0; a schedule or function as it is."""
     if callable(value) and not isinstance(value, type):
         return value  # type: ignore[no-any-return]
-    return checks.number("learning_rate", value, above=0.0)
+    try:
+        return checks.number("learning_rate", value, above=0.0)
+    except TypeError:
+        raise TypeError(
+            "learning_rate must be a finite number above 0, a schedule or a function of the epoch; "
+            f"got {checks.shown(value)}"
+        ) from None
 
 
-def fill(rates: npt.NDArray[np.float64], learning_rate: LearningRate, start: int) -> None:
+def fill(rates: Rates, learning_rate: LearningRate, start: int) -> None:
     """
     Write the learning rates of the epochs from ``start`` on, counted over all fits.
 
@@ -29,9 +291,15 @@ def fill(rates: npt.NDArray[np.float64], learning_rate: LearningRate, start: int
     TypeError, ValueError
         For a rate that is not a finite number of at least 0; the message names the epoch.
     """
-    if not callable(learning_rate):
+    if isinstance(learning_rate, Schedule):
+        for first in range(0, len(rates), PIECE):
+            piece = rates[first : first + PIECE]
+            piece[:] = learning_rate.rates(start + first, start + first + len(piece))
+        for i in np.flatnonzero(~np.isfinite(rates))[:1]:
+            checks.number(f"learning_rate({start + i})", rates[i])
+    elif callable(learning_rate):
+        for i in range(len(rates)):
+            epoch = start + i
+            rates[i] = checks.number(f"learning_rate({epoch})", learning_rate(epoch), low=0.0)
+    else:
         rates[:] = learning_rate
-        return
-    for i in range(len(rates)):
-        epoch = start + i
-        rates[i] = checks.number(f"learning_rate({epoch})", learning_rate(epoch), low=0.0)

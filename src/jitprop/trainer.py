@@ -66,8 +66,9 @@ class Trainer:
     reduction : {"mean", "sum"}, default "mean"
         How the samples of a batch combine, in the loss and so in the gradient.
     optimizer : {"sgd", "adam", "adamw"} or SGD, Adam, AdamW, default "sgd"
-    learning_rate : float or callable, default 0.1
-        Above 0; or a function that takes the epoch's number (counted from 0 over all calls of
+    learning_rate : float, schedule or callable, default 0.1
+        Above 0; or a `Step`, `Exponential`, `InverseScaling`, `Cosine` (with warm-up) or
+        `OneCycle`; or a function that takes the epoch's number (counted from 0 over all calls of
         `fit`) and returns the rate of that epoch, at least 0. It is called once for each epoch,
         ahead of training. May be set anew between calls of `fit`.
     weight_decay : float, default 0.0
@@ -102,7 +103,7 @@ class Trainer:
     weights, biases : lists of arrays
         Views of it: (n_in, n_out) and (n_out,). Writing to them changes the net.
     layer_sizes : tuple of int
-    learning_rate : float or callable
+    learning_rate : float, schedule or callable
         The one that may be set.
     epochs_trained : int
         Over all calls of `fit`.
