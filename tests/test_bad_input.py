@@ -146,6 +146,38 @@ def test_bad_targets(method, case):
     refuses(net, error, ("y", *words), lambda t: METHODS[method](t, X, bad))
 
 
+WEIGHED = {
+    "fit": lambda trainer, X, y, w: trainer.fit(X, y, 2, sample_weight=w),
+    "evaluate": lambda trainer, X, y, w: trainer.evaluate(X, y, sample_weight=w),
+    "gradients": lambda trainer, X, y, w: trainer.gradients(X, y, sample_weight=w),
+}
+
+
+@cases(
+    *(row for row in NOT_REAL if row[0] != "none"),  # None is no weights
+    ("shorter", lambda w: w[1:], ValueError, "must have shape (8,)", "shape (7,)"),
+    ("column", lambda w: w[:, None], ValueError, "must have shape (8,)", "shape (8, 1)"),
+    ("number", lambda w: 1.0, ValueError, "must have shape (8,)", "shape ()"),
+    ("negative", put(-0.5, 5), ValueError, "not be negative", "sample_weight[5] is -0.5"),
+    ("nan", put(np.nan, 5), ValueError, "finite", "sample_weight[5] is nan"),
+    ("all zero", np.zeros_like, ValueError, "sum above 0", "sum to 0"),
+    ("huge", lambda w: np.full(N, 1e39), ValueError, "finite", "beyond float32"),
+)
+@pytest.mark.parametrize("method", WEIGHED)
+def test_bad_sample_weight(method, case):
+    change, error, *words = case
+    X, y = good(SQUARED)
+    bad, X = change(np.linspace(0, 1, N)), X.astype(np.float32)
+    attempt = WEIGHED[method]
+    refuses(
+        SQUARED,
+        error,
+        ("sample_weight", *words),
+        lambda t: attempt(t, X, y, bad),
+        **({"dtype": "float32"} if "beyond float32" in words else {}),
+    )
+
+
 def test_inputs_beyond_the_trainers_dtype():
     X, y = good(SQUARED)
     X[2, 1] = -1e39

@@ -50,7 +50,10 @@ def test_one_compile_serves_every_net(route, dtype, rng):
     sizes = ROUTES[route]
     assert compiled.uses_lanes(spec(sizes)) == (route == "lanes")
 
-    def use(sizes, loss, output, activation, optimizer, *, labels=False, ordered=False, **more):
+    def use(
+        sizes, loss, output, activation, optimizer, *,
+        labels=False, ordered=False, weights=None, **more,
+    ):  # fmt: skip
         X, y = data(sizes, 24, loss, labels, rng)
         X = X.astype(dtype)
         X.flags.writeable = not ordered  # numba has a type of its own for read-only arrays
@@ -58,10 +61,11 @@ def test_one_compile_serves_every_net(route, dtype, rng):
             sizes, loss=loss, output_activation=output, activation=activation,
             optimizer=optimizer, learning_rate=1e-3, **more,
         )  # fmt: skip
-        trainer.fit(X, y, 2, order=[np.arange(24)] * 2 if ordered else None)
+        order = [np.arange(24)] * 2 if ordered else None
+        trainer.fit(X, y, 2, sample_weight=weights, order=order)
         trainer.predict(X)
-        trainer.evaluate(X, y)
-        trainer.gradients(X, y)
+        trainer.evaluate(X, y, sample_weight=weights)
+        trainer.gradients(X, y, sample_weight=weights)
 
     use(sizes, "half_squared_error", "sigmoid", "tanh", "sgd")
     with numba_events.install_listener("numba:compile", CountCompiles()) as compiles:
@@ -71,6 +75,7 @@ def test_one_compile_serves_every_net(route, dtype, rng):
             use(sizes, loss, OUTPUTS[loss][0], activation, optimizer, labels=i % 2 == 0)
         use([*sizes[:2], 5, 5, 5, 2], "squared_error", "gelu", "relu", "adam", batch_size=20)
         use(sizes, "squared_error", "gelu", "relu", "adam", ordered=True, reduction="sum")
+        use(sizes, "squared_error", "gelu", "relu", "adam", weights=np.arange(24))
         use(sizes[-2:] if route == "lanes" else [50, 60], "squared_error", "elu", (), "sgd")
     assert compiles.count == 0
 
@@ -105,12 +110,12 @@ def test_scratch_is_what_the_docstring_says():
         own = {id(memory): len(memory) for memory in net.memory}
         return list(own.values()), len(net.gradients)
 
-    # inputs; z or a, slope and delta; targets and errors; the transposed weights
-    whole = 10 * (30 + 3 * 45 + 2 * 5) + 40 * 5
+    # inputs; z or a, slope and delta; targets and errors; the share; the transposed weights
+    whole = 10 * (30 + 3 * 45 + 2 * 5 + 1) + 40 * 5
     assert scratch(SGD(), 10) == ([whole], 0)
     assert scratch(Adam(), 10) == scratch(SGD(momentum=0.5), 10) == ([whole], parameters)
     # Large batches pass in chunks of 256 samples, 64 at a time.
-    reach = 64 * (30 + 3 * 45 + 2 * 5) + 40 * 5
+    reach = 64 * (30 + 3 * 45 + 2 * 5 + 1) + 40 * 5
     assert scratch(SGD(), 600) == ([reach], 3 * parameters)
     assert scratch(SGD(), 600, n_threads=2) == ([reach] * 2, 3 * parameters)
 

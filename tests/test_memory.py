@@ -46,7 +46,7 @@ def peak(X, y, epochs, sizes, **arguments):
 def promised(sizes, batch_size, n_threads, chunks, copies, state):
     """The docstring's bytes, without those for epochs and for shuffling."""
     n_parameters = sum((n_in + 1) * n_out for n_in, n_out in pairwise(sizes))
-    block = sizes[0] + 3 * sum(sizes[1:]) + 2 * sizes[-1]
+    block = sizes[0] + 3 * sum(sizes[1:]) + 2 * sizes[-1] + 1
     if chunks:
         scratch = n_threads * 64 * block + n_parameters * -(-batch_size // 256)
     else:

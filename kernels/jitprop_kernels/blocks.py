@@ -183,14 +183,21 @@ def output(plan: Plan, params: Array, memory: Array, skip: int, m: int, batch: i
     """
     From z of the output layer: a, losses and delta.
 
-    Of m samples of a batch of ``batch``, the first of which is number ``skip``.
+    Of m samples of a batch of ``batch``, the first of which is number ``skip``. With weights,
+    each sample's losses and delta come times its share.
     """
     last = len(plan.layers) - 1
     n = plan.layers[last, N_OUT]
     at = skip * n
     z, activation = plan.layers[last, OUTPUTS] + at, plan.layers[last, ACTIVATION]
-    scale = type(params[0])(1.0 / batch if plan.mean else 1.0)
+    scale = type(params[0])(1.0 / batch if plan.mean and not plan.weighted else 1.0)
     output_delta(plan, activation, memory, z, at, m, n, n, 1, n * m, scale)
+    if plan.weighted:
+        for i in range(m):
+            share = memory[plan.shares + skip + i]
+            for q in range(i * n, (i + 1) * n):
+                memory[plan.errors + at + q] *= share
+                memory[plan.deltas + z + q] *= share
 
 
 @jit()

@@ -63,11 +63,12 @@ def output(plan: Plan, memory: Array, m: int, width: int, batch: int) -> float:
     """
     From the output layer's a and slope, or z where the loss wants it: a and delta.
 
-    Of m samples of a batch of ``batch``; returns their loss. The padding has no part in it.
+    Of m samples of a batch of ``batch``; returns their loss. The padding has no part in it. With
+    weights, each sample's loss and delta come times its share.
     """
     T, last = type(memory[0]), len(plan.layers) - 1
     z, n = plan.layers[last, OUTPUTS], plan.layers[last, N_OUT]
-    scale = T(1.0 / batch if plan.mean else 1.0)
+    scale = T(1.0 / batch if plan.mean and not plan.weighted else 1.0)
     if plan.loss == codes.CROSS_ENTROPY:
         softmax_delta(plan, memory, z, 0, m, n, 1, width, scale)
     factor = T(0.5) if plan.loss == codes.HALF_SQUARED_ERROR else T(1.0)
@@ -84,6 +85,9 @@ def output(plan: Plan, memory: Array, m: int, width: int, batch: int) -> float:
             else:
                 slope = load(memory, plan.slopes + z + i)
                 error, delta = squared_delta(x, slope, t, splat(factor), splat(scale))
+            if plan.weighted:
+                share = load(memory, plan.shares + s)
+                error, delta = share * error, share * delta
             loss += widened(first(m - s, error))
             store(memory, plan.deltas + z + i, first(m - s, delta))
     loss_sum: float = lane_sum(loss)

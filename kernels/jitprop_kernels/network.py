@@ -99,11 +99,27 @@ def load_targets(
 
 
 @jit()
+def whole_of(plan: Plan, weights: Array, rows: Indices, first: int, m: int) -> float:
+    """
+    What the shares of a batch's m samples are parts of: for their mean, the sum of their weights.
+
+    1 for their sum, without weights, and where all weights are 0: then so are the shares.
+    """
+    whole = 0.0
+    if plan.weighted and plan.mean:
+        for i in range(first, first + m):
+            whole += weights[rows[i] if rows.size > 0 else i]
+    return whole if whole > 0.0 else 1.0
+
+
+@jit()
 def load_batch(
     plan: Plan,
     blocked: Route,
     X: Array,
     Y: Array,
+    weights: Array,
+    whole: float,
     rows: Indices,
     first: int,
     m: int,
@@ -114,13 +130,18 @@ def load_batch(
     """
     Copy the inputs and targets of m samples, from ``first`` on, to number ``skip`` in their blocks.
 
-    Inputs are left out where ``direct`` says that products read X itself.
+    And each sample's share, its weight by the ``whole`` of the batch. Inputs are left out where
+    ``direct`` says that products read X itself.
     """
     n_inputs, n_outputs = plan.layers[0, N_IN], plan.layers[len(plan.layers) - 1, N_OUT]
     if not direct:
         load(blocked, X, rows, first, m, n_inputs, memory, skip * n_inputs)
     at = plan.targets + skip * n_outputs
     load_targets(plan, blocked, Y, rows, first, m, n_outputs, memory, at)
+    if plan.weighted:
+        for i in range(m):
+            row = rows[first + i] if rows.size > 0 else first + i
+            memory[plan.shares + skip + i] = weights[row] / whole
 
 
 @jit()
@@ -134,7 +155,11 @@ def loss_of(
     m: int,
     batch: int,
 ) -> float:
-    """Forward of m samples of a batch of ``batch``, to their deltas; returns their summed loss."""
+    """
+    Forward of m samples of a batch of ``batch``, to their deltas; returns their summed loss.
+
+    With weights, the loss is the sum of each sample's times its share.
+    """
     if len(blocked) == 0:
         width = padded(blocked, memory, m)
         lanes.forward(plan, params, memory, lanes.output_activation(plan), width)
@@ -193,6 +218,8 @@ def load_loss(
     params: Array,
     X: Array,
     Y: Array,
+    weights: Array,
+    whole: float,
     rows: Indices,
     first: int,
     m: int,
@@ -200,7 +227,7 @@ def load_loss(
     memory: Array,
 ) -> float:
     """Load samples ``first`` to ``first + m``; the rest as `loss_of`."""
-    load_batch(plan, blocked, X, Y, rows, first, m, False, memory, 0)
+    load_batch(plan, blocked, X, Y, weights, whole, rows, first, m, False, memory, 0)
     return loss_of(plan, blocked, params, memory, 0, memory, m, batch)
 
 
@@ -211,17 +238,21 @@ def evaluate(
     params: Array,
     X: Array,
     Y: Array,
+    weights: Array,
     rows: Indices,
     memory: Array,
 ) -> float:
     """Summed loss of all samples, in tiles of the plan's batch size. ``rows`` is empty."""
     n_samples = X.size // plan.layers[0, N_IN]
+    whole = whole_of(plan, weights, rows, 0, n_samples)
     refresh(plan, blocked, params, memory, False)
     loss = 0.0
     for first in range(0, n_samples, plan.batch_size):
         m = min(plan.batch_size, n_samples - first)
-        loss += load_loss(plan, blocked, params, X, Y, rows, first, m, n_samples, memory)
-    return loss
+        loss += load_loss(
+            plan, blocked, params, X, Y, weights, whole, rows, first, m, n_samples, memory
+        )
+    return loss * whole
 
 
 @jit(entry=True)
@@ -231,6 +262,7 @@ def gradient(
     params: Array,
     X: Array,
     Y: Array,
+    weights: Array,
     rows: Indices,
     out: Array,
     memory: Array,
@@ -241,14 +273,17 @@ def gradient(
     Samples come in tiles of the plan's batch size; the sum over tiles is in their order.
     """
     n_samples = X.size // plan.layers[0, N_IN]
+    whole = whole_of(plan, weights, rows, 0, n_samples)
     refresh(plan, blocked, params, memory, True)
     loss = 0.0
     for first in range(0, n_samples, plan.batch_size):
         m = min(plan.batch_size, n_samples - first)
-        loss += load_loss(plan, blocked, params, X, Y, rows, first, m, n_samples, memory)
+        loss += load_loss(
+            plan, blocked, params, X, Y, weights, whole, rows, first, m, n_samples, memory
+        )
         beta = 0.0 if first == 0 else 1.0
         add_gradients(plan, blocked, params, beta, memory, 0, memory, m, out, 0)
-    return loss
+    return loss * whole
 
 
 @jit(entry=True)

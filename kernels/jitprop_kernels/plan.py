@@ -29,9 +29,11 @@ class Plan(NamedTuple):
     packed, and packed W^T; -1 where it does not."""
     loss: int
     mean: bool
-    """Divide the batch's gradient by its number of samples."""
+    """Divide the batch's gradient by its number of samples, or by the sum of their weights."""
     labels: bool
     """Targets are class numbers, one a sample, instead of a row of n_out values."""
+    weighted: bool
+    """Samples have weights."""
     batch_size: int
     chunk: int
     """Samples of a batch that have a gradient of their own; 0 if the batch has only one."""
@@ -49,8 +51,10 @@ class Plan(NamedTuple):
     targets: int
     """Where a block of the outputs' shape begins;"""
     errors: int
-    """and another: each output's share of the loss."""
+    """and another: each output's part of the loss."""
     panels: int
     """Where the first rank packs the deltas of layers whose W is packed;"""
     panel_size: int
     """so many numbers behind it, the next."""
+    shares: int
+    """Where each sample's share of the batch stands, if samples have weights."""

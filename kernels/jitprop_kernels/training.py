@@ -9,7 +9,14 @@ from jitprop_kernels._jit import jit
 from jitprop_kernels._types import BLOCKS, LANES, Array, Indices, Route
 from jitprop_kernels.losses import total
 from jitprop_kernels.meeting import TAKEN, meet, take
-from jitprop_kernels.network import add_gradients, load_batch, loss_of, padded, refresh
+from jitprop_kernels.network import (
+    add_gradients,
+    load_batch,
+    loss_of,
+    padded,
+    refresh,
+    whole_of,
+)
 from jitprop_kernels.optimizers import update
 from jitprop_kernels.plan import BIASES, N_IN, N_OUT, WEIGHTS, Plan
 
@@ -59,6 +66,7 @@ def train_lanes(
     slots: Array,
     X: Array,
     Y: Array,
+    weights: Array,
     rows: Indices,
     losses: Array,
     rates: Array,
@@ -75,13 +83,14 @@ def train_lanes(
     step = start
     while step < stop:
         epoch, _, m, at = batch_of(plan, X, rows, step)
-        load_batch(plan, LANES, X, Y, rows, at, m, False, memory, 0)
+        whole = whole_of(plan, weights, rows, at, m)
+        load_batch(plan, LANES, X, Y, weights, whole, rows, at, m, False, memory, 0)
         width = padded(LANES, memory, m)
         end = stop if same else step + 1
         # Loading is left outside: LLVM computes before a loop what does not change in it.
         for i in range(step, end):
             lanes.forward(plan, params, memory, last, width)
-            loss = lanes.output(plan, memory, m, width, m)
+            loss = whole * lanes.output(plan, memory, m, width, m)
             if not np.isfinite(loss):
                 return i
             losses[i if same else epoch] += loss
@@ -124,6 +133,8 @@ def own_chunks(
     params: Array,
     X: Array,
     Y: Array,
+    weights: Array,
+    whole: float,
     rows: Indices,
     step: int,
     memory: Array,
@@ -144,7 +155,7 @@ def own_chunks(
         loss = 0.0
         for skip in range(low, high, blocks.REACH):
             some = min(blocks.REACH, high - skip)
-            load_batch(plan, BLOCKS, X, Y, rows, at + skip, some, direct, memory, 0)
+            load_batch(plan, BLOCKS, X, Y, weights, whole, rows, at + skip, some, direct, memory, 0)
             A, a = (X, (first + skip) * plan.layers[0, N_IN]) if direct else (memory, 0)
             loss += loss_of(plan, BLOCKS, params, A, a, memory, some, m)
             beta = 0.0 if skip == low else 1.0
@@ -185,6 +196,8 @@ def own_samples(
     params: Array,
     X: Array,
     Y: Array,
+    weights: Array,
+    whole: float,
     rows: Indices,
     step: int,
     fresh: bool,
@@ -201,7 +214,9 @@ def own_samples(
     for skip in range(low, high, blocks.REACH):
         some = min(blocks.REACH, high - skip)
         if fresh:
-            load_batch(plan, BLOCKS, X, Y, rows, at + skip, some, direct, memory, skip)
+            load_batch(
+                plan, BLOCKS, X, Y, weights, whole, rows, at + skip, some, direct, memory, skip
+            )
         A, a = (X, first + skip) if direct else (memory, skip)
         blocks.forward(plan, params, A, a * n_inputs, memory, skip, some)
         blocks.output(plan, params, memory, skip, some, m)
@@ -255,6 +270,7 @@ def train_blocks(
     slots: Array,
     X: Array,
     Y: Array,
+    weights: Array,
     rows: Indices,
     losses: Array,
     rates: Array,
@@ -274,24 +290,31 @@ def train_blocks(
     A batch's deltas are all kept, for the update to read them; or, where that would be more, the
     gradients of its chunks.
     """
-    same = always_same(plan, X, rows)
+    same, whole = always_same(plan, X, rows), 1.0
     if rank == 0 and plan.chunk == 0:
         refresh(plan, BLOCKS, params, memory, True)
     meet(gate, ranks)
     for step in range(start, stop):
-        epoch, first, m, _ = batch_of(plan, X, rows, step)
+        epoch, first, m, at = batch_of(plan, X, rows, step)
+        fresh = step == start or not same
+        if fresh:
+            whole = whole_of(plan, weights, rows, at, m)
         if plan.chunk > 0:
             refresh(plan, BLOCKS, params, memory, True)  # each rank has its own
-            own_chunks(plan, params, X, Y, rows, step, memory, gradients, parts, gate)
+            own_chunks(
+                plan, params, X, Y, weights, whole, rows, step, memory, gradients, parts, gate
+            )
         else:
-            fresh = step == start or not same
-            own_samples(plan, params, X, Y, rows, step, fresh, memory, parts, rank, ranks)
+            own_samples(
+                plan, params, X, Y, weights, whole, rows, step, fresh, memory, parts, rank, ranks
+            )
         meet(gate, ranks)
         size = plan.chunk if plan.chunk > 0 else blocks.TILE
         n_parts = (m + size - 1) // size
         loss = 0.0
         for part in range(n_parts):
             loss += parts[part]
+        loss *= whole
         if not np.isfinite(loss):
             return step
         if rank == 0:
@@ -318,6 +341,7 @@ def train(
     slots: Array,
     X: Array,
     Y: Array,
+    weights: Array,
     rows: Indices,
     losses: Array,
     rates: Array,
@@ -344,10 +368,12 @@ def train(
         The net and its optimizer's state; both change in place.
     X : (n_samples * n_inputs,) array
     Y : (n_samples * n_outputs,) array, or (n_samples,) labels
+    weights : (n_samples,) array
+        Empty if samples have none.
     rows : (epochs * n_samples,) int64 array
         Order of presentation, epoch after epoch; empty for the order of X.
     losses : (epochs,) float64 array
-        Each batch's summed loss is added to its epoch's.
+        Each batch's loss, summed over its samples, times their weights, is added to its epoch's.
     rates : (epochs,) float64 array
         The learning rate of each.
     updates : int
@@ -370,7 +396,20 @@ def train(
     """
     if len(blocked) == 0:
         return train_lanes(
-            plan, params, slots, X, Y, rows, losses, rates, start, stop, updates, memory, gradients
+            plan,
+            params,
+            slots,
+            X,
+            Y,
+            weights,
+            rows,
+            losses,
+            rates,
+            start,
+            stop,
+            updates,
+            memory,
+            gradients,
         )
     else:
         return train_blocks(
@@ -379,6 +418,7 @@ def train(
             slots,
             X,
             Y,
+            weights,
             rows,
             losses,
             rates,

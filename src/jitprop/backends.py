@@ -40,6 +40,7 @@ class Backend(Protocol):
         slots: Array,
         X: Array,
         y: Array,
+        weights: Array | None,
         order: npt.NDArray[np.int64] | None,
         losses: npt.NDArray[np.float64],
         rates: npt.NDArray[np.float64],
@@ -48,9 +49,13 @@ class Backend(Protocol):
         updates: int,
     ) -> int: ...
 
-    def evaluate(self, net: Any, params: Array, X: Array, y: Array) -> float: ...
+    def evaluate(
+        self, net: Any, params: Array, X: Array, y: Array, weights: Array | None
+    ) -> float: ...
 
-    def gradient(self, net: Any, params: Array, X: Array, y: Array, out: Array) -> float: ...
+    def gradient(
+        self, net: Any, params: Array, X: Array, y: Array, weights: Array | None, out: Array
+    ) -> float: ...
 
     def predict(self, net: Any, params: Array, X: Array, out: Array) -> None: ...
 

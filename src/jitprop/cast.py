@@ -151,6 +151,29 @@ def _probabilities(array: Array, loss: Loss) -> None:
             )
 
 
+def weights(sample_weight: Any, n_samples: int, dtype: np.dtype[Any]) -> Array | None:
+    """sample_weight as (n_samples,), none below 0 and not all 0; None stays None."""
+    if sample_weight is None:
+        return None
+    array = real("sample_weight", sample_weight)
+    if array.shape != (n_samples,):
+        raise ValueError(
+            f"sample_weight must have shape ({n_samples},), one weight for each row of X; "
+            f"got shape {array.shape}"
+        )
+    array = _finite("sample_weight", array, dtype)
+    if (array < 0).any():
+        i = int(np.argmax(array < 0))
+        raise ValueError(f"sample_weight must not be negative; sample_weight[{i}] is {array[i]:g}")
+    with np.errstate(over="ignore"):
+        total = array.sum(dtype=np.float64)
+    if not 0 < total < np.inf:
+        raise ValueError(
+            f"sample_weight must have a finite sum above 0; the weights sum to {total:g}"
+        )
+    return array
+
+
 def order(name: str, value: Any, shape: tuple[int, ...]) -> npt.NDArray[np.int64]:
     """Indices of samples, ints from 0 to n_samples - 1; the shape's last number is n_samples."""
     try:

@@ -141,7 +141,8 @@ def _plan(
             end += n_in * n_out if wanted and not lanes else 0
     wide = [n_out for (_, n_out), at in zip(spec.shapes, packed, strict=True) if at >= 0]
     panels, panel_size = end, min(batch, kernels.DEPTH) * max(wide, default=0)
-    end += n_threads * panel_size
+    shares = panels + n_threads * panel_size
+    end = shares + samples
     layers = np.stack(
         [
             sizes[:-1],
@@ -161,6 +162,7 @@ def _plan(
         loss=LOSS_CODES[spec.loss.name],
         mean=spec.reduction == "mean",
         labels=False,
+        weighted=False,
         batch_size=batch,
         chunk=chunk,
         optimizer=optimizer,
@@ -174,6 +176,7 @@ def _plan(
         errors=errors,
         panels=panels,
         panel_size=panel_size,
+        shares=shares,
     )
     return plan, end
 
@@ -225,8 +228,11 @@ def _flat(array: Array) -> Array:
     return np.asarray(_Writable(flat))
 
 
-def _targets(plan: kernels.Plan, y: Array) -> tuple[kernels.Plan, Array]:
-    return plan._replace(labels=y.ndim == 1), _flat(y)
+def _targets(
+    plan: kernels.Plan, y: Array, weights: Array | None
+) -> tuple[kernels.Plan, Array, Array]:
+    plan = plan._replace(labels=y.ndim == 1, weighted=weights is not None)
+    return plan, _flat(y), np.empty(0, y.dtype) if weights is None else _flat(weights)
 
 
 def train(
@@ -235,6 +241,7 @@ def train(
     slots: Array,
     X: Array,
     y: Array,
+    weights: Array | None,
     order: npt.NDArray[np.int64] | None,
     losses: npt.NDArray[np.float64],
     rates: npt.NDArray[np.float64],
@@ -244,7 +251,7 @@ def train(
 ) -> int:
     """Train on batches ``start`` to ``stop``: see `jitprop.reference.train`."""
     rows = NATURAL_ORDER if order is None else _flat(order)
-    plan, targets = _targets(net.plan, y)
+    plan, targets, flat_weights = _targets(net.plan, y, weights)
     gate = np.zeros(kernels.GATE_SIZE, np.int64)
     flat_slots, flat_X = slots.reshape(-1), _flat(X)
 
@@ -256,6 +263,7 @@ def train(
             flat_slots,
             flat_X,
             targets,
+            flat_weights,
             rows,
             losses,
             rates,
@@ -281,20 +289,30 @@ def train(
     return reached
 
 
-def evaluate(net: Net, params: Array, X: Array, y: Array) -> float:
-    """Summed loss of all samples."""
-    plan, targets = _targets(net.plan, y)
+def evaluate(net: Net, params: Array, X: Array, y: Array, weights: Array | None) -> float:
+    """Summed loss of all samples, each times its weight."""
+    plan, targets, flat_weights = _targets(net.plan, y, weights)
     loss = kernels.evaluate(
-        plan, net.blocked, params, _flat(X), targets, NATURAL_ORDER, net.memory[0]
+        plan, net.blocked, params, _flat(X), targets, flat_weights, NATURAL_ORDER, net.memory[0]
     )
     return float(loss)
 
 
-def gradient(net: Net, params: Array, X: Array, y: Array, out: Array) -> float:
+def gradient(
+    net: Net, params: Array, X: Array, y: Array, weights: Array | None, out: Array
+) -> float:
     """Gradient of the reduced loss of one batch into ``out``, (P,). Returns the summed loss."""
-    plan, targets = _targets(net.plan, y)
+    plan, targets, flat_weights = _targets(net.plan, y, weights)
     return kernels.gradient(
-        plan, net.blocked, params, _flat(X), targets, NATURAL_ORDER, out, net.memory[0]
+        plan,
+        net.blocked,
+        params,
+        _flat(X),
+        targets,
+        flat_weights,
+        NATURAL_ORDER,
+        out,
+        net.memory[0],
     )
 
 

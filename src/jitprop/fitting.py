@@ -56,6 +56,7 @@ class Fit:
     state : State
         Changed in place.
     X, y : arrays
+    weights : (n_samples,) array or None
     epochs : int
     order : (epochs, n_samples) int64 array, function of the epoch, or None
     shuffle : bool
@@ -70,13 +71,14 @@ class Fit:
         state: State,
         X: Array,
         y: Array,
+        weights: Array | None,
         epochs: int,
         order: npt.NDArray[np.int64] | Order | None,
         shuffle: bool,
         n_threads: int | None,
     ) -> None:
         self.backend, self.spec, self.state = backend, spec, state
-        self.X, self.y, self.epochs, self.order = X, y, epochs, order
+        self.X, self.y, self.weights, self.epochs, self.order = X, y, weights, epochs, order
         self.rates = cast.zeros("epochs", (epochs,), np.float64)  # of the blocks begun
         batch = spec.batch(len(X))
         self.n_batches = -(-len(X) // batch)
@@ -143,6 +145,7 @@ class Fit:
                 self.state.slots,
                 self.X,
                 self.y,
+                self.weights,
                 order,
                 losses[first:last],
                 self.rates[first:last],
@@ -217,6 +220,5 @@ class Fit:
             self._train(block.first, epoch, np.zeros(self.epochs), order)
 
     def _history(self, losses: npt.NDArray[np.float64]) -> History:
-        if self.spec.reduction == "mean":
-            losses /= len(self.X)
+        losses /= self.spec.divisor(len(self.X), self.weights)  # in place: they may be many
         return History(losses)

@@ -181,19 +181,26 @@ def backward(weights: list[Array], slopes: list[Array], delta: Array) -> list[Ar
 
 
 def backpropagate(
-    spec: Spec, params: Array, X: Array, y: Array
+    spec: Spec, params: Array, X: Array, y: Array, sample_weights: Array | None
 ) -> tuple[float, list[Array], list[Array]]:
-    """Summed loss of a batch, and the derivatives of its reduced loss by every W and b."""
+    """
+    Summed loss of a batch, and the derivatives of its reduced loss by every W and b.
+
+    With sample weights w the sum is that of w E, and the mean is sum w E / sum w; if all weights
+    of the batch are 0, so are the derivatives.
+    """
     weights, biases = spec.split(params)
     a, slopes, z = forward(spec, weights, biases, X)
     _, losses, delta = output_delta(spec, z, targets(spec, y, z.dtype))
-    if spec.reduction == "mean":
-        delta = delta / len(X)
+    w = np.ones(len(X), z.dtype) if sample_weights is None else sample_weights
+    whole = w.sum(dtype=np.float64) if spec.reduction == "mean" else 1.0
+    share = (w / (whole or 1.0)).astype(z.dtype)
+    delta = delta * share[:, np.newaxis]
 
     deltas = backward(weights, slopes, delta)
     d_weights = [a[l].T @ deltas[l] for l in range(len(weights))]
     d_biases = [delta.sum(axis=0) for delta in deltas]
-    return float(losses.sum(dtype=np.float64)), d_weights, d_biases
+    return float((w * losses).sum(dtype=np.float64)), d_weights, d_biases
 
 
 def targets(spec: Spec, y: Array, dtype: np.dtype[Any]) -> Array:
@@ -259,6 +266,7 @@ def train(
     slots: Array,
     X: Array,
     y: Array,
+    weights: Array | None,
     order: npt.NDArray[np.int64] | None,
     losses: npt.NDArray[np.float64],
     rates: npt.NDArray[np.float64],
@@ -275,9 +283,10 @@ def train(
     slots : (n_slots, P) array
     X : (n_samples, n_inputs) array
     y : (n_samples, n_outputs) array, or (n_samples,) class labels
+    weights : (n_samples,) array or None
     order : (epochs, n_samples) array or None
     losses : (epochs,) array
-        Each batch's summed loss is added to its epoch's.
+        Each batch's loss, summed over its samples, times their weights, is added to its epoch's.
     rates : (epochs,) array
         The learning rate of each epoch.
     updates : int
@@ -298,7 +307,8 @@ def train(
         if order is not None:
             rows = order[epoch, rows]
         with np.errstate(all="ignore"):  # divergence is told by the loss
-            loss, *gradients = backpropagate(net, params, X[rows], y[rows])
+            w = None if weights is None else weights[rows]
+            loss, *gradients = backpropagate(net, params, X[rows], y[rows], w)
             if not np.isfinite(loss):
                 return step
             losses[epoch] += loss
@@ -310,19 +320,22 @@ def train(
     return stop
 
 
-def evaluate(net: Spec, params: Array, X: Array, y: Array) -> float:
-    """Summed loss of all samples."""
-    weights, biases = net.split(params)
+def evaluate(net: Spec, params: Array, X: Array, y: Array, weights: Array | None) -> float:
+    """Summed loss of all samples, each times its weight."""
     with np.errstate(all="ignore"):
-        _, _, z = forward(net, weights, biases, X)
+        _, _, z = forward(net, *net.split(params), X)
         _, losses, _ = output_delta(net, z, targets(net, y, z.dtype))
+        if weights is not None:
+            losses = weights * losses
         return float(losses.sum(dtype=np.float64))
 
 
-def gradient(net: Spec, params: Array, X: Array, y: Array, out: Array) -> float:
+def gradient(
+    net: Spec, params: Array, X: Array, y: Array, weights: Array | None, out: Array
+) -> float:
     """Gradient of the reduced loss of one batch into ``out``, (P,). Returns the summed loss."""
     with np.errstate(all="ignore"):
-        loss, d_weights, d_biases = backpropagate(net, params, X, y)
+        loss, d_weights, d_biases = backpropagate(net, params, X, y, weights)
     for view, d in zip(net.split(out)[0] + net.split(out)[1], d_weights + d_biases, strict=True):
         view[:] = d
     return loss

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from jitprop import checks, losses, optimizers, schedules
 from jitprop._types import Array
 from jitprop.losses import Loss
@@ -63,6 +65,12 @@ class Spec:
     def batch(self, n_samples: int) -> int:
         """Samples in a batch, of ``n_samples``."""
         return n_samples if self.batch_size is None else min(self.batch_size, n_samples)
+
+    def divisor(self, n_samples: int, weights: Array | None) -> float:
+        """What to divide a loss by that was summed over samples, each times its weight."""
+        if self.reduction == "sum":
+            return 1.0
+        return n_samples if weights is None else float(weights.sum(dtype=np.float64))
 
     @property
     def offsets(self) -> list[tuple[int, int]]:

@@ -253,7 +253,13 @@ class Trainer:
                 view[:] = array
 
     def fit(
-        self, X: npt.ArrayLike, y: npt.ArrayLike, epochs: int, *, order: Order | None = None
+        self,
+        X: npt.ArrayLike,
+        y: npt.ArrayLike,
+        epochs: int,
+        *,
+        sample_weight: npt.ArrayLike | None = None,
+        order: Order | None = None,
     ) -> History:
         """
         Train for some epochs; called again it goes on, to the bits of one longer call.
@@ -267,6 +273,10 @@ class Trainer:
             Or (n_samples,) for one output, and for class labels 0, 1, ... with "cross_entropy".
         epochs : int
             At least 1.
+        sample_weight : (n_samples,) array-like, optional
+            Numbers w of at least 0, not all 0. A batch's loss is sum w l / sum w over its samples'
+            losses l, with ``reduction="sum"`` it is sum w l; so an integer weight does what so many
+            equal rows in one batch would do. A batch whose weights are all 0 has the gradient 0.
         order : (epochs, n_samples) int array or callable, optional
             The samples' order of presentation in each epoch, instead of a shuffle; or a function
             that takes the epoch's number (counted from 0 over all calls of `fit`) and returns it.
@@ -275,7 +285,7 @@ class Trainer:
         Returns
         -------
         History
-            The loss of each epoch.
+            The loss of each epoch; with weights, sum w l / sum w over all samples, or sum w l.
 
         Raises
         ------
@@ -297,7 +307,7 @@ class Trainer:
         samples, U units without the inputs and T threads:
 
         - (1 + s) P for the net, and as much twice again, to go back to;
-        - scratch for one batch, m (n_inputs + 3 U + 2 n_outputs) and P for the gradient. On the
+        - scratch for one batch, m (n_inputs + 3 U + 2 n_outputs + 1) and P for the gradient. On the
           route for wide layers, large batches of nets that are not large (m >= 512, P <= 256
           units, inputs among them) pass in chunks instead: for each thread 64 samples take the
           place of m, and the gradient is P ceil(m / 256);
@@ -311,17 +321,22 @@ class Trainer:
         n_epochs = checks.integer("epochs", epochs, low=1)
         inputs = cast.inputs(X, self._spec.layer_sizes[0], self._dtype)
         targets = self._targets(y, len(inputs), inputs.dtype)
+        weights = cast.weights(sample_weight, len(inputs), inputs.dtype)
         if order is not None and not callable(order):
             order = cast.order("order", order, (n_epochs, len(inputs)))
         backend = backends.load(self._backend)
         state = self._state.cast(inputs.dtype)
-        own = [np.may_share_memory(array, state.params) for array in (inputs, targets)]
+
+        def own(array: Array) -> Array:
+            return array.copy() if np.may_share_memory(array, state.params) else array
+
         fit = Fit(
             backend,
             self._spec,
             state,
-            inputs.copy() if own[0] else inputs,
-            targets.copy() if own[1] else targets,
+            own(inputs),
+            own(targets),
+            None if weights is None else own(weights),
             n_epochs,
             order,
             self._shuffle,
@@ -359,13 +374,15 @@ class Trainer:
             backend.predict(net, self._state.params, inputs, out)
         return out
 
-    def evaluate(self, X: npt.ArrayLike, y: npt.ArrayLike) -> float:
+    def evaluate(
+        self, X: npt.ArrayLike, y: npt.ArrayLike, *, sample_weight: npt.ArrayLike | None = None
+    ) -> float:
         """
         The loss, samples combined by ``reduction``.
 
         Parameters
         ----------
-        X, y
+        X, y, sample_weight
             As in `fit`.
 
         Returns
@@ -379,17 +396,20 @@ class Trainer:
         """
         inputs, backend, net = self._prepare(X)
         targets = self._targets(y, len(inputs), inputs.dtype)
+        weights = cast.weights(sample_weight, len(inputs), inputs.dtype)
         with one_blas_thread():
-            loss = backend.evaluate(net, self._state.params, inputs, targets)
-        return self._reduced(loss, len(inputs))
+            loss = backend.evaluate(net, self._state.params, inputs, targets, weights)
+        return loss / self._spec.divisor(len(inputs), weights)
 
-    def gradients(self, X: npt.ArrayLike, y: npt.ArrayLike) -> Gradients:
+    def gradients(
+        self, X: npt.ArrayLike, y: npt.ArrayLike, *, sample_weight: npt.ArrayLike | None = None
+    ) -> Gradients:
         """
         Loss and gradient of one full batch, by backpropagation; nothing is updated.
 
         Parameters
         ----------
-        X, y
+        X, y, sample_weight
             As in `fit`.
 
         Returns
@@ -405,18 +425,17 @@ class Trainer:
         """
         inputs, backend, net = self._prepare(X)
         targets = self._targets(y, len(inputs), inputs.dtype)
+        weights = cast.weights(sample_weight, len(inputs), inputs.dtype)
         gradient = np.zeros_like(self._state.params)
         with one_blas_thread():
-            loss = backend.gradient(net, self._state.params, inputs, targets, gradient)
-        return Gradients(self._reduced(loss, len(inputs)), *self._spec.split(gradient))
+            loss = backend.gradient(net, self._state.params, inputs, targets, weights, gradient)
+        loss /= self._spec.divisor(len(inputs), weights)
+        return Gradients(loss, *self._spec.split(gradient))
 
     # How it is done.
 
     def _targets(self, y: npt.ArrayLike, n_samples: int, dtype: np.dtype[Any]) -> Array:
         return cast.targets(y, n_samples, self._spec.n_targets, self._spec.loss, dtype)
-
-    def _reduced(self, loss: float, n_samples: int) -> float:
-        return loss / n_samples if self._spec.reduction == "mean" else loss
 
     def _prepare(self, X: npt.ArrayLike) -> tuple[Array, Backend, Any]:
         """X cast, and a net whose batches need little scratch for any number of samples."""

@@ -1,0 +1,165 @@
+"""Sample weights: integer ones are repeated rows; on every route, in both backends."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from jitprop import Adam, Trainer, compiled, threads
+from nets import OUTPUTS, data
+
+# Sizes, and more samples than evaluate takes at a time (256).
+ROUTES = {"lanes": [3, 5, 4, 2], "blocks": [30, 40, 3]}
+N = 301
+
+
+def make(sizes, backend, loss="half_squared_error", **arguments):
+    output = OUTPUTS[loss][0]
+    return Trainer(sizes, backend=backend, loss=loss, output_activation=output, seed=1, **arguments)
+
+
+def close(comp, ref, tolerance=1e-12):
+    np.testing.assert_allclose(comp, ref, rtol=tolerance, atol=tolerance * np.abs(ref).max())
+
+
+def flat(gradients):
+    return np.concatenate([part.ravel() for part in (*gradients.weights, *gradients.biases)])
+
+
+@pytest.fixture
+def repeats(rng):
+    return rng.integers(0, 4, size=N)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("loss", OUTPUTS)
+@pytest.mark.parametrize("route", ROUTES)
+def test_integer_weights_are_repeated_rows(route, loss, reduction, backend, repeats, rng):
+    X, y = data(ROUTES[route], N, loss, False, rng)
+    trainer = make(ROUTES[route], backend, loss, reduction=reduction)
+    rows = np.repeat(np.arange(N), repeats)
+    ref, comp = (
+        trainer.gradients(X[rows], y[rows]),
+        trainer.gradients(X, y, sample_weight=repeats),
+    )
+    close(comp.loss, ref.loss)
+    close(flat(comp), flat(ref))
+    close(trainer.evaluate(X, y, sample_weight=repeats), trainer.evaluate(X[rows], y[rows]))
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("sizes", [[3, 5, 4, 2], [30, 40, 3], [300, 550, 3]], ids=str)
+@pytest.mark.parametrize("n", [N, 600])  # nets that are not large pass 600 in chunks
+def test_training_with_integer_weights_is_that_with_repeated_rows(
+    n, sizes, reduction, backend, rng
+):
+    X, y = data(sizes, n, "half_squared_error", False, rng)
+    repeats = rng.integers(0, 3, size=n)
+    rows = np.repeat(np.arange(n), repeats)
+    rate = 0.1 if reduction == "mean" else 0.1 / n
+    ref, comp = (make(sizes, backend, reduction=reduction, learning_rate=rate) for _ in range(2))
+    expected = ref.fit(X[rows], y[rows], 3).loss
+    close(comp.fit(X, y, 3, sample_weight=repeats).loss, expected)
+    close(comp.parameters, ref.parameters)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("shuffle", [True, False])
+@pytest.mark.parametrize(
+    ("sizes", "n", "batch_size"),
+    [([3, 5, 2], 50, 7), ([30, 40, 3], 150, 70), ([70, 33, 3], 1300, 600), ([600, 550, 3], 90, 40)],
+    ids=["lanes", "blocks", "chunks", "packed"],
+)
+def test_both_backends_weigh_alike(sizes, n, batch_size, shuffle, reduction, rng):
+    X, y = data(sizes, n, "cross_entropy", shuffle, rng)
+    ref, comp = (
+        make(
+            sizes, backend, "cross_entropy", batch_size=batch_size, shuffle=shuffle,
+            reduction=reduction, optimizer=Adam(), learning_rate=1e-3,
+        )
+        for backend in ("numpy", "numba")
+    )  # fmt: skip
+    w = rng.uniform(size=n)
+    w[: batch_size + 3] = 0  # one batch without weights, if they are not shuffled
+    expected = ref.fit(X, y, 2, sample_weight=w).loss
+    close(comp.fit(X, y, 2, sample_weight=w).loss, expected, 1e-11)
+    close(comp.parameters, ref.parameters, 1e-10)
+
+
+def test_the_loss_of_an_epoch_and_an_update_by_hand(backend):
+    # a = p x + b, E = 1/2 (a - y)**2; batches {0, 1} and {2}.
+    trainer = Trainer(
+        [1, 1], output_activation="identity", learning_rate=0.1, batch_size=2, shuffle=False,
+        init=([[[1.0]]], [[0.0]]), backend=backend,
+    )  # fmt: skip
+    loss = trainer.fit([[1], [2], [3]], [0, 0, 0], 1, sample_weight=[1, 3, 4]).loss
+    p = 1 - 0.1 * (1 * 1 * 1 + 3 * 2 * 2) / 4
+    b = 0 - 0.1 * (1 * 1 + 3 * 2) / 4
+    last = 3 * p + b
+    close(loss, [(1 * 0.5 + 3 * 2 + 4 * last**2 / 2) / 8])
+    close(trainer.parameters, [p - 0.1 * last * 3, b - 0.1 * last])
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_a_batch_without_weight_changes_nothing(route, backend, rng):
+    X, y = data(ROUTES[route], 20, "half_squared_error", False, rng)
+    ref, comp = (make(ROUTES[route], backend, batch_size=10, shuffle=False) for _ in range(2))
+    expected = ref.fit(X[10:], y[10:], 1).loss
+    close(comp.fit(X, y, 1, sample_weight=np.arange(20) // 10).loss, expected)
+    close(comp.parameters, ref.parameters)
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_gradients_are_the_derivatives_of_evaluate(route, backend, rng):
+    X, y = data(ROUTES[route], 9, "squared_error", False, rng)
+    trainer, w = make(ROUTES[route], backend, "squared_error"), rng.uniform(size=9)
+    gradient = trainer.gradients(X, y, sample_weight=w)
+    p = trainer.weights[1]
+    losses = []
+    for step in (1e-5, -2e-5):
+        p[2, 1] += step
+        losses.append(trainer.evaluate(X, y, sample_weight=w))
+    np.testing.assert_allclose(gradient.weights[1][2, 1], -np.diff(losses)[0] / 2e-5, rtol=1e-6)
+
+
+def test_only_the_ratio_of_weights_counts_in_a_mean(backend, rng):
+    X, y = data([3, 2], 5, "half_squared_error", False, rng)
+    trainer, w = make([3, 2], backend, dtype="float32"), rng.uniform(1, 2, size=5)
+    ref = trainer.gradients(X, y, sample_weight=w)
+    for factor in (1e-40, 1e30):  # of the first, 1 / sum is beyond float32, and 1e-5 is lost
+        comp = trainer.gradients(X, y, sample_weight=factor * w)
+        close(comp.loss, ref.loss, 1e-4)
+        close(flat(comp), flat(ref), 1e-4)
+
+
+@pytest.mark.parametrize("batch_size", [None, 700])
+@pytest.mark.parametrize("sizes", [[70, 130, 5], [3, 1030, 5]], ids=["chunks", "whole"])
+def test_bits_do_not_depend_on_threads_or_on_going_on(sizes, batch_size, rng, monkeypatch):
+    monkeypatch.setattr(threads, "cores", lambda: 3)
+    X, y = data(sizes, 1300, "half_squared_error", False, rng)
+    w = rng.uniform(size=1300)
+    found = []
+    for n_threads, calls in ((1, [3]), (2, [3]), (3, [2, 1])):
+        trainer = make(sizes, "numba", batch_size=batch_size, n_threads=n_threads)
+        losses = [trainer.fit(X, y, epochs, sample_weight=w).loss for epochs in calls]
+        found.append(np.concatenate([*losses, trainer.parameters]))
+    for one, other in pairwise(found):
+        np.testing.assert_array_equal(other, one)
+
+
+def test_the_trainers_own_memory_may_be_weights(backend):
+    # Training changes them; the fit began with others.
+    ref, comp = (Trainer([1, 3], seed=0, backend=backend) for _ in range(2))
+    for trainer in (ref, comp):
+        trainer.parameters[:] = 1.0
+    X, y = np.ones((6, 1)), np.zeros((6, 3))
+    ref.fit(X, y, 5, sample_weight=np.ones(6))
+    comp.fit(X, y, 5, sample_weight=comp.parameters)
+    np.testing.assert_array_equal(comp.parameters, ref.parameters)
+
+
+def test_routes_are_what_they_are_called():
+    for route, sizes in ROUTES.items():
+        assert compiled.uses_lanes(make(sizes, "numpy")._spec) == (route == "lanes")
