@@ -121,6 +121,7 @@ def test_public_names():
         "BinaryCrossEntropy", "CrossEntropy", "HalfSquaredError", "SquaredError",
         "Cosine", "Exponential", "InverseScaling", "OneCycle", "Step",
         "DivergenceError", "Gradients", "History", "Trainer",
+        "GradientCheck", "Trace", "check_gradients",
     }  # fmt: skip
     assert jitprop.__version__ == metadata.version("jitprop")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from jitprop import trainer
+from jitprop import gradient_check, trainer
 
 ROOT = Path(__file__).parents[1]
 PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/performance.md")
@@ -51,7 +51,8 @@ def test_links_lead_somewhere(page):
             assert (ROOT / target).exists(), target
 
 
-def test_examples_in_docstrings_run():
-    found = doctest.testmod(trainer)
+@pytest.mark.parametrize("module", [trainer, gradient_check], ids=lambda m: m.__name__)
+def test_examples_in_docstrings_run(module):
+    found = doctest.testmod(module)
     assert found.attempted > 0
     assert found.failed == 0

@@ -1,6 +1,7 @@
 """jitprop: the fast and checked way to train multilayer perceptrons on a CPU."""
 
 from jitprop.errors import DivergenceError
+from jitprop.gradient_check import GradientCheck, check_gradients
 from jitprop.history import History
 from jitprop.losses import (
     BinaryCrossEntropy,
@@ -10,6 +11,7 @@ from jitprop.losses import (
 )
 from jitprop.optimizers import SGD, Adam, AdamW
 from jitprop.schedules import Cosine, Exponential, InverseScaling, OneCycle, Step
+from jitprop.trace import Trace
 from jitprop.trainer import Gradients, Trainer
 
 __version__ = "0.1.0"
@@ -23,6 +25,7 @@ __all__ = [
     "CrossEntropy",
     "DivergenceError",
     "Exponential",
+    "GradientCheck",
     "Gradients",
     "HalfSquaredError",
     "History",
@@ -30,5 +33,7 @@ __all__ = [
     "OneCycle",
     "SquaredError",
     "Step",
+    "Trace",
     "Trainer",
+    "check_gradients",
 ]

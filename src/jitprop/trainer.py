@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple, TypeAlias
@@ -20,6 +21,7 @@ from jitprop.schedules import LearningRate
 from jitprop.spec import make_spec
 from jitprop.state import State
 from jitprop.threads import one_blas_thread
+from jitprop.trace import Trace, trace
 
 Order: TypeAlias = "npt.ArrayLike | Callable[[int], npt.ArrayLike]"
 
@@ -431,6 +433,55 @@ class Trainer:
             loss = backend.gradient(net, self._state.params, inputs, targets, weights, gradient)
         loss /= self._spec.divisor(len(inputs), weights)
         return Gradients(loss, *self._spec.split(gradient))
+
+    def trace(self, x: npt.ArrayLike, y: npt.ArrayLike) -> Trace:
+        """
+        One update on these samples as one batch, with every number in sight; nothing is changed.
+
+        Parameters
+        ----------
+        x : (n_samples, n_inputs) array-like, or one sample, (n_inputs,)
+        y : as in `fit`, or of the one sample: (n_outputs,) array-like, or its class label
+
+        Returns
+        -------
+        Trace
+            Every z, a and delta, the gradients, and what `fit` with this batch would add to each
+            parameter; with the formula of each. It is shown as a table.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For bad input.
+        DivergenceError
+            If the loss or an updated parameter is inf or nan.
+
+        Notes
+        -----
+        Computed by `jitprop.reference`, for any backend; the kernels' numbers are the same up to
+        the order of their sums.
+
+        Examples
+        --------
+        >>> trainer = Trainer([1, 1], init=([[[2.0]]], [[0.0]]), output_activation="identity")
+        >>> trace = trainer.trace([3.0], [5.0])
+        >>> trace.formulas["delta[0]"], trace.delta[0]
+        ("(a[1] - y) * identity'(z[0])", array([[1.]]))
+        >>> trace.update_weights[0]
+        array([[-0.3]])
+        """
+        if np.ndim(x) == 1:
+            x, y = np.reshape(x, (1, -1)), np.reshape(y, (1, -1))
+        inputs = cast.inputs(x, self._spec.layer_sizes[0], self._dtype)
+        targets = self._targets(y, len(inputs), inputs.dtype)
+        state, rates = self._state.cast(inputs.dtype), np.empty(1)
+        schedules.fill(rates, self._spec.learning_rate, state.epochs)
+        rate = float(rates[0])
+        spec = replace(self._spec, batch_size=None, learning_rate=rate)
+        after = copy.deepcopy(self, {id(self._spec): spec})
+        after._backend = "numpy"
+        after.fit(inputs, targets, 1)
+        return trace(spec, state.params, inputs, targets, rate, state.updates, after.parameters)
 
     # How it is done.
 

@@ -1,0 +1,184 @@
+"""What `Trainer.trace` returns: one step of training, with every number in sight."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import zip_longest
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from jitprop import formulas, reference
+from jitprop._types import Array
+from jitprop.spec import Spec
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+HEADINGS = ("quantity", "formula", "value")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Trace:
+    """
+    Every quantity of one step of training on n samples, in the trainer's dtype.
+
+    Layers count from 0, for layers l = 0, ..., L - 1: a[0] holds the samples, a[L] the outputs.
+    Shown as a table: by ``print``, by ``rich.print`` in colours, and by a notebook. Arrays of many
+    numbers are shortened there, not here.
+
+    Attributes
+    ----------
+    loss : float
+        Of the samples together, their mean or sum as ``reduction`` says.
+    learning_rate : float
+        Of this step.
+    y : (n, n_outputs) array
+        The targets; of a class label, a row of 0 with one 1.
+    weights, biases : lists of arrays, (n_in, n_out) and (n_out,)
+        As they are before the step.
+    z, a : lists of (n, n_out) arrays
+        z[l] = a[l] @ W[l] + b[l] and a[l + 1] = f_l(z[l]); a[0] is X, so that there is one more a.
+    delta : list of (n, n_out) arrays
+        delta[l] = d loss / d z[l]; with the reduction "mean" the factor 1/n is in it.
+    d_weights, d_biases : lists of arrays, (n_in, n_out) and (n_out,)
+        The gradient, d loss / d W[l] and d loss / d b[l], without weight decay.
+    update_weights, update_biases : lists of arrays, (n_in, n_out) and (n_out,)
+        The new parameters minus the old.
+    formulas : dict of str
+        The formula of each quantity by its name, as "delta[1]"; of an update one line for each
+        thing it computes, where v and m are what the optimizer keeps.
+    """
+
+    loss: float
+    learning_rate: float
+    y: Array
+    weights: list[Array]
+    biases: list[Array]
+    z: list[Array]
+    a: list[Array]
+    delta: list[Array]
+    d_weights: list[Array]
+    d_biases: list[Array]
+    update_weights: list[Array]
+    update_biases: list[Array]
+    formulas: dict[str, str]
+
+    def __getitem__(self, name: str) -> Any:
+        """A quantity by its name in the table, as "delta[1]"."""
+        if name not in self.formulas:
+            raise KeyError(f"{name!r} is unknown: known are {', '.join(self.formulas)}")
+        attribute, _, index = name.rstrip("]").partition("[")
+        value = getattr(self, {"W": "weights", "b": "biases"}.get(attribute, attribute))
+        return value[int(index)] if index else value
+
+    def __str__(self) -> str:
+        rows = [HEADINGS, *self._rows()]
+        widths = [max(len(line) for row in rows for line in row[i].split("\n")) for i in range(2)]
+        lines = []
+        for row in rows:
+            for name, formula, value in zip_longest(*map(str.splitlines, row), fillvalue=""):
+                line = f"{name:{widths[0]}}  {formula:{widths[1]}}  {value}"
+                lines.append(line.rstrip())
+        return "\n".join(lines)
+
+    __repr__ = __str__
+
+    def __rich__(self) -> Table:
+        """What ``rich.print`` shows."""
+        from rich import box
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(box=box.SIMPLE)
+        for heading in HEADINGS:
+            table.add_column(heading, no_wrap=heading != "formula")
+        for name, formula, value in self._rows():
+            table.add_row(Text(name, "bold"), Text(formula, "cyan"), Text(value))
+        return table
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        style = "text-align: left; vertical-align: top; white-space: pre; font-family: monospace"
+        lines = ["".join(f'<th style="{style}">{heading}</th>' for heading in HEADINGS)]
+        for row in self._rows():
+            lines.append("".join(f'<td style="{style}">{html.escape(cell)}</td>' for cell in row))
+        return "<table>\n" + "\n".join(f"<tr>{line}</tr>" for line in lines) + "\n</table>"
+
+    def _rows(self) -> Iterator[tuple[str, str, str]]:
+        for name, formula in self.formulas.items():
+            yield name, formula, _shown(np.asarray(self[name]))
+
+
+def _shown(value: Array) -> str:
+    """Numbers in columns; of a large array its edges, and the shape."""
+    if value.ndim == 0:
+        return f"{value:.6g}"
+    table = np.atleast_2d(value)
+    rows, columns = _edges(table.shape[0], 6), _edges(table.shape[1], 4)
+    texts = [
+        ["..." if i is None or j is None else f"{table[i, j]:.6g}" for j in columns] for i in rows
+    ]
+    widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
+    lines = [
+        "  ".join(text.rjust(width) for text, width in zip(line, widths, strict=True))
+        for line in texts
+    ]
+    if None in (*rows, *columns):
+        lines.append(f"({' x '.join(map(str, value.shape))})")
+    return "\n".join(lines)
+
+
+def _edges(n: int, most: int) -> list[int | None]:
+    """All of n places, or of more than most the first half, None for what is left out, the last."""
+    return [*range(n)] if n <= most else [*range(most // 2), None, n - 1]
+
+
+def trace(
+    spec: Spec, params: Array, X: Array, y: Array, rate: float, updates: int, after: Array
+) -> Trace:
+    """
+    What one update does, by the functions of `jitprop.reference`; nothing is changed.
+
+    Parameters
+    ----------
+    spec : Spec
+    params : (P,) array
+    X : (n, n_inputs) array
+        Of the dtype of params.
+    y : (n, n_outputs) array, or (n,) class labels
+    rate : float
+        The learning rate.
+    updates : int
+        How many came before.
+    after : (P,) array
+        The parameters after the update.
+    """
+    weights, biases = spec.split(params.copy())
+    update_weights, update_biases = spec.split(after - params)
+    with np.errstate(all="ignore"):
+        a, slopes, output_z = reference.forward(spec, weights, biases, X)
+        z = [*(a[l] @ weights[l] + biases[l] for l in range(len(slopes))), output_z]
+        targets = reference.targets(spec, y, X.dtype)
+        output, losses, delta = reference.output_delta(spec, output_z, targets)
+        if spec.reduction == "mean":
+            delta = delta / len(X)
+        deltas = reference.backward(weights, slopes, delta)
+    loss = float(losses.sum(dtype=np.float64))
+    return Trace(
+        loss=loss / len(X) if spec.reduction == "mean" else loss,
+        learning_rate=rate,
+        y=targets.copy(),
+        weights=weights,
+        biases=biases,
+        z=z,
+        a=[X.copy(), *a[1:], output],
+        delta=deltas,
+        d_weights=[a[l].T @ deltas[l] for l in range(len(weights))],
+        d_biases=[delta.sum(axis=0) for delta in deltas],
+        update_weights=update_weights,
+        update_biases=update_biases,
+        formulas=formulas.step(spec, len(X), updates),
+    )
