@@ -122,14 +122,15 @@ def test_public_names():
         "Cosine", "Exponential", "InverseScaling", "OneCycle", "Step",
         "DivergenceError", "Gradients", "History", "Trainer",
         "GradientCheck", "Trace", "check_gradients",
+        "CheckpointError",
     }  # fmt: skip
     assert jitprop.__version__ == metadata.version("jitprop")
 
 
-def test_core_dependencies_are_three():
+def test_core_dependencies_are_four():
     core = [r for r in metadata.requires("jitprop") if "extra ==" not in r]
     required = {re.match(r"[\w-]+", r)[0] for r in core}
-    assert required == {"numba", "numpy", "threadpoolctl"}
+    assert required == {"numba", "numpy", "safetensors", "threadpoolctl"}
 
 
 @pytest.mark.parametrize("package", [jitprop, jitprop_kernels], ids=lambda p: p.__name__)

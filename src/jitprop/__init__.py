@@ -1,6 +1,6 @@
 """jitprop: the fast and checked way to train multilayer perceptrons on a CPU."""
 
-from jitprop.errors import DivergenceError
+from jitprop.errors import CheckpointError, DivergenceError
 from jitprop.gradient_check import GradientCheck, check_gradients
 from jitprop.history import History
 from jitprop.losses import (
@@ -21,6 +21,7 @@ __all__ = [
     "Adam",
     "AdamW",
     "BinaryCrossEntropy",
+    "CheckpointError",
     "Cosine",
     "CrossEntropy",
     "DivergenceError",

@@ -42,3 +42,11 @@ class DivergenceError(ArithmeticError):
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle by what it is made of, not by its message: process pools hand errors on."""
         return type(self), (self.epoch, self.history, self.kept_epochs, self._learning_rate)
+
+
+class CheckpointError(ValueError):
+    """
+    A file is no checkpoint that can be trusted: foreign, truncated, altered, or from the future.
+
+    The message says which file, and what is wrong with it.
+    """

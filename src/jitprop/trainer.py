@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from jitprop import backends, cast, checks, initializers, schedules
+from jitprop import backends, cast, checks, initializers, saving, schedules
 from jitprop._types import Array
 from jitprop.backends import Backend
 from jitprop.fitting import Fit
@@ -482,6 +483,59 @@ class Trainer:
         after._backend = "numpy"
         after.fit(inputs, targets, 1)
         return trace(spec, state.params, inputs, targets, rate, state.updates, after.parameters)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """
+        Write all that is needed to go on training to the same bits, as one file.
+
+        The file is in the safetensors format, its layout is in `jitprop.saving` and
+        `jitprop.sealed`. It is whole or not there: whatever happens meanwhile, to the process or
+        the machine, leaves the file that was at ``path``. A process that is killed may leave a
+        ".jitprop-*.tmp" beside it.
+
+        Parameters
+        ----------
+        path : str or path-like
+            A file that is there is replaced.
+
+        Raises
+        ------
+        OSError
+            As `open` and writing do: no such folder, no permission, no space.
+        ValueError
+            If the parameters are not finite.
+        """
+        saving.write(path, self)
+
+    @staticmethod
+    def load(
+        path: str | os.PathLike[str], *, custom_objects: Mapping[str, Any] | None = None
+    ) -> Trainer:
+        """
+        The trainer that was saved: it goes on as if never stopped, to the bit.
+
+        Nothing in the file is run, and room is made only for what the file has the size to hold.
+
+        Parameters
+        ----------
+        path : str or path-like
+        custom_objects : dict of str to object, optional
+            Functions and objects of your own that the trainer was made with. A file holds their
+            names alone.
+
+        Returns
+        -------
+        Trainer
+
+        Raises
+        ------
+        CheckpointError
+            For a file that `save` did not write, or a newer version did; that is truncated or
+            altered; or that needs ``custom_objects``. It says which file, and why.
+        OSError
+            Where there is no such file, or it may not be read.
+        """
+        return saving.read(path, custom_objects)[0]
 
     # How it is done.
 

@@ -1,0 +1,252 @@
+"""
+Saving a trainer, and going on to the same bits.
+
+What goes into the file, whose layout `jitprop.sealed` describes:
+
+- "settings": `Trainer`'s arguments, without ``seed`` and ``init``. An object such as ``Adam()`` is
+  {"class": its name, its fields}; a function or object of the user's own is {"custom": its name}.
+- "state": epochs and updates done, the random state, all that training changes. Its arrays
+  are the tensors "parameters", (P,), and "optimizer", (n_slots, P).
+- "extra": what the one who saves wants to find again.
+
+Reading makes a `Trainer` from the settings, by its constructor, so that each is checked as an
+argument of the user is. No name in a file is imported or run: it is looked up among the classes
+here and the objects that the caller gives.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from functools import cache
+from inspect import signature
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from jitprop import cast, checks, losses, optimizers, schedules, sealed
+from jitprop._types import Array
+from jitprop.errors import CheckpointError
+from jitprop.state import State
+
+if TYPE_CHECKING:
+    from jitprop.trainer import Trainer
+
+FORMAT = 1
+"""Of the content. A file with a greater one is refused; fields that a file lacks get their
+defaults, so that only a change of meaning needs a new number."""
+
+CLASSES: dict[str, type[Any]] = {
+    cls.__name__: cls
+    for module in (losses, optimizers, schedules)
+    for cls in vars(module).values()
+    if isinstance(cls, type) and is_dataclass(cls) and cls.__module__ == module.__name__
+    if cls not in (losses.Loss, schedules.Schedule)
+}
+"""The settings that are objects."""
+
+TENSORS = {"params": "parameters", "slots": "optimizer"}
+"""What the arrays of a `State` are called in a file."""
+
+NOT_SAVED = ("init", "seed")
+"""Arguments of `Trainer` that say how a net begins, which is over."""
+
+
+def write(
+    path: str | os.PathLike[str], trainer: Trainer, extra: Mapping[str, Any] | None = None
+) -> None:
+    """
+    Save a trainer, atomically.
+
+    Parameters
+    ----------
+    path : str or path-like
+    trainer : Trainer
+    extra : mapping of str to what JSON knows, optional
+
+    Raises
+    ------
+    OSError
+        As `open` and writing do.
+    TypeError, ValueError
+        For what cannot be saved: parameters that are not finite, a nameless object.
+    """
+    state = trainer._state
+    if not state.is_finite():
+        raise ValueError("a trainer is saved with finite parameters; these have inf or nan")
+    content = {
+        "format": FORMAT,
+        "settings": {name: _encoded(name, value) for name, value in _settings(trainer)},
+        "state": {
+            field.name: _encoded(field.name, getattr(state, field.name))
+            for field in fields(state)
+            if field.name not in TENSORS
+        },
+        "extra": None if extra is None else dict(extra),
+    }
+    sealed.write(path, content, {name: getattr(state, key) for key, name in TENSORS.items()})
+
+
+def read(
+    path: str | os.PathLike[str], custom_objects: Mapping[str, Any] | None = None
+) -> tuple[Trainer, dict[str, Any] | None]:
+    """
+    The trainer that was saved, and what was saved with it.
+
+    Parameters
+    ----------
+    path : str or path-like
+    custom_objects : mapping of str to object, optional
+        The user's own functions and objects, by the names under which they were saved.
+
+    Returns
+    -------
+    trainer : Trainer
+    extra : dict or None
+
+    Raises
+    ------
+    CheckpointError
+        For a file that cannot be trusted; see `Trainer.load`.
+    OSError
+        Where there is no such file, or it may not be read.
+    """
+    if custom_objects is not None and not isinstance(custom_objects, Mapping):
+        raise TypeError(
+            f"custom_objects must be a dict of objects by name; got {checks.shown(custom_objects)}"
+        )
+    try:
+        content, tensors = sealed.read(path, _layout)
+        return _trainer(content, tensors, custom_objects or {}), content.get("extra")
+    except (ValueError, TypeError, OverflowError, MemoryError, RecursionError) as error:
+        reason = str(error) or type(error).__name__
+        raise CheckpointError(f"{os.fspath(path)!r} cannot be loaded: {reason}") from error
+
+
+def _settings(trainer: Trainer) -> Iterator[tuple[str, Any]]:
+    """`Trainer`'s arguments, as they are now."""
+    spec = trainer._spec
+    for name in _arguments():
+        if name == "activation":
+            yield name, spec.activations[:-1]
+        elif name == "output_activation":
+            yield name, spec.activations[-1]
+        elif hasattr(spec, name):
+            yield name, getattr(spec, name)
+        else:
+            yield name, getattr(trainer, f"_{name}")
+
+
+@cache
+def _arguments() -> tuple[str, ...]:
+    """Names of those arguments of `Trainer` that are saved."""
+    from jitprop.trainer import Trainer  # which imports this
+
+    return tuple(name for name in signature(Trainer).parameters if name not in NOT_SAVED)
+
+
+def _encoded(name: str, value: Any) -> Any:
+    """What JSON knows, for a setting or a part of the state."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, tuple):
+        return [_encoded(name, item) for item in value]
+    if isinstance(value, np.dtype):
+        return value.name
+    if isinstance(value, np.random.Generator):
+        return value.bit_generator.state
+    if CLASSES.get(type(value).__name__) is type(value):
+        of = {
+            field.name: _encoded(field.name, getattr(value, field.name)) for field in fields(value)
+        }
+        return {"class": type(value).__name__, **of}
+    own = getattr(value, "name", None) or getattr(value, "__name__", None)
+    if isinstance(own, str):
+        return {"custom": own}
+    raise TypeError(f"{name} must have a name to be saved by; got {checks.shown(value)}")
+
+
+def _decoded(value: Any, custom_objects: Mapping[str, Any]) -> Any:
+    """A setting or a part of the state, from what JSON knows."""
+    if isinstance(value, list):
+        return tuple(_decoded(item, custom_objects) for item in value)
+    if not isinstance(value, dict):
+        return value
+    if isinstance(name := value.get("custom"), str):
+        if name not in custom_objects:
+            raise ValueError(
+                f"it was saved with {name!r}, a function or object of your own: load it with "
+                f"custom_objects={{{name!r}: ...}}"
+            )
+        return custom_objects[name]
+    name = value.get("class")
+    if not isinstance(name, str) or name not in CLASSES:
+        raise ValueError(f"no settings are of the class {checks.shown(name)}")
+    of = {key: _decoded(item, custom_objects) for key, item in value.items() if key != "class"}
+    return CLASSES[name](**of)
+
+
+def _layout(content: dict[str, Any]) -> sealed.Layout:
+    """Which tensors go with the settings."""
+    number = content.get("format")
+    if not isinstance(number, int) or number < 1:
+        raise ValueError(f"its format is {checks.shown(number)}, not a number from 1 to {FORMAT}")
+    if number > FORMAT:
+        raise ValueError(
+            f"its format is {number}, and this version of jitprop knows none beyond {FORMAT}: "
+            "a newer version wrote it, and can read it"
+        )
+    settings = _part(content, "settings")
+    sizes = [checks.integer("layer_sizes", n, low=1) for n in settings.get("layer_sizes", ())]
+    n_parameters = sum((n_in + 1) * n_out for n_in, n_out in pairwise(sizes))
+    n_slots = optimizers.resolve(_decoded(settings.get("optimizer"), {})).n_slots
+    dtype = cast.dtype(settings.get("dtype")) or np.dtype(np.float64)
+    return {
+        TENSORS["params"]: (dtype, (n_parameters,)),
+        TENSORS["slots"]: (dtype, (n_slots, n_parameters)),
+    }
+
+
+def _part(content: dict[str, Any], name: str) -> dict[str, Any]:
+    part = content.get(name)
+    if not isinstance(part, dict):
+        raise ValueError(f"it has no {name}")
+    return part
+
+
+def _trainer(
+    content: dict[str, Any], tensors: dict[str, Array], custom_objects: Mapping[str, Any]
+) -> Trainer:
+    """A trainer of these settings, in this state."""
+    from jitprop.trainer import Trainer  # which imports this
+
+    settings = _part(content, "settings")
+    _check_known("settings", settings, _arguments())
+    trainer = Trainer(
+        **{name: _decoded(value, custom_objects) for name, value in settings.items()}, seed=0
+    )
+    state = trainer._state
+    for key, name in TENSORS.items():
+        getattr(state, key)[...] = tensors[name]
+    if not state.is_finite():
+        raise ValueError("there is inf or nan in its tensors")
+    saved = _part(content, "state")
+    _check_known("state", saved, [f.name for f in fields(State) if f.name not in TENSORS])
+    for name, value in saved.items():
+        present = getattr(state, name)
+        if isinstance(present, np.random.Generator):
+            present.bit_generator.state = value
+            good = present.bit_generator.state == value
+        else:
+            setattr(state, name, made := _decoded(value, custom_objects))
+            good = type(made) is type(present) and not (type(made) is int and not 0 <= made < 2**63)
+        if not good:
+            raise ValueError(f"its {name} cannot be {checks.shown(value)}")
+    return trainer
+
+
+def _check_known(what: str, found: Iterable[str], known: Iterable[str]) -> None:
+    if unknown := sorted(set(found) - set(known)):
+        raise ValueError(f"its {what} name {', '.join(unknown)}, which this version does not know")

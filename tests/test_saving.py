@@ -1,0 +1,317 @@
+"""Saving: the file holds all, comes back whole, goes on to the same bits, or is refused."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import os
+import pickle
+import stat
+from dataclasses import fields
+
+import numpy as np
+import pytest
+import safetensors
+
+import jitprop
+from jitprop import SGD, Adam, CheckpointError, Cosine, SquaredError, Trainer, saving
+from jitprop.spec import Spec
+from jitprop.state import State
+from nets import OPTIMIZERS
+
+
+def trained(epochs=3, **settings):
+    settings = {"seed": 1, "backend": "numpy", "batch_size": 3, **settings}
+    trainer = Trainer([3, 4, 2], **settings)
+    if epochs:
+        trainer.fit(*data(), epochs)
+    return trainer
+
+
+def data(dtype=np.float64):
+    rng = np.random.default_rng(0)
+    return rng.normal(size=(10, 3)).astype(dtype), rng.uniform(0.1, 0.9, size=(10, 2))
+
+
+def same(a, b):
+    """Whether two trainers are in the same state, to the bit, and of the same settings."""
+    return (
+        a._spec == b._spec
+        and [getattr(a, f"_{name}") for name in ("shuffle", "dtype", "backend", "n_threads")]
+        == [getattr(b, f"_{name}") for name in ("shuffle", "dtype", "backend", "n_threads")]
+        and a.parameters.dtype == b.parameters.dtype
+        and a.parameters.tobytes() == b.parameters.tobytes()
+        and a._state.slots.tobytes() == b._state.slots.tobytes()
+        and a._state.rng.bit_generator.state == b._state.rng.bit_generator.state
+        and (a._state.epochs, a._state.updates) == (b._state.epochs, b._state.updates)
+    )
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "net.safetensors"
+
+
+# Going on.
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS.values(), ids=OPTIMIZERS)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_loaded_trainer_goes_on_to_the_same_bits(path, backend, optimizer, dtype):
+    X, y = data()
+    settings = {"optimizer": optimizer, "dtype": dtype, "backend": backend}
+    whole = trained(5, **settings)
+    first = trained(2, **settings)
+    first.save(path)
+    loaded = Trainer.load(path)
+    assert same(loaded, first)
+    losses = loaded.fit(X, y, 3).loss
+    assert same(loaded, whole)
+    assert losses.tobytes() == first.fit(X, y, 3).loss.tobytes()
+
+
+@pytest.mark.parametrize("saved_after", [0, 2])
+def test_a_dtype_not_settled_is_settled_after_loading(path, saved_after):
+    trainer = trained(0)
+    if saved_after:
+        trainer.fit(*data(np.float32), saved_after)
+    trainer.save(path)
+    loaded = Trainer.load(path)
+    for each in (trainer, loaded):
+        each.fit(*data(np.float32), 1)
+    assert loaded.parameters.dtype == np.float32
+    assert same(loaded, trainer)
+
+
+def test_the_shuffles_of_a_seed_from_the_system_go_on(path):
+    trainer = trained(1, seed=None)
+    trainer.save(path)
+    loaded = Trainer.load(path)
+    for each in (trainer, loaded):
+        each.fit(*data(), 2)
+    assert same(loaded, trainer)
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda t: pickle.loads(pickle.dumps(t))])
+def test_copies_and_pickles_go_on_too(copied):
+    trainer = trained(2, optimizer="adam")
+    other = copied(trainer)
+    assert not np.shares_memory(trainer.parameters, other.parameters)
+    for each in (trainer, other):
+        each.fit(*data(), 2)
+    assert same(other, trainer)
+    assert other.weights[0].base is other.parameters
+
+
+# What is in the file.
+
+EVERY_OTHER = {
+    "activation": ["relu"],
+    "output_activation": "tanh",
+    "loss": SquaredError(),
+    "reduction": "sum",
+    "optimizer": Adam(beta_1=0.5, beta_2=0.25, epsilon=1e-3),
+    "learning_rate": 0.1 + 2**-50,
+    "weight_decay": 1e-5,
+    "batch_size": 4,
+    "shuffle": False,
+    "dtype": "float32",
+    "backend": "numpy",
+    "n_threads": 3,
+}
+
+
+def test_every_setting_is_saved(path):
+    """Fails when a setting is added to `Trainer` and not to EVERY_OTHER above."""
+    plain, other = Trainer([3, 4, 2]), Trainer([3, 5, 2], **EVERY_OTHER)
+    before, settings = (dict(saving._settings(trainer)) for trainer in (plain, other))
+    assert [name for name in settings if settings[name] == before[name]] == []
+    other.save(path)
+    loaded = Trainer.load(path)
+    assert dict(saving._settings(loaded)) == settings
+    for field in fields(Spec):
+        assert getattr(plain._spec, field.name) != getattr(other._spec, field.name)
+        assert getattr(loaded._spec, field.name) == getattr(other._spec, field.name)
+
+
+def test_all_state_is_saved(path):
+    """Fails when something is added to `State` that a fit changes and a file does not hold."""
+    untrained, trainer = trained(0, optimizer="adam"), trained(2, optimizer="adam")
+    trainer.save(path)
+    loaded = Trainer.load(path)
+    for field in fields(State):
+        old, new, ref = (
+            pickle.dumps(value.bit_generator.state if field.name == "rng" else value)
+            for value in (getattr(each._state, field.name) for each in (untrained, loaded, trainer))
+        )
+        assert old != ref, f"say here how training changes {field.name}"
+        assert new == ref, field.name
+
+
+def test_any_reader_of_safetensors_opens_it(path):
+    trainer = trained(optimizer=SGD(momentum=0.5))
+    trainer.save(path)
+    with safetensors.safe_open(path, framework="numpy") as file:
+        assert sorted(file.keys()) == ["optimizer", "parameters"]
+        np.testing.assert_array_equal(file.get_tensor("parameters"), trainer.parameters)
+        np.testing.assert_array_equal(file.get_tensor("optimizer"), trainer._state.slots)
+
+
+def test_the_same_trainer_makes_the_same_bytes(tmp_path):
+    for name in ("a", "b"):
+        trained().save(tmp_path / name)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_extra_comes_back(path):
+    extra = {"columns": ["größe", "\ud800"], "mean": [0.1, 1e300], "none": None, "0" * 64: {}}
+    saving.write(path, trained(), extra)
+    assert saving.read(path)[1] == extra
+    trained().save(path)
+    assert saving.read(path)[1] is None
+
+
+def test_what_cannot_be_saved_is_said_and_the_old_file_stays(path):
+    trainer = trained()
+    trainer.save(path)
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match="JSON compliant"):
+        saving.write(path, trainer, {"mean": float("nan")})
+    with pytest.raises(TypeError, match="set"):
+        saving.write(path, trainer, {"mean": {1}})
+    with pytest.raises(ValueError, match="at most 4194304 bytes of JSON"):
+        saving.write(path, trainer, {"text": "x" * (1 << 22)})
+    trainer.parameters[0] = np.nan
+    with pytest.raises(ValueError, match="finite"):
+        trainer.save(path)
+    assert os.listdir(path.parent) == [path.name]
+    assert path.read_bytes() == before
+
+
+def test_older_files_get_the_defaults_of_newer_settings(path, monkeypatch):
+    monkeypatch.setattr(saving, "_arguments", lambda: ("layer_sizes", "backend", "optimizer"))
+    trainer = trained(weight_decay=0.5)
+    trainer.save(path)
+    monkeypatch.undo()
+    loaded = Trainer.load(path)
+    assert loaded._spec.weight_decay == 0.0
+    assert loaded.parameters.tobytes() == trainer.parameters.tobytes()
+
+
+def test_a_schedule_goes_on(path):
+    settings = {"learning_rate": Cosine(0.5, 6, warmup=2, final=0.01)}
+    trainer = trained(3, **settings)
+    trainer.save(path)
+    loaded = Trainer.load(path)
+    loaded.fit(*data(), 2)
+    assert same(loaded, trained(5, **settings))
+
+
+def hyperbola(epoch):
+    return 1 / (epoch + 1)
+
+
+def test_functions_of_the_users_own_are_saved_by_name(path):
+    trainer = trained(3, learning_rate=hyperbola)
+    trainer.save(path)
+    assert b"test_saving" not in path.read_bytes()
+    own = {"hyperbola": hyperbola}
+    loaded = Trainer.load(path, custom_objects=own)
+    loaded.fit(*data(), 2)
+    assert same(loaded, trained(5, learning_rate=hyperbola))
+    for given in (None, {}, {"parabola": hyperbola}):
+        with pytest.raises(CheckpointError, match=r"custom_objects=\{'hyperbola': \.\.\.\}"):
+            Trainer.load(path, custom_objects=given)
+    with pytest.raises(CheckpointError, match="learning_rate must be"):
+        Trainer.load(path, custom_objects={"hyperbola": "fast"})
+    trainer.learning_rate = functools.partial(hyperbola)
+    with pytest.raises(TypeError, match="learning_rate must have a name to be saved by"):
+        trainer.save(path)
+
+
+def test_all_settings_that_are_objects_are_known():
+    modules = {cls.__module__ for cls in saving.CLASSES.values()}
+    assert modules == {"jitprop.losses", "jitprop.optimizers", "jitprop.schedules"}
+    exported = {vars(jitprop)[name] for name in jitprop.__all__}
+    assert {cls for cls in exported if cls.__module__ in modules} <= {*saving.CLASSES.values()}
+    assert not {cls for cls in saving.CLASSES.values() if not cls.__dataclass_params__.frozen}
+
+
+# Writing.
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
+def test_permissions_are_those_of_open(tmp_path):
+    (tmp_path / "opened").write_bytes(b"")
+    (tmp_path / "kept").write_bytes(b"")
+    (tmp_path / "kept").chmod(0o640)
+    for name in ("new", "kept"):
+        trained(0).save(tmp_path / name)
+    opened, new, kept = (
+        stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("opened", "new", "kept")
+    )
+    assert new == opened
+    assert kept == 0o640
+
+
+def test_a_link_goes_on_leading_to_the_file(tmp_path):
+    (tmp_path / "folder").mkdir()
+    link, file = tmp_path / "link", tmp_path / "folder" / "file"
+    link.symlink_to(file)
+    trained(0).save(link)
+    assert link.is_symlink()
+    Trainer.load(file)
+    Trainer.load(str(link))
+
+
+def test_places_that_cannot_be_written_to(tmp_path):
+    with pytest.raises(FileNotFoundError, match="missing"):
+        trained(0).save(tmp_path / "missing" / "net")
+    with pytest.raises(IsADirectoryError, match=tmp_path.name):
+        trained(0).save(tmp_path)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="pipe"):
+        trained(0).save(tmp_path / "pipe")
+    assert os.listdir(tmp_path) == ["pipe"]
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace", "chmod"])
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_a_failure_leaves_the_old_file_and_no_other(path, monkeypatch, call, error):
+    trained(1).save(path)
+    before = path.read_bytes()
+
+    def fail(*args):
+        raise error
+
+    monkeypatch.setattr(f"jitprop.atomic.os.{call}", fail)
+    with pytest.raises(type(error)):
+        trained(2).save(path)
+    monkeypatch.undo()
+    assert os.listdir(path.parent) == [path.name]
+    assert path.read_bytes() == before
+
+
+# Loading.
+
+
+def test_a_missing_file_is_a_missing_file(path):
+    with pytest.raises(FileNotFoundError):
+        Trainer.load(path)
+
+
+def test_custom_objects_must_be_a_dict(path):
+    trained(0).save(path)
+    with pytest.raises(TypeError, match="custom_objects must be a dict"):
+        Trainer.load(path, custom_objects=[max])
+
+
+def test_errors_are_values_and_can_be_pickled(path):
+    path.write_bytes(b"")
+    with pytest.raises(
+        ValueError, match=r"net\.safetensors' cannot be loaded: it has 0 bytes"
+    ) as e:
+        Trainer.load(path)
+    error = pickle.loads(pickle.dumps(e.value))
+    assert type(error) is CheckpointError
+    assert str(error) == str(e.value)
