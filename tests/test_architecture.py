@@ -120,6 +120,7 @@ def test_public_names():
         "SGD", "Adam", "AdamW",
         "BinaryCrossEntropy", "CrossEntropy", "HalfSquaredError", "SquaredError",
         "Cosine", "Exponential", "InverseScaling", "OneCycle", "Step",
+        "Callback", "EarlyStopping",
         "DivergenceError", "Gradients", "History", "Trainer",
         "GradientCheck", "Trace", "check_gradients",
         "CheckpointError",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib as mpl
@@ -26,12 +25,10 @@ def close():
     plt.close("all")
 
 
-@dataclass(frozen=True, eq=False)
-class Watched(History):
-    """What a fit that is watched returns."""
-
-    validation_loss: np.ndarray | None = None
-    learning_rate: np.ndarray | None = None
+def history_of(loss, validation=np.nan, rate=0.1):
+    n = len(loss)
+    validation_loss, rates = (np.broadcast_to(x, n) for x in (validation, rate))
+    return History(np.array(loss, float), validation_loss, {}, rates, np.full(n, 1e-3))
 
 
 def net(*sizes, softmax=False, **settings):
@@ -84,12 +81,12 @@ def test_loss_curves_draw_epochs_from_0():
     [([5, 0.05], "log"), ([5, 0.06], "linear"), ([5, 0.0], "linear"), ([5, -1], "linear")],
 )
 def test_losses_over_decades_get_a_logarithmic_axis(loss, scale):
-    assert plot.loss_curves(History(np.array(loss, float))).get_yscale() == scale
+    assert plot.loss_curves(history_of(loss)).get_yscale() == scale
 
 
 def test_validation_loss_and_a_changing_learning_rate_are_drawn_too():
     loss, validation = np.array([3.0, 2.0, 1.0]), np.array([4.0, np.nan, 0.01])
-    ax = plot.loss_curves(Watched(loss, validation, np.array([0.1, 0.1, 0.05])))
+    ax = plot.loss_curves(history_of(loss, validation, np.array([0.1, 0.1, 0.05])))
     training, validated = ax.lines
     assert training.get_ydata().tolist() == [3, 2, 1]
     assert np.array_equal(validated.get_ydata(), validation, equal_nan=True)
@@ -104,13 +101,13 @@ def test_validation_loss_and_a_changing_learning_rate_are_drawn_too():
 
 def test_a_constant_learning_rate_and_no_validation_are_not_drawn():
     nothing = np.full(2, np.nan)
-    ax = plot.loss_curves(Watched(np.array([3.0, 2.0]), nothing, np.array([0.1, 0.1])))
+    ax = plot.loss_curves(history_of(np.array([3.0, 2.0]), nothing, np.array([0.1, 0.1])))
     assert len(ax.lines) == 1
     assert len(ax.figure.axes) == 1
 
 
 def test_one_epoch_is_a_mark():
-    assert plot.loss_curves(History(np.array([3.0]))).lines[0].get_marker() == "o"
+    assert plot.loss_curves(history_of([3.0])).lines[0].get_marker() == "o"
 
 
 # Decision boundaries.
@@ -284,7 +281,7 @@ def test_many_classes_are_colours_without_numbers():
 
 NET = net(2, 4, 1)
 ALL = {
-    "loss_curves": lambda **a: plot.loss_curves(History(np.array([2.0, 1.0])), **a),
+    "loss_curves": lambda **a: plot.loss_curves(history_of([2.0, 1.0]), **a),
     "decision_boundary": lambda **a: plot.decision_boundary(NET, np.eye(2), [0, 1], **a),
     "weights": lambda **a: plot.weights(NET, 0, **a),
     "predicted_against_true": lambda **a: plot.predicted_against_true([1, 2], [2, 1], **a),
@@ -313,7 +310,7 @@ def test_what_is_no_axes_is_refused(draw):
 
 BAD = {
     "history": (TypeError, ["history", "list"], plot.loss_curves, [1, 2]),
-    "empty": (ValueError, ["history", "one epoch"], plot.loss_curves, History(np.zeros(0))),
+    "empty": (ValueError, ["history", "one epoch"], plot.loss_curves, history_of([])),
     "trainer": (TypeError, ["trainer", "str"], plot.weights, "net", 0),
     "3 inputs": (
         ValueError, ["2 inputs", "[3, 1]"], plot.decision_boundary, net(3, 1), np.eye(3), [0, 1, 0],

@@ -144,7 +144,8 @@ def test_all_state_is_saved(path):
             pickle.dumps(value.bit_generator.state if field.name == "rng" else value)
             for value in (getattr(each._state, field.name) for each in (untrained, loaded, trainer))
         )
-        assert old != ref, f"say here how training changes {field.name}"
+        if field.name != "split":  # it comes from the seed, which a file does not hold
+            assert old != ref, f"say here how training changes {field.name}"
         assert new == ref, field.name
 
 

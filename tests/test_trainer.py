@@ -268,7 +268,9 @@ def test_divergence_is_told_and_the_last_good_epoch_kept(
 
 
 def test_the_error_travels_between_processes():
-    error = DivergenceError(3, History(np.array([2.0, 1.0, 4.0])), 2, 0.5)
+    numbers = np.array([2.0, 1.0, 4.0])
+    history = History(numbers, numbers, {"mse": numbers}, numbers, numbers)
+    error = DivergenceError(3, history, 2, 0.5)
     twin = pickle.loads(pickle.dumps(error))
     assert str(twin) == str(error)
     assert (twin.epoch, twin.kept_epochs) == (3, 2)

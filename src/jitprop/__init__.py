@@ -1,5 +1,6 @@
 """jitprop: the fast and checked way to train multilayer perceptrons on a CPU."""
 
+from jitprop.callbacks import Callback, EarlyStopping
 from jitprop.errors import CheckpointError, DivergenceError
 from jitprop.gradient_check import GradientCheck, check_gradients
 from jitprop.history import History
@@ -21,10 +22,12 @@ __all__ = [
     "Adam",
     "AdamW",
     "BinaryCrossEntropy",
+    "Callback",
     "CheckpointError",
     "Cosine",
     "CrossEntropy",
     "DivergenceError",
+    "EarlyStopping",
     "Exponential",
     "GradientCheck",
     "Gradients",

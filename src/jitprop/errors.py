@@ -20,7 +20,7 @@ class DivergenceError(ArithmeticError):
     epoch : int
         The first epoch of this `fit`, counted from 0, whose loss or update was not finite.
     history : History
-        The finite losses before it.
+        The epochs before it.
     kept_epochs : int
         How many epochs of this `fit` are in the parameters now.
     """

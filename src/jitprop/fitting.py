@@ -17,12 +17,14 @@ import numpy as np
 import numpy.typing as npt
 
 from jitprop import cast, schedules
-from jitprop._types import Array
+from jitprop._types import Samples
 from jitprop.backends import Backend
 from jitprop.errors import DivergenceError
-from jitprop.history import History
+from jitprop.history import Numbers, Record
+from jitprop.schedules import LearningRate
 from jitprop.spec import Spec
 from jitprop.state import Snapshot, State
+from jitprop.watching import Watch
 
 Order: TypeAlias = Callable[[int], npt.ArrayLike]
 
@@ -55,13 +57,21 @@ class Fit:
     spec : Spec
     state : State
         Changed in place.
-    X, y : arrays
-    weights : (n_samples,) array or None
+    samples : Samples
     epochs : int
     order : (epochs, n_samples) int64 array, function of the epoch, or None
     shuffle : bool
         Whether to draw an order where none is given.
     n_threads : int or None
+    learning_rate : callable
+        Gives the learning rate or schedule; asked before each block.
+    watch : Watch
+        What to do after each epoch.
+
+    Attributes
+    ----------
+    record : Record
+        The history so far.
     """
 
     def __init__(
@@ -69,34 +79,37 @@ class Fit:
         backend: Backend,
         spec: Spec,
         state: State,
-        X: Array,
-        y: Array,
-        weights: Array | None,
+        samples: Samples,
         epochs: int,
         order: npt.NDArray[np.int64] | Order | None,
         shuffle: bool,
         n_threads: int | None,
+        learning_rate: Callable[[], LearningRate],
+        watch: Watch,
     ) -> None:
         self.backend, self.spec, self.state = backend, spec, state
-        self.X, self.y, self.weights, self.epochs, self.order = X, y, weights, epochs, order
-        self.rates = cast.zeros("epochs", (epochs,), np.float64)  # of the blocks begun
-        batch = spec.batch(len(X))
-        self.n_batches = -(-len(X) // batch)
-        self.net = backend.prepare(spec, len(X), X.dtype, n_threads, epochs * self.n_batches)
+        self.X, self.y, self.weights = samples
+        self.epochs, self.order = epochs, order
+        self.learning_rate, self.watch = learning_rate, watch
+        self.record = Record(epochs, watch.names)
+        n, dtype = len(self.X), self.X.dtype
+        batch = spec.batch(n)
+        self.n_batches = -(-n // batch)
+        self.net = backend.prepare(spec, n, dtype, n_threads, epochs * self.n_batches)
         self.shuffle = shuffle and order is None and self.n_batches > 1
         step_work = 3 * batch * spec.n_parameters + STEP_WORK
         self.call_steps = max(1, int(backend.FIRST_CALL / step_work))
 
-    def run(self) -> History:
-        """Train; the history's losses are summed over samples, or their mean, as the spec says."""
-        losses = cast.zeros("epochs", (self.epochs,), np.float64)
+    def run(self) -> None:
+        """Train, and write the history."""
         try:
-            self._run(losses)
+            self.watch.begin()
+            self._run()
+            self.watch.end()
         finally:
             self.backend.close(self.net)
-        return self._history(losses)
 
-    def _run(self, losses: npt.NDArray[np.float64]) -> None:
+    def _run(self) -> None:
         # Two copies: the epoch to go back to may be the last of the block before.
         saved: list[Saved] = []
         last = 0
@@ -105,22 +118,39 @@ class Fit:
             saved = saved[-1:]
             snapshot = self.state.snapshot()
             try:
-                rates = self.rates[first:last]
-                schedules.fill(rates, self.spec.learning_rate, self.state.epochs)
-                order = self._draw(first, last)
-                saved.append(Saved(first, snapshot, order))
-                done = self._train(first, last, losses, order)
-                error = None
-                if done < last * self.n_batches or not self.state.is_finite():
-                    error = self._diverged(done, last, losses, saved)
+                error = self._train_block(first, last, snapshot, saved)
             except BaseException:  # Ctrl-C, or an error in a function of the user's
                 self.state.restore(snapshot)
                 raise
             if error is not None:
                 raise error
+            self.record.done = last
+            if self.watch and self.watch.tell(self.state.epochs - 1, self.record.logs(first)):
+                break
+
+    def _train_block(
+        self, first: int, last: int, snapshot: Snapshot, saved: list[Saved]
+    ) -> DivergenceError | None:
+        """Train epochs ``first`` to ``last`` and write down their numbers."""
+        record = self.record
+        began = time.perf_counter()
+        rates, losses = record.learning_rate[first:last], record.loss[first:last]
+        schedules.fill(rates, self.learning_rate(), self.state.epochs)
+        order = self._draw(first, last)
+        saved.append(Saved(first, snapshot, order))
+        done = self._train(first, last, losses, order)
+        losses /= self.spec.divisor(len(self.X), self.weights)  # in place: they may be many
+        whole = done == last * self.n_batches and self.state.is_finite()
+        if whole and self.watch:  # of one epoch
+            for name, value in self.watch.measure(self.state.params).items():
+                record.watched[name][first] = value
+        record.seconds[first:last] = (time.perf_counter() - began) / (last - first)
+        return None if whole else self._diverged(done, last, saved)
 
     def _block(self) -> int:
         """How many epochs to train before the state is copied again."""
+        if self.watch:
+            return 1
         epochs = max(1, self.call_steps // self.n_batches)
         if self.shuffle or callable(self.order):
             epochs = min(epochs, max(1, ORDER_SIZE // len(self.X)))
@@ -130,10 +160,14 @@ class Fit:
         self,
         first: int,
         last: int,
-        losses: npt.NDArray[np.float64],
+        losses: Numbers,
         order: npt.NDArray[np.int64] | None,
     ) -> int:
-        """Train epochs ``first`` to ``last``; returns the first batch not trained, of all."""
+        """
+        Train epochs ``first`` to ``last``, their summed losses into ``losses``.
+
+        Returns the first batch not trained, of all.
+        """
         n_steps = (last - first) * self.n_batches
         done = 0
         while done < n_steps:
@@ -147,8 +181,8 @@ class Fit:
                 self.y,
                 self.weights,
                 order,
-                losses[first:last],
-                self.rates[first:last],
+                losses,
+                self.record.learning_rate[first:last],
                 done,
                 stop,
                 self.state.updates,
@@ -183,9 +217,7 @@ class Fit:
             return rows
         return None if self.order is None else self.order[first:last]
 
-    def _diverged(
-        self, done: int, last: int, losses: npt.NDArray[np.float64], saved: list[Saved]
-    ) -> DivergenceError:
+    def _diverged(self, done: int, last: int, saved: list[Saved]) -> DivergenceError:
         """
         Go back to the last epoch boundary from which a batch was trained with a finite loss.
 
@@ -205,8 +237,9 @@ class Fit:
                 low, high = (middle, high) if self.state.is_finite() else (low, middle)
             self._go_to(low, block)
             kept = epoch = low
-        history = self._history(losses[:epoch])
-        return DivergenceError(epoch, history, kept, float(self.rates[kept]))
+        self.record.done = kept
+        rate = float(self.record.learning_rate[kept])
+        return DivergenceError(epoch, self.record.history(epoch), kept, rate)
 
     def _go_to(self, epoch: int, block: Saved) -> None:
         """Bring the state to the beginning of an epoch, from that of a block before it."""
@@ -217,8 +250,4 @@ class Fit:
                 order = self._draw(block.first, epoch)  # for the random state
             elif order is not None:
                 order = order[: epoch - block.first]  # the user's function may not repeat itself
-            self._train(block.first, epoch, np.zeros(self.epochs), order)
-
-    def _history(self, losses: npt.NDArray[np.float64]) -> History:
-        losses /= self.spec.divisor(len(self.X), self.weights)  # in place: they may be many
-        return History(losses)
+            self._train(block.first, epoch, np.zeros(epoch - block.first), order)

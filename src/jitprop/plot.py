@@ -55,9 +55,9 @@ def loss_curves(history: History, ax: Axes | None = None) -> Axes:
     if len(history.loss) == 0:
         raise ValueError("history must have at least one epoch; got none")
     ax = canvas.axes(ax, square=False)
-    validation = getattr(history, "validation_loss", None)
+    validation, rate = history.validation_loss, history.learning_rate
     drawn = [_curve(ax, history.loss, canvas.COLOURS[0], "-", "training")]
-    if validation is not None and np.isfinite(validation).any():
+    if np.isfinite(validation).any():
         drawn.append(_curve(ax, validation, canvas.COLOURS[1], "--", "validation"))
     if canvas.spans_decades(np.concatenate([np.asarray(line.get_ydata()) for line in drawn])):
         ax.set_yscale("log")
@@ -65,8 +65,7 @@ def loss_curves(history: History, ax: Axes | None = None) -> Axes:
     ax.set_xlabel("epoch, counted from 0")
     ax.set_ylabel("loss")
 
-    rate = getattr(history, "learning_rate", None)
-    if rate is not None and np.ptp(rate) > 0:
+    if np.ptp(rate) > 0:
         right = ax.twinx()
         drawn.append(_curve(right, rate, "0.35", ":", "learning rate"))
         right.set_ylabel("learning rate")

@@ -32,6 +32,8 @@ class State:
         What the optimizer keeps of each parameter.
     rng : numpy.random.Generator
         Of the shuffles.
+    split : int
+        The seed of every `Trainer.fit`'s split into training and validation samples.
     epochs, updates : int
         Done so far.
     """
@@ -39,6 +41,7 @@ class State:
     params: npt.NDArray[Any]
     slots: npt.NDArray[Any]
     rng: np.random.Generator
+    split: int
     epochs: int = 0
     updates: int = 0
 

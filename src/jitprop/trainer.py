@@ -11,18 +11,23 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from jitprop import backends, cast, checks, initializers, saving, schedules
-from jitprop._types import Array
-from jitprop.backends import Backend
+from jitprop import backends, cast, checks, initializers, saving, schedules, validation
+from jitprop._types import Array, Samples
+from jitprop.callbacks import Callback, OnEpochEnd
+from jitprop.callbacks import resolve as resolve_callbacks
+from jitprop.evaluation import Evaluation
 from jitprop.fitting import Fit
-from jitprop.history import History
+from jitprop.history import History, Record, join
 from jitprop.losses import Loss
+from jitprop.metrics import Metric
+from jitprop.metrics import resolve as resolve_metrics
 from jitprop.optimizers import Optimizer
 from jitprop.schedules import LearningRate
 from jitprop.spec import make_spec
 from jitprop.state import State
 from jitprop.threads import one_blas_thread
 from jitprop.trace import Trace, trace
+from jitprop.watching import Watch
 
 Order: TypeAlias = "npt.ArrayLike | Callable[[int], npt.ArrayLike]"
 
@@ -167,15 +172,17 @@ class Trainer:
         self._n_threads = checks.optional_integer("n_threads", n_threads, low=1)
         if seed is not None:
             seed = checks.integer("seed", seed, low=0)
-        # Two streams: how a net begins says nothing of how its samples are shuffled.
-        init_seed, shuffle_seed = np.random.SeedSequence(seed).spawn(2)
+        # Streams of their own: how a net begins says nothing of how its samples are shuffled.
+        init_seed, shuffle_seed, _, split_seed = np.random.SeedSequence(seed).spawn(4)
         size, n_slots = self._spec.n_parameters, self._spec.optimizer.n_slots
         started_as = self._dtype or np.dtype(np.float64)
         self._state = State(
             params=cast.zeros("layer_sizes", (size,), started_as),
             slots=cast.zeros("layer_sizes", (n_slots, size), started_as),
             rng=np.random.default_rng(shuffle_seed),
+            split=int(split_seed.generate_state(1)[0]),
         )
+        self._course: list[History | Record] = []
         if isinstance(init, str):
             name = checks.choice("init", init, tuple(initializers.WEIGHTS))
             rng = np.random.default_rng(init_seed)
@@ -217,12 +224,17 @@ class Trainer:
 
     @property
     def learning_rate(self) -> LearningRate:
-        """The learning rate; a new one holds from the next `fit` on."""
+        """The learning rate; a new one holds from the next `fit` on, in a callback at once."""
         return self._spec.learning_rate
 
     @learning_rate.setter
     def learning_rate(self, value: LearningRate) -> None:
         self._spec = replace(self._spec, learning_rate=schedules.resolve(value))
+
+    @property
+    def history(self) -> History:
+        """The course of all fits, one after the other; during a fit, with its epochs so far."""
+        return join([part.history() if isinstance(part, Record) else part for part in self._course])
 
     def __repr__(self) -> str:
         s = self._spec
@@ -262,6 +274,10 @@ class Trainer:
         epochs: int,
         *,
         sample_weight: npt.ArrayLike | None = None,
+        validation_data: Sequence[npt.ArrayLike] | None = None,
+        validation_fraction: float | None = None,
+        metrics: str | Metric | Sequence[str | Metric] = (),
+        callbacks: Callback | OnEpochEnd | Sequence[Callback | OnEpochEnd] = (),
         order: Order | None = None,
     ) -> History:
         """
@@ -280,6 +296,21 @@ class Trainer:
             Numbers w of at least 0, not all 0. A batch's loss is sum w l / sum w over its samples'
             losses l, with ``reduction="sum"`` it is sum w l; so an integer weight does what so many
             equal rows in one batch would do. A batch whose weights are all 0 has the gradient 0.
+        validation_data : (X, y) or (X, y, sample_weight), optional
+            Samples that are not trained on; after each epoch their loss is taken.
+        validation_fraction : float, optional
+            Instead of these: the share of the samples to be held out at random, above 0 and below
+            1. It is drawn from the trainer's seed, and is the same in every `fit` on the same
+            number of samples. What remains, in its order, is what is trained on, a copy; ``order``
+            counts that.
+        metrics : names or functions, default none
+            Taken after each epoch on the training data, which costs what `predict` does, and on
+            the validation data: "mse", "mae", "r2", "accuracy", "log_loss" (see
+            `jitprop.metrics`), or functions of (y, prediction) that return a number and go by
+            their ``__name__``. ``prediction`` is that of `predict`; y is (n_samples, n_outputs), or
+            int labels if labels were given. Samples count alike, whatever their weights.
+        callbacks : Callback objects or functions, default none
+            Told of each epoch; may stop the fit. See `jitprop.Callback`.
         order : (epochs, n_samples) int array or callable, optional
             The samples' order of presentation in each epoch, instead of a shuffle; or a function
             that takes the epoch's number (counted from 0 over all calls of `fit`) and returns it.
@@ -288,13 +319,15 @@ class Trainer:
         Returns
         -------
         History
-            The loss of each epoch; with weights, sum w l / sum w over all samples, or sum w l.
+            The epochs of this call; losses with weights are sum w l / sum w over all samples,
+            or sum w l. `history` has those of all calls.
 
         Raises
         ------
         TypeError, ValueError
             For bad input; the trainer is as before. What a function gives for a later epoch is
-            seen when its turn comes: the trainer keeps a whole number of epochs before it.
+            seen when its turn comes: the trainer keeps a whole number of epochs before it. So
+            it does when a callback or a metric raises an error, which comes out as it is.
         DivergenceError
             If the loss becomes inf or nan; the trainer keeps the last good epoch.
         KeyboardInterrupt
@@ -317,41 +350,53 @@ class Trainer:
         - copies of the weights of wide nets: at most 2 P, with chunks for each thread; and for
           each thread 256 times the widest layer, if that has rows of 4 KB or more.
 
-        To these come 16 bytes an epoch, with shuffling 16 a sample or 16 MB if that is more, and
-        an ``order`` or labels of your own once more.
+        To these come 24 bytes an epoch, and 8 more for each number that is watched; with shuffling
+        16 a sample or 16 MB if that is more, and an ``order`` or labels of your own once more.
         Nothing is allocated for a step or an epoch.
         """
         n_epochs = checks.integer("epochs", epochs, low=1)
-        inputs = cast.inputs(X, self._spec.layer_sizes[0], self._dtype)
-        targets = self._targets(y, len(inputs), inputs.dtype)
-        weights = cast.weights(sample_weight, len(inputs), inputs.dtype)
+        samples = self._samples(X, y, sample_weight, self._dtype)
+        dtype, held_out = samples.X.dtype, None
+        if validation_fraction is not None:
+            if validation_data is not None:
+                raise ValueError("validation_data and validation_fraction exclude each other")
+            n, seed = len(samples.X), self._state.split
+            rows, others = validation.hold_out(n, validation_fraction, seed)
+            samples, held_out = samples.take(rows), samples.take(others)
+        elif validation_data is not None:
+            held_out = self._validation(validation_data, dtype)
         if order is not None and not callable(order):
-            order = cast.order("order", order, (n_epochs, len(inputs)))
+            order = cast.order("order", order, (n_epochs, len(samples.X)))
+        named, told = resolve_metrics(metrics), resolve_callbacks(callbacks)
         backend = backends.load(self._backend)
-        state = self._state.cast(inputs.dtype)
-
-        def own(array: Array) -> Array:
-            return array.copy() if np.may_share_memory(array, state.params) else array
-
+        state = self._state.cast(dtype)
+        samples = samples.apart_from(state.params)
+        watch = Watch(self, backend, self._spec, samples, held_out, named, told)
         fit = Fit(
             backend,
             self._spec,
             state,
-            own(inputs),
-            own(targets),
-            None if weights is None else own(weights),
+            samples,
             n_epochs,
             order,
             self._shuffle,
             self._n_threads,
+            lambda: self._spec.learning_rate,
+            watch,
         )
-        before = state.epochs
+        before = self._state, self._dtype
+        self._state, self._dtype = state, dtype
+        self._course.append(fit.record)
         try:
             with one_blas_thread():
-                return fit.run()
+                fit.run()
         finally:
-            if state.epochs > before:  # the first epoch settles the dtype
-                self._state, self._dtype = state, inputs.dtype
+            self._course.pop()
+            if fit.record.done > 0:
+                self._course.append(fit.record.history())
+            else:  # the first epoch settles the dtype
+                self._state, self._dtype = before
+        return fit.record.history()
 
     def predict(self, X: npt.ArrayLike) -> Array:
         """
@@ -371,11 +416,9 @@ class Trainer:
         TypeError, ValueError
             For bad input.
         """
-        inputs, backend, net = self._prepare(X)
-        out = np.empty((len(inputs), self._spec.layer_sizes[-1]), inputs.dtype)
+        inputs = cast.inputs(X, self._spec.layer_sizes[0], self._state.params.dtype)
         with one_blas_thread():
-            backend.predict(net, self._state.params, inputs, out)
-        return out
+            return self._evaluation(inputs).predict(self._state.params, inputs)
 
     def evaluate(
         self, X: npt.ArrayLike, y: npt.ArrayLike, *, sample_weight: npt.ArrayLike | None = None
@@ -397,12 +440,9 @@ class Trainer:
         TypeError, ValueError
             For bad input.
         """
-        inputs, backend, net = self._prepare(X)
-        targets = self._targets(y, len(inputs), inputs.dtype)
-        weights = cast.weights(sample_weight, len(inputs), inputs.dtype)
+        samples = self._samples(X, y, sample_weight, self._state.params.dtype)
         with one_blas_thread():
-            loss = backend.evaluate(net, self._state.params, inputs, targets, weights)
-        return loss / self._spec.divisor(len(inputs), weights)
+            return self._evaluation(samples.X).loss(self._state.params, samples)
 
     def gradients(
         self, X: npt.ArrayLike, y: npt.ArrayLike, *, sample_weight: npt.ArrayLike | None = None
@@ -426,13 +466,10 @@ class Trainer:
         TypeError, ValueError
             For bad input.
         """
-        inputs, backend, net = self._prepare(X)
-        targets = self._targets(y, len(inputs), inputs.dtype)
-        weights = cast.weights(sample_weight, len(inputs), inputs.dtype)
+        samples = self._samples(X, y, sample_weight, self._state.params.dtype)
         gradient = np.zeros_like(self._state.params)
         with one_blas_thread():
-            loss = backend.gradient(net, self._state.params, inputs, targets, weights, gradient)
-        loss /= self._spec.divisor(len(inputs), weights)
+            loss = self._evaluation(samples.X).gradient(self._state.params, samples, gradient)
         return Gradients(loss, *self._spec.split(gradient))
 
     def trace(self, x: npt.ArrayLike, y: npt.ArrayLike) -> Trace:
@@ -473,8 +510,7 @@ class Trainer:
         """
         if np.ndim(x) == 1:
             x, y = np.reshape(x, (1, -1)), np.reshape(y, (1, -1))
-        inputs = cast.inputs(x, self._spec.layer_sizes[0], self._dtype)
-        targets = self._targets(y, len(inputs), inputs.dtype)
+        inputs, targets, _ = self._samples(x, y, None, self._dtype)
         state, rates = self._state.cast(inputs.dtype), np.empty(1)
         schedules.fill(rates, self._spec.learning_rate, state.epochs)
         rate = float(rates[0])
@@ -539,12 +575,27 @@ class Trainer:
 
     # How it is done.
 
-    def _targets(self, y: npt.ArrayLike, n_samples: int, dtype: np.dtype[Any]) -> Array:
-        return cast.targets(y, n_samples, self._spec.n_targets, self._spec.loss, dtype)
+    def _samples(
+        self,
+        X: npt.ArrayLike,
+        y: npt.ArrayLike,
+        sample_weight: npt.ArrayLike | None,
+        dtype: np.dtype[Any] | None,
+    ) -> Samples:
+        """Checked and cast."""
+        spec = self._spec
+        inputs = cast.inputs(X, spec.layer_sizes[0], dtype)
+        n, dtype = len(inputs), inputs.dtype
+        targets = cast.targets(y, n, spec.n_targets, spec.loss, dtype)
+        return Samples(inputs, targets, cast.weights(sample_weight, n, dtype))
 
-    def _prepare(self, X: npt.ArrayLike) -> tuple[Array, Backend, Any]:
-        """X cast, and a net whose batches need little scratch for any number of samples."""
-        inputs = cast.inputs(X, self._spec.layer_sizes[0], self._state.params.dtype)
-        backend = backends.load(self._backend)
-        tiled = replace(self._spec, batch_size=256)
-        return inputs, backend, backend.prepare(tiled, len(inputs), inputs.dtype, 1, 1)
+    def _validation(self, data: Any, dtype: np.dtype[Any]) -> Samples:
+        """The same of ``validation_data``."""
+        parts = validation.parts(data)
+        try:
+            return self._samples(*parts, dtype)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"in validation_data, {error}") from None
+
+    def _evaluation(self, X: Array) -> Evaluation:
+        return Evaluation(backends.load(self._backend), self._spec, X)

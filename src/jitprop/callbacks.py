@@ -1,0 +1,186 @@
+"""Callbacks: what is told of each epoch, and may stop the fit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from jitprop import checks
+from jitprop.history import VALIDATION
+
+if TYPE_CHECKING:
+    from jitprop.trainer import Trainer
+
+HIGHER_IS_BETTER = ("r2", "accuracy")
+
+
+class Callback:
+    """
+    Is told when a fit begins, after each of its epochs, and when it ends.
+
+    To be inherited from; each method does nothing here. Where only the second is wanted, a plain
+    function with the arguments of `on_epoch_end` will do.
+
+    With a callback, each epoch is a call of the backend of its own. An exception in one comes out
+    of `Trainer.fit`, with the epoch that it was told of in the trainer. What a callback changes
+    in the trainer, parameters or ``learning_rate``, holds from the next epoch on. Where it has an
+    attribute ``monitor``, a name in ``logs``, a fit that has no such number is refused.
+    """
+
+    def on_fit_begin(self, trainer: Trainer) -> None:
+        """Before the first epoch."""
+
+    def on_epoch_end(self, trainer: Trainer, epoch: int, logs: dict[str, float]) -> bool | None:
+        """
+        After an epoch, with the trainer as it is then.
+
+        Parameters
+        ----------
+        trainer : Trainer
+        epoch : int
+            The epoch's number, counted from 0 over all calls of `fit`.
+        logs : dict
+            The epoch's "loss", "validation_loss" where there are validation data, each metric
+            and "validation_" + metric, "learning_rate" and "seconds".
+
+        Returns
+        -------
+        bool or None
+            True to stop. The epoch's other callbacks are called all the same.
+        """
+        return None
+
+    def on_fit_end(self, trainer: Trainer) -> None:
+        """After the last epoch, or when a callback stopped; not after an exception."""
+
+
+OnEpochEnd: TypeAlias = "Callable[[Trainer, int, dict[str, float]], Any]"
+
+
+class _Function(Callback):
+    """A plain function as a callback."""
+
+    def __init__(self, function: OnEpochEnd) -> None:
+        self.function = function
+
+    def on_epoch_end(self, trainer: Trainer, epoch: int, logs: dict[str, float]) -> bool | None:
+        """Call it; what it returns counts if it is True or False."""
+        stop = self.function(trainer, epoch, logs)
+        return bool(stop) if isinstance(stop, bool | np.bool_) else None
+
+
+def resolve(callbacks: Any) -> list[Callback]:
+    """`Trainer.fit`'s ``callbacks``: one or a list of them, functions made callbacks."""
+    if isinstance(callbacks, Callback) or callable(callbacks):
+        callbacks = [callbacks]
+    if not isinstance(callbacks, Sequence) or isinstance(callbacks, str):
+        raise TypeError(
+            "callbacks must be a list of Callback objects or functions (trainer, epoch, logs); "
+            f"got {checks.shown(callbacks)}"
+        )
+    made: list[Callback] = []
+    for i, callback in enumerate(callbacks):
+        if isinstance(callback, type) or not (isinstance(callback, Callback) or callable(callback)):
+            raise TypeError(
+                f"callbacks[{i}] must be a Callback object or a function (trainer, epoch, logs); "
+                f"got {checks.shown(callback)}"
+            )
+        made.append(callback if isinstance(callback, Callback) else _Function(callback))
+    return made
+
+
+class EarlyStopping(Callback):
+    """
+    Stop when a number has not got better for some epochs.
+
+    Parameters
+    ----------
+    monitor : str, default "validation_loss"
+        Its name in the ``logs`` of callbacks.
+    patience : int, default 10
+        Stop after so many epochs in a row, at least 1, without a better one.
+    min_delta : float, default 0.0
+        An epoch is better whose number is so by more than this, at least 0.
+    restore_best : bool, default True
+        At the end put the weights and biases of the best epoch back, whether it was stopped or
+        not. The optimizer's state, the random state and the count of epochs stay those of the
+        last epoch, as in Keras.
+    mode : {"auto", "min", "max"}, default "auto"
+        Whether lower or higher is better; "auto" is "max" for r2 and accuracy, else "min".
+
+    Attributes
+    ----------
+    best : float
+        The best number so far in the latest fit. nan is never better.
+    best_epoch : int or None
+        Its epoch, counted from 0 over all calls of `Trainer.fit`.
+    stopped : bool
+        Whether the latest fit was stopped here.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For anything else, naming the argument; and from `Trainer.fit`, at its start, where no
+        number has the name ``monitor``.
+
+    Notes
+    -----
+    Each fit counts anew.
+
+    References
+    ----------
+    Prechelt, *Early Stopping - But When?*, in Neural Networks: Tricks of the Trade, 1998: its
+    third class of criteria, UP, with a patience.
+    """
+
+    def __init__(
+        self,
+        monitor: str = "validation_loss",
+        patience: int = 10,
+        min_delta: float = 0.0,
+        restore_best: bool = True,
+        mode: str = "auto",
+    ) -> None:
+        if not isinstance(monitor, str):
+            raise TypeError(
+                f"monitor must be a name such as 'validation_loss'; got {checks.shown(monitor)}"
+            )
+        self.monitor = monitor
+        self.patience = checks.integer("patience", patience, low=1)
+        self.min_delta = checks.number("min_delta", min_delta, low=0.0)
+        self.restore_best = checks.boolean("restore_best", restore_best)
+        self.mode = checks.choice("mode", mode, ("auto", "min", "max"))
+        higher = monitor.removeprefix(VALIDATION) in HIGHER_IS_BETTER
+        self._sign = 1.0 if self.mode == "max" or (self.mode == "auto" and higher) else -1.0
+        self._forget()
+
+    def _forget(self) -> None:
+        self.best = -self._sign * np.inf
+        self.best_epoch: int | None = None
+        self.stopped = False
+        self._waited = 0
+        self._parameters: Any = None
+
+    def on_fit_begin(self, trainer: Trainer) -> None:
+        """Begin anew."""
+        self._forget()
+
+    def on_epoch_end(self, trainer: Trainer, epoch: int, logs: dict[str, float]) -> bool | None:
+        """Count, and keep the parameters if they are the best."""
+        value = logs[self.monitor]
+        if self._sign * (value - self.best) > self.min_delta:
+            self.best, self.best_epoch, self._waited = value, epoch, 0
+            if self.restore_best:
+                self._parameters = trainer.parameters.copy()
+            return None
+        self._waited += 1
+        self.stopped = self._waited >= self.patience
+        return self.stopped
+
+    def on_fit_end(self, trainer: Trainer) -> None:
+        """Put the best parameters back."""
+        if self._parameters is not None:
+            trainer.parameters[:] = self._parameters
+            self._parameters = None

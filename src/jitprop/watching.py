@@ -1,0 +1,115 @@
+"""What is looked at after each epoch of a fit: the validation loss, metrics; and who is told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from jitprop._types import Array, Samples
+from jitprop.backends import Backend
+from jitprop.callbacks import Callback
+from jitprop.evaluation import Evaluation
+from jitprop.history import VALIDATION, VALIDATION_LOSS
+from jitprop.metrics import Metric
+from jitprop.spec import Spec
+
+if TYPE_CHECKING:
+    from jitprop.trainer import Trainer
+
+
+class Watch:
+    """
+    The watching of one fit.
+
+    Parameters
+    ----------
+    trainer : Trainer
+    backend : Backend
+    spec : Spec
+    training : Samples
+    validation : Samples or None
+    metrics : dict of functions
+    callbacks : list of Callback
+
+    Raises
+    ------
+    ValueError
+        Where a callback wants a number that there is not.
+    """
+
+    def __init__(
+        self,
+        trainer: Trainer,
+        backend: Backend,
+        spec: Spec,
+        training: Samples,
+        validation: Samples | None,
+        metrics: Mapping[str, Metric],
+        callbacks: list[Callback],
+    ) -> None:
+        self.trainer, self.callbacks, self.metrics = trainer, callbacks, metrics
+        self.measured = [
+            (begin, Evaluation(backend, spec, samples.X), samples, _shown(samples.y))
+            for begin, samples in (("", training), (VALIDATION, validation))
+            if samples is not None and (metrics or begin)
+        ]
+        names = [VALIDATION_LOSS] if validation is not None else []
+        self.names = names + [begin + name for begin, *_ in self.measured for name in metrics]
+        known = ["loss", *self.names, "learning_rate", "seconds"]
+        for callback in callbacks:
+            monitor = getattr(callback, "monitor", None)
+            if isinstance(monitor, str) and monitor not in known:
+                needed = "; it needs validation_data or validation_fraction"
+                raise ValueError(
+                    f"{type(callback).__name__} monitors {monitor!r}, which this fit does not "
+                    f"have{needed if monitor.startswith(VALIDATION) else ''}; "
+                    f"it has {', '.join(known)}"
+                )
+
+    def __bool__(self) -> bool:
+        """Whether there is anything to do after each epoch."""
+        return bool(self.names or self.callbacks)
+
+    def begin(self) -> None:
+        """Tell the callbacks that the fit begins."""
+        for callback in self.callbacks:
+            callback.on_fit_begin(self.trainer)
+
+    def measure(self, params: Array) -> dict[str, float]:
+        """The validation loss and the metrics, of the parameters as they are."""
+        found = {}
+        for begin, net, samples, y in self.measured:
+            if begin:
+                found[VALIDATION_LOSS] = net.loss(params, samples)
+            if self.metrics:
+                prediction = net.predict(params, samples.X)
+                with np.errstate(over="ignore", invalid="ignore"):  # divergence is told by the loss
+                    for name, metric in self.metrics.items():
+                        found[begin + name] = _number(name, metric(y, prediction))
+        return found
+
+    def tell(self, epoch: int, logs: dict[str, float]) -> bool:
+        """Tell the callbacks of an epoch; returns whether one wants to stop."""
+        wishes = [callback.on_epoch_end(self.trainer, epoch, logs) for callback in self.callbacks]
+        return any(wishes)
+
+    def end(self) -> None:
+        """Tell the callbacks that the fit ends."""
+        for callback in self.callbacks:
+            callback.on_fit_end(self.trainer)
+
+
+def _shown(y: Array) -> Array:
+    """Targets as metrics get them: labels are ints, and nothing can be written to."""
+    shown = y.astype(np.int64) if y.ndim == 1 else y.view()
+    shown.flags.writeable = False
+    return shown
+
+
+def _number(name: str, value: object) -> float:
+    try:
+        return float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"metric {name!r} must return a number; got {value!r}") from error
