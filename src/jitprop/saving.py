@@ -199,7 +199,10 @@ def _layout(content: dict[str, Any]) -> sealed.Layout:
             "a newer version wrote it, and can read it"
         )
     settings = _part(content, "settings")
-    sizes = [checks.integer("layer_sizes", n, low=1) for n in settings.get("layer_sizes", ())]
+    sizes = settings.get("layer_sizes")
+    if not isinstance(sizes, list):
+        raise ValueError(f"layer_sizes must be a list of ints; got {checks.shown(sizes)}")
+    sizes = [checks.integer("layer_sizes", n, low=1) for n in sizes]
     n_parameters = sum((n_in + 1) * n_out for n_in, n_out in pairwise(sizes))
     n_slots = optimizers.resolve(_decoded(settings.get("optimizer"), {})).n_slots
     dtype = cast.dtype(settings.get("dtype")) or np.dtype(np.float64)
@@ -231,20 +234,28 @@ def _trainer(
     for key, name in TENSORS.items():
         getattr(state, key)[...] = tensors[name]
     if not state.is_finite():
-        raise ValueError("there is inf or nan in its tensors")
+        raise ValueError("inf or nan is in its tensors")
     saved = _part(content, "state")
     _check_known("state", saved, [f.name for f in fields(State) if f.name not in TENSORS])
     for name, value in saved.items():
         present = getattr(state, name)
         if isinstance(present, np.random.Generator):
-            present.bit_generator.state = value
-            good = present.bit_generator.state == value
+            good = _set_random(present.bit_generator, value)
         else:
             setattr(state, name, made := _decoded(value, custom_objects))
-            good = type(made) is type(present) and not (type(made) is int and not 0 <= made < 2**63)
+            good = type(made) is type(present) and (type(made) is not int or 0 <= made < 2**63)
         if not good:
             raise ValueError(f"its {name} cannot be {checks.shown(value)}")
     return trainer
+
+
+def _set_random(bits: np.random.BitGenerator, value: Any) -> bool:
+    """Whether it could be brought into this state."""
+    try:
+        bits.state = value
+    except (TypeError, ValueError, KeyError, IndexError, OverflowError):
+        return False
+    return bool(bits.state == value)  # NumPy cuts what is too large
 
 
 def _check_known(what: str, found: Iterable[str], known: Iterable[str]) -> None:

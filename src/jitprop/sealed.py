@@ -27,7 +27,7 @@ from typing import Any, NoReturn, TypeAlias
 import numpy as np
 import safetensors.numpy
 
-from jitprop import atomic
+from jitprop import atomic, checks
 from jitprop._types import Array
 
 MAX_HEADER = 1 << 22
@@ -129,7 +129,10 @@ def read(
         data = file.read(size)
     if len(data) != size or data[at : at + len(_NO_SEAL)] != _seal(data, at):
         raise ValueError("it was altered: its SHA-256 is not the one that is written in it")
-    return content, safetensors.numpy.load(data)
+    try:
+        return content, safetensors.numpy.load(data)
+    except safetensors.SafetensorError as error:
+        raise ValueError(f"its tensors cannot be read: {error}") from error
 
 
 def _seal(data: bytes, at: int) -> bytes:
@@ -168,12 +171,15 @@ def _check_tensors(header: dict[str, Any], layout: Layout, size: int) -> None:
     """Whether these tensors and no others are in a file with ``size`` bytes of them."""
     wanted = {name: (_CODES[dtype], list(shape)) for name, (dtype, shape) in layout.items()}
     if header.keys() != wanted.keys():
-        raise ValueError(f"its tensors are {sorted(header)}, not {sorted(wanted)}")
+        raise ValueError(
+            f"its tensors must be {sorted(wanted)}; got {checks.shown(sorted(header))}"
+        )
     for name, entry in header.items():
         found = (entry.get("dtype"), entry.get("shape")) if isinstance(entry, dict) else None
         if found != wanted[name]:
             raise ValueError(
-                f"its tensor {name!r} is {found}, not {wanted[name]} as its settings say"
+                f"its tensor {name!r} must be {checks.shown(wanted[name])}, as its settings say; "
+                f"it is {checks.shown(found)}"
             )
     expected = sum(dtype.itemsize * math.prod(shape) for dtype, shape in layout.values())
     if size != expected:
