@@ -117,7 +117,7 @@ def test_both_backends_offer_the_same_functions():
 
 def test_public_names():
     assert set(jitprop.__all__) == {
-        "SGD", "Adam", "AdamW",
+        "SGD", "Adam", "AdamW", "RMSprop", "Rprop",
         "BinaryCrossEntropy", "CrossEntropy", "HalfSquaredError", "SquaredError",
         "Cosine", "Exponential", "InverseScaling", "OneCycle", "Step",
         "Callback", "EarlyStopping",

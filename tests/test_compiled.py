@@ -12,7 +12,7 @@ import pytest
 import jitprop_kernels
 from jitprop import Trainer, cast, compiled
 from jitprop.losses import CrossEntropy, HalfSquaredError
-from jitprop.optimizers import SGD, Adam
+from jitprop.optimizers import SGD, Adam, RMSprop, Rprop
 from jitprop.spec import Spec
 from nets import HIDDEN, OPTIMIZERS, OUTPUTS, data
 
@@ -69,7 +69,8 @@ def test_one_compile_serves_every_net(route, dtype, rng):
 
     use(sizes, "half_squared_error", "sigmoid", "tanh", "sgd")
     with numba_events.install_listener("numba:compile", CountCompiles()) as compiles:
-        cases = itertools.product(OUTPUTS, OPTIMIZERS.values())
+        optimizers = *OPTIMIZERS.values(), RMSprop(), Rprop()
+        cases = itertools.product(OUTPUTS, optimizers)
         for i, (loss, optimizer) in enumerate(cases):
             activation = HIDDEN[i % len(HIDDEN)]
             use(sizes, loss, OUTPUTS[loss][0], activation, optimizer, labels=i % 2 == 0)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import rich.console
 
-from jitprop import DivergenceError, Trainer, reference
+from jitprop import SGD, Adam, AdamW, DivergenceError, RMSprop, Rprop, Trainer, reference
 from nets import HIDDEN, OPTIMIZERS, OUTPUTS, data
 
 LAYERS = ("weights", "biases", "z", "a", "delta", "d_weights", "d_biases")
@@ -49,8 +49,9 @@ def assert_same_as_the_backend(trainer, X, y):
 
 
 def assert_formulas_hold(trace, slots):
-    """Compute every formula, with the functions of the reference; m and v are the slots."""
-    known = {"softmax": reference.softmax, "log": np.log, "sqrt": np.sqrt, "sum": np.sum}
+    """Compute every formula, with the functions of the reference and the slots by their names."""
+    known = {name: getattr(np, name) for name in ("log", "sqrt", "sum", "sign", "where", "clip")}
+    known["softmax"] = reference.softmax
     for name, function in reference.ACTIVATIONS.items():
         known[name] = lambda z, function=function: function(z)[0]
         known[f"{name}_slope"] = lambda z, function=function: function(z)[1]
@@ -64,8 +65,7 @@ def assert_formulas_hold(trace, slots):
         if name.startswith("update"):
             atol = 1e-15  # the difference of two parameters has their last bits
             part, l = int(name.startswith("update_biases")), int(name[-2])
-            names = ("v",) if len(slots) == 1 else ("m", "v")
-            scope |= {n: slot[part][l] for n, slot in zip(names, slots, strict=False)}
+            scope |= {n: slot[part][l] for n, slot in slots.items()}
         *lines, last = formula.replace("'(", "_slope(").split("\n")
         for line in lines:
             exec(line, scope)
@@ -87,16 +87,23 @@ def test_losses_and_activations(activation, loss, reduction, backend, rng):
             loss=loss,
             reduction=reduction,
         )
-        assert_formulas_hold(assert_same_as_the_backend(trainer, X, y), [])
+        assert_formulas_hold(assert_same_as_the_backend(trainer, X, y), {})
+
+
+KEPT = {SGD: "v", Adam: "mv", AdamW: "mv", RMSprop: "vu", Rprop: "ds"}
 
 
 @pytest.mark.parametrize("weight_decay", [0.0, 0.01])
-@pytest.mark.parametrize("name", OPTIMIZERS)
-def test_optimizers(name, weight_decay, backend, rng):
+@pytest.mark.parametrize(
+    "optimizer",
+    [*OPTIMIZERS.values(), RMSprop(), RMSprop(momentum=0.7), Rprop(step_max=0.02)],
+    ids=str,
+)
+def test_optimizers(optimizer, weight_decay, backend, rng):
     X, y = data([3, 3], 6, "cross_entropy", True, rng)
     trainer = net(
         backend,
-        optimizer=OPTIMIZERS[name],
+        optimizer=optimizer,
         weight_decay=weight_decay,
         output_activation="softmax",
         loss="cross_entropy",
@@ -105,7 +112,8 @@ def test_optimizers(name, weight_decay, backend, rng):
     for epochs in (0, 3):  # what the optimizer keeps is 0, and is not
         if epochs:
             trainer.fit(X, y, epochs)
-        slots = [trainer._spec.split(slot) for slot in trainer._state.slots]
+        kept = zip(KEPT[type(optimizer)], trainer._state.slots, strict=False)
+        slots = {letter: trainer._spec.split(slot) for letter, slot in kept}
         assert_formulas_hold(assert_same_as_the_backend(trainer, X, y), slots)
 
 

@@ -99,6 +99,81 @@ def adam(
 
 
 @jit()
+def rmsprop(
+    params: Array,
+    slots: Array,
+    gradients: Array,
+    start: int,
+    stop: int,
+    rate: float,
+    decay: float,
+    rho: float,
+    keep: float,
+    epsilon: float,
+) -> None:
+    """
+    v <- rho v + (1 - rho) g**2;  u <- keep u - rate g / (sqrt(v) + epsilon);  p <- p + u.
+
+    g is the gradient plus ``decay * p``. ``slots`` holds v and, where ``keep`` is not 0, then u.
+    Source: Hinton, Srivastava and Swersky, *Neural Networks for Machine Learning*, lecture 6e.
+    """
+    T = type(params[0])
+    n = params.size
+    rate_, decay_, keep_, epsilon_ = T(rate), T(decay), T(keep), T(epsilon)
+    r, c = T(rho), T(1.0 - rho)
+    for i in range(start, stop):
+        p = params[i]
+        g = gradients[i] + decay_ * p
+        v = r * slots[i] + c * (g * g)
+        slots[i] = v
+        u = -rate_ * g / (np.sqrt(v) + epsilon_)
+        if keep != 0.0:
+            u += keep_ * slots[n + i]
+            slots[n + i] = u
+        params[i] = p + u
+
+
+@jit()
+def rprop(
+    params: Array,
+    slots: Array,
+    gradients: Array,
+    start: int,
+    stop: int,
+    first: float,
+    decay: float,
+    eta_minus: float,
+    eta_plus: float,
+    step_min: float,
+    step_max: float,
+) -> None:
+    """
+    p <- p - sign(g) d, each parameter with a step d of its own.
+
+    d grows by eta_plus where the sign is that of the update before, shrinks by eta_minus where it
+    is the other: there p stays, and the next update leaves d as it is. g is the gradient plus
+    ``decay * p``. ``slots`` holds d, then the sign; ``first``, where it is not 0, is the first
+    update's d. Source: iRprop- in Igel and Huesken, *Improving the Rprop Learning Algorithm*, 2000.
+    """
+    T = type(params[0])
+    n, zero, one = params.size, T(0.0), T(1.0)
+    first_, decay_, low, high = T(first), T(decay), T(step_min), T(step_max)
+    shrink, grow = T(eta_minus), T(eta_plus)
+    for i in range(start, stop):
+        p = params[i]
+        g = gradients[i] + decay_ * p
+        s = one if g > zero else (-one if g < zero else g)  # nan stays
+        same = s * slots[n + i]
+        d = first_ if first != 0.0 else slots[i]
+        d *= grow if same > zero else (shrink if same < zero else one)
+        d = low if d < low else (high if d > high else d)
+        s = zero if same < zero else s
+        slots[i] = d
+        slots[n + i] = s
+        params[i] = p - s * d
+
+
+@jit()
 def update(
     plan: Plan,
     params: Array,
@@ -112,6 +187,9 @@ def update(
 ) -> None:
     """
     One update of ``params[start:stop]`` by the plan's optimizer.
+
+    ``plan.settings`` are momentum; beta_1, beta_2, epsilon; rho, momentum, epsilon; or eta_minus,
+    eta_plus, step_min, step_max.
 
     Parameters
     ----------
@@ -134,14 +212,34 @@ def update(
             stop,
             rate,
             decay,
-            plan.decay_1,
+            plan.settings[0],
             nesterov,
         )
+    elif plan.optimizer == codes.RMSPROP:
+        rho, keep, epsilon, _ = plan.settings
+        rmsprop(params, slots, gradients, start, stop, rate, decay, rho, keep, epsilon)
+    elif plan.optimizer == codes.RPROP:
+        eta_minus, eta_plus, low, high = plan.settings
+        first = rate if t == 1 else 0.0
+        rprop(
+            params,
+            slots,
+            gradients,
+            start,
+            stop,
+            first,
+            decay,
+            eta_minus,
+            eta_plus,
+            low,
+            high,
+        )
     else:
+        beta_1, beta_2, epsilon, _ = plan.settings
         shrink = 1.0
         if plan.optimizer == codes.ADAMW:
             shrink, decay = 1.0 - rate * decay, 0.0
-        corrected = rate * np.sqrt(1.0 - power(plan.decay_2, t)) / (1.0 - power(plan.decay_1, t))
+        corrected = rate * np.sqrt(1.0 - power(beta_2, t)) / (1.0 - power(beta_1, t))
         adam(
             params,
             slots,
@@ -151,7 +249,7 @@ def update(
             corrected,
             decay,
             shrink,
-            plan.decay_1,
-            plan.decay_2,
-            plan.epsilon,
+            beta_1,
+            beta_2,
+            epsilon,
         )

@@ -39,11 +39,8 @@ class Plan(NamedTuple):
     """Samples of a batch that have a gradient of their own; 0 if the batch has only one."""
     optimizer: int
     weight_decay: float
-    decay_1: float
-    """Momentum, or Adam's beta_1."""
-    decay_2: float
-    """Adam's beta_2."""
-    epsilon: float
+    settings: tuple[float, float, float, float]
+    """The optimizer's, by their places: see `optimizers.update`."""
     slopes: int
     """The slopes df/dz of a layer stand so far behind its block, which holds z and then a;"""
     deltas: int

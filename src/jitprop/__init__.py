@@ -10,7 +10,7 @@ from jitprop.losses import (
     HalfSquaredError,
     SquaredError,
 )
-from jitprop.optimizers import SGD, Adam, AdamW
+from jitprop.optimizers import SGD, Adam, AdamW, RMSprop, Rprop
 from jitprop.schedules import Cosine, Exponential, InverseScaling, OneCycle, Step
 from jitprop.trace import Trace
 from jitprop.trainer import Gradients, Trainer
@@ -35,6 +35,8 @@ __all__ = [
     "History",
     "InverseScaling",
     "OneCycle",
+    "RMSprop",
+    "Rprop",
     "SquaredError",
     "Step",
     "Trace",

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import jitprop_kernels as kernels
 from jitprop import threads
 from jitprop._types import Array
-from jitprop.optimizers import SGD, Adam, AdamW
+from jitprop.optimizers import SGD, Adam, AdamW, RMSprop, Rprop
 from jitprop.spec import Spec
 from jitprop_kernels import codes
 
@@ -156,7 +156,7 @@ def _plan(
         ],
         axis=1,
     )
-    optimizer, decay_1, decay_2, epsilon = _optimizer(spec)
+    optimizer, settings = _optimizer(spec)
     plan = kernels.Plan(
         layers=np.ascontiguousarray(layers, np.int64),
         loss=LOSS_CODES[spec.loss.name],
@@ -167,9 +167,7 @@ def _plan(
         chunk=chunk,
         optimizer=optimizer,
         weight_decay=spec.weight_decay,
-        decay_1=decay_1,
-        decay_2=decay_2,
-        epsilon=epsilon,
+        settings=settings,
         slopes=units,
         deltas=2 * units,
         targets=targets,
@@ -194,15 +192,20 @@ def close(net: Net) -> None:
     net.team.close()
 
 
-def _optimizer(spec: Spec) -> tuple[int, float, float, float]:
+def _optimizer(spec: Spec) -> tuple[int, tuple[float, float, float, float]]:
+    """The optimizer's code and settings: see `jitprop_kernels.optimizers.update`."""
     match spec.optimizer:
         case SGD(momentum=0.0):
-            return codes.SGD, 0.0, 0.0, 0.0
+            return codes.SGD, (0.0, 0.0, 0.0, 0.0)
         case SGD(momentum=momentum, nesterov=nesterov):
-            return codes.NESTEROV if nesterov else codes.MOMENTUM, momentum, 0.0, 0.0
+            return codes.NESTEROV if nesterov else codes.MOMENTUM, (momentum, 0.0, 0.0, 0.0)
         case Adam(beta_1=beta_1, beta_2=beta_2, epsilon=epsilon) as adam:
             code = codes.ADAMW if isinstance(adam, AdamW) else codes.ADAM
-            return code, beta_1, beta_2, epsilon
+            return code, (beta_1, beta_2, epsilon, 0.0)
+        case RMSprop(rho=rho, momentum=momentum, epsilon=epsilon):
+            return codes.RMSPROP, (rho, momentum, epsilon, 0.0)
+        case Rprop(eta_minus, eta_plus, step_min, step_max):
+            return codes.RPROP, (eta_minus, eta_plus, step_min, step_max)
 
 
 class _Writable:

@@ -7,7 +7,7 @@ tests compute with them.
 
 from __future__ import annotations
 
-from jitprop.optimizers import SGD, AdamW
+from jitprop.optimizers import SGD, AdamW, RMSprop, Rprop
 from jitprop.spec import Spec
 
 LOSSES: dict[str, tuple[str, str]] = {
@@ -66,7 +66,7 @@ def step(spec: Spec, n_samples: int, updates: int) -> dict[str, str]:
 
 
 def _update(spec: Spec, gradient: str, decay: str, t: int) -> str:
-    """The update by the optimizer; v and m begin as what it keeps of the parameters."""
+    """The update by the optimizer; u, v, m, d and s begin as what it keeps of the parameters."""
     optimizer = spec.optimizer
     decoupled = ""
     if decay and isinstance(optimizer, AdamW):
@@ -78,6 +78,24 @@ def _update(spec: Spec, gradient: str, decay: str, t: int) -> str:
             return f"-learning_rate * {f'({gradient})' if decay else gradient}"
         momentum = f"{optimizer.momentum!r} * v - learning_rate * g"
         lines = [f"g = {gradient}", f"v = {momentum}", momentum if optimizer.nesterov else "v"]
+    elif isinstance(optimizer, RMSprop):
+        kept = f"{optimizer.momentum!r} * u - " if optimizer.momentum else "-"
+        lines = [
+            f"g = {gradient}",
+            f"v = {optimizer.rho!r} * v + (1 - {optimizer.rho!r}) * g**2",
+            f"u = {kept}learning_rate * g / (sqrt(v) + {optimizer.epsilon!r})",
+            "u",
+        ]
+    elif isinstance(optimizer, Rprop):
+        grown = f"where(r > 0, {optimizer.eta_plus!r}, where(r < 0, {optimizer.eta_minus!r}, 1))"
+        d = "learning_rate" if t == 1 else "d"
+        lines = [
+            f"g = {gradient}",
+            "r = sign(g) * s",
+            f"d = clip({d} * {grown}, {optimizer.step_min!r}, {optimizer.step_max!r})",
+            "s = where(r < 0, 0, sign(g))",
+            "-s * d",
+        ]
     else:
         beta_1, beta_2 = optimizer.beta_1, optimizer.beta_2
         lines = [

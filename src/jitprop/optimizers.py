@@ -109,17 +109,116 @@ class AdamW(Adam):
     name: ClassVar[str] = "adamw"
 
 
-Optimizer: TypeAlias = SGD | Adam | AdamW
+@dataclass(frozen=True)
+class RMSprop:
+    """
+    RMSprop: the gradient over the root of its running mean square.
+
+    v <- rho v + (1 - rho) g**2, u <- momentum u - learning_rate g / (sqrt(v) + epsilon) and
+    W <- W + u.
+
+    Parameters
+    ----------
+    rho : float, default 0.9
+    momentum : float, default 0.0
+        At least 0, below 1.
+    epsilon : float, default 1e-8
+        Above 0. It stands beside sqrt(v), as in `Adam` and PyTorch; in Keras, beside v.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For anything else, naming the argument.
+
+    References
+    ----------
+    Hinton, Srivastava and Swersky, *Neural Networks for Machine Learning*, lecture 6e, 2012.
+    """
+
+    rho: float = 0.9
+    momentum: float = 0.0
+    epsilon: float = 1e-8
+    name: ClassVar[str] = "rmsprop"
+
+    def __post_init__(self) -> None:
+        for name in ("rho", "momentum"):
+            value = checks.number(name, getattr(self, name), low=0.0, below=1.0)
+            object.__setattr__(self, name, value)
+        object.__setattr__(self, "epsilon", checks.number("epsilon", self.epsilon, above=0.0))
+
+    @property
+    def n_slots(self) -> int:
+        """Numbers kept per parameter between updates."""
+        return 1 if self.momentum == 0.0 else 2
+
+
+@dataclass(frozen=True)
+class Rprop:
+    """
+    Resilient backpropagation: of the gradient, which must be that of a full batch, the signs alone.
+
+    Every parameter has a step d of its own, the learning rate at first. At each update
+
+    - where g has the sign that it had before, d <- min(eta_plus d, step_max), W <- W - sign(g) d;
+    - where it has the other, d <- max(eta_minus d, step_min), W stays, and the next update leaves
+      d as it is;
+    - where it is or was 0, W <- W - sign(g) d.
+
+    It needs ``batch_size=None``, or one that holds all samples, and as learning rate a number:
+    after the first update that has no part in it.
+
+    Parameters
+    ----------
+    eta_minus : float, default 0.5
+        Above 0, below 1.
+    eta_plus : float, default 1.2
+        Above 1.
+    step_min : float, default 1e-6
+    step_max : float, default 50.0
+        Above 0, and not below ``step_min``. The first step is held between them too.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For anything else, naming the argument.
+
+    References
+    ----------
+    Riedmiller and Braun, *A Direct Adaptive Method for Faster Backpropagation Learning: The RPROP
+    Algorithm*, ICNN 1993; in the form iRprop- of Igel and Hüsken, *Improving the Rprop Learning
+    Algorithm*, NC 2000, which is PyTorch's too.
+    """
+
+    eta_minus: float = 0.5
+    eta_plus: float = 1.2
+    step_min: float = 1e-6
+    step_max: float = 50.0
+    name: ClassVar[str] = "rprop"
+    n_slots: ClassVar[int] = 2
+
+    def __post_init__(self) -> None:
+        eta_minus = checks.number("eta_minus", self.eta_minus, above=0.0, below=1.0)
+        eta_plus = checks.number("eta_plus", self.eta_plus, above=1.0)
+        step_min = checks.number("step_min", self.step_min, above=0.0)
+        step_max = checks.number("step_max", self.step_max, low=step_min)
+        object.__setattr__(self, "eta_minus", eta_minus)
+        object.__setattr__(self, "eta_plus", eta_plus)
+        object.__setattr__(self, "step_min", step_min)
+        object.__setattr__(self, "step_max", step_max)
+
+
+Optimizer: TypeAlias = SGD | Adam | AdamW | RMSprop | Rprop
 
 
 def resolve(optimizer: object) -> Optimizer:
     """An optimizer from its name or from itself."""
-    if isinstance(optimizer, SGD | Adam):
+    known: tuple[type[Optimizer], ...] = SGD, Adam, AdamW, RMSprop, Rprop
+    if isinstance(optimizer, known):
         return optimizer
-    named: dict[str, type[Optimizer]] = {"sgd": SGD, "adam": Adam, "adamw": AdamW}
+    named = {cls.name: cls for cls in known}
     if isinstance(optimizer, str):
         return named[checks.choice("optimizer", optimizer, tuple(named))]()
     raise TypeError(
-        "optimizer must be one of 'sgd', 'adam', 'adamw', or an SGD, Adam or AdamW object; "
-        f"got {checks.shown(optimizer)}"
+        f"optimizer must be one of {', '.join(map(repr, named))}, or an object of "
+        f"{', '.join(cls.__name__ for cls in known)}; got {checks.shown(optimizer)}"
     )

@@ -32,7 +32,7 @@ import numpy.typing as npt
 
 from jitprop._types import Array
 from jitprop.losses import BinaryCrossEntropy, CrossEntropy, HalfSquaredError
-from jitprop.optimizers import SGD, AdamW
+from jitprop.optimizers import SGD, AdamW, RMSprop, Rprop
 from jitprop.spec import Spec
 
 # Activations: z -> (a, slope), a = f(z) and slope = f'(z). The slope is not computed from a, as
@@ -228,6 +228,29 @@ def update(
         velocity = slots[0]
         velocity[:] = optimizer.momentum * velocity - rate * g
         p += optimizer.momentum * velocity - rate * g if optimizer.nesterov else velocity
+        return
+
+    if isinstance(optimizer, RMSprop):
+        g = g + decay * p
+        mean_square = slots[0]
+        mean_square[:] = optimizer.rho * mean_square + (1 - optimizer.rho) * g**2
+        step = -rate * g / (np.sqrt(mean_square) + optimizer.epsilon)
+        if optimizer.momentum != 0.0:
+            step += optimizer.momentum * slots[1]
+            slots[1][:] = step
+        p += step
+        return
+
+    if isinstance(optimizer, Rprop):
+        step, sign = slots
+        if t == 1:
+            step[:] = rate
+        new_sign = np.sign(g + decay * p)
+        step[sign * new_sign > 0] *= optimizer.eta_plus
+        step[sign * new_sign < 0] *= optimizer.eta_minus
+        np.clip(step, optimizer.step_min, optimizer.step_max, out=step)
+        sign[:] = np.where(sign * new_sign < 0, 0, new_sign)
+        p -= sign * step
         return
 
     if isinstance(optimizer, AdamW):

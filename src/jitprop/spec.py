@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from jitprop import checks, losses, optimizers, schedules
 from jitprop._types import Array
 from jitprop.losses import Loss
-from jitprop.optimizers import Optimizer
+from jitprop.optimizers import Optimizer, Rprop
 from jitprop.schedules import LearningRate
 
 HIDDEN_ACTIVATIONS = (
@@ -113,6 +113,14 @@ def make_spec(
         batch_size=checks.optional_integer("batch_size", batch_size, low=1),
     )
     _check_output(spec)
+    _check_rate(spec)
+    return spec
+
+
+def with_learning_rate(spec: Spec, learning_rate: Any) -> Spec:
+    """The spec with another learning rate, checked as the first was."""
+    spec = replace(spec, learning_rate=schedules.resolve(learning_rate))
+    _check_rate(spec)
     return spec
 
 
@@ -144,6 +152,23 @@ def _activations(hidden: Any, output: Any, n_hidden: int) -> tuple[str, ...]:
     else:
         raise TypeError(f"activation must be a name or a list of names; got {checks.shown(hidden)}")
     return (*names, checks.choice("output_activation", output, OUTPUT_ACTIVATIONS))
+
+
+def _check_rate(spec: Spec) -> None:
+    if isinstance(spec.optimizer, Rprop) and callable(spec.learning_rate):
+        raise ValueError(
+            "learning_rate must be a number with the optimizer Rprop, which takes its first steps "
+            f"from it and the others from themselves; got {spec.learning_rate!r}"
+        )
+
+
+def check_batch(spec: Spec, n_samples: int) -> None:
+    """Refuse batches of fewer samples than all where the optimizer needs all."""
+    if isinstance(spec.optimizer, Rprop) and spec.batch(n_samples) < n_samples:
+        raise ValueError(
+            f"batch_size must be None or at least the number of samples, {n_samples}, with the "
+            f"optimizer Rprop, which compares gradients of full batches; got {spec.batch_size}"
+        )
 
 
 def _check_output(spec: Spec) -> None:

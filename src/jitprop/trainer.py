@@ -23,7 +23,7 @@ from jitprop.metrics import Metric
 from jitprop.metrics import resolve as resolve_metrics
 from jitprop.optimizers import Optimizer
 from jitprop.schedules import LearningRate
-from jitprop.spec import make_spec
+from jitprop.spec import check_batch, make_spec, with_learning_rate
 from jitprop.state import State
 from jitprop.threads import one_blas_thread
 from jitprop.trace import Trace, trace
@@ -73,7 +73,9 @@ class Trainer:
         that no saturated unit gives log(0), and their delta is a - y.
     reduction : {"mean", "sum"}, default "mean"
         How the samples of a batch combine, in the loss and so in the gradient.
-    optimizer : {"sgd", "adam", "adamw"} or SGD, Adam, AdamW, default "sgd"
+    optimizer : str or object, default "sgd"
+        "sgd", "adam", "adamw", "rmsprop", "rprop"; or, with settings of its own, an `SGD`, `Adam`,
+        `AdamW`, `RMSprop` or `Rprop`.
     learning_rate : float, schedule or callable, default 0.1
         Above 0; or a `Step`, `Exponential`, `InverseScaling`, `Cosine` (with warm-up) or
         `OneCycle`; or a function that takes the epoch's number (counted from 0 over all calls of
@@ -229,7 +231,7 @@ class Trainer:
 
     @learning_rate.setter
     def learning_rate(self, value: LearningRate) -> None:
-        self._spec = replace(self._spec, learning_rate=schedules.resolve(value))
+        self._spec = with_learning_rate(self._spec, value)
 
     @property
     def history(self) -> History:
@@ -365,6 +367,7 @@ class Trainer:
             samples, held_out = samples.take(rows), samples.take(others)
         elif validation_data is not None:
             held_out = self._validation(validation_data, dtype)
+        check_batch(self._spec, len(samples.X))
         if order is not None and not callable(order):
             order = cast.order("order", order, (n_epochs, len(samples.X)))
         named, told = resolve_metrics(metrics), resolve_callbacks(callbacks)

@@ -1,0 +1,186 @@
+"""RMSprop and Rprop: by hand, on both backends, with any number of threads."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+
+from jitprop import Exponential, RMSprop, Rprop, Trainer, threads
+from nets import data, limit_calls
+
+OPTIMIZERS = {
+    "rmsprop": RMSprop(),
+    "rmsprop with momentum": RMSprop(rho=0.8, momentum=0.7, epsilon=1e-6),
+    "rprop": Rprop(eta_minus=0.6, eta_plus=1.3, step_max=0.5),
+}
+
+# Sizes and samples. Blocks have edges of all kinds; a batch of 512 or more goes in chunks.
+ROUTES = {
+    "lanes": ([5, 4, 3], 50),
+    "blocks": ([70, 130, 33, 5], 131),
+    "chunks": ([70, 40, 33, 5], 1300),
+}
+
+every_optimizer = pytest.mark.parametrize("optimizer", OPTIMIZERS.values(), ids=list(OPTIMIZERS))
+every_route = pytest.mark.parametrize("route", ROUTES)
+both_dtypes = pytest.mark.parametrize("dtype", ["float64", "float32"])
+
+
+def make(sizes, **arguments):
+    return Trainer(sizes, **{"seed": 3, "learning_rate": 0.01, "weight_decay": 0.01} | arguments)
+
+
+def line(backend, w, b, **arguments):
+    """A net that computes w x + b; on one sample x with target y, E = 1/2 (w x + b - y)**2."""
+    return Trainer(
+        [1, 1], output_activation="identity", init=([[[w]]], [[b]]), backend=backend, **arguments
+    )
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.7])
+def test_rmsprop_by_hand(backend, momentum):
+    rho, epsilon, rate, decay, x, y = 0.8, 1e-3, 0.05, 0.1, 2.0, 3.0
+    trainer = line(
+        backend, 0.7, 0.0, learning_rate=rate, weight_decay=decay,
+        optimizer=RMSprop(rho=rho, momentum=momentum, epsilon=epsilon),
+    )  # fmt: skip
+    p, v, u = [0.7, 0.0], [0.0, 0.0], [0.0, 0.0]
+    for _ in range(5):
+        e = p[0] * x + p[1] - y
+        for i, g in enumerate((e * x + decay * p[0], e)):  # biases have no decay
+            v[i] = rho * v[i] + (1 - rho) * g * g
+            u[i] = momentum * u[i] - rate * g / (v[i] ** 0.5 + epsilon)
+            p[i] += u[i]
+        trainer.fit([[x]], [y], 1)
+        np.testing.assert_allclose(trainer.parameters, p, rtol=1e-14)
+
+
+def test_rprop_by_hand(backend):
+    # w x + b with x = 1 and y = 1: both gradients are e = w + b - 1, and w = b all along.
+    trainer = line(backend, 0.0, 0.0, optimizer="rprop", learning_rate=0.1)
+    steps = [
+        0.1,  # e < 0: the learning rate
+        0.1 + 0.12,  # as before: 1.2 times as far
+        0.22 + 0.144,
+        0.364 + 0.1728,  # to 0.5368, and e > 0
+        0.5368,  # the sign changed: the step is halved to 0.0864, and w stays
+        0.5368 - 0.0864,  # to 0.4504, and e < 0; no growth after a change
+        0.4504,  # changed: 0.0432
+        0.4504 + 0.0432,  # to 0.4936, and e < 0
+        0.4936 + 0.05184,
+    ]
+    for w in steps:
+        trainer.fit([[1.0]], [1.0], 1)
+        np.testing.assert_allclose(trainer.parameters, [w, w], rtol=1e-14)
+
+
+def test_rprops_steps_have_limits(backend):
+    trainer = line(
+        backend, 0.0, 0.0, learning_rate=0.1, optimizer=Rprop(step_min=0.2, step_max=0.25)
+    )
+    for w in (0.2, 0.44, 0.69, 0.69, 0.49):  # 0.2, 0.24, 0.25; then a change, and back to 0.2
+        trainer.fit([[1.0]], [1.0], 1)
+        np.testing.assert_allclose(trainer.parameters, [w, w], rtol=1e-14)
+
+
+def test_rprop_leaves_alone_what_has_no_gradient_and_sees_tiny_ones(backend):
+    # The weight's input is 0; the bias has gradients whose product is below the normal numbers.
+    trainer = line(
+        backend, 0.5, 0.0, learning_rate=1e-6, optimizer=Rprop(step_min=1e-300), dtype="float64"
+    )
+    for step in (1e-6, 1.2e-6):
+        trainer.parameters[1] = 0.0
+        trainer.fit([[0.0]], [1e-200], 1)
+        np.testing.assert_allclose(trainer.parameters, [0.5, step])
+
+
+@both_dtypes
+@every_optimizer
+@every_route
+def test_the_backends_agree(route, optimizer, dtype, rng):
+    sizes, n = ROUTES[route]
+    X, y = data(sizes, n, "half_squared_error", False, rng)
+    ref, comp = (
+        make(sizes, optimizer=optimizer, dtype=dtype, activation="tanh", backend=backend)
+        for backend in ("numpy", "numba")
+    )
+    one, five = (1e-12, 1e-10) if dtype == "float64" else (2e-4, 2e-3)
+    for epochs, tolerance in ((1, one), (4, five)):
+        np.testing.assert_allclose(comp.fit(X, y, epochs).loss, ref.fit(X, y, epochs).loss, 1e-4)
+        np.testing.assert_allclose(
+            comp.parameters, ref.parameters, rtol=tolerance, atol=tolerance * 0.01
+        )
+
+
+@both_dtypes
+@every_optimizer
+@pytest.mark.parametrize("route", ["blocks", "chunks"])
+def test_bits_do_not_depend_on_the_number_of_threads(route, optimizer, dtype, rng, monkeypatch):
+    monkeypatch.setattr(threads, "cores", lambda: 3)
+    sizes, n = ROUTES[route]
+    X, y = data(sizes, n, "half_squared_error", False, rng)
+    found = []
+    for n_threads in (1, 2, 3):
+        trainer = make(
+            sizes, optimizer=optimizer, dtype=dtype, backend="numba", n_threads=n_threads
+        )
+        loss = trainer.fit(X, y, 3).loss
+        found.append(np.concatenate([loss, trainer.parameters, trainer._state.slots.ravel()]))
+    for other in found[1:]:
+        np.testing.assert_array_equal(other, found[0])
+
+
+@every_optimizer
+@pytest.mark.parametrize("first_call", [1, 3000])
+def test_going_on_gives_the_bits_of_one_fit(backend, optimizer, first_call, rng, monkeypatch):
+    X, y = data([3, 2], 10, "half_squared_error", False, rng)
+    ref, comp = (make([3, 6, 2], optimizer=optimizer, backend=backend) for _ in range(2))
+    expected = ref.fit(X, y, 7).loss
+    limit_calls(monkeypatch, first_call)
+    first = comp.fit(X, y, 3).loss
+    comp = pickle.loads(pickle.dumps(comp))
+    np.testing.assert_array_equal(np.concatenate([first, comp.fit(X, y, 4).loss]), expected)
+    np.testing.assert_array_equal(comp.parameters, ref.parameters)
+
+
+def test_rmsprop_takes_mini_batches(rng):
+    X, y = data([3, 2], 10, "half_squared_error", False, rng)
+    ref, comp = (
+        make([3, 6, 2], optimizer="rmsprop", batch_size=4, backend=b) for b in ("numpy", "numba")
+    )
+    np.testing.assert_allclose(comp.fit(X, y, 5).loss, ref.fit(X, y, 5).loss, rtol=1e-12)
+
+
+def test_rprop_needs_full_batches_and_a_number(backend, rng):
+    X, y = data([3, 2], 10, "half_squared_error", False, rng)
+    trainer = make([3, 6, 2], optimizer="rprop", batch_size=9, backend=backend)
+    before = trainer.parameters.copy()
+    with pytest.raises(ValueError, match=r"^batch_size must be None or .* samples, 10,.* got 9$"):
+        trainer.fit(X, y, 2)
+    np.testing.assert_array_equal(trainer.parameters, before)
+    trainer.fit(X[:9], y[:9], 2)
+    words = "^learning_rate must be a number with the optimizer Rprop"
+    with pytest.raises(ValueError, match=words):
+        trainer.learning_rate = Exponential(0.1, 0.9)
+    assert trainer.learning_rate == 0.01
+    with pytest.raises(ValueError, match=words):
+        make([3, 2], optimizer="rprop", learning_rate=lambda epoch: 0.1)
+
+
+@pytest.mark.parametrize(
+    ("make_it", "words"),
+    [
+        (lambda: RMSprop(rho=1), "rho must be a finite number at least 0 and below 1; got 1.0"),
+        (lambda: RMSprop(momentum=-0.1), "momentum must be a finite number at least 0 and below 1"),
+        (lambda: RMSprop(epsilon=0), "epsilon must be a finite number above 0; got 0.0"),
+        (lambda: Rprop(eta_minus=1), "eta_minus must be a finite number above 0 and below 1"),
+        (lambda: Rprop(eta_plus=1), "eta_plus must be a finite number above 1; got 1.0"),
+        (lambda: Rprop(step_min=0), "step_min must be a finite number above 0; got 0.0"),
+        (lambda: Rprop(step_min=2, step_max=1), "step_max must be a finite number at least 2"),
+    ],
+)
+def test_bad_settings(make_it, words):
+    with pytest.raises(ValueError, match=f"^{words}"):
+        make_it()
