@@ -10,12 +10,13 @@ ASV = HOME="$(CURDIR)/.asv" $(BIN)/asv
 # The peers weigh gigabytes: an environment of their own.
 PEERS = .venv-peers
 
-.PHONY: demo test lint bench peers clean help
+.PHONY: demo test lint docs bench peers clean help
 
 help:
 	@echo "make demo   train XOR and the handwritten digits, and show how fast"
 	@echo "make test   run the tests"
 	@echo "make lint   check style and types"
+	@echo "make docs   build the pages of docs/ into docs/_build/html"
 	@echo "make bench  run the benchmarks once (asv)"
 	@echo "make peers  time other systems beside jitprop"
 	@echo "make clean  remove what these made"
@@ -38,6 +39,9 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+docs: $(READY)
+	$(BIN)/python -m sphinx -W --keep-going -E -q docs docs/_build/html
+
 bench: $(READY)
 	$(ASV) machine --yes >/dev/null
 	$(ASV) run --python=same --show-stderr $(ASV_FLAGS)
@@ -53,5 +57,5 @@ peers: $(PEERS)/ready
 	$(PEERS)/bin/python benchmarks/peers/run.py $(PEERS_FLAGS)
 
 clean:
-	rm -rf $(VENV) $(PEERS) .asv .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
+	rm -rf $(VENV) $(PEERS) .asv .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist docs/_build
 	find src kernels tests benchmarks examples -name __pycache__ -type d -prune -exec rm -rf {} +

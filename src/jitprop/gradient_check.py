@@ -69,19 +69,18 @@ def check_gradients(
     Notes
     -----
     A difference has an error of h**2 / 6 times the third derivative, and of eps abs(E) / h by
-    rounding; the default step balances them [1]_. A layer is measured by its largest derivative,
+    rounding; the default step balances them (Press). A layer is measured by its largest derivative,
     not each derivative by itself, for those near 0 are all rounding. So is a whole layer whose
     gradient vanishes, below the floor.
 
     Where the loss has a kink within h, as at the 0 of relu, the difference is that of neither
-    side, and no sign of an error: take other samples, or a smaller step [2]_.
+    side, and no sign of an error: take other samples, or a smaller step (CS231n).
 
     References
     ----------
-    .. [1] Press, Teukolsky, Vetterling and Flannery, *Numerical Recipes*, 3rd edition, 2007,
-       section 5.7.
-    .. [2] Karpathy and others, *CS231n*, "Gradient checks",
-       https://cs231n.github.io/neural-networks-3/#gradcheck.
+    Press, Teukolsky, Vetterling and Flannery, *Numerical Recipes*, 3rd edition, 2007, section 5.7.
+    Karpathy and others, *CS231n*, "Gradient checks",
+    https://cs231n.github.io/neural-networks-3/#gradcheck.
 
     Examples
     --------

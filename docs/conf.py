@@ -1,0 +1,22 @@
+"""How Sphinx builds these pages: `make docs`."""
+
+import jitprop
+
+project = "jitprop"
+author = "The jitprop developers"
+project_copyright = author
+version = release = jitprop.__version__
+
+extensions = ["sphinx.ext.autodoc", "sphinx.ext.mathjax", "myst_parser", "numpydoc"]
+exclude_patterns = ["_build"]
+
+html_theme = "furo"
+html_title = "jitprop"
+html_copy_source = False
+
+# `fit` in a docstring links to Trainer.fit; what Sphinx does not find stays as it is.
+default_role = "py:obj"
+autodoc_member_order = "bysource"
+autodoc_typehints = "none"  # the docstrings say more: shapes, defaults
+numpydoc_show_class_members = False  # autodoc shows them
+myst_heading_anchors = 3

@@ -1,0 +1,40 @@
+"""
+Run a page of documentation: its python blocks one after the other, in one namespace.
+
+A block of text that follows a python block is what that one prints, with "..." for what differs
+from run to run. `python -W error tests/page.py docs/first-net.md` tells the first that does not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import doctest
+import io
+import re
+import sys
+from pathlib import Path
+
+BLOCKS = re.compile(r"^```python\n(.*?)^```$(?:\s*^```text\n(.*?)^```$)?", re.DOTALL | re.MULTILINE)
+
+
+def run(path: Path) -> int:
+    """Run the page and return how many blocks it has."""
+    page = path.read_text()
+    namespace = {"__name__": "__main__"}
+    blocks = list(BLOCKS.finditer(page))
+    for found in blocks:
+        source, expected = found.groups()
+        line = page[: found.start()].count("\n") + 1
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            exec(compile("\n" * line + source, str(path), "exec"), namespace)
+        output = "\n".join(map(str.rstrip, printed.getvalue().splitlines())) + "\n"
+        if expected is None:
+            expected = "\n"
+        if not doctest.OutputChecker().check_output(expected, output, doctest.ELLIPSIS):
+            sys.exit(f"{path}, line {line}: the page shows\n{expected}but this prints\n{output}")
+    return len(blocks)
+
+
+if __name__ == "__main__":
+    print(run(Path(sys.argv[1])), "blocks")

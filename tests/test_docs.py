@@ -1,0 +1,80 @@
+"""The pages of docs/: their snippets print what they show, their links lead somewhere."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+PAGES = sorted(path for path in DOCS.rglob("*.md") if "_build" not in path.parts)
+WITH_CODE = [path for path in PAGES if "```python" in path.read_text()]
+
+
+def name(path):
+    return path.relative_to(DOCS).with_suffix("").as_posix()
+
+
+def run(path, folder):
+    return subprocess.run(
+        [sys.executable, "-W", "error", ROOT / "tests/page.py", path],
+        cwd=folder,
+        env=os.environ | {"MPLBACKEND": "agg"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_there_are_pages():
+    assert {"first-net", "notebooks", "numbers"} <= set(map(name, WITH_CODE))
+
+
+@pytest.mark.parametrize("path", WITH_CODE, ids=name)
+def test_snippets_print_what_the_page_shows(path, tmp_path):
+    done = run(path, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"{path.read_text().count('```python')} blocks\n"
+
+
+@pytest.mark.parametrize(
+    ("page", "complaint"),
+    [
+        ("```python\nprint(1)\n```\n\n```text\n1\n```\n", None),
+        ("```python\nprint(0.1234)\n```\n\n```text\n0.12...\n```\n", None),
+        ("```python\nprint(1)\n```\n\n```text\n2\n```\n", "line 1: the page shows\n2\nbut"),
+        ("\n\n```python\nprint(1)\n```\nno output\n", "line 3: the page shows\n\nbut"),
+        ("```python\npass\n```\n\n```text\n1\n```\n", "line 1: the page shows\n1\nbut"),
+        ("\n```python\n\n1 / 0\n```\n", 'page.md", line 4'),
+        ("```python\nimport warnings\nwarnings.warn('x')\n```\n", "UserWarning: x"),
+    ],
+)
+def test_a_page_that_is_not_true_is_found(page, complaint, tmp_path):
+    path = tmp_path / "page.md"
+    path.write_text(page)
+    done = run(path, tmp_path)
+    assert (done.returncode == 0) == (complaint is None)
+    assert (complaint or "") in done.stderr
+
+
+@pytest.mark.parametrize("path", PAGES, ids=name)
+def test_links_lead_somewhere(path):
+    prose = re.sub(r"^```.*?^```$", "", path.read_text(), flags=re.DOTALL | re.MULTILINE)
+    for target in re.findall(r"\]\(([^)]+)\)", prose):
+        if not target.startswith("https://"):
+            file, _, heading = target.partition("#")
+            found = (path.parent / file).resolve() if file else path
+            assert found.is_file(), target
+            titles = re.findall(r"^#+ (.*)$", found.read_text(), re.MULTILINE)
+            slugs = {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+            assert not heading or heading in slugs, target
+
+
+def test_every_page_is_in_the_table_of_contents():
+    listed = re.findall(r"^([\w/-]+)$", (DOCS / "index.md").read_text(), re.MULTILINE)
+    assert sorted(listed) == sorted(set(map(name, PAGES)) - {"index"})
