@@ -9,7 +9,7 @@ import numpy as np
 from _backend import from_command_line
 from _table import beside_notebook, table
 from jitprop import Trainer
-from jitprop.reference import sigmoid, squared_error
+from jitprop.functions import sigmoid, squared_error
 
 x, t, rate = np.array([[0.5, 0.3]]), np.array([[0.7]]), 0.1
 W1, b1 = np.array([[0.2, 0.4], [0.1, 0.3]]), np.array([0.1, 0.2])

@@ -15,9 +15,24 @@ HIDDEN = ("sigmoid", "tanh", "relu", "leaky_relu", "elu", "softplus", "gelu", "s
 OUTPUTS = {
     "half_squared_error": HIDDEN,
     "squared_error": HIDDEN,
+    "absolute_error": HIDDEN,
+    "huber": HIDDEN,
+    "quantile": HIDDEN,
+    "poisson": ("exp", "identity"),
+    "gaussian_nll": ("identity",),
     "binary_cross_entropy": ("sigmoid",),
     "cross_entropy": ("softmax",),
 }
+
+CORE_LOSSES = ("half_squared_error", "squared_error", "binary_cross_entropy", "cross_entropy")
+
+# Each activation with the core's losses, and each other loss with some activation.
+KINDS = [
+    (activation, loss)
+    for i, loss in enumerate(OUTPUTS)
+    for activation in (HIDDEN if loss in CORE_LOSSES else HIDDEN[i : i + 1])
+]
+
 
 OPTIMIZERS = {
     "sgd": SGD(),
@@ -32,11 +47,19 @@ def data(sizes: list[int], n: int, loss: str, labels: bool, rng: np.random.Gener
     """X and y of n samples for a net of these sizes, in float64."""
     X = rng.normal(size=(n, sizes[0]))
     if loss != "cross_entropy":
-        return X, rng.uniform(0.05, 0.95, size=(n, sizes[-1]))
+        n_targets = sizes[-1] // 2 if loss == "gaussian_nll" else sizes[-1]
+        return X, rng.uniform(0.05, 0.95, size=(n, n_targets))
     if labels:
         return X, rng.integers(0, sizes[-1], size=n)
     p = rng.uniform(0.1, 1.0, size=(n, sizes[-1]))
     return X, p / p.sum(axis=1, keepdims=True)
+
+
+def suited(sizes: list[int], loss: str) -> list[int]:
+    """The sizes, with as many outputs as the loss asks for: 2 classes or more, pairs."""
+    n = sizes[-1]
+    fewest = {"cross_entropy": max(2, n), "gaussian_nll": n + n % 2}
+    return [*sizes[:-1], fewest.get(loss, n)]
 
 
 def limit_calls(monkeypatch: pytest.MonkeyPatch, work: float) -> None:

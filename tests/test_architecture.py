@@ -118,7 +118,8 @@ def test_both_backends_offer_the_same_functions():
 def test_public_names():
     assert set(jitprop.__all__) == {
         "SGD", "Adam", "AdamW", "RMSprop", "Rprop",
-        "BinaryCrossEntropy", "CrossEntropy", "HalfSquaredError", "SquaredError",
+        "AbsoluteError", "BinaryCrossEntropy", "CrossEntropy", "GaussianNLL", "HalfSquaredError",
+        "Huber", "Poisson", "Quantile", "SquaredError",
         "Cosine", "Exponential", "InverseScaling", "OneCycle", "Step",
         "Callback", "EarlyStopping",
         "DivergenceError", "Gradients", "History", "Trainer",

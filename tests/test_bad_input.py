@@ -15,13 +15,14 @@ import pandas as pd
 import pytest
 from scipy import sparse
 
-from jitprop import SGD, Adam, AdamW, CrossEntropy, Trainer, backends
+from jitprop import SGD, Adam, AdamW, CrossEntropy, Huber, Quantile, Trainer, backends
 from nets import limit_calls
 
 N = 8
 SQUARED = {"layer_sizes": [3, 4, 2]}
 SINGLE = {"layer_sizes": [3, 4, 1]}
 BINARY = {"layer_sizes": [3, 4, 2], "loss": "binary_cross_entropy"}
+COUNTS = {"layer_sizes": [3, 4, 2], "loss": "poisson", "output_activation": "exp"}
 CLASSES = {"layer_sizes": [3, 4, 3], "loss": "cross_entropy", "output_activation": "softmax"}
 
 
@@ -131,6 +132,7 @@ def test_bad_inputs(method, case):
     ("nan", SQUARED, put(np.nan, 4, 1), ValueError, "finite", "y[4, 1] is nan"),
     ("below 0", BINARY, put(-0.5, 4, 1), ValueError, "within [0, 1]", "y[4, 1] is -0.5"),
     ("above 1", BINARY, put(1.5, 4, 1), ValueError, "within [0, 1]", "y[4, 1] is 1.5"),
+    ("count -1", COUNTS, put(-1, 4, 1), ValueError, "at least 0 for poisson", "y[4, 1] is -1"),
     ("label -1", CLASSES, put(-1, 5), ValueError, LABELS, "y[5] is -1"),
     ("label 3", CLASSES, put(3, 5), ValueError, LABELS, "y[5] is 3"),
     ("label 2**63", CLASSES, put(2**63, 5, dtype="u8"), ValueError, LABELS, "y[5] is 9.22"),
@@ -279,7 +281,12 @@ NUMBERS = {
     "beta_1": lambda trainer, value: Adam(beta_1=value),
     "beta_2": lambda trainer, value: AdamW(beta_2=value),
     "epsilon": lambda trainer, value: AdamW(epsilon=value),
+    "delta": lambda trainer, value: Huber(delta=value),
+    "q": lambda trainer, value: Quantile(q=value),
+    "label_smoothing": lambda trainer, value: CrossEntropy(label_smoothing=value),
 }
+ABOVE_0 = ("learning_rate", "epsilon", "delta", "q")
+BELOW_1 = ("momentum", "beta_1", "beta_2", "q", "label_smoothing")
 NOT_SEED = INTEGERS.keys() - {"seed"}
 
 
@@ -291,8 +298,22 @@ NOT_SEED = INTEGERS.keys() - {"seed"}
     ("bool", INTEGERS, True, TypeError, "an integer", "got True (bool)"),
     ("rate -0.5", NUMBERS, -0.5, ValueError, "a finite number", "got -0.5"),
     ("rate nan", NUMBERS, np.nan, ValueError, "a finite number", "got nan"),
-    ("rate 0", ("learning_rate", "epsilon"), 0.0, ValueError, "a finite number above 0", "got 0.0"),
-    ("rate 1", ("momentum", "beta_1", "beta_2"), 1.0, ValueError, "below 1", "got 1.0"),
+    (
+        "rate 0",
+        ("learning_rate", "epsilon", "delta", "q"),
+        0.0,
+        ValueError,
+        "a finite number above 0",
+        "got 0.0",
+    ),
+    (
+        "rate 1",
+        ("momentum", "beta_2", "q", "label_smoothing"),
+        1.0,
+        ValueError,
+        "below 1",
+        "got 1.0",
+    ),
     ("rate 10**400", NUMBERS, 10**400, ValueError, "a finite number", "got"),
     ("text", NUMBERS | INTEGERS, "3", TypeError, "got '3' (str)"),
     ("complex", NUMBERS | INTEGERS, 1j, TypeError, "got 1j (complex)"),
@@ -326,6 +347,14 @@ def test_bad_number(case):
     ("softmax", {"output_activation": "softmax"}, ValueError, SOFTMAX, "'half_squared_error'"),
     ("no softmax", {"loss": "cross_entropy"}, ValueError, SOFTMAX, "output_activation 'sigmoid'"),
     ("one class", CLASSES | {"layer_sizes": [3, 1]}, ValueError, "softmax", "ends in 1"),
+    ("poisson", {"loss": "poisson"}, ValueError, "loss 'poisson' needs", "'exp' or 'identity'"),
+    (
+        "half a mean",
+        {"loss": "gaussian_nll", "output_activation": "identity", "layer_sizes": [3, 4, 3]},
+        ValueError,
+        "layer_sizes must end in an even number",
+        "ends in 3",
+    ),
     ("bce", BINARY | {"output_activation": "tanh"}, ValueError, "loss", "needs", "got", "'tanh'"),
     ("float16", {"dtype": "float16"}, ValueError, "dtype must be", "'float32'", "got float16"),
     ("shuffle", {"shuffle": 1}, TypeError, "shuffle must be True or False", "got 1 (int)"),

@@ -7,10 +7,15 @@ import numpy as np
 import pytest
 import scipy.special
 
-from jitprop import SGD, AdamW, Trainer, reference
-from nets import HIDDEN, OPTIMIZERS, OUTPUTS, data
+from jitprop import SGD, AdamW, Trainer, functions
+from nets import CORE_LOSSES, HIDDEN, OPTIMIZERS, OUTPUTS, data
 
-CASES = [(a, o, loss) for loss, outs in OUTPUTS.items() for o in outs for a in HIDDEN]
+CASES = [
+    (activation, output, loss)
+    for loss, outputs in OUTPUTS.items()
+    for output in outputs
+    for activation in (HIDDEN if loss in CORE_LOSSES else ("tanh",))
+]
 
 
 def largest_difference(trainer, X, y, gradient):
@@ -53,9 +58,9 @@ def net(activation, output, loss, *, reduction="mean", sizes=(3, 5, 4, 3), seed=
 @pytest.mark.parametrize(("activation", "output", "loss"), CASES)
 def test_gradients_are_the_central_differences(activation, output, loss, rng):
     for reduction in ("mean", "sum"):
-        trainer = net(activation, output, loss, reduction=reduction)
+        trainer = net(activation, output, loss, reduction=reduction, sizes=(3, 5, 4, 4))
         for labels in (False, True) if loss == "cross_entropy" else (False,):
-            X, y = data([3, 3], 7, loss, labels, rng)
+            X, y = data([3, 4], 7, loss, labels, rng)
             gradient = flat(trainer.gradients(X, y))
             assert largest_difference(trainer, X, y, gradient) < 1e-7
 
@@ -71,10 +76,10 @@ def test_a_wrong_gradient_is_caught(monkeypatch, rng):
     trainer = net("tanh", "sigmoid", "half_squared_error")
 
     def halved(z):
-        a, slope = reference.tanh(z)
+        a, slope = functions.tanh(z)
         return a, 0.5 * slope
 
-    monkeypatch.setitem(reference.ACTIVATIONS, "tanh", halved)
+    monkeypatch.setitem(functions.ACTIVATIONS, "tanh", halved)
     assert largest_difference(trainer, X, y, flat(trainer.gradients(X, y))) > 0.1
     monkeypatch.undo()
     gradient = flat(trainer.gradients(X, y))
@@ -107,7 +112,7 @@ def test_activations_are_what_their_papers_say(name):
         ref_slope = [
             float(mpmath.diff(f, mpmath.mpf(float(v)), h=mpmath.mpf(10) ** -40)) for v in z
         ]
-    comp, comp_slope = reference.ACTIVATIONS[name](z)
+    comp, comp_slope = functions.ACTIVATIONS[name](z)
     # Below 1e-300 gelu, z times a subnormal, has few digits.
     np.testing.assert_allclose(comp, ref, rtol=2e-13, atol=1e-300)
     np.testing.assert_allclose(comp_slope, ref_slope, rtol=2e-12, atol=1e-300)
@@ -116,16 +121,16 @@ def test_activations_are_what_their_papers_say(name):
 def test_gelu_is_near_its_exact_form():
     z = np.linspace(-6, 6, 241)
     exact = z * scipy.special.ndtr(z)
-    np.testing.assert_allclose(reference.gelu(z)[0], exact, atol=5e-4)
+    np.testing.assert_allclose(functions.gelu(z)[0], exact, atol=5e-4)
 
 
 def test_extreme_inputs_warn_of_nothing():
     z = np.array([[-1e4, 1e4, 0.0, -745.2, 710.0]])
     for name in HIDDEN:
-        a, slope = reference.ACTIVATIONS[name](z)
+        a, slope = functions.ACTIVATIONS[name](z)
         assert np.isfinite(a).all(), name
         assert np.isfinite(slope).all(), name
-    np.testing.assert_array_equal(reference.softmax(z), [[0, 1, 0, 0, 0]])
+    np.testing.assert_array_equal(functions.softmax(z), [[0, 1, 0, 0, 0]])
 
 
 def test_losses_are_those_of_scipy(rng):

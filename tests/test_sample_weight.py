@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jitprop import Adam, Trainer, compiled, threads
-from nets import OUTPUTS, data
+from nets import OUTPUTS, data, suited
 
 # Sizes, and more samples than evaluate takes at a time (256).
 ROUTES = {"lanes": [3, 5, 4, 2], "blocks": [30, 40, 3]}
@@ -37,8 +37,9 @@ def repeats(rng):
 @pytest.mark.parametrize("loss", OUTPUTS)
 @pytest.mark.parametrize("route", ROUTES)
 def test_integer_weights_are_repeated_rows(route, loss, reduction, backend, repeats, rng):
-    X, y = data(ROUTES[route], N, loss, False, rng)
-    trainer = make(ROUTES[route], backend, loss, reduction=reduction)
+    sizes = suited(ROUTES[route], loss)
+    X, y = data(sizes, N, loss, False, rng)
+    trainer = make(sizes, backend, loss, reduction=reduction)
     rows = np.repeat(np.arange(N), repeats)
     ref, comp = (
         trainer.gradients(X[rows], y[rows]),

@@ -11,6 +11,7 @@ from jitprop_kernels import codes
 from jitprop_kernels._jit import jit
 from jitprop_kernels._types import Array, Scalar
 from jitprop_kernels.elementary import (
+    exp,
     exp_of_negative,
     exp_parts,
     expm1_of_negative,
@@ -98,6 +99,13 @@ def silu(z: Scalar) -> tuple[Scalar, Scalar]:
 
 
 @jit()
+def exponential(z: Scalar) -> tuple[Scalar, Scalar]:
+    """a = exp(z), and so is the slope."""
+    a = exp(z)
+    return a, a
+
+
+@jit()
 def activate_lanes(code: int, memory: Array, z: int, slopes: int, size: int) -> None:
     """`activate` by vectors; size is a multiple of `simd.lanes`."""
     if code == codes.SIGMOID:
@@ -140,6 +148,11 @@ def activate_lanes(code: int, memory: Array, z: int, slopes: int, size: int) -> 
             value, slope = silu(load(memory, z + i))
             store(memory, z + i, value)
             store(memory, slopes + i, slope)
+    elif code == codes.EXP:
+        for i in range(0, size, lanes(memory)):
+            value, slope = exponential(load(memory, z + i))
+            store(memory, z + i, value)
+            store(memory, slopes + i, slope)
     else:
         for i in range(0, size, lanes(memory)):
             store(memory, slopes + i, splat(type(memory[0])(1.0)))
@@ -176,6 +189,9 @@ def activate(code: int, memory: Array, z: int, slopes: int, size: int) -> None:
     elif code == codes.SILU:
         for i in range(size):
             memory[z + i], memory[slopes + i] = silu(memory[z + i])
+    elif code == codes.EXP:
+        for i in range(size):
+            memory[z + i], memory[slopes + i] = exponential(memory[z + i])
     else:
         for i in range(size):
             memory[slopes + i] = type(memory[0])(1.0)

@@ -7,7 +7,7 @@ of its terms, so bits depend neither on how the product is cut nor on who comput
 
 from __future__ import annotations
 
-from jitprop_kernels import simd
+from jitprop_kernels import codes, simd
 from jitprop_kernels._jit import jit
 from jitprop_kernels._microkernel import (
     block_columns,
@@ -188,15 +188,17 @@ def output(plan: Plan, params: Array, memory: Array, skip: int, m: int, batch: i
     """
     last = len(plan.layers) - 1
     n = plan.layers[last, N_OUT]
-    at = skip * n
-    z, activation = plan.layers[last, OUTPUTS] + at, plan.layers[last, ACTIVATION]
+    z, size = plan.layers[last, OUTPUTS] + skip * n, n * m
+    targets, errors = plan.targets + skip * plan.n_targets, plan.errors + skip * n
+    if plan.loss >= codes.HALF_SQUARED_ERROR:
+        activate(plan.layers[last, ACTIVATION], memory, z, plan.slopes + z, size)
     scale = type(params[0])(1.0 / batch if plan.mean and not plan.weighted else 1.0)
-    output_delta(plan, activation, memory, z, at, m, n, n, 1, n * m, scale)
+    output_delta(plan, memory, z, targets, errors, m, n, n, 1, size, scale)
     if plan.weighted:
         for i in range(m):
             share = memory[plan.shares + skip + i]
             for q in range(i * n, (i + 1) * n):
-                memory[plan.errors + at + q] *= share
+                memory[errors + q] *= share
                 memory[plan.deltas + z + q] *= share
 
 

@@ -12,7 +12,7 @@ from jitprop_kernels import codes
 from jitprop_kernels._jit import jit
 from jitprop_kernels._types import Array
 from jitprop_kernels.activations import activate_lanes
-from jitprop_kernels.losses import binary_delta, softmax_delta, squared_delta
+from jitprop_kernels.losses import binary_delta, other_delta, squared_delta
 from jitprop_kernels.plan import (
     ACTIVATION,
     BIASES,
@@ -30,7 +30,7 @@ from jitprop_kernels.simd import first, lane_sum, lanes, load, splat, store, wid
 def output_activation(plan: Plan) -> int:
     """The output layer's activation in training: none where the loss is one of z."""
     activation: int = codes.IDENTITY
-    if plan.loss == codes.HALF_SQUARED_ERROR or plan.loss == codes.SQUARED_ERROR:
+    if plan.loss >= codes.HALF_SQUARED_ERROR:
         activation = plan.layers[len(plan.layers) - 1, ACTIVATION]
     return activation
 
@@ -69,22 +69,25 @@ def output(plan: Plan, memory: Array, m: int, width: int, batch: int) -> float:
     T, last = type(memory[0]), len(plan.layers) - 1
     z, n = plan.layers[last, OUTPUTS], plan.layers[last, N_OUT]
     scale = T(1.0 / batch if plan.mean and not plan.weighted else 1.0)
-    if plan.loss == codes.CROSS_ENTROPY:
-        softmax_delta(plan, memory, z, 0, m, n, 1, width, scale)
+    binary = plan.loss == codes.BINARY_CROSS_ENTROPY
+    squared = plan.loss == codes.HALF_SQUARED_ERROR or plan.loss == codes.SQUARED_ERROR
+    if not (binary or squared):
+        targets, errors = plan.targets, plan.errors
+        other_delta(plan, memory, z, targets, errors, m, n, 1, width, n * width, scale)
     factor = T(0.5) if plan.loss == codes.HALF_SQUARED_ERROR else T(1.0)
     loss = widened(splat(T(0.0)))
     for j in range(n):
         for s in range(0, width, lanes(memory)):
             i = j * width + s
             x, t = load(memory, z + i), load(memory, plan.targets + i)
-            if plan.loss == codes.BINARY_CROSS_ENTROPY:
+            if binary:
                 a, error, delta = binary_delta(x, t, splat(scale))
                 store(memory, z + i, a)
-            elif plan.loss == codes.CROSS_ENTROPY:
-                error, delta = load(memory, plan.errors + i), load(memory, plan.deltas + z + i)
-            else:
+            elif squared:
                 slope = load(memory, plan.slopes + z + i)
                 error, delta = squared_delta(x, slope, t, splat(factor), splat(scale))
+            else:
+                error, delta = load(memory, plan.errors + i), load(memory, plan.deltas + z + i)
             if plan.weighted:
                 share = load(memory, plan.shares + s)
                 error, delta = share * error, share * delta

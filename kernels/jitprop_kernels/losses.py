@@ -1,7 +1,22 @@
 """
 The output layer: activation, loss and delta in one place, since some pairs need z itself.
 
-A sample's loss is the sum over its outputs. Deltas carry ``scale``, 1/m for the mean over the
+A sample's loss is the sum over its outputs. With targets t,
+
+====================  ==================================  ==================================
+loss                  of one output                       delta
+====================  ==================================  ==================================
+half_squared_error    (a - t)**2 / 2                      scale (a - t) slope
+squared_error         (a - t)**2                          scale 2 (a - t) slope
+piecewise             `piecewise_delta`                   scale g slope
+binary_cross_entropy  log(1 + exp(z)) - t z               scale (a - t)
+cross_entropy         t (log(sum exp(z)) - z)             scale (a - t)
+poisson               exp(z) - t z                        scale (exp(z) - t)
+gaussian_nll, mean    (z - t)**2 exp(-s) / 2              scale (z - t) exp(-s)
+gaussian_nll, s       s / 2                               scale (1 - (z - t)**2 exp(-s)) / 2
+====================  ==================================  ==================================
+
+Deltas carry ``scale``, 1/m for the mean over the
 batch's m samples and 1 for their sum; losses do not.
 """
 
@@ -10,8 +25,8 @@ from __future__ import annotations
 from jitprop_kernels import codes
 from jitprop_kernels._jit import jit
 from jitprop_kernels._types import Array, Scalar
-from jitprop_kernels.activations import activate, sigmoid
-from jitprop_kernels.elementary import exp_of_negative, log, log1p_of_fraction
+from jitprop_kernels.activations import sigmoid
+from jitprop_kernels.elementary import exp, exp_of_negative, log, log1p_of_fraction
 from jitprop_kernels.plan import Plan
 from jitprop_kernels.simd import select
 
@@ -51,7 +66,8 @@ def softmax_delta(
     plan: Plan,
     memory: Array,
     z: int,
-    at: int,
+    targets: int,
+    errors: int,
     m: int,
     n: int,
     sample_stride: int,
@@ -64,7 +80,6 @@ def softmax_delta(
     The loss is sum_j t_j (log(sum_k exp(z_k)) - z_j), in which no log(0) can come up.
     """
     subtract_maximum(memory, z, m, n, sample_stride, unit_stride)
-    targets, errors = plan.targets + at, plan.errors + at
     size = (m - 1) * sample_stride + (n - 1) * unit_stride + 1
     for q in range(size):
         memory[errors + q] = memory[z + q]
@@ -81,6 +96,40 @@ def softmax_delta(
             e = t * (log_total - memory[errors + q])
             memory[errors + q] = e if t != T(0.0) else T(0.0)  # not 0 * inf
             memory[plan.deltas + z + q] = scale * (a - t)
+
+
+@jit()
+def gaussian_delta(
+    plan: Plan,
+    memory: Array,
+    z: int,
+    targets: int,
+    errors: int,
+    m: int,
+    n: int,
+    sample_stride: int,
+    unit_stride: int,
+    scale: Scalar,
+) -> None:
+    """
+    Error and delta of n/2 means and, behind them, n/2 log-variances s.
+
+    The loss of each pair is (s + (t - mean)**2 exp(-s)) / 2; each of the two has its term.
+    """
+    T, k = type(scale), n // 2
+    half, to_s = T(0.5), k * unit_stride
+    target_stride = min(sample_stride, k)  # row by row k; 1 where samples are neighbours
+    for i in range(m):
+        for j in range(k):
+            q = i * sample_stride + j * unit_stride
+            t = memory[targets + i * target_stride + j * unit_stride]
+            e, s = memory[z + q] - t, memory[z + q + to_s]
+            precision = exp(-s)
+            square = e * e * precision
+            memory[errors + q] = half * square
+            memory[errors + q + to_s] = half * s
+            memory[plan.deltas + z + q] = scale * (e * precision)
+            memory[plan.deltas + z + q + to_s] = scale * (half - half * square)
 
 
 @jit()
@@ -102,12 +151,69 @@ def binary_delta(z: Scalar, t: Scalar, scale: Scalar) -> tuple[Scalar, Scalar, S
 
 
 @jit()
-def output_delta(
+def piecewise_delta(
+    a: Scalar, slope: Scalar, t: Scalar, edge: Scalar, below: Scalar, above: Scalar, scale: Scalar
+) -> tuple[Scalar, Scalar]:
+    """
+    Error and delta of one output for absolute_error, huber and quantile.
+
+    With r = a - t the derivative of the error is g(r) = -below, r or above: for r under -edge,
+    from there to edge, and over it. The error is its integral from 0.
+
+    ==============  =====  =====  =====
+    loss            edge   below  above
+    ==============  =====  =====  =====
+    absolute_error  0      1      1
+    huber           delta  delta  delta
+    quantile        0      q      1 - q
+    ==============  =====  =====  =====
+    """
+    T = type(a)
+    r = a - t
+    g = select(r > edge, above, select(-r > edge, -below, r))
+    corner = select(edge > T(0.0), T(0.5), T(0.0)) * g
+    return g * (r - corner), scale * g * slope
+
+
+@jit()
+def other_delta(
     plan: Plan,
-    activation: int,
     memory: Array,
     z: int,
-    at: int,
+    targets: int,
+    errors: int,
+    m: int,
+    n: int,
+    sample_stride: int,
+    unit_stride: int,
+    size: int,
+    scale: Scalar,
+) -> None:
+    """`output_delta` of the losses which are not handled by vectors, in either layout."""
+    T, deltas = type(scale), plan.deltas + z
+    if plan.loss == codes.CROSS_ENTROPY:
+        softmax_delta(plan, memory, z, targets, errors, m, n, sample_stride, unit_stride, scale)
+    elif plan.loss == codes.GAUSSIAN_NLL:
+        gaussian_delta(plan, memory, z, targets, errors, m, n, sample_stride, unit_stride, scale)
+    elif plan.loss == codes.POISSON:
+        for i in range(size):
+            rate, t = exp(memory[z + i]), memory[targets + i]
+            memory[errors + i], memory[deltas + i] = rate - t * memory[z + i], scale * (rate - t)
+    else:
+        edge, below, above = T(plan.edge), T(plan.below), T(plan.above)
+        for i in range(size):
+            slope, t = memory[plan.slopes + z + i], memory[targets + i]
+            e, d = piecewise_delta(memory[z + i], slope, t, edge, below, above, scale)
+            memory[errors + i], memory[deltas + i] = e, d
+
+
+@jit()
+def output_delta(
+    plan: Plan,
+    memory: Array,
+    z: int,
+    targets: int,
+    errors: int,
     m: int,
     n: int,
     sample_stride: int,
@@ -116,34 +222,36 @@ def output_delta(
     scale: Scalar,
 ) -> None:
     """
-    From z in ``memory[z:z + size]`` and the targets: a, delta, and each output's loss.
+    Delta and each output's loss, of m samples with n outputs.
 
-    Targets and losses stand at ``at`` within their blocks.
-
-    ====================  ============================  ======================
-    loss                  of one output                 delta
-    ====================  ============================  ======================
-    half_squared_error    (a - t)**2 / 2                scale (a - t) slope
-    squared_error         (a - t)**2                    scale 2 (a - t) slope
-    binary_cross_entropy  log(1 + exp(z)) - t z         scale (a - t)
-    cross_entropy         t (log(sum exp(z)) - z)       scale (a - t)
-    ====================  ============================  ======================
+    From the targets and from ``memory[z:z + size]``, which is a, with its slopes, or z for the
+    losses of z.
     """
-    T = type(scale)
-    targets, errors = plan.targets + at, plan.errors + at
-    if plan.loss == codes.CROSS_ENTROPY:
-        softmax_delta(plan, memory, z, at, m, n, sample_stride, unit_stride, scale)
-    elif plan.loss == codes.BINARY_CROSS_ENTROPY:
+    T, deltas = type(scale), plan.deltas + z
+    if plan.loss == codes.BINARY_CROSS_ENTROPY:
         for i in range(size):
-            a, e, d = binary_delta(memory[z + i], memory[targets + i], scale)
-            memory[z + i], memory[errors + i], memory[plan.deltas + z + i] = a, e, d
-    else:
-        activate(activation, memory, z, plan.slopes + z, size)
+            _, e, d = binary_delta(memory[z + i], memory[targets + i], scale)
+            memory[errors + i], memory[deltas + i] = e, d
+    elif plan.loss == codes.HALF_SQUARED_ERROR or plan.loss == codes.SQUARED_ERROR:
         factor = T(0.5) if plan.loss == codes.HALF_SQUARED_ERROR else T(1.0)
         for i in range(size):
             slope, t = memory[plan.slopes + z + i], memory[targets + i]
             e, d = squared_delta(memory[z + i], slope, t, factor, scale)
-            memory[errors + i], memory[plan.deltas + z + i] = e, d
+            memory[errors + i], memory[deltas + i] = e, d
+    else:
+        other_delta(
+            plan,
+            memory,
+            z,
+            targets,
+            errors,
+            m,
+            n,
+            sample_stride,
+            unit_stride,
+            size,
+            scale,
+        )
 
 
 @jit()

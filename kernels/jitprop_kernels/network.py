@@ -133,11 +133,15 @@ def load_batch(
     And each sample's share, its weight by the ``whole`` of the batch. Inputs are left out where
     ``direct`` says that products read X itself.
     """
-    n_inputs, n_outputs = plan.layers[0, N_IN], plan.layers[len(plan.layers) - 1, N_OUT]
+    n_inputs, n_targets = plan.layers[0, N_IN], plan.n_targets
     if not direct:
         load(blocked, X, rows, first, m, n_inputs, memory, skip * n_inputs)
-    at = plan.targets + skip * n_outputs
-    load_targets(plan, blocked, Y, rows, first, m, n_outputs, memory, at)
+    at = plan.targets + skip * n_targets
+    load_targets(plan, blocked, Y, rows, first, m, n_targets, memory, at)
+    if plan.gain != 1.0:
+        T = type(memory[0])
+        for i in range(at, at + n_targets * padded(blocked, memory, m)):
+            memory[i] = T(plan.gain) * memory[i] + T(plan.offset)
     if plan.weighted:
         for i in range(m):
             row = rows[first + i] if rows.size > 0 else first + i

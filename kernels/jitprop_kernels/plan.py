@@ -28,10 +28,20 @@ class Plan(NamedTuple):
     inputs and outputs begin in ``memory``, the activation's code, and where in ``memory`` W stands
     packed, and packed W^T; -1 where it does not."""
     loss: int
+    edge: float
+    """Of piecewise losses (`losses.piecewise_delta`): how far from 0 the error a - t bends;"""
+    below: float
+    above: float
+    """and how steep they are beyond."""
+    n_targets: int
+    """Targets of a sample, mostly as many as outputs."""
+    gain: float
+    """Label smoothing: targets are gain t + offset. 1 for none."""
+    offset: float
     mean: bool
     """Divide the batch's gradient by its number of samples, or by the sum of their weights."""
     labels: bool
-    """Targets are class numbers, one a sample, instead of a row of n_out values."""
+    """Targets are class numbers, one a sample, instead of a row of n_targets values."""
     weighted: bool
     """Samples have weights."""
     batch_size: int
@@ -46,9 +56,9 @@ class Plan(NamedTuple):
     deltas: int
     """and the derivatives of the batch's loss with respect to z so far."""
     targets: int
-    """Where a block of the outputs' shape begins;"""
+    """Where a block of n_targets for each sample begins;"""
     errors: int
-    """and another: each output's part of the loss."""
+    """and one of the outputs' shape: each output's part of the loss."""
     panels: int
     """Where the first rank packs the deltas of layers whose W is packed;"""
     panel_size: int

@@ -5,9 +5,14 @@ from jitprop.errors import CheckpointError, DivergenceError
 from jitprop.gradient_check import GradientCheck, check_gradients
 from jitprop.history import History
 from jitprop.losses import (
+    AbsoluteError,
     BinaryCrossEntropy,
     CrossEntropy,
+    GaussianNLL,
     HalfSquaredError,
+    Huber,
+    Poisson,
+    Quantile,
     SquaredError,
 )
 from jitprop.optimizers import SGD, Adam, AdamW, RMSprop, Rprop
@@ -19,6 +24,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "SGD",
+    "AbsoluteError",
     "Adam",
     "AdamW",
     "BinaryCrossEntropy",
@@ -29,12 +35,16 @@ __all__ = [
     "DivergenceError",
     "EarlyStopping",
     "Exponential",
+    "GaussianNLL",
     "GradientCheck",
     "Gradients",
     "HalfSquaredError",
     "History",
+    "Huber",
     "InverseScaling",
     "OneCycle",
+    "Poisson",
+    "Quantile",
     "RMSprop",
     "Rprop",
     "SquaredError",

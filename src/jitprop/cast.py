@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from jitprop import checks
 from jitprop._types import Array
-from jitprop.losses import BinaryCrossEntropy, CrossEntropy, Loss
+from jitprop.losses import CrossEntropy, Loss
 
 PROBABILITY_TOLERANCE = 1e-5
 """How far from 1 a row of probabilities may sum: float32 softmax outputs stay within it."""
@@ -118,8 +118,7 @@ def targets(y: Any, n_samples: int, n_targets: int, loss: Loss, dtype: np.dtype[
     if array.shape != (n_samples, n_targets):
         raise ValueError(f"y must have shape {expected}; got shape {array.shape}")
     array = _finite("y", array, dtype)
-    if isinstance(loss, BinaryCrossEntropy | CrossEntropy):
-        _probabilities(array, loss)
+    _check_range(array, loss)
     return array
 
 
@@ -133,13 +132,12 @@ def _labels(labels: Array, n_classes: int) -> Array:
     return labels
 
 
-def _probabilities(array: Array, loss: Loss) -> None:
-    outside = (array < 0) | (array > 1)
-    if outside.any():
-        where = tuple(int(i) for i in np.argwhere(outside)[0])
-        raise ValueError(
-            f"y must lie within [0, 1] for {loss.name}; y{list(where)} is {array[where]:g}"
-        )
+def _check_range(array: Array, loss: Loss) -> None:
+    low, high = loss.target_range
+    if (low > -np.inf and array.min() < low) or (high < np.inf and array.max() > high):
+        expected = f"lie within [{low:g}, {high:g}]" if high < np.inf else f"be at least {low:g}"
+        where = tuple(int(i) for i in np.argwhere((array < low) | (array > high))[0])
+        raise ValueError(f"y must {expected} for {loss.name}; y{list(where)} is {array[where]:g}")
     if isinstance(loss, CrossEntropy):
         sums = array.sum(axis=1, dtype=np.float64)
         off = np.abs(sums - 1) > PROBABILITY_TOLERANCE

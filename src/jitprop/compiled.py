@@ -15,6 +15,7 @@ import numpy.typing as npt
 import jitprop_kernels as kernels
 from jitprop import threads
 from jitprop._types import Array
+from jitprop.losses import AbsoluteError, Huber, Loss, Quantile
 from jitprop.optimizers import SGD, Adam, AdamW, RMSprop, Rprop
 from jitprop.spec import Spec
 from jitprop_kernels import codes
@@ -28,12 +29,18 @@ ACTIVATION_CODES = {
     "softplus": codes.SOFTPLUS,
     "gelu": codes.GELU,
     "silu": codes.SILU,
+    "exp": codes.EXP,
     "identity": codes.IDENTITY,
     "softmax": codes.SOFTMAX,
 }
 LOSS_CODES = {
     "half_squared_error": codes.HALF_SQUARED_ERROR,
     "squared_error": codes.SQUARED_ERROR,
+    "absolute_error": codes.PIECEWISE,
+    "huber": codes.PIECEWISE,
+    "quantile": codes.PIECEWISE,
+    "poisson": codes.POISSON,
+    "gaussian_nll": codes.GAUSSIAN_NLL,
     "binary_cross_entropy": codes.BINARY_CROSS_ENTROPY,
     "cross_entropy": codes.CROSS_ENTROPY,
 }
@@ -157,9 +164,17 @@ def _plan(
         axis=1,
     )
     optimizer, settings = _optimizer(spec)
+    edge, below, above = _pieces(spec.loss)
+    gain, offset = spec.loss.smoothing(spec.n_targets)
     plan = kernels.Plan(
         layers=np.ascontiguousarray(layers, np.int64),
         loss=LOSS_CODES[spec.loss.name],
+        edge=edge,
+        below=below,
+        above=above,
+        n_targets=spec.n_targets,
+        gain=gain,
+        offset=offset,
         mean=spec.reduction == "mean",
         labels=False,
         weighted=False,
@@ -190,6 +205,18 @@ def _aligned_zeros(size: int, dtype: np.dtype[Any]) -> Array:
 def close(net: Net) -> None:
     """End the threads that `train` started."""
     net.team.close()
+
+
+def _pieces(loss: Loss) -> tuple[float, float, float]:
+    """Where a piecewise loss bends, and how steep it is beyond: see `Plan`."""
+    match loss:
+        case AbsoluteError():
+            return 0.0, 1.0, 1.0
+        case Huber(delta=delta):
+            return delta, delta, delta
+        case Quantile(q=q):
+            return 0.0, q, 1.0 - q
+    return 0.0, 0.0, 0.0
 
 
 def _optimizer(spec: Spec) -> tuple[int, tuple[float, float, float, float]]:

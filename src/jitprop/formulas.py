@@ -7,17 +7,19 @@ tests compute with them.
 
 from __future__ import annotations
 
+from jitprop.losses import (
+    AbsoluteError,
+    BinaryCrossEntropy,
+    CrossEntropy,
+    GaussianNLL,
+    HalfSquaredError,
+    Huber,
+    Poisson,
+    Quantile,
+    SquaredError,
+)
 from jitprop.optimizers import SGD, AdamW, RMSprop, Rprop
 from jitprop.spec import Spec
-
-LOSSES: dict[str, tuple[str, str]] = {
-    "half_squared_error": ("1/2 * ({a} - y)**2", "({a} - y)"),
-    "squared_error": ("({a} - y)**2", "2 * ({a} - y)"),
-    "binary_cross_entropy": ("-(y * log({a}) + (1 - y) * log(1 - {a}))", "({a} - y)"),
-    "cross_entropy": ("-y * log({a})", "({a} - y)"),
-}
-"""The loss of one output, and its derivative: by a, or by z for the cross-entropies, whose
-derivative by a cancels the slope of their output's activation."""
 
 
 def step(spec: Spec, n_samples: int, updates: int) -> dict[str, str]:
@@ -46,9 +48,9 @@ def step(spec: Spec, n_samples: int, updates: int) -> dict[str, str]:
         found[f"z[{l}]"] = f"a[{l}] @ W[{l}] + b[{l}]"
         found[f"a[{l + 1}]"] = f"{name}(z[{l}])"
 
-    value, derivative = (text.format(a=last) for text in LOSSES[spec.loss.name])
+    value, derivative = _loss(spec, last)
     found |= {"y": "", "loss": f"sum({value}){over_n}"}
-    if spec.loss.output is None:
+    if not spec.loss.outputs:
         derivative += f" * {spec.activations[-1]}'(z[{L - 1}])"
     for l in reversed(range(L)):
         slope = f"{spec.activations[l]}'(z[{l}])"
@@ -63,6 +65,41 @@ def step(spec: Spec, n_samples: int, updates: int) -> dict[str, str]:
         found[f"update_weights[{l}]"] = _update(spec, f"d_weights[{l}]", decay, updates + 1)
         found[f"update_biases[{l}]"] = _update(spec, f"d_biases[{l}]", "", updates + 1)
     return found
+
+
+def _loss(spec: Spec, a: str) -> tuple[str, str]:
+    """
+    The loss of outputs a, and its derivative: by a, or by z where it has outputs of its own.
+
+    Those cancel the slope of the output's activation.
+    """
+    match spec.loss:
+        case HalfSquaredError():
+            return f"1/2 * ({a} - y)**2", f"({a} - y)"
+        case SquaredError():
+            return f"({a} - y)**2", f"2 * ({a} - y)"
+        case AbsoluteError():
+            return f"abs({a} - y)", f"sign({a} - y)"
+        case Huber(delta=d):
+            near, far = f"({a} - y)**2 / 2", f"{d} * (abs({a} - y) - {d} / 2)"
+            return f"where(abs({a} - y) <= {d}, {near}, {far})", f"clip({a} - y, -{d}, {d})"
+        case Quantile(q=q):
+            value = f"where(y > {a}, {q} * (y - {a}), (1 - {q}) * ({a} - y))"
+            return value, f"where(y > {a}, -{q}, where(y < {a}, 1 - {q}, 0))"
+        case Poisson() if spec.activations[-1] == "exp":
+            return f"{a} - y * log({a})", f"({a} - y)"
+        case Poisson():
+            return f"exp({a}) - y * {a}", f"(exp({a}) - y)"
+        case GaussianNLL():
+            mean, s = f"{a}[:, :{spec.n_targets}]", f"{a}[:, {spec.n_targets}:]"
+            square = f"(y - {mean})**2 * exp(-{s})"
+            by_mean, by_s = f"({mean} - y) * exp(-{s})", f"(1 - {square}) / 2"
+            return f"({s} + {square}) / 2", f"hstack([{by_mean}, {by_s}])"
+        case BinaryCrossEntropy():
+            return f"-(y * log({a}) + (1 - y) * log(1 - {a}))", f"({a} - y)"
+        case CrossEntropy():
+            return f"-y * log({a})", f"({a} - y)"
+    raise NotImplementedError(spec.loss.name)
 
 
 def _update(spec: Spec, gradient: str, decay: str, t: int) -> str:

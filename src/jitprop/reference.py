@@ -24,136 +24,60 @@ Nature 323, 1986.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from jitprop import functions
 from jitprop._types import Array
-from jitprop.losses import BinaryCrossEntropy, CrossEntropy, HalfSquaredError
+from jitprop.functions import ACTIVATIONS
+from jitprop.losses import (
+    AbsoluteError,
+    BinaryCrossEntropy,
+    CrossEntropy,
+    GaussianNLL,
+    HalfSquaredError,
+    Huber,
+    Poisson,
+    Quantile,
+    SquaredError,
+)
 from jitprop.optimizers import SGD, AdamW, RMSprop, Rprop
 from jitprop.spec import Spec
 
-# Activations: z -> (a, slope), a = f(z) and slope = f'(z). The slope is not computed from a, as
-# a (1 - a) would: 1 - a has no digits left where a unit saturates.
+# The output layer.
 
 
-def sigmoid(z: Array) -> tuple[Array, Array]:
-    """a = 1 / (1 + exp(-z)), slope = sigmoid(z) sigmoid(-z)."""
-    e = np.exp(-np.abs(z))
-    a = np.where(z < 0, e, 1) / (1 + e)
-    return a, e / (1 + e) ** 2
-
-
-def tanh(z: Array) -> tuple[Array, Array]:
-    """a = tanh(z), slope = 1 - a**2 = 4 / (exp(z) + exp(-z))**2."""
-    e = np.exp(-2 * np.abs(z))
-    return np.tanh(z), 4 * e / (1 + e) ** 2
-
-
-def relu(z: Array) -> tuple[Array, Array]:
-    """a = max(z, 0)."""
-    return np.maximum(z, 0), (z > 0).astype(z.dtype)
-
-
-def leaky_relu(z: Array) -> tuple[Array, Array]:
-    """a = z where z > 0, else 0.01 z."""
-    slope = np.where(z > 0, 1, 0.01).astype(z.dtype)
-    return z * slope, slope
-
-
-def elu(z: Array) -> tuple[Array, Array]:
-    """a = z where z > 0, else exp(z) - 1."""
-    negative = np.minimum(z, 0)
-    return np.where(z > 0, z, np.expm1(negative)), np.exp(negative)
-
-
-def softplus(z: Array) -> tuple[Array, Array]:
-    """a = log(1 + exp(z)), slope = sigmoid(z)."""
-    return np.logaddexp(z.dtype.type(0), z), sigmoid(z)[0]
-
-
-def gelu(z: Array) -> tuple[Array, Array]:
-    """a = z sigmoid(v) with v = 2 sqrt(2/pi) (z + 0.044715 z**3): the tanh form of GELU."""
-    c = z.dtype.type(2 * np.sqrt(2 / np.pi))
-    s, s_slope = sigmoid(c * (z + 0.044715 * z**3))
-    return z * s, s + z * s_slope * c * (1 + 3 * 0.044715 * z**2)
-
-
-def silu(z: Array) -> tuple[Array, Array]:
-    """a = z sigmoid(z)."""
-    s, s_slope = sigmoid(z)
-    return z * s, s + z * s_slope
-
-
-def identity(z: Array) -> tuple[Array, Array]:
-    """a = z."""
-    return z, np.ones_like(z)
-
-
-def softmax(z: Array) -> Array:
-    """a_j = exp(z_j) / sum_k exp(z_k), over each row."""
-    e = np.exp(z - z.max(axis=1, keepdims=True))
-    a: Array = e / e.sum(axis=1, keepdims=True)
-    return a
-
-
-ACTIVATIONS: dict[str, Callable[[Array], tuple[Array, Array]]] = {
-    "sigmoid": sigmoid,
-    "tanh": tanh,
-    "relu": relu,
-    "leaky_relu": leaky_relu,
-    "elu": elu,
-    "softplus": softplus,
-    "gelu": gelu,
-    "silu": silu,
-    "identity": identity,
-}
-
-
-# Losses of each sample, (m, n) -> (m,), summed over the outputs, and their derivatives.
-
-
-def half_squared_error(a: Array, y: Array) -> tuple[Array, Array]:
-    """E = 1/2 sum (a - y)**2, dE/da = a - y."""
-    return 0.5 * ((a - y) ** 2).sum(axis=1), a - y
-
-
-def squared_error(a: Array, y: Array) -> tuple[Array, Array]:
-    """E = sum (a - y)**2, dE/da = 2 (a - y)."""
-    return ((a - y) ** 2).sum(axis=1), 2 * (a - y)
-
-
-def binary_cross_entropy(z: Array, y: Array) -> tuple[Array, Array, Array]:
-    """
-    E = -sum [y log a + (1 - y) log(1 - a)] with a = sigmoid(z); dE/dz = a - y.
-
-    From z itself, E = sum [log(1 + exp(z)) - y z], which no saturated unit turns into log(0); and
-    with max(z, 0) taken out of the logarithm, so that it cancels y z exactly where y = 1.
-    """
-    a, _ = sigmoid(z)
-    losses = (np.maximum(z, 0) - y * z) + np.log1p(np.exp(-np.abs(z)))
-    return a, losses.sum(axis=1), a - y
-
-
-def cross_entropy(z: Array, y: Array) -> tuple[Array, Array, Array]:
-    """E = -sum y log a with a = softmax(z); dE/dz = a - y."""
-    a = softmax(z)
-    shifted = z - z.max(axis=1, keepdims=True)
-    log_a = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    return a, -np.where(y == 0, 0, y * log_a).sum(axis=1), a - y
+def output(spec: Spec, z: Array) -> tuple[Array, Array]:
+    """a[L] from z[L-1], and the slopes; softmax has none of its own."""
+    if spec.activations[-1] == "softmax":
+        return functions.softmax(z), np.ones_like(z)
+    return ACTIVATIONS[spec.activations[-1]](z)
 
 
 def output_delta(spec: Spec, z: Array, y: Array) -> tuple[Array, Array, Array]:
     """Output a[L], each sample's loss, and delta[L-1] = dE/dz[L-1] of each sample."""
-    if isinstance(spec.loss, BinaryCrossEntropy):
-        return binary_cross_entropy(z, y)
-    if isinstance(spec.loss, CrossEntropy):
-        return cross_entropy(z, y)
-    a, slope = ACTIVATIONS[spec.activations[-1]](z)
-    halved = isinstance(spec.loss, HalfSquaredError)
-    losses, d_a = (half_squared_error if halved else squared_error)(a, y)
+    a, slope = output(spec, z)
+    match spec.loss:
+        case BinaryCrossEntropy():
+            return a, *functions.binary_cross_entropy(z, y)
+        case CrossEntropy():
+            return a, *functions.cross_entropy(z, y)
+        case Poisson():
+            return a, *functions.poisson(z, y)
+        case GaussianNLL():
+            return a, *functions.gaussian_nll(z, y)
+        case HalfSquaredError():
+            losses, d_a = functions.half_squared_error(a, y)
+        case SquaredError():
+            losses, d_a = functions.squared_error(a, y)
+        case AbsoluteError():
+            losses, d_a = functions.absolute_error(a, y)
+        case Huber(delta=delta):
+            losses, d_a = functions.huber(a, y, delta)
+        case Quantile(q=q):
+            losses, d_a = functions.quantile(a, y, q)
     return a, losses, d_a * slope
 
 
@@ -204,10 +128,11 @@ def backpropagate(
 
 
 def targets(spec: Spec, y: Array, dtype: np.dtype[Any]) -> Array:
-    """Targets as rows: class labels become rows of 0 with one 1."""
-    if y.ndim == 2:
-        return y
-    return np.eye(spec.layer_sizes[-1], dtype=dtype)[y.astype(np.int64)]
+    """Targets as rows: class labels become rows of 0 with one 1; smoothed, if the loss says so."""
+    if y.ndim == 1:
+        y = np.eye(spec.n_targets, dtype=dtype)[y.astype(np.int64)]
+    gain, offset = spec.loss.smoothing(spec.n_targets)
+    return y if gain == 1 else gain * y + offset
 
 
 def update(
@@ -368,5 +293,4 @@ def predict(net: Spec, params: Array, X: Array, out: Array) -> None:
     """Outputs of all samples into ``out``, (n_samples, n_outputs)."""
     with np.errstate(all="ignore"):
         _, _, z = forward(net, *net.split(params), X)
-        last = net.activations[-1]
-        out[:] = softmax(z) if last == "softmax" else ACTIVATIONS[last](z)[0]
+        out[:] = output(net, z)[0]

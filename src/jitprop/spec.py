@@ -24,7 +24,7 @@ HIDDEN_ACTIVATIONS = (
     "silu",
     "identity",
 )
-OUTPUT_ACTIVATIONS = (*HIDDEN_ACTIVATIONS, "softmax")
+OUTPUT_ACTIVATIONS = (*HIDDEN_ACTIVATIONS, "exp", "softmax")
 REDUCTIONS = ("mean", "sum")
 
 
@@ -173,7 +173,7 @@ def check_batch(spec: Spec, n_samples: int) -> None:
 
 def _check_output(spec: Spec) -> None:
     output, loss = spec.activations[-1], spec.loss
-    if (output == "softmax") != (loss.output == "softmax"):
+    if (output == "softmax") != ("softmax" in loss.outputs):
         raise ValueError(
             "output_activation 'softmax' and loss 'cross_entropy' go with each other alone; "
             f"got output_activation {output!r} and loss {loss.name!r}"
@@ -183,8 +183,9 @@ def _check_output(spec: Spec) -> None:
             "softmax needs at least 2 outputs, one for each class; layer_sizes ends in 1 "
             "(for one output: output_activation 'sigmoid', loss 'binary_cross_entropy')"
         )
-    if loss.output not in (None, output):
+    if loss.outputs and output not in loss.outputs:
         raise ValueError(
-            f"loss {loss.name!r} needs output_activation {loss.output!r}; "
+            f"loss {loss.name!r} needs output_activation {' or '.join(map(repr, loss.outputs))}; "
             f"got output_activation {output!r}"
         )
+    _ = spec.n_targets  # raises where the loss has none for so many outputs

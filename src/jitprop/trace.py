@@ -36,7 +36,7 @@ class Trace:
     learning_rate : float
         Of this step.
     y : (n, n_outputs) array
-        The targets; of a class label, a row of 0 with one 1.
+        The targets; of a class label, a row of 0 with one 1. Smoothed, if the loss does so.
     weights, biases : lists of arrays, (n_in, n_out) and (n_out,)
         As they are before the step.
     z, a : lists of (n, n_out) arrays

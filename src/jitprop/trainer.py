@@ -64,13 +64,25 @@ class Trainer:
         Of all hidden layers, or one name for each: "sigmoid", "tanh", "relu", "leaky_relu" (0.01),
         "elu" (1), "softplus", "gelu" (the tanh form), "silu", "identity".
     output_activation : str, default "sigmoid"
-        One of these, or "softmax", which goes with the loss "cross_entropy" and no other.
+        One of these; or "exp"; or "softmax", which goes with the loss "cross_entropy" alone.
     loss : str or Loss, default "half_squared_error"
-        A name or an object (`jitprop.losses`); of a sample with outputs a and targets y:
-        "half_squared_error", 1/2 sum (a - y)**2; "squared_error", sum (a - y)**2;
-        "binary_cross_entropy", -sum [y log a + (1 - y) log(1 - a)], for sigmoid outputs;
-        "cross_entropy", -sum y log a, for softmax outputs. The last two are computed from z, so
-        that no saturated unit gives log(0), and their delta is a - y.
+        Of a sample with outputs a and targets y, as a name or as an object with settings:
+
+        - "half_squared_error", 1/2 sum (a - y)**2;
+        - "squared_error", sum (a - y)**2;
+        - "absolute_error", sum abs(a - y);
+        - "huber", `Huber` (delta): the first up to an error of delta, beyond it a line;
+        - "quantile", `Quantile` (q): sum of q (y - a) where y > a, else (1 - q) (a - y);
+        - "poisson", sum (rate - y log rate), for "exp" outputs, the rates, or "identity" outputs,
+          their logarithms;
+        - "gaussian_nll", 1/2 sum [s + (y - mean)**2 exp(-s)], for "identity" outputs: a mean for
+          each of k targets, then a log-variance s for each, so that ``layer_sizes`` ends in 2 k;
+        - "binary_cross_entropy", `BinaryCrossEntropy` (label_smoothing):
+          -sum [y log a + (1 - y) log(1 - a)], for sigmoid outputs;
+        - "cross_entropy", `CrossEntropy` (label_smoothing): -sum y log a, for softmax outputs.
+
+        Poisson and the cross-entropies are computed from z, so that no output gives log(0), and
+        their delta is a - y, with the rate as a. Sources, and what is left out of a likelihood: `jitprop.losses`.
     reduction : {"mean", "sum"}, default "mean"
         How the samples of a batch combine, in the loss and so in the gradient.
     optimizer : str or object, default "sgd"

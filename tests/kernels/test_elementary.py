@@ -32,6 +32,8 @@ def sweep(code, x, out):
             _, out[i] = activations.sigmoid(x[i])
         elif code == 6:
             out[i], _ = activations.tanh(x[i])
+        elif code == 8:
+            out[i] = elementary.exp(x[i])
         else:
             _, out[i] = activations.tanh(x[i])
 
@@ -45,6 +47,7 @@ def logistic(x):
 # normal numbers come out as 0: see test_results_below_the_normal_numbers.
 FUNCTIONS = {
     "exp_of_negative": (0, mpmath.exp, (-708.3, 0.0), (-87.3, 0.0), 1.0, 1.0),
+    "exp": (8, mpmath.exp, (-708.3, 709.7), (-87.3, 88.7), 4.0, 4.0),
     "expm1_of_negative": (1, mpmath.expm1, (-745.0, 0.0), (-103.0, 0.0), 1.5, 1.5),
     "log": (2, mpmath.log, (5e-324, 1.7e308), (1e-45, 3.4e38), 1.0, 1.0),
     "log1p_of_fraction": (3, mpmath.log1p, (0.0, 1.0), (0.0, 1.0), 1.5, 1.5),
@@ -106,6 +109,7 @@ def test_the_measure_itself_sees_an_error_of_one_part_in_2_to_the_50():
 INF, NAN = math.inf, math.nan
 EXTREMES = {
     "exp_of_negative": [(-1e4, 0.0), (-INF, 0.0), (NAN, NAN), (0.0, 1.0), (-0.0, 1.0)],
+    "exp": [(-1e4, 0.0), (1e4, INF), (-INF, 0.0), (INF, INF), (NAN, NAN), (0.0, 1.0)],
     "expm1_of_negative": [(-1e4, -1.0), (-INF, -1.0), (NAN, NAN), (0.0, 0.0)],
     "log": [(0.0, -INF), (-0.0, -INF), (-1.0, NAN), (-INF, NAN), (INF, INF), (NAN, NAN), (1, 0)],
     "log1p_of_fraction": [(0.0, 0.0), (NAN, NAN)],

@@ -1,0 +1,163 @@
+"""
+Every activation and every loss in plain NumPy, with its derivative: what `jitprop.reference` uses.
+
+Sources: for activations, the papers and books of their names; for losses, `jitprop.losses`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from jitprop._types import Array
+
+# Activations: z -> (a, slope), a = f(z) and slope = f'(z). The slope is not computed from a, as
+# a (1 - a) would: 1 - a has no digits left where a unit saturates.
+
+
+def sigmoid(z: Array) -> tuple[Array, Array]:
+    """a = 1 / (1 + exp(-z)), slope = sigmoid(z) sigmoid(-z)."""
+    e = np.exp(-np.abs(z))
+    a = np.where(z < 0, e, 1) / (1 + e)
+    return a, e / (1 + e) ** 2
+
+
+def tanh(z: Array) -> tuple[Array, Array]:
+    """a = tanh(z), slope = 1 - a**2 = 4 / (exp(z) + exp(-z))**2."""
+    e = np.exp(-2 * np.abs(z))
+    return np.tanh(z), 4 * e / (1 + e) ** 2
+
+
+def relu(z: Array) -> tuple[Array, Array]:
+    """a = max(z, 0)."""
+    return np.maximum(z, 0), (z > 0).astype(z.dtype)
+
+
+def leaky_relu(z: Array) -> tuple[Array, Array]:
+    """a = z where z > 0, else 0.01 z."""
+    slope = np.where(z > 0, 1, 0.01).astype(z.dtype)
+    return z * slope, slope
+
+
+def elu(z: Array) -> tuple[Array, Array]:
+    """a = z where z > 0, else exp(z) - 1."""
+    negative = np.minimum(z, 0)
+    return np.where(z > 0, z, np.expm1(negative)), np.exp(negative)
+
+
+def softplus(z: Array) -> tuple[Array, Array]:
+    """a = log(1 + exp(z)), slope = sigmoid(z)."""
+    return np.logaddexp(z.dtype.type(0), z), sigmoid(z)[0]
+
+
+def gelu(z: Array) -> tuple[Array, Array]:
+    """a = z sigmoid(v) with v = 2 sqrt(2/pi) (z + 0.044715 z**3): the tanh form of GELU."""
+    c = z.dtype.type(2 * np.sqrt(2 / np.pi))
+    s, s_slope = sigmoid(c * (z + 0.044715 * z**3))
+    return z * s, s + z * s_slope * c * (1 + 3 * 0.044715 * z**2)
+
+
+def silu(z: Array) -> tuple[Array, Array]:
+    """a = z sigmoid(z)."""
+    s, s_slope = sigmoid(z)
+    return z * s, s + z * s_slope
+
+
+def exp(z: Array) -> tuple[Array, Array]:
+    """a = exp(z), slope = exp(z)."""
+    a = np.exp(z)
+    return a, a
+
+
+def identity(z: Array) -> tuple[Array, Array]:
+    """a = z."""
+    return z, np.ones_like(z)
+
+
+def softmax(z: Array) -> Array:
+    """a_j = exp(z_j) / sum_k exp(z_k), over each row."""
+    e = np.exp(z - z.max(axis=1, keepdims=True))
+    a: Array = e / e.sum(axis=1, keepdims=True)
+    return a
+
+
+ACTIVATIONS: dict[str, Callable[[Array], tuple[Array, Array]]] = {
+    "sigmoid": sigmoid,
+    "tanh": tanh,
+    "relu": relu,
+    "leaky_relu": leaky_relu,
+    "elu": elu,
+    "softplus": softplus,
+    "gelu": gelu,
+    "silu": silu,
+    "exp": exp,
+    "identity": identity,
+}
+
+
+# Losses of the output a: (m, n) -> (m,), each sample's, summed over its outputs; and dE/da.
+
+
+def half_squared_error(a: Array, y: Array) -> tuple[Array, Array]:
+    """E = 1/2 sum (a - y)**2, dE/da = a - y."""
+    return 0.5 * ((a - y) ** 2).sum(axis=1), a - y
+
+
+def squared_error(a: Array, y: Array) -> tuple[Array, Array]:
+    """E = sum (a - y)**2, dE/da = 2 (a - y)."""
+    return ((a - y) ** 2).sum(axis=1), 2 * (a - y)
+
+
+def absolute_error(a: Array, y: Array) -> tuple[Array, Array]:
+    """E = sum abs(a - y), dE/da = -1, 0 or 1: the sign of a - y."""
+    return np.abs(a - y).sum(axis=1), np.sign(a - y)
+
+
+def huber(a: Array, y: Array, delta: float) -> tuple[Array, Array]:
+    """E = sum of (a - y)**2 / 2 where abs(a - y) <= delta, else delta (abs(a - y) - delta / 2)."""
+    size = np.abs(a - y)
+    losses = np.where(size <= delta, 0.5 * size**2, delta * (size - 0.5 * delta))
+    return losses.sum(axis=1), np.clip(a - y, -delta, delta)
+
+
+def quantile(a: Array, y: Array, q: float) -> tuple[Array, Array]:
+    """E = sum of q (y - a) where y > a, else (1 - q) (a - y)."""
+    losses = np.where(y > a, q * (y - a), (1 - q) * (a - y))
+    return losses.sum(axis=1), np.where(y > a, -q, np.where(y < a, 1 - q, 0)).astype(a.dtype)
+
+
+# Losses of z, the same and dE/dz.
+
+
+def binary_cross_entropy(z: Array, y: Array) -> tuple[Array, Array]:
+    """
+    E = -sum [y log a + (1 - y) log(1 - a)] with a = sigmoid(z); dE/dz = a - y.
+
+    From z itself, E = sum [log(1 + exp(z)) - y z], which no saturated unit turns into log(0); and
+    with max(z, 0) taken out of the logarithm, so that it cancels y z exactly where y = 1.
+    """
+    losses = (np.maximum(z, 0) - y * z) + np.log1p(np.exp(-np.abs(z)))
+    return losses.sum(axis=1), sigmoid(z)[0] - y
+
+
+def cross_entropy(z: Array, y: Array) -> tuple[Array, Array]:
+    """E = -sum y log a with a = softmax(z); dE/dz = a - y."""
+    shifted = z - z.max(axis=1, keepdims=True)
+    log_a = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    return -np.where(y == 0, 0, y * log_a).sum(axis=1), softmax(z) - y
+
+
+def poisson(z: Array, y: Array) -> tuple[Array, Array]:
+    """E = sum [exp(z) - y z], dE/dz = exp(z) - y."""
+    rate = np.exp(z)
+    return (rate - y * z).sum(axis=1), rate - y
+
+
+def gaussian_nll(z: Array, y: Array) -> tuple[Array, Array]:
+    """E = 1/2 sum [s + (y - mean)**2 exp(-s)], z being all means and then all s."""
+    mean, s = np.split(z, 2, axis=1)
+    precision = np.exp(-s)
+    r = mean - y
+    losses = 0.5 * (s + r**2 * precision).sum(axis=1)
+    return losses, np.hstack([r * precision, 0.5 * (1 - r**2 * precision)])

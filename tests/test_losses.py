@@ -1,0 +1,151 @@
+"""The losses, by hand and by other libraries' formulas: their values, gradients and extremes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from jitprop import (
+    BinaryCrossEntropy,
+    CrossEntropy,
+    GaussianNLL,
+    Huber,
+    Poisson,
+    Quantile,
+    Trainer,
+)
+
+WIDE = 70
+"""Inputs that make a net take the route for wide layers."""
+
+
+def outputs(z, loss, output, backend, dtype=None, wide=False):
+    """A net without weights to speak of, whose z are these numbers whatever its inputs."""
+    z = np.atleast_1d(np.asarray(z, float))
+    n_inputs = WIDE if wide else 1
+    return Trainer(
+        [n_inputs, len(z)],
+        loss=loss,
+        output_activation=output,
+        backend=backend,
+        dtype=dtype,
+        init=([np.zeros((n_inputs, len(z)))], [z]),
+    ), np.zeros((1, n_inputs))
+
+
+def loss_and_delta(z, y, loss, output, backend, **more):
+    trainer, X = outputs(z, loss, output, backend, **more)
+    gradients = trainer.gradients(X, np.atleast_2d(y))
+    assert trainer.evaluate(X, np.atleast_2d(y)) == gradients.loss
+    return gradients.loss, gradients.biases[0]
+
+
+BY_HAND = [
+    ("absolute_error", "identity", [3.0, -2.0, 1.0], [1.0, 1.0, 1.0], 5.0, [1, -1, 0]),
+    # |r| 0.5 and 3, delta 1: 0.125 + 1 (3 - 0.5)
+    ("huber", "identity", [0.5, -3.0], [0.0, 0.0], 2.625, [0.5, -1.0]),
+    # delta 2: 0.5 + 2 (5 - 1)
+    (Huber(2.0), "identity", [1.0, 5.0], [0.0, 0.0], 8.5, [1.0, 2.0]),
+    ("quantile", "identity", [3.0, -1.0, 2.0], [1.0, 0.0, 2.0], 1.5, [0.5, -0.5, 0.0]),
+    # 1 too much costs 0.1, 1 too little 0.9
+    (Quantile(0.9), "identity", [1.0, -1.0], [0.0, 0.0], 1.0, [0.1, -0.9]),
+    # rate 2, count 3: 2 - 3 log 2, and 2 - 3
+    ("poisson", "exp", np.log(2.0), 3.0, 2 - 3 * np.log(2.0), [-1.0]),
+    ("poisson", "identity", np.log(2.0), 3.0, 2 - 3 * np.log(2.0), [-1.0]),
+    # mean 1, variance 4, y 3: (log 4 + 2**2 / 4) / 2; (1 - 3) / 4; (1 - 1) / 2
+    ("gaussian_nll", "identity", [1.0, np.log(4.0)], 3.0, np.log(2.0) + 0.5, [-0.5, 0.0]),
+    # y 1 becomes 0.9: -0.9 log 0.5 - 0.1 log 0.5; 0.5 - 0.9
+    (BinaryCrossEntropy(0.2), "sigmoid", 0.0, 1.0, np.log(2.0), [-0.4]),
+    # four classes, 0.2: the right one's y is 0.85, the others' 0.05
+    (CrossEntropy(0.2), "softmax", [0.0] * 4, [0, 1, 0, 0], np.log(4.0), [0.2, -0.6, 0.2, 0.2]),
+]
+
+
+@pytest.mark.parametrize("wide", [False, True], ids=["lanes", "blocks"])
+@pytest.mark.parametrize("case", BY_HAND, ids=lambda case: str(case[0]))
+def test_by_hand(case, wide, backend):
+    loss, output, z, y, value, delta = case
+    found, found_delta = loss_and_delta(z, y, loss, output, backend, wide=wide)
+    np.testing.assert_allclose(found, value, rtol=1e-14)
+    np.testing.assert_allclose(found_delta, delta, rtol=1e-14, atol=1e-16)
+
+
+def test_the_slope_of_the_output_is_in_the_delta(backend):
+    # sigmoid(0) = 1/2, slope 1/4
+    assert loss_and_delta(0.0, 0.0, "absolute_error", "sigmoid", backend) == (0.5, [0.25])
+    assert loss_and_delta(0.0, 1.0, Quantile(0.8), "sigmoid", backend) == (0.4, [-0.2])
+
+
+def test_likelihoods_are_those_of_scipy(rng, backend):
+    z, y = rng.normal(size=4), rng.normal(size=2)
+    found, _ = loss_and_delta(z, y, GaussianNLL(), "identity", backend)
+    constant = np.log(2 * np.pi) / 2
+    ref = -scipy.stats.norm.logpdf(y, z[:2], np.exp(z[2:] / 2)).sum() - 2 * constant
+    np.testing.assert_allclose(found, ref, rtol=1e-13)
+
+    y = np.array([0.0, 1.0, 3.0, 7.0])
+    found, _ = loss_and_delta(z, y, Poisson(), "exp", backend)
+    ref = -scipy.stats.poisson.logpmf(y, np.exp(z)) - scipy.special.gammaln(y + 1)
+    np.testing.assert_allclose(found, ref.sum(), rtol=1e-13)
+
+
+def test_what_a_poisson_net_predicts(backend):
+    for output, expected in (("exp", 2.0), ("identity", np.log(2.0))):
+        trainer, X = outputs(np.log(2.0), "poisson", output, backend)
+        np.testing.assert_allclose(trainer.predict(X), [[expected]], rtol=1e-15)
+
+
+@pytest.mark.parametrize("labels", [False, True])
+def test_smoothing_is_the_loss_of_smoother_targets(labels, rng, backend):
+    X, classes = rng.normal(size=(9, 2)), rng.integers(0, 3, 9)
+    rows = np.eye(3)[classes]
+    arguments = {"output_activation": "softmax", "seed": 1, "backend": backend, "batch_size": 4}
+    smooth, plain = (
+        Trainer([2, 4, 3], loss=loss, **arguments) for loss in (CrossEntropy(0.3), CrossEntropy())
+    )
+    found = smooth.fit(X, classes if labels else rows, 3).loss
+    np.testing.assert_allclose(found, plain.fit(X, 0.7 * rows + 0.1, 3).loss, rtol=1e-13)
+    np.testing.assert_allclose(smooth.parameters, plain.parameters, rtol=1e-13)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("wide", [False, True], ids=["lanes", "blocks"])
+def test_large_errors_do_not_overflow(wide, dtype, backend):
+    # The square of 1e30 is beyond float32.
+    for loss, value, delta in (
+        ("absolute_error", 1e30, 1),
+        ("huber", 1e30, 1),
+        ("quantile", 5e29, 0.5),
+    ):
+        found = loss_and_delta(1e30, 0.0, loss, "identity", backend, dtype=dtype, wide=wide)
+        np.testing.assert_allclose(found[0], value, rtol=1e-6)
+        assert found[1] == [delta]
+    # A rate of 0, and of e**80, at the end of float32.
+    found = loss_and_delta(-1e4, 2.0, "poisson", "exp", backend, dtype=dtype, wide=wide)
+    assert found == (2e4, [-2.0])
+    found = loss_and_delta(80.0, 0.0, "poisson", "exp", backend, dtype=dtype, wide=wide)
+    np.testing.assert_allclose(found[0], np.exp(80.0), rtol=1e-5)
+    # A variance of e**100 does not see an error of 1e3; one of e**-40 does.
+    found = loss_and_delta([1e3, 100.0], 0.0, "gaussian_nll", "identity", backend, dtype=dtype)
+    np.testing.assert_allclose(found[0], 50.0, rtol=1e-6)
+    found = loss_and_delta([1.0, -40.0], 0.0, "gaussian_nll", "identity", backend, dtype=dtype)
+    np.testing.assert_allclose(found[0], (np.exp(40.0) - 40) / 2, rtol=1e-5)
+
+
+def test_what_a_loss_learns(rng, backend):
+    # The bias alone: the median, a quantile, the rate, mean and variance of what was seen.
+    y = rng.exponential(2.0, size=501)
+    X = np.zeros((501, 1))
+    cases = (
+        ("absolute_error", "identity", 1, [np.median(y)]),
+        (Quantile(0.9), "identity", 1, [np.quantile(y, 0.9)]),
+        ("poisson", "exp", 1, [y.mean()]),
+        ("gaussian_nll", "identity", 2, [y.mean(), np.log(y.var())]),
+    )
+    for loss, output, n, expected in cases:
+        trainer = Trainer([1, n], loss=loss, output_activation=output, seed=0, backend=backend)
+        for rate in (0.3, 0.03, 0.003):
+            trainer.learning_rate = rate
+            trainer.fit(X, y, 400)
+        np.testing.assert_allclose(trainer.predict(X)[0], expected, atol=0.02)
