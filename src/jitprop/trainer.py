@@ -82,7 +82,7 @@ class Trainer:
         - "cross_entropy", `CrossEntropy` (label_smoothing): -sum y log a, for softmax outputs.
 
         Poisson and the cross-entropies are computed from z, so that no output gives log(0), and
-        their delta is a - y, with the rate as a. Sources, and what is left out of a likelihood: `jitprop.losses`.
+        their delta is a - y, with the rate as a. Sources: `jitprop.losses`.
     reduction : {"mean", "sum"}, default "mean"
         How the samples of a batch combine, in the loss and so in the gradient.
     optimizer : str or object, default "sgd"
