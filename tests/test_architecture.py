@@ -124,7 +124,7 @@ def test_public_names():
         "Callback", "EarlyStopping",
         "DivergenceError", "Gradients", "History", "Trainer",
         "GradientCheck", "Trace", "check_gradients",
-        "CheckpointError",
+        "Checkpoint", "CheckpointError",
     }  # fmt: skip
     assert jitprop.__version__ == metadata.version("jitprop")
 

@@ -1,6 +1,6 @@
 """jitprop: the fast and checked way to train multilayer perceptrons on a CPU."""
 
-from jitprop.callbacks import Callback, EarlyStopping
+from jitprop.callbacks import Callback, Checkpoint, EarlyStopping
 from jitprop.errors import CheckpointError, DivergenceError
 from jitprop.gradient_check import GradientCheck, check_gradients
 from jitprop.history import History
@@ -29,6 +29,7 @@ __all__ = [
     "AdamW",
     "BinaryCrossEntropy",
     "Callback",
+    "Checkpoint",
     "CheckpointError",
     "Cosine",
     "CrossEntropy",
