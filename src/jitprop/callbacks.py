@@ -45,7 +45,7 @@ class Callback:
             The epoch's number, counted from 0 over all calls of `fit`.
         logs : dict
             The epoch's "loss", "validation_loss" where there are validation data, each metric
-            and "validation_" + metric, "learning_rate" and "seconds".
+            and ``"validation_" + metric``, "learning_rate" and "seconds".
 
         Returns
         -------

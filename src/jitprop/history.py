@@ -38,7 +38,7 @@ class History:
         The loss on the validation data after each epoch; nan where there were none.
     metrics : dict of (epochs,) float64 arrays
         Each metric by its name, after each epoch, on the training data; and beside it
-        "validation_" + name on the validation data. nan in epochs of fits without it.
+        ``"validation_" + name`` on the validation data. nan in epochs of fits without it.
     learning_rate : (epochs,) float64 array
     seconds : (epochs,) float64 array
         Of training, validation and metrics, not of callbacks. Epochs that were trained in one

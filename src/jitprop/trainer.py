@@ -530,7 +530,7 @@ class Trainer:
         schedules.fill(rates, self._spec.learning_rate, state.epochs)
         rate = float(rates[0])
         spec = replace(self._spec, batch_size=None, learning_rate=rate)
-        after = copy.deepcopy(self, {id(self._spec): spec})
+        after = copy.deepcopy(self, {id(self._spec): spec, id(self._course): []})
         after._backend = "numpy"
         after.fit(inputs, targets, 1)
         return trace(spec, state.params, inputs, targets, rate, state.updates, after.parameters)
@@ -542,7 +542,7 @@ class Trainer:
         The file is in the safetensors format, its layout is in `jitprop.saving` and
         `jitprop.sealed`. It is whole or not there: whatever happens meanwhile, to the process or
         the machine, leaves the file that was at ``path``. A process that is killed may leave a
-        ".jitprop-*.tmp" beside it.
+        ``.jitprop-*.tmp`` beside it.
 
         Parameters
         ----------
