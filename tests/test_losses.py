@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import scipy.stats
@@ -149,3 +151,73 @@ def test_what_a_loss_learns(rng, backend):
             trainer.learning_rate = rate
             trainer.fit(X, y, 400)
         np.testing.assert_allclose(trainer.predict(X)[0], expected, atol=0.02)
+
+
+CLASS_WEIGHTS = [
+    # (loss, output, targets, each sample's weight)
+    (CrossEntropy(class_weight=[1, 2, 0.5]), "softmax", [0, 1, 2, 1], [1, 2, 0.5, 2]),
+    (
+        CrossEntropy(0.1, {2: 0.5, 0: 1, 1: 2}),
+        "softmax",
+        [[1, 0, 0], [0, 1, 0], [0.5, 0.25, 0.25], [0, 0, 1]],
+        [1, 2, 1.125, 0.5],
+    ),
+    (BinaryCrossEntropy(class_weight=(1, 3)), "sigmoid", [0, 1, 0.5, 1], [1, 3, 2, 3]),
+]
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("case", CLASS_WEIGHTS, ids=lambda case: str(case[0]))
+def test_class_weights_are_weights_of_samples(case, reduction, backend, rng):
+    weighted, output, y, weights = case
+    plain = replace(weighted, class_weight=None)
+    X, own = rng.normal(size=(4, 2)), rng.uniform(0.5, 2, size=4)
+    sizes = [2, 4, 1 if output == "sigmoid" else 3]
+    comp, ref = (
+        Trainer(
+            sizes, loss=loss, output_activation=output, reduction=reduction, seed=1,
+            backend=backend, batch_size=3,
+        )
+        for loss in (weighted, plain)
+    )  # fmt: skip
+    assert comp.evaluate(X, y) == pytest.approx(ref.evaluate(X, y, sample_weight=weights))
+    found, expected = comp.gradients(X, y), ref.gradients(X, y, sample_weight=weights)
+    for l in range(2):
+        np.testing.assert_allclose(found.weights[l], expected.weights[l], rtol=1e-13)
+    both = own * weights
+    found = comp.fit(X, y, 3, sample_weight=own, validation_data=(X, y))
+    expected = ref.fit(X, y, 3, sample_weight=both, validation_data=(X, y, weights))
+    np.testing.assert_allclose(found.loss, expected.loss, rtol=1e-13)
+    np.testing.assert_allclose(found.validation_loss, expected.validation_loss, rtol=1e-13)
+    np.testing.assert_allclose(comp.parameters, ref.parameters, rtol=1e-13)
+
+
+def test_bad_class_weights():
+    for loss in (CrossEntropy, BinaryCrossEntropy):
+        for value, error, words in (
+            ("balanced", TypeError, "class_weight must be a list of floats or a dict"),
+            (2.0, TypeError, "class_weight must be a list of floats or a dict"),
+            ([1, -1], ValueError, r"class_weight\[1\] must be a finite number at least 0"),
+            ([1, np.nan], ValueError, r"class_weight\[1\] must be a finite number"),
+            ([1, "2"], TypeError, r"class_weight\[1\] must be a finite number"),
+            ([0, 0], ValueError, "class_weight must have some weight above 0"),
+            ([], ValueError, "class_weight must have some weight above 0"),
+            ({1: 1.0, 2: 1.0}, ValueError, "class_weight must have a weight for each class"),
+            ({"a": 1.0, "b": 1.0}, ValueError, "class_weight must have a weight for each class"),
+        ):
+            with pytest.raises(error, match=words):
+                loss(class_weight=value)
+    binary = BinaryCrossEntropy(class_weight=[1, 2])
+    with pytest.raises(ValueError, match="for one output; layer_sizes ends in 2"):
+        Trainer([1, 2], loss=binary)
+    with pytest.raises(ValueError, match="class_weight must have 2 weights"):
+        Trainer([1, 1], loss=BinaryCrossEntropy(class_weight=[1, 2, 3]))
+    with pytest.raises(ValueError, match="class_weight must have 3 weights"):
+        Trainer([1, 3], loss=CrossEntropy(class_weight=[1, 2]), output_activation="softmax")
+
+
+def test_samples_that_all_count_nothing_are_refused(backend):
+    trainer = Trainer([1, 1], loss=BinaryCrossEntropy(class_weight=[0, 1]), backend=backend)
+    with pytest.raises(ValueError, match="y must have some class whose class_weight is above 0"):
+        trainer.fit([[1.0], [2.0]], [0, 0], 1)
+    assert trainer.evaluate([[1.0], [2.0]], [0, 1]) == trainer.evaluate([[2.0]], [1])

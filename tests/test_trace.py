@@ -13,7 +13,17 @@ import numpy as np
 import pytest
 import rich.console
 
-from jitprop import SGD, Adam, AdamW, DivergenceError, RMSprop, Rprop, Trainer, functions
+from jitprop import (
+    SGD,
+    Adam,
+    AdamW,
+    CrossEntropy,
+    DivergenceError,
+    RMSprop,
+    Rprop,
+    Trainer,
+    functions,
+)
 from nets import KINDS, OPTIMIZERS, OUTPUTS, data
 
 LAYERS = ("weights", "biases", "z", "a", "delta", "d_weights", "d_biases")
@@ -55,7 +65,7 @@ def assert_formulas_hold(trace, slots):
     for name, function in functions.ACTIVATIONS.items():
         known[name] = lambda z, function=function: function(z)[0]
         known[f"{name}_slope"] = lambda z, function=function: function(z)[1]
-    known |= {name: getattr(trace, name) for name in ("z", "a", "y", "delta", "learning_rate")}
+    known |= {name: getattr(trace, name) for name in ("z", "a", "y", "w", "delta", "learning_rate")}
     known |= {"W": trace.weights, "b": trace.biases}
     known |= {"d_weights": trace.d_weights, "d_biases": trace.d_biases}
     for name, formula in trace.formulas.items():
@@ -91,6 +101,16 @@ def test_losses_and_activations(activation, loss, reduction, backend, rng):
 
 
 KEPT = {SGD: "v", Adam: "mv", AdamW: "mv", RMSprop: "vu", Rprop: "ds"}
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_class_weights_and_smoothing(reduction, backend, rng):
+    loss = CrossEntropy(label_smoothing=0.1, class_weight=[1, 2, 0.5])
+    X, y = data([3, 3], 7, "cross_entropy", True, rng)
+    trainer = net(backend, loss=loss, output_activation="softmax", reduction=reduction)
+    trace = assert_same_as_the_backend(trainer, X, y)
+    assert_formulas_hold(trace, {})
+    np.testing.assert_array_equal(trace["w"], np.array([1, 2, 0.5])[y])
 
 
 @pytest.mark.parametrize("weight_decay", [0.0, 0.01])

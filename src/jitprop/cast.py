@@ -172,6 +172,20 @@ def weights(sample_weight: Any, n_samples: int, dtype: np.dtype[Any]) -> Array |
     return array
 
 
+def with_class_weights(weights: Array | None, y: Array, loss: Loss) -> Array | None:
+    """The weights of samples times those of their classes, where the loss has such."""
+    of_classes = loss.sample_weights(y)
+    if of_classes is None:
+        return weights
+    product = of_classes if weights is None else weights * of_classes
+    if not product.any():
+        raise ValueError(
+            "y must have some class whose class_weight is above 0, in a sample whose weight is; "
+            "all these samples count 0"
+        )
+    return product
+
+
 def order(name: str, value: Any, shape: tuple[int, ...]) -> npt.NDArray[np.int64]:
     """Indices of samples, ints from 0 to n_samples - 1; the shape's last number is n_samples."""
     try:

@@ -22,7 +22,7 @@ from jitprop.optimizers import SGD, AdamW, RMSprop, Rprop
 from jitprop.spec import Spec
 
 
-def step(spec: Spec, n_samples: int, updates: int) -> dict[str, str]:
+def step(spec: Spec, n_samples: int, weighted: bool, updates: int) -> dict[str, str]:
     """
     The formula of each quantity of one step, in the order of computation.
 
@@ -30,6 +30,8 @@ def step(spec: Spec, n_samples: int, updates: int) -> dict[str, str]:
     ----------
     spec : Spec
     n_samples : int
+    weighted : bool
+        Samples have weights, by their class.
     updates : int
         How many came before.
 
@@ -49,7 +51,12 @@ def step(spec: Spec, n_samples: int, updates: int) -> dict[str, str]:
         found[f"a[{l + 1}]"] = f"{name}(z[{l}])"
 
     value, derivative = _loss(spec, last)
-    found |= {"y": "", "loss": f"sum({value}){over_n}"}
+    found |= {"y": ""}
+    if weighted:
+        value, derivative = f"w[:, None] * ({value})", f"w[:, None] * {derivative}"
+        over_n = " / sum(w)" if spec.reduction == "mean" else ""
+        found |= {"w": ""}
+    found |= {"loss": f"sum({value}){over_n}"}
     if not spec.loss.outputs:
         derivative += f" * {spec.activations[-1]}'(z[{L - 1}])"
     for l in reversed(range(L)):

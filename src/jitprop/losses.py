@@ -7,10 +7,14 @@ A sample's loss is the sum over its outputs: a are its outputs, y its targets.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
+
+import numpy as np
 
 from jitprop import checks
+from jitprop._types import Array
 
 
 @dataclass(frozen=True)
@@ -22,6 +26,9 @@ class Loss:
     """The output activations that it goes with; none named: any but softmax."""
     target_range: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
 
+    def check_outputs(self, n_outputs: int) -> None:
+        """Raise a ValueError where the loss does not go with so many outputs."""
+
     def n_targets(self, n_outputs: int) -> int:
         """How many targets a sample has, in a net of so many outputs."""
         return n_outputs
@@ -30,6 +37,11 @@ class Loss:
         """Gain and offset of the targets: y becomes gain y + offset."""
         del n_outputs
         return 1.0, 0.0
+
+    def sample_weights(self, y: Array) -> Array | None:
+        """(n_samples,) weights of samples with these targets, by their class; None for none."""
+        del y
+        return None
 
 
 @dataclass(frozen=True)
@@ -148,13 +160,16 @@ class GaussianNLL(Loss):
     name: ClassVar[str] = "gaussian_nll"
     outputs: ClassVar[tuple[str, ...]] = ("identity",)
 
-    def n_targets(self, n_outputs: int) -> int:
-        """Half as many as outputs."""
+    def check_outputs(self, n_outputs: int) -> None:
+        """Pairs of them."""
         if n_outputs % 2 == 1:
             raise ValueError(
                 "layer_sizes must end in an even number for loss 'gaussian_nll', a mean and a "
                 f"log-variance for each target; it ends in {n_outputs}"
             )
+
+    def n_targets(self, n_outputs: int) -> int:
+        """Half as many as outputs."""
         return n_outputs // 2
 
 
@@ -169,6 +184,10 @@ class BinaryCrossEntropy(Loss):
     ----------
     label_smoothing : float, default 0.0
         At least 0, below 1. With it, e, y becomes (1 - e) y + e / 2, in training and evaluation.
+    class_weight : sequence of 2 floats or {0: float, 1: float}, optional
+        For one output: the weights w of samples of class 0 and 1, at least 0 and not both 0, in
+        training and evaluation; of a y between, y w[1] + (1 - y) w[0]. As of ``sample_weight``,
+        which it multiplies, a mean loss is sum w E / sum w.
 
     Raises
     ------
@@ -182,12 +201,32 @@ class BinaryCrossEntropy(Loss):
     """
 
     label_smoothing: float = 0.0
+    class_weight: Mapping[int, float] | Sequence[float] | None = None
     name: ClassVar[str] = "binary_cross_entropy"
     outputs: ClassVar[tuple[str, ...]] = ("sigmoid",)
     target_range: ClassVar[tuple[float, float]] = (0.0, 1.0)
 
     def __post_init__(self) -> None:
-        _check_smoothing(self)
+        _check_settings(self)
+
+    def check_outputs(self, n_outputs: int) -> None:
+        """One, with class weights."""
+        if self.class_weight is None:
+            return
+        if n_outputs != 1:
+            raise ValueError(
+                "class_weight of 'binary_cross_entropy' is for one output; layer_sizes ends in "
+                f"{n_outputs}: give sample_weight to fit instead"
+            )
+        _check_number_of_classes(self.class_weight, 2)
+
+    def sample_weights(self, y: Array) -> Array | None:
+        """Between the two classes' weights."""
+        if self.class_weight is None:
+            return None
+        of_0, of_1 = np.asarray(self.class_weight, y.dtype)
+        weights: Array = (y * of_1 + (1 - y) * of_0)[:, 0]
+        return weights
 
     def smoothing(self, n_outputs: int) -> tuple[float, float]:
         """Towards 1/2."""
@@ -206,6 +245,10 @@ class CrossEntropy(Loss):
     ----------
     label_smoothing : float, default 0.0
         At least 0, below 1. With it, e, y becomes (1 - e) y + e / n, in training and evaluation.
+    class_weight : sequence of n floats or {0: float, 1: float, ...}, optional
+        The weight w of samples of each class, at least 0 and not all 0, in training and
+        evaluation; of a row of probabilities, sum y w. As of ``sample_weight``, which it
+        multiplies, a mean loss is sum w E / sum w, as in PyTorch.
 
     Raises
     ------
@@ -219,21 +262,61 @@ class CrossEntropy(Loss):
     """
 
     label_smoothing: float = 0.0
+    class_weight: Mapping[int, float] | Sequence[float] | None = None
     name: ClassVar[str] = "cross_entropy"
     outputs: ClassVar[tuple[str, ...]] = ("softmax",)
     target_range: ClassVar[tuple[float, float]] = (0.0, 1.0)
 
     def __post_init__(self) -> None:
-        _check_smoothing(self)
+        _check_settings(self)
+
+    def check_outputs(self, n_outputs: int) -> None:
+        """As many as class weights."""
+        if self.class_weight is not None:
+            _check_number_of_classes(self.class_weight, n_outputs)
+
+    def sample_weights(self, y: Array) -> Array | None:
+        """The class's weight, or that expected by the probabilities."""
+        if self.class_weight is None:
+            return None
+        of_classes = np.asarray(self.class_weight, y.dtype)
+        return of_classes[y.astype(np.int64)] if y.ndim == 1 else y @ of_classes
 
     def smoothing(self, n_outputs: int) -> tuple[float, float]:
         """Towards the same for each class."""
         return 1.0 - self.label_smoothing, self.label_smoothing / n_outputs
 
 
-def _check_smoothing(loss: BinaryCrossEntropy | CrossEntropy) -> None:
+def _check_settings(loss: BinaryCrossEntropy | CrossEntropy) -> None:
+    """Check the cross-entropies' settings; class weights become a tuple, class after class."""
     smoothing = checks.number("label_smoothing", loss.label_smoothing, low=0.0, below=1.0)
     object.__setattr__(loss, "label_smoothing", smoothing)
+    given: Any = loss.class_weight
+    if given is None:
+        return
+    if isinstance(given, Mapping):
+        if set(given) != set(range(len(given))):
+            raise ValueError(
+                "class_weight must have a weight for each class, 0, 1, ...; "
+                f"got {checks.shown(given)}"
+            )
+        given = [given[i] for i in range(len(given))]
+    if not checks.is_list(given):
+        raise TypeError(
+            f"class_weight must be a list of floats or a dict of them; got {checks.shown(given)}"
+        )
+    weights = [checks.number(f"class_weight[{i}]", w, low=0.0) for i, w in enumerate(given)]
+    if not any(weights):
+        raise ValueError(f"class_weight must have some weight above 0; got {weights}")
+    object.__setattr__(loss, "class_weight", tuple(weights))
+
+
+def _check_number_of_classes(class_weight: Any, n_classes: int) -> None:
+    if len(class_weight) != n_classes:
+        raise ValueError(
+            f"class_weight must have {n_classes} weights, one for each class; "
+            f"got {len(class_weight)}"
+        )
 
 
 NAMED: dict[str, type[Loss]] = {

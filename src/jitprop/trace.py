@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jitprop import formulas, reference
-from jitprop._types import Array
+from jitprop._types import Array, Samples
 from jitprop.spec import Spec
 
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ class Trace:
         Of this step.
     y : (n, n_outputs) array
         The targets; of a class label, a row of 0 with one 1. Smoothed, if the loss does so.
+    w : (n,) array or None
+        Each sample's weight, where the loss has class weights.
     weights, biases : lists of arrays, (n_in, n_out) and (n_out,)
         As they are before the step.
     z, a : lists of (n, n_out) arrays
@@ -55,6 +57,7 @@ class Trace:
     loss: float
     learning_rate: float
     y: Array
+    w: Array | None
     weights: list[Array]
     biases: list[Array]
     z: list[Array]
@@ -137,7 +140,7 @@ def _edges(n: int, most: int) -> list[int | None]:
 
 
 def trace(
-    spec: Spec, params: Array, X: Array, y: Array, rate: float, updates: int, after: Array
+    spec: Spec, params: Array, samples: Samples, rate: float, updates: int, after: Array
 ) -> Trace:
     """
     What one update does, by the functions of `jitprop.reference`; nothing is changed.
@@ -146,9 +149,8 @@ def trace(
     ----------
     spec : Spec
     params : (P,) array
-    X : (n, n_inputs) array
-        Of the dtype of params.
-    y : (n, n_outputs) array, or (n,) class labels
+    samples : Samples
+        Of the dtype of params. The class weights are theirs.
     rate : float
         The learning rate.
     updates : int
@@ -156,6 +158,7 @@ def trace(
     after : (P,) array
         The parameters after the update.
     """
+    X, y, w = samples
     weights, biases = spec.split(params.copy())
     update_weights, update_biases = spec.split(after - params)
     with np.errstate(all="ignore"):
@@ -163,14 +166,16 @@ def trace(
         z = [*(a[l] @ weights[l] + biases[l] for l in range(len(slopes))), output_z]
         targets = reference.targets(spec, y, X.dtype)
         output, losses, delta = reference.output_delta(spec, output_z, targets)
-        if spec.reduction == "mean":
-            delta = delta / len(X)
+        if w is not None:
+            losses, delta = w * losses, w[:, np.newaxis] * delta
+        delta = delta / (whole := spec.divisor(len(X), w))
         deltas = reference.backward(weights, slopes, delta)
     loss = float(losses.sum(dtype=np.float64))
     return Trace(
-        loss=loss / len(X) if spec.reduction == "mean" else loss,
+        loss=loss / whole,
         learning_rate=rate,
         y=targets.copy(),
+        w=w,
         weights=weights,
         biases=biases,
         z=z,
@@ -180,5 +185,5 @@ def trace(
         d_biases=[delta.sum(axis=0) for delta in deltas],
         update_weights=update_weights,
         update_biases=update_biases,
-        formulas=formulas.step(spec, len(X), updates),
+        formulas=formulas.step(spec, len(X), w is not None, updates),
     )

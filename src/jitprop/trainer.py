@@ -77,9 +77,10 @@ class Trainer:
           their logarithms;
         - "gaussian_nll", 1/2 sum [s + (y - mean)**2 exp(-s)], for "identity" outputs: a mean for
           each of k targets, then a log-variance s for each, so that ``layer_sizes`` ends in 2 k;
-        - "binary_cross_entropy", `BinaryCrossEntropy` (label_smoothing):
+        - "binary_cross_entropy", `BinaryCrossEntropy` (label_smoothing, class_weight):
           -sum [y log a + (1 - y) log(1 - a)], for sigmoid outputs;
-        - "cross_entropy", `CrossEntropy` (label_smoothing): -sum y log a, for softmax outputs.
+        - "cross_entropy", `CrossEntropy` (label_smoothing, class_weight): -sum y log a, for softmax
+          outputs.
 
         Poisson and the cross-entropies are computed from z, so that no output gives log(0), and
         their delta is a - y, with the rate as a. Sources: `jitprop.losses`.
@@ -525,7 +526,8 @@ class Trainer:
         """
         if np.ndim(x) == 1:
             x, y = np.reshape(x, (1, -1)), np.reshape(y, (1, -1))
-        inputs, targets, _ = self._samples(x, y, None, self._dtype)
+        samples = self._samples(x, y, None, self._dtype)
+        inputs, targets = samples.X, samples.y
         state, rates = self._state.cast(inputs.dtype), np.empty(1)
         schedules.fill(rates, self._spec.learning_rate, state.epochs)
         rate = float(rates[0])
@@ -533,7 +535,7 @@ class Trainer:
         after = copy.deepcopy(self, {id(self._spec): spec, id(self._course): []})
         after._backend = "numpy"
         after.fit(inputs, targets, 1)
-        return trace(spec, state.params, inputs, targets, rate, state.updates, after.parameters)
+        return trace(spec, state.params, samples, rate, state.updates, after.parameters)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """
@@ -602,7 +604,8 @@ class Trainer:
         inputs = cast.inputs(X, spec.layer_sizes[0], dtype)
         n, dtype = len(inputs), inputs.dtype
         targets = cast.targets(y, n, spec.n_targets, spec.loss, dtype)
-        return Samples(inputs, targets, cast.weights(sample_weight, n, dtype))
+        weights = cast.weights(sample_weight, n, dtype)
+        return Samples(inputs, targets, cast.with_class_weights(weights, targets, spec.loss))
 
     def _validation(self, data: Any, dtype: np.dtype[Any]) -> Samples:
         """The same of ``validation_data``."""
