@@ -4,9 +4,10 @@ from jitprop_kernels._jit import INTERPRETED
 from jitprop_kernels._types import BLOCKS, LANES, Route
 from jitprop_kernels.blocks import DEPTH, REACH, TILE
 from jitprop_kernels.meeting import GATE_SIZE
+from jitprop_kernels.members import evaluate_members, predict_members, train_members
 from jitprop_kernels.network import evaluate, gradient, predict
 from jitprop_kernels.plan import Plan
-from jitprop_kernels.simd import VECTOR_BYTES
+from jitprop_kernels.simd import VECTOR_BYTES, WIDE_BYTES
 from jitprop_kernels.training import train
 
 __all__ = [
@@ -18,10 +19,14 @@ __all__ = [
     "REACH",
     "TILE",
     "VECTOR_BYTES",
+    "WIDE_BYTES",
     "Plan",
     "Route",
     "evaluate",
+    "evaluate_members",
     "gradient",
     "predict",
+    "predict_members",
     "train",
+    "train_members",
 ]

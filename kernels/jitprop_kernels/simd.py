@@ -34,6 +34,9 @@ from jitprop_kernels._types import Array, Scalar
 VECTOR_BYTES = 32
 """4 lanes of float64, 8 of float32: a register of AVX2, which most nets this small fill once."""
 
+WIDE_BYTES = 64
+"""8 lanes of float64, 16 of float32: one register of AVX-512, or two of AVX2."""
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -41,10 +44,11 @@ class Vector(np.ndarray[Any, Any]):
     """A vector in interpreted kernels."""
 
     kind: type[Any]
+    bytes: int = VECTOR_BYTES
 
     def __new__(cls, value: Any) -> Vector:
         """Fill all lanes with one value."""
-        return np.full(VECTOR_BYTES // cls.kind().itemsize, value, cls.kind).view(cls)
+        return np.full(cls.bytes // cls.kind().itemsize, value, cls.kind).view(cls)
 
     def __iadd__(self, other: Any) -> Any:  # type: ignore[misc]
         """Make a new vector, as of numbers: two names may stand for this one."""
@@ -63,7 +67,20 @@ class Vector64(Vector):
     kind = np.float64
 
 
+class Wide32(Vector32):
+    """16 numbers of float32."""
+
+    bytes = WIDE_BYTES
+
+
+class Wide64(Vector64):
+    """8 numbers of float64."""
+
+    bytes = WIDE_BYTES
+
+
 VECTORS = {np.dtype(vector.kind): vector for vector in (Vector32, Vector64)}
+WIDE_VECTORS = {np.dtype(vector.kind): vector for vector in (Wide32, Wide64)}
 
 
 class VectorType(types.Type):
@@ -74,8 +91,8 @@ class VectorType(types.Type):
         super().__init__(f"Vector({dtype} x {lanes})")
 
 
-def _vector(dtype: Any) -> VectorType:
-    return VectorType(dtype, VECTOR_BYTES * 8 // dtype.bitwidth)
+def _vector(dtype: Any, size: int = VECTOR_BYTES) -> VectorType:
+    return VectorType(dtype, size * 8 // dtype.bitwidth)
 
 
 ELEMENTS = {
@@ -138,10 +155,14 @@ def _define(function: Any, arity: int, code: Callable[..., Any], compares: bool 
         return code(builder, *args)
 
 
-def _abs(builder: Any, x: Any) -> Any:
-    name = f"llvm.fabs.v{x.type.count}f{32 if x.type.element == ir.FloatType() else 64}"
+def _by_llvm(name: str, builder: Any, x: Any) -> Any:
+    name = f"llvm.{name}.v{x.type.count}f{32 if x.type.element == ir.FloatType() else 64}"
     kind = ir.FunctionType(x.type, [x.type])
     return builder.call(builder.module.declare_intrinsic(name, (), kind), [x])
+
+
+def _abs(builder: Any, x: Any) -> Any:
+    return _by_llvm("fabs", builder, x)
 
 
 for function in (operator.add, operator.iadd):
@@ -165,19 +186,28 @@ def compiled(native: Callable[..., Any]) -> Callable[[F], F]:
     return decorate
 
 
-def _place(context: Any, builder: Any, kind: Any, array: Any, at: Any) -> tuple[Any, int]:
-    """Pointer to the vector that begins at ``array[at]``, and its alignment."""
+def _place(context: Any, builder: Any, kind: Any, args: Any, vector: Any) -> tuple[Any, int]:
+    """Pointer to the vector that begins at ``array[at]``, the first args, and its alignment."""
+    array, at = args[:2]
     pointer = builder.gep(context.make_array(kind)(context, builder, array).data, [at])
-    vector = context.get_data_type(_vector(kind.dtype))
-    return builder.bitcast(pointer, vector.as_pointer()), kind.dtype.bitwidth // 8
+    place = context.get_data_type(vector).as_pointer()
+    return builder.bitcast(pointer, place), kind.dtype.bitwidth // 8
+
+
+def _loaded(array: Any, vector: VectorType) -> Any:
+    def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        pointer, align = _place(context, builder, sig.args[0], args, vector)
+        return builder.load(pointer, align=align)
+
+    return vector(array, types.int64), code
 
 
 def _load(typing: Any, array: Any, at: Any) -> Any:
-    def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        pointer, align = _place(context, builder, sig.args[0], *args)
-        return builder.load(pointer, align=align)
+    return _loaded(array, _vector(array.dtype))
 
-    return _vector(array.dtype)(array, types.int64), code
+
+def _load_wide(typing: Any, array: Any, at: Any) -> Any:
+    return _loaded(array, _vector(array.dtype, WIDE_BYTES))
 
 
 @compiled(_load)
@@ -187,9 +217,16 @@ def load(array: Array, at: int) -> Scalar:
     return array[at : at + vector(0).size].copy().view(vector)
 
 
+@compiled(_load_wide)
+def load_wide(array: Array, at: int) -> Scalar:
+    """As `load`, the numbers of a wide vector."""
+    vector = WIDE_VECTORS[array.dtype]
+    return array[at : at + vector(0).size].copy().view(vector)
+
+
 def _store(typing: Any, array: Any, at: Any, x: Any) -> Any:
     def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        pointer, align = _place(context, builder, sig.args[0], *args[:2])
+        pointer, align = _place(context, builder, sig.args[0], args, sig.args[2])
         builder.store(args[2], pointer, align=align)
         return context.get_dummy_value()
 
@@ -204,7 +241,7 @@ def store(array: Array, at: int, x: Scalar) -> None:
 
 def _prefetched(typing: Any, array: Any, at: Any) -> Any:
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        pointer, _ = _place(context, builder, sig.args[0], *args)
+        pointer, _ = _place(context, builder, sig.args[0], args, _vector(sig.args[0].dtype))
         byte, integer = ir.IntType(8).as_pointer(), ir.IntType(32)
         kind = ir.FunctionType(ir.VoidType(), [byte, integer, integer, integer])
         function = builder.module.declare_intrinsic("llvm.prefetch", (byte,), kind)
@@ -225,10 +262,21 @@ def _splatted(typing: Any, x: Any) -> Any:
     return result(x), lambda context, builder, sig, args: _splat(builder, args[0], result.lanes)
 
 
+def _splatted_wide(typing: Any, x: Any) -> Any:
+    result = _vector(x, WIDE_BYTES)
+    return result(x), lambda context, builder, sig, args: _splat(builder, args[0], result.lanes)
+
+
 @compiled(_splatted)
 def splat(x: Scalar) -> Scalar:
     """x in each lane."""
     return VECTORS[x.dtype](x)
+
+
+@compiled(_splatted_wide)
+def splat_wide(x: Scalar) -> Scalar:
+    """x in each lane of a wide vector."""
+    return WIDE_VECTORS[x.dtype](x)
 
 
 def _lanes(typing: Any, array: Any) -> Any:
@@ -236,10 +284,21 @@ def _lanes(typing: Any, array: Any) -> Any:
     return types.int64(array), lambda context, builder, sig, args: ir.IntType(64)(n)
 
 
+def _wide_lanes(typing: Any, array: Any) -> Any:
+    n = _vector(array.dtype, WIDE_BYTES).lanes
+    return types.int64(array), lambda context, builder, sig, args: ir.IntType(64)(n)
+
+
 @compiled(_lanes)
 def lanes(array: Array) -> int:
     """How many numbers of the array one vector holds."""
     return VECTOR_BYTES // array.itemsize
+
+
+@compiled(_wide_lanes)
+def wide_lanes(array: Array) -> int:
+    """How many numbers of the array one wide vector holds."""
+    return WIDE_BYTES // array.itemsize
 
 
 def _select(typing: Any, condition: Any, x: Any, y: Any) -> Any:
@@ -252,6 +311,16 @@ def select(condition: Any, x: Any, y: Any) -> Any:
     if isinstance(x, Vector):
         return np.where(condition, x, y).view(type(x))
     return x if condition else y
+
+
+def _square_root(typing: Any, x: Any) -> Any:
+    return x(x), lambda context, builder, sig, args: _by_llvm("sqrt", builder, args[0])
+
+
+@compiled(_square_root)
+def square_root(x: Scalar) -> Scalar:
+    """Root of each lane."""
+    return np.sqrt(x)
 
 
 def _lane_sum(typing: Any, x: Any) -> Any:

@@ -1,7 +1,8 @@
 """jitprop: the fast and checked way to train multilayer perceptrons on a CPU."""
 
-from jitprop.callbacks import Callback, Checkpoint, EarlyStopping
+from jitprop.callbacks import Callback, EarlyStopping
 from jitprop.errors import CheckpointError, DivergenceError
+from jitprop.fleet import Fleet, FleetHistory
 from jitprop.gradient_check import GradientCheck, check_gradients
 from jitprop.history import History
 from jitprop.losses import (
@@ -29,13 +30,14 @@ __all__ = [
     "AdamW",
     "BinaryCrossEntropy",
     "Callback",
-    "Checkpoint",
     "CheckpointError",
     "Cosine",
     "CrossEntropy",
     "DivergenceError",
     "EarlyStopping",
     "Exponential",
+    "Fleet",
+    "FleetHistory",
     "GaussianNLL",
     "GradientCheck",
     "Gradients",

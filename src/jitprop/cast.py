@@ -48,7 +48,8 @@ def _is_numeric_frame(data: Any) -> bool:
     return all(getattr(dtype, "kind", "O") in "biuf" for dtype in np.atleast_1d(dtypes))
 
 
-def _finite(name: str, array: Array, dtype: np.dtype[Any]) -> Array:
+def finite(name: str, array: Array, dtype: np.dtype[Any]) -> Array:
+    """C-contiguous, of the dtype, and with no inf and no nan."""
     with np.errstate(over="ignore", invalid="ignore"):
         cast = np.ascontiguousarray(array, dtype)
         # The sum of finite numbers is finite, nearly always; it needs no second array.
@@ -90,7 +91,7 @@ def inputs(X: Any, n_inputs: int, dtype: np.dtype[Any] | None) -> Array:
     if dtype is None:
         single = array.dtype.newbyteorder("=") == np.float32
         dtype = np.dtype(np.float32 if single else np.float64)
-    return _finite("X", array, dtype)
+    return finite("X", array, dtype)
 
 
 def targets(y: Any, n_samples: int, n_targets: int, loss: Loss, dtype: np.dtype[Any]) -> Array:
@@ -112,12 +113,12 @@ def targets(y: Any, n_samples: int, n_targets: int, loss: Loss, dtype: np.dtype[
         )
     if labels:
         # A copy: kernels index with labels, so they must stay what was checked.
-        return _labels(_finite("y", array.reshape(-1), dtype).copy(), n_targets)
+        return _labels(finite("y", array.reshape(-1), dtype).copy(), n_targets)
     if array.ndim == 1 and n_targets == 1:
         array = array.reshape(-1, 1)
     if array.shape != (n_samples, n_targets):
         raise ValueError(f"y must have shape {expected}; got shape {array.shape}")
-    array = _finite("y", array, dtype)
+    array = finite("y", array, dtype)
     _check_range(array, loss)
     return array
 
@@ -159,7 +160,7 @@ def weights(sample_weight: Any, n_samples: int, dtype: np.dtype[Any]) -> Array |
             f"sample_weight must have shape ({n_samples},), one weight for each row of X; "
             f"got shape {array.shape}"
         )
-    array = _finite("sample_weight", array, dtype)
+    array = finite("sample_weight", array, dtype)
     if (array < 0).any():
         i = int(np.argmax(array < 0))
         raise ValueError(f"sample_weight must not be negative; sample_weight[{i}] is {array[i]:g}")
@@ -228,7 +229,7 @@ def parameters(
                 array = array.reshape(1)
             if array.shape != shape:
                 raise ValueError(f"{name}[{l}] must have shape {shape}; got shape {array.shape}")
-            out.append(_finite(f"{name}[{l}]", array, dtype).copy())
+            out.append(finite(f"{name}[{l}]", array, dtype).copy())
     return made
 
 

@@ -105,13 +105,13 @@ def prepare(
     n = 1 if kernels.INTERPRETED else threads.choose(n_threads, work, n_updates, n_parts)
     samples = kernels.REACH if chunked else batch
     plan, size = _plan(spec, batch, samples, CHUNK if chunked else 0, lanes, dtype, n)
-    memory = [_aligned_zeros(size, dtype) for _ in range(n if chunked else 1)]
+    memory = [aligned_zeros(size, dtype) for _ in range(n if chunked else 1)]
     n_gradients = n_parts if chunked else 0 if plan.optimizer == codes.SGD else 1
     return Net(
         plan,
         kernels.LANES if lanes else kernels.BLOCKS,
         memory if chunked else memory * n,
-        gradients=_aligned_zeros(n_gradients * spec.n_parameters, dtype),
+        gradients=aligned_zeros(n_gradients * spec.n_parameters, dtype),
         parts=np.zeros(n_parts),
         team=threads.Team(n),
     )
@@ -194,7 +194,14 @@ def _plan(
     return plan, end
 
 
-def _aligned_zeros(size: int, dtype: np.dtype[Any]) -> Array:
+def prepare_members(spec: Spec, n_samples: int, dtype: np.dtype[Any]) -> tuple[kernels.Plan, int]:
+    """The plan for a group of nets in the lanes of wide vectors, and the size of its scratch."""
+    batch, lanes = spec.batch(n_samples), kernels.WIDE_BYTES // dtype.itemsize
+    plan, size = _plan(spec, batch, batch * lanes, 0, True, dtype, 1)
+    return plan._replace(panels=size), size + 4 * lanes
+
+
+def aligned_zeros(size: int, dtype: np.dtype[Any]) -> Array:
     """Memory that begins with a cache line, so that no vector lies across two of them."""
     line = 64
     memory = np.zeros(size + line // dtype.itemsize, dtype)
@@ -244,7 +251,7 @@ class _Writable:
         self.__array_interface__ = {**array.__array_interface__, "data": data}
 
 
-def _flat(array: Array) -> Array:
+def flat(array: Array) -> Array:
     """
     A flat view that may be written to.
 
@@ -262,7 +269,7 @@ def _targets(
     plan: kernels.Plan, y: Array, weights: Array | None
 ) -> tuple[kernels.Plan, Array, Array]:
     plan = plan._replace(labels=y.ndim == 1, weighted=weights is not None)
-    return plan, _flat(y), np.empty(0, y.dtype) if weights is None else _flat(weights)
+    return plan, flat(y), np.empty(0, y.dtype) if weights is None else flat(weights)
 
 
 def train(
@@ -280,10 +287,10 @@ def train(
     updates: int,
 ) -> int:
     """Train on batches ``start`` to ``stop``: see `jitprop.reference.train`."""
-    rows = NATURAL_ORDER if order is None else _flat(order)
+    rows = NATURAL_ORDER if order is None else flat(order)
     plan, targets, flat_weights = _targets(net.plan, y, weights)
     gate = np.zeros(kernels.GATE_SIZE, np.int64)
-    flat_slots, flat_X = slots.reshape(-1), _flat(X)
+    flat_slots, flat_X = slots.reshape(-1), flat(X)
 
     def work(rank: int, n_threads: int, stop: int) -> int:
         return kernels.train(
@@ -323,7 +330,7 @@ def evaluate(net: Net, params: Array, X: Array, y: Array, weights: Array | None)
     """Summed loss of all samples, each times its weight."""
     plan, targets, flat_weights = _targets(net.plan, y, weights)
     loss = kernels.evaluate(
-        plan, net.blocked, params, _flat(X), targets, flat_weights, NATURAL_ORDER, net.memory[0]
+        plan, net.blocked, params, flat(X), targets, flat_weights, NATURAL_ORDER, net.memory[0]
     )
     return float(loss)
 
@@ -337,7 +344,7 @@ def gradient(
         plan,
         net.blocked,
         params,
-        _flat(X),
+        flat(X),
         targets,
         flat_weights,
         NATURAL_ORDER,
@@ -349,5 +356,5 @@ def gradient(
 def predict(net: Net, params: Array, X: Array, out: Array) -> None:
     """Outputs of all samples into ``out``, (n_samples, n_outputs)."""
     kernels.predict(
-        net.plan, net.blocked, params, _flat(X), out.reshape(-1), NATURAL_ORDER, net.memory[0]
+        net.plan, net.blocked, params, flat(X), out.reshape(-1), NATURAL_ORDER, net.memory[0]
     )

@@ -1,0 +1,203 @@
+"""
+How a fleet's members are trained: together in the lanes of vectors, or each by itself.
+
+Both train whole epochs of some members, in place, and change nothing else. Which one it is depends
+on the net and its settings alone, never on how many members there are: their bits depend on it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from jitprop import backends, threads
+from jitprop._types import Array
+from jitprop.backends import Backend
+from jitprop.fleet.data import Data, Part
+from jitprop.optimizers import SGD, Adam
+from jitprop.spec import Spec
+
+Indices = npt.NDArray[np.int64]
+
+
+THREAD_WORK = 5e6
+"""Multiply-adds for which a thread is started, 0.1 ms: some 0.5 ms of them."""
+
+
+class Members(NamedTuple):
+    """Some members of a fleet, A of them, on their way through some epochs."""
+
+    numbers: Indices
+    """(A,): which they are."""
+    params: Array
+    """(A, P), changed in place."""
+    slots: Array
+    """(A, n_slots, P), changed in place."""
+    updates: Indices
+    """(A,): how many updates came before."""
+    decays: Array
+    """(A,) weight decays;"""
+    momenta: Array
+    """(A,) and momenta."""
+
+    def some(self, which: Any, n_updates: int) -> Members:
+        """Copies of some of these, so many updates later."""
+        made = Members(*(part[which] for part in self))
+        return made._replace(updates=made.updates + n_updates)
+
+
+class Engine(Protocol):
+    """What trains, evaluates and predicts."""
+
+    def train(
+        self, members: Members, data: Data, orders: Indices | None, losses: Array, rates: Array
+    ) -> None:
+        """
+        Train the epochs of ``losses``, (epochs, A), to which each batch's summed loss is added.
+
+        ``orders`` is (A, epochs, n) or None for the order of the samples, ``rates`` (epochs, A).
+        After a loss that is not finite, a member's numbers are of no use.
+        """
+
+    def evaluate(self, members: Members, data: Data) -> Array:
+        """Each member's summed loss, (A,)."""
+
+    def predict(self, members: Members, X: Part, out: Array) -> None:
+        """Each member's outputs into ``out``, (A, n, n_outputs)."""
+
+
+class Loop:
+    """
+    Each member by itself, as a `Trainer` would do it, several at once in threads.
+
+    Parameters
+    ----------
+    backend : Backend
+    spec : Spec
+        Of all members, but for weight decay and momentum.
+    n_threads : int
+    """
+
+    def __init__(self, backend: Backend, spec: Spec, n_threads: int) -> None:
+        self.backend, self.spec, self.n_threads = backend, spec, n_threads
+
+    def _spec(self, members: Members, i: int) -> Spec:
+        optimizer = self.spec.optimizer
+        if isinstance(optimizer, SGD) and len(members.slots[i]) > 0:
+            optimizer = replace(optimizer, momentum=float(members.momenta[i]))
+        return replace(self.spec, weight_decay=float(members.decays[i]), optimizer=optimizer)
+
+    def train(
+        self, members: Members, data: Data, orders: Indices | None, losses: Array, rates: Array
+    ) -> None:
+        """See `Engine`."""
+        n_epochs, n = len(losses), data.n_samples
+        n_steps = n_epochs * -(-n // self.spec.batch(n))
+        own_losses, own_rates = np.zeros((len(members.numbers), n_epochs)), rates.T.copy()
+
+        def work(i: int) -> None:
+            X, y, weights = data.of(members.numbers[i])
+            net = self.backend.prepare(self._spec(members, i), n, X.dtype, 1, n_steps)
+            try:
+                done = self.backend.train(
+                    net, members.params[i], members.slots[i], X, y, weights,
+                    None if orders is None else orders[i],
+                    own_losses[i], own_rates[i], 0, n_steps, int(members.updates[i]),
+                )  # fmt: skip
+            finally:
+                self.backend.close(net)
+            if done < n_steps:
+                own_losses[i, done // (n_steps // n_epochs) :] = np.nan
+
+        run(work, len(members.numbers), self._threads(3 * n_epochs * n * len(losses[0])))
+        losses += own_losses.T
+
+    def evaluate(self, members: Members, data: Data) -> Array:
+        """See `Engine`."""
+        losses = np.zeros(len(members.numbers))
+
+        def work(i: int) -> None:
+            X, y, weights = data.of(members.numbers[i])
+            net = self._tiled(len(X), X.dtype)
+            losses[i] = self.backend.evaluate(net, members.params[i], X, y, weights)
+
+        run(work, len(losses), self._threads(data.n_samples * len(losses)))
+        return losses
+
+    def predict(self, members: Members, X: Part, out: Array) -> None:
+        """See `Engine`."""
+
+        def work(i: int) -> None:
+            own = X.of(members.numbers[i])
+            net = self._tiled(len(own), own.dtype)
+            self.backend.predict(net, members.params[i], own, out[i])
+
+        run(work, len(out), self._threads(out.shape[0] * out.shape[1]))
+
+    def _threads(self, passes: int) -> int:
+        """For so many samples through one net each."""
+        return max(1, min(self.n_threads, int(passes * self.spec.n_parameters / THREAD_WORK)))
+
+    def _tiled(self, n_samples: int, dtype: np.dtype[Any]) -> Any:
+        return self.backend.prepare(replace(self.spec, batch_size=256), n_samples, dtype, 1, 1)
+
+
+def run(work: Callable[[int], None], n: int, n_threads: int) -> None:
+    """Call ``work(0)`` to ``work(n - 1)`` from several threads; the first error comes out."""
+    if n_threads == 1 or n == 1:
+        for i in range(n):
+            work(i)
+        return
+    numbers, lock = iter(range(n)), threading.Lock()
+    errors: list[BaseException] = []
+
+    def take() -> int | None:
+        with lock:
+            return next(numbers, None) if not errors else None
+
+    def worker() -> None:
+        try:
+            while (i := take()) is not None:
+                work(i)
+        except BaseException as error:
+            errors.append(error)
+
+    workers = [threading.Thread(target=worker) for _ in range(min(n, n_threads))]
+    try:
+        for thread in workers:
+            thread.start()
+        for thread in workers:
+            thread.join()
+    except BaseException as error:  # Ctrl-C: nobody may go on writing
+        errors.append(error)
+        for thread in workers:
+            thread.join()
+        raise
+    if errors:
+        raise errors[0]
+
+
+def has_lanes(spec: Spec) -> bool:
+    """Whether the lanes engine knows all that the spec asks for."""
+    return isinstance(spec.optimizer, SGD | Adam)
+
+
+LANES_WEIGHTS, LANES_BATCH = 40, 32
+"""Weights of a layer, on average, and samples of a batch, up to which members share a vector."""
+
+
+def choose(backend: Backend, spec: Spec, n_samples: int, n_threads: int | None) -> Engine:
+    """The engine for these nets: the faster one that can."""
+    n = threads.available() if n_threads is None else min(n_threads, threads.cores())
+    weights = sum(n_in * n_out for n_in, n_out in spec.shapes)
+    small = weights <= LANES_WEIGHTS * len(spec.shapes) and spec.batch(n_samples) <= LANES_BATCH
+    if small and has_lanes(spec) and backend is not backends.load("numpy"):
+        from jitprop.fleet.lanes import Lanes  # numba, which may be missing
+
+        return Lanes(spec, n)
+    return Loop(backend, spec, n)

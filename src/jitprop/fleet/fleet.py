@@ -1,0 +1,593 @@
+"""The fleet: many nets of one shape, trained in one call."""
+
+from __future__ import annotations
+
+import secrets
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any, overload
+
+import numpy as np
+import numpy.typing as npt
+
+from jitprop import backends, cast, checks, initializers, optimizers
+from jitprop._types import Array
+from jitprop.callbacks import Callback, EarlyStopping
+from jitprop.fleet import engines
+from jitprop.fleet.course import Course
+from jitprop.fleet.data import Data, inputs, per_member, samples
+from jitprop.fleet.engines import Engine, Members
+from jitprop.fleet.history import FleetHistory
+from jitprop.fleet.state import FleetState
+from jitprop.losses import Loss
+from jitprop.optimizers import SGD, Optimizer
+from jitprop.schedules import LearningRate
+from jitprop.seeds import streams
+from jitprop.spec import make_spec
+from jitprop.threads import one_blas_thread
+from jitprop.trainer import Trainer
+
+PerMember = float | npt.ArrayLike
+
+
+class Fleet:
+    """
+    Many multilayer perceptrons of one shape, trained at once, each as if it were alone.
+
+    A member's bits depend on its own seed, settings and data: not on how many members there are, on
+    its place, on the others or on the number of threads. To rounding it is what a `Trainer` with
+    the same settings is.
+
+    Parameters
+    ----------
+    layer_sizes, activation, output_activation, loss, reduction, optimizer, batch_size, shuffle, \
+dtype, backend
+        As for `Trainer`, the same for all members.
+    members : int
+        K, from 1 to 1,000,000.
+    learning_rate : float, (K,) array-like, or schedule, default 0.1
+    weight_decay : float or (K,) array-like, default 0.0
+    momentum : float or (K,) array-like, optional
+        For SGD, instead of the optimizer's own.
+    seed : int or (K,) ints, optional
+        Of one int, member i has seed + i: it begins and shuffles as ``Trainer(seed=seed + i)``.
+        None takes one from the operating system.
+    init : str or (weights, biases), default "glorot_uniform"
+        As for `Trainer`; arrays may have K as their first dimension, for each member's own.
+    n_threads : int or None, default None
+        At most so many threads train, each some of the members; None is as many as the process may
+        use, where the work is worth it. Results do not depend on it, to the bit.
+
+    Attributes
+    ----------
+    parameters : (K, P) array
+        Of each member, as `Trainer.parameters`.
+    seeds : list of int
+    layer_sizes : tuple of int
+    epochs_trained : (K,) int64 array
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an argument that is not as above, named with what was expected and what came.
+
+    Notes
+    -----
+    A fleet takes K P (1 + s) numbers, for nets of P parameters and an optimizer that keeps s
+    numbers of each; a fit takes as much once more, and the losses, 8 bytes for each member and
+    epoch. To these come, for each block of epochs, 16 MB or what one epoch needs, if that is more:
+    8 K bytes for each sample with shuffling. Threads have scratch for one batch each, of one net,
+    or of 64 bytes' worth of nets in lanes.
+
+    Examples
+    --------
+    >>> from jitprop import Fleet
+    >>> X, y = [[0, 0], [0, 1], [1, 0], [1, 1]], [0, 1, 1, 0]
+    >>> fleet = Fleet([2, 4, 1], members=100, learning_rate=5.0, seed=0)
+    >>> history = fleet.fit(X, y, epochs=5000)
+    >>> solved = (fleet.predict(X).round()[..., 0] == y).all(axis=1)
+    >>> bool(solved.mean() > 0.8)
+    True
+    """
+
+    def __init__(
+        self,
+        layer_sizes: Sequence[int],
+        *,
+        members: int,
+        activation: str | Sequence[str] = "sigmoid",
+        output_activation: str = "sigmoid",
+        loss: str | Loss = "half_squared_error",
+        reduction: str = "mean",
+        optimizer: str | Optimizer = "sgd",
+        learning_rate: LearningRate | PerMember = 0.1,
+        weight_decay: PerMember = 0.0,
+        momentum: PerMember | None = None,
+        batch_size: int | None = None,
+        shuffle: bool = True,
+        dtype: npt.DTypeLike | None = None,
+        seed: int | Sequence[int] | None = None,
+        init: str | tuple[Sequence[npt.ArrayLike], Sequence[npt.ArrayLike]] = "glorot_uniform",
+        backend: str = "auto",
+        n_threads: int | None = None,
+    ) -> None:
+        k = checks.integer("members", members, low=1)
+        schedule = callable(learning_rate)
+        self._decays = per_member("weight_decay", weight_decay, k, _at_least_0)
+        resolved = optimizers.resolve(optimizer)
+        if momentum is not None:
+            if not isinstance(resolved, SGD):
+                raise ValueError(f"momentum is one of SGD; the optimizer is {resolved!r}")
+            self._momenta = per_member("momentum", momentum, k, _momentum)
+            largest = float(self._momenta.max())
+            if resolved.nesterov and (self._momenta == 0).any():
+                raise ValueError("nesterov=True needs a momentum above 0 of each member")
+            resolved = SGD(largest, resolved.nesterov)
+        else:
+            self._momenta = np.full(k, getattr(resolved, "momentum", 0.0))
+        self._spec = make_spec(
+            layer_sizes,
+            activation,
+            output_activation,
+            loss,
+            reduction,
+            resolved,
+            learning_rate if schedule else 0.1,
+            0.0,
+            batch_size,
+        )
+        self._rates: Any = (
+            self._spec.learning_rate
+            if schedule
+            else per_member("learning_rate", learning_rate, k, _above_0)
+        )
+        self._shuffle = checks.boolean("shuffle", shuffle)
+        self._dtype = cast.dtype(dtype)
+        self._backend = backends.check(backend)
+        self._n_threads = checks.optional_integer("n_threads", n_threads, low=1)
+        size, n_slots = self._spec.n_parameters, self._spec.optimizer.n_slots
+        kind = self._dtype or np.dtype(np.float64)
+        self._state = FleetState(
+            params=cast.zeros("members", (k, size), kind),
+            slots=cast.zeros("members", (k, n_slots, size), kind),
+            seeds=_seeds(seed, k),
+            epochs=np.zeros(k, np.int64),
+            updates=np.zeros(k, np.int64),
+        )
+        self._begin(init)
+
+    def _begin(self, init: Any) -> None:
+        """Set the parameters of all members."""
+        if isinstance(init, str):
+            name = checks.choice("init", init, tuple(initializers.WEIGHTS))
+            for params, seed in zip(self._state.params, self._state.seeds, strict=True):
+                rng = np.random.default_rng(streams(seed).init)
+                drawn = initializers.draw(name, self._spec.shapes, rng)
+                for views, arrays in zip(self._spec.split(params), drawn, strict=True):
+                    for view, array in zip(views, arrays, strict=True):
+                        view[:] = array
+        elif isinstance(init, tuple | list) and len(init) == 2:
+            self.set_parameters(*init)
+        else:
+            raise TypeError(
+                f"init must be a name, one of {', '.join(initializers.WEIGHTS)}, or "
+                f"(weights, biases); got {checks.shown(init)}"
+            )
+
+    # What a user may look at.
+
+    @property
+    def parameters(self) -> Array:
+        """All weights and biases of each member: (K, P), the fleet's own memory."""
+        return self._state.params
+
+    @property
+    def weights(self) -> list[Array]:
+        """Views of the weights, (K, n_in, n_out) each."""
+        parts = zip(self._spec.shapes, self._spec.offsets, strict=True)
+        return [self.parameters[:, w:b].reshape(-1, *shape) for shape, (w, b) in parts]
+
+    @property
+    def biases(self) -> list[Array]:
+        """Views of the biases, (K, n_out) each."""
+        parts = zip(self._spec.shapes, self._spec.offsets, strict=True)
+        return [self.parameters[:, b : b + n_out] for (_, n_out), (_, b) in parts]
+
+    @property
+    def layer_sizes(self) -> tuple[int, ...]:
+        """Units of each layer, of every member."""
+        return self._spec.layer_sizes
+
+    @property
+    def seeds(self) -> list[int]:
+        """Each member's seed."""
+        return list(self._state.seeds)
+
+    @property
+    def epochs_trained(self) -> npt.NDArray[np.int64]:
+        """Epochs that each member was trained, over all calls of `fit`: (K,)."""
+        return self._state.epochs.copy()
+
+    def __len__(self) -> int:
+        """K."""
+        return len(self._state.params)
+
+    def __repr__(self) -> str:
+        s = self._spec
+        return (
+            f"Fleet({list(s.layer_sizes)}, members={len(self)}, activations={list(s.activations)}, "
+            f"loss={s.loss.name!r}, optimizer={s.optimizer!r})"
+        )
+
+    @overload
+    def __getitem__(self, key: int) -> Trainer: ...
+
+    @overload
+    def __getitem__(self, key: slice | Sequence[int] | npt.NDArray[Any]) -> Fleet: ...
+
+    def __getitem__(self, key: Any) -> Trainer | Fleet:
+        """
+        Member number ``key`` as a `Trainer`, with copies of all it needs to go on training.
+
+        Or, for a slice, a list of numbers or a mask, a smaller fleet of such copies.
+        """
+        k = len(self)
+        if isinstance(key, int | np.integer) and not isinstance(key, bool):
+            if not -k <= key < k:
+                raise IndexError(f"member {key} of a fleet of {k}")
+            return self._trainer(int(key) % k)
+        return self._some(np.arange(k)[key])
+
+    def __iter__(self) -> Iterator[Trainer]:
+        """The members as trainers."""
+        return (self._trainer(i) for i in range(len(self)))
+
+    # What a user does.
+
+    def set_parameters(
+        self, weights: Sequence[npt.ArrayLike], biases: Sequence[npt.ArrayLike]
+    ) -> None:
+        """
+        Copy weights and biases into the members; the optimizer's state stays.
+
+        Parameters
+        ----------
+        weights : sequence of (n_in, n_out) or (K, n_in, n_out) arrays
+        biases : sequence of (n_out,) or (K, n_out) arrays
+
+        Raises
+        ------
+        TypeError, ValueError
+            For another number of arrays, another shape, or values that are not finite numbers.
+        """
+        k, shapes, made = len(self), self._spec.shapes, []
+        groups: tuple[tuple[str, Any, list[tuple[int, ...]]], ...] = (
+            ("weights", weights, [*shapes]),
+            ("biases", biases, [(n_out,) for _, n_out in shapes]),
+        )
+        for name, values, wanted in groups:
+            if not checks.is_list(values) or len(values) != len(shapes):
+                raise ValueError(
+                    f"{name} must be a list of {len(shapes)} arrays; got {checks.shown(values)}"
+                )
+            for l, shape in enumerate(wanted):
+                array = cast.finite(
+                    f"{name}[{l}]", cast.real(f"{name}[{l}]", values[l]), self.parameters.dtype
+                )
+                if array.shape not in (shape, (k, *shape)):
+                    raise ValueError(
+                        f"{name}[{l}] must have shape {shape}, or {(k, *shape)} for each of the "
+                        f"{k} members; got shape {array.shape}"
+                    )
+                made.append(array)
+        for view, array in zip([*self.weights, *self.biases], made, strict=True):
+            view[:] = array
+
+    def fit(
+        self,
+        X: npt.ArrayLike,
+        y: npt.ArrayLike,
+        epochs: int,
+        *,
+        sample_weight: npt.ArrayLike | None = None,
+        validation_data: tuple[npt.ArrayLike, ...] | None = None,
+        callbacks: Any = (),
+    ) -> FleetHistory:
+        """
+        Train all members for some epochs; called again it goes on.
+
+        Parameters
+        ----------
+        X : (n_samples, n_inputs) or (K, n_samples, n_inputs) array-like
+            Of all members, or of each.
+        y : (n_samples, n_targets) or (K, n_samples, n_targets) array-like
+            Labels and single outputs may be (n_samples,), or (K, n_samples).
+        epochs : int
+            At least 1.
+        sample_weight : (n_samples,) or (K, n_samples) array-like, optional
+            As in `Trainer.fit`. Weights of 0 and of whole numbers make the folds of a
+            cross-validation and the samples of a bootstrap.
+        validation_data : (X, y) or (X, y, sample_weight), optional
+            Samples that are not trained on; after each epoch each member's loss is taken.
+        callbacks : Callback objects or functions, default none
+            An `EarlyStopping`, by "validation_loss" or "loss", stops each member by itself; those
+            that are left take less time. All others are told of the fleet: their ``logs`` hold
+            (K,) arrays, nan for members that have stopped.
+
+        Returns
+        -------
+        FleetHistory
+
+        Raises
+        ------
+        TypeError, ValueError
+            For bad input; the fleet is as before.
+        KeyboardInterrupt
+            On Ctrl-C; the fleet keeps a whole number of epochs.
+
+        Warns
+        -----
+        RuntimeWarning
+            If the loss or the parameters of some members became inf or nan. These keep their last
+            good epoch, and are named in the history; the others go on.
+        """
+        n_epochs = checks.integer("epochs", epochs, low=1)
+        data = samples(X, y, sample_weight, self._spec, len(self), self._dtype)
+        kind = data.X.array.dtype
+        validation = None
+        if validation_data is not None:
+            validation = self._validation(validation_data, kind)
+        told, stopping = _callbacks(callbacks, validation is not None)
+        if self._state.params.dtype != kind:
+            self._state.cast(kind)
+        self._dtype = kind
+        course = Course(
+            self._engine(data.n_samples),
+            self._spec,
+            self._state,
+            self._rates,
+            self._decays,
+            self._momenta,
+            data,
+            validation,
+            n_epochs,
+            self._shuffle,
+            stopping,
+            (lambda epoch, logs: _tell(told, self, epoch, logs)) if told else None,
+        )
+        for callback in told:
+            callback.on_fit_begin(self)  # type: ignore[arg-type]
+        with one_blas_thread():
+            course.run()
+        for callback in told:
+            callback.on_fit_end(self)  # type: ignore[arg-type]
+        history = course.history()
+        if history.diverged:
+            warnings.warn(
+                f"{len(history.diverged)} of {len(self)} members diverged, the first in epoch "
+                f"{min(history.diverged.values())}: they keep their last good epoch, the others "
+                "went on. Try a smaller learning_rate for them, or inputs scaled to about -1...1",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+        return history
+
+    def predict(self, X: npt.ArrayLike) -> Array:
+        """
+        Outputs of all members.
+
+        Parameters
+        ----------
+        X : (n_samples, n_inputs) or (K, n_samples, n_inputs) array-like
+
+        Returns
+        -------
+        (K, n_samples, n_outputs) array, of the fleet's dtype
+        """
+        part = inputs(X, self.layer_sizes[0], len(self), self._state.params.dtype)
+        n = part.array.shape[-2]
+        out = np.empty((len(self), n, self.layer_sizes[-1]), part.array.dtype)
+        with one_blas_thread():
+            self._engine(n).predict(self._members(), part, out)
+        return out
+
+    def predict_mean_std(self, X: npt.ArrayLike) -> tuple[Array, Array]:
+        """
+        Mean and standard deviation of the members' outputs: those of an ensemble.
+
+        Of classifiers the mean is that of the probabilities. With the loss "gaussian_nll" each
+        member gives a distribution, and these are the mean and deviation of their mixture.
+
+        Parameters
+        ----------
+        X : (n_samples, n_inputs) array-like
+
+        Returns
+        -------
+        mean, std : (n_samples, n_targets) arrays
+
+        References
+        ----------
+        Lakshminarayanan, Pritzel and Blundell, *Simple and Scalable Predictive Uncertainty
+        Estimation using Deep Ensembles*, NIPS 2017: section 2.4.
+        """
+        out = self.predict(X)
+        if self._spec.loss.name != "gaussian_nll":
+            return out.mean(axis=0), out.std(axis=0)
+        k = out.shape[2] // 2
+        means, variances = out[..., :k], np.exp(out[..., k:])
+        return means.mean(axis=0), np.sqrt(means.var(axis=0) + variances.mean(axis=0))
+
+    def evaluate(
+        self, X: npt.ArrayLike, y: npt.ArrayLike, *, sample_weight: npt.ArrayLike | None = None
+    ) -> npt.NDArray[np.float64]:
+        """
+        Each member's loss, as `Trainer.evaluate`.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As in `fit`.
+
+        Returns
+        -------
+        (K,) float64 array
+        """
+        data = samples(X, y, sample_weight, self._spec, len(self), self._state.params.dtype)
+        with one_blas_thread():
+            losses = self._engine(data.n_samples).evaluate(self._members(), data)
+        losses /= data.divisors(self._spec, np.arange(len(self)))
+        return losses
+
+    def best(self, X: npt.ArrayLike, y: npt.ArrayLike, n: int = 1) -> Fleet:
+        """
+        The members with the smallest loss on these samples, the best one first.
+
+        Parameters
+        ----------
+        X, y
+            As in `evaluate`.
+        n : int, default 1
+            How many.
+
+        Returns
+        -------
+        Fleet
+            Of n members: ``fleet.best(X, y)[0]`` is the best one as a `Trainer`.
+        """
+        n = checks.integer("n", n, low=1)
+        if n > len(self):
+            raise ValueError(f"n must be at most the {len(self)} members; got {n}")
+        losses = self.evaluate(X, y)
+        return self._some(np.argsort(np.where(np.isnan(losses), np.inf, losses), kind="stable")[:n])
+
+    # How it is done.
+
+    def _validation(self, given: Any, kind: np.dtype[Any]) -> Data:
+        if not isinstance(given, tuple | list) or len(given) not in (2, 3):
+            raise TypeError(
+                "validation_data must be (X, y) or (X, y, sample_weight); "
+                f"got {checks.shown(given)}"
+            )
+        try:
+            weights = given[2] if len(given) == 3 else None
+            return samples(given[0], given[1], weights, self._spec, len(self), kind)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"validation_data: {error}") from None
+
+    def _members(self) -> Members:
+        state = self._state
+        return Members(
+            np.arange(len(self)),
+            state.params,
+            state.slots,
+            state.updates,
+            self._decays,
+            self._momenta,
+        )
+
+    def _engine(self, n_samples: int) -> Engine:
+        return engines.choose(backends.load(self._backend), self._spec, n_samples, self._n_threads)
+
+    def _trainer(self, i: int) -> Trainer:
+        """Member i, with copies of all it needs."""
+        spec, state = self._spec, self._state
+        optimizer = spec.optimizer
+        if isinstance(optimizer, SGD):
+            optimizer = replace(optimizer, momentum=float(self._momenta[i]))
+        trainer = Trainer(
+            spec.layer_sizes,
+            activation=spec.activations[:-1],
+            output_activation=spec.activations[-1],
+            loss=spec.loss,
+            reduction=spec.reduction,
+            optimizer=optimizer,
+            learning_rate=self._rates if callable(self._rates) else float(self._rates[i]),
+            weight_decay=float(self._decays[i]),
+            batch_size=spec.batch_size,
+            shuffle=self._shuffle,
+            dtype=self._dtype,
+            seed=state.seeds[i],
+            init=self._spec.split(state.params[i].astype(np.float64)),
+            backend=self._backend,
+            n_threads=self._n_threads,
+        )
+        trainer._state.slots[:] = state.slots[i][: len(trainer._state.slots)]
+        trainer._state.epochs, trainer._state.updates = int(state.epochs[i]), int(state.updates[i])
+        if i in state.generators:
+            trainer._state.rng.bit_generator.state = state.generators[i].bit_generator.state
+        return trainer
+
+    def _some(self, numbers: npt.NDArray[np.int64]) -> Fleet:
+        """Copies of some members."""
+        if len(numbers) == 0:
+            raise IndexError("a fleet needs at least one member")
+        made = object.__new__(Fleet)
+        made.__dict__.update(self.__dict__)
+        state = self._state
+        made._decays, made._momenta = self._decays[numbers], self._momenta[numbers]
+        made._rates = self._rates if callable(self._rates) else self._rates[numbers]
+        made._state = FleetState(
+            params=state.params[numbers],
+            slots=state.slots[numbers],
+            seeds=[state.seeds[i] for i in numbers],
+            epochs=state.epochs[numbers],
+            updates=state.updates[numbers],
+        )
+        for i, number in enumerate(numbers):
+            if int(number) in state.generators:
+                made._state.set_random({i: state.generators[int(number)].bit_generator.state})
+        return made
+
+
+def _seeds(seed: Any, k: int) -> list[int]:
+    if seed is None:
+        seed = secrets.randbits(64)
+    if not (checks.is_list(seed) or (isinstance(seed, np.ndarray) and seed.ndim > 0)):
+        first = checks.integer("seed", seed, low=0)
+        return list(range(first, first + k))
+    if len(seed) != k:
+        raise ValueError(
+            f"seed must be one int, or one for each of the {k} members; got {len(seed)} values"
+        )
+    return [checks.integer(f"seed[{i}]", value, low=0) for i, value in enumerate(seed)]
+
+
+def _above_0(name: str, value: Any) -> float:
+    return checks.number(name, value, above=0.0)
+
+
+def _at_least_0(name: str, value: Any) -> float:
+    return checks.number(name, value, low=0.0)
+
+
+def _momentum(name: str, value: Any) -> float:
+    return checks.number(name, value, low=0.0, below=1.0)
+
+
+def _callbacks(callbacks: Any, validated: bool) -> tuple[list[Callback], EarlyStopping | None]:
+    """All but the early stopping, and that."""
+    from jitprop.callbacks import resolve
+
+    told = resolve(callbacks)
+    stopping = [callback for callback in told if isinstance(callback, EarlyStopping)]
+    if len(stopping) > 1:
+        raise ValueError(f"callbacks may hold one EarlyStopping; got {len(stopping)}")
+    names = ("loss", "validation_loss") if validated else ("loss",)
+    for callback in stopping:
+        if callback.monitor not in names:
+            raise ValueError(
+                f"EarlyStopping's monitor must be one of {', '.join(names)} here; "
+                f"got {callback.monitor!r}"
+            )
+    others = [callback for callback in told if not isinstance(callback, EarlyStopping)]
+    return others, stopping[0] if stopping else None
+
+
+def _tell(told: list[Callback], fleet: Fleet, epoch: int, logs: dict[str, Array]) -> bool:
+    answers = [
+        callback.on_epoch_end(fleet, epoch, logs)  # type: ignore[arg-type]
+        for callback in told
+    ]
+    return any(answers)

@@ -1,0 +1,43 @@
+"""What `Fleet.fit` returns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Numbers = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class FleetHistory:
+    """
+    The course of one `Fleet.fit`, for K members.
+
+    Attributes
+    ----------
+    loss : (epochs, K) float64 array
+        As `History.loss`, of each member; nan after a member's last epoch.
+    validation_loss : (epochs, K) float64 array, or None
+        The loss on the validation data after each epoch, if there are any.
+    epochs : (K,) int64 array
+        Epochs that each member was trained in this call.
+    best_epoch : (K,) int64 array, or None
+        With early stopping, the epoch of this call, counted from 0, whose parameters a member has.
+    diverged : dict of int to int
+        Members whose loss or parameters became inf or nan, and the epoch of this call in which
+        they did. They keep the last epoch before it.
+    """
+
+    loss: Numbers
+    validation_loss: Numbers | None
+    epochs: npt.NDArray[np.int64]
+    best_epoch: npt.NDArray[np.int64] | None
+    diverged: Mapping[int, int]
+
+    def __repr__(self) -> str:
+        n, k = self.loss.shape
+        failed = f", {len(self.diverged)} diverged" if self.diverged else ""
+        return f"FleetHistory({k} members, up to {n} epochs{failed})"

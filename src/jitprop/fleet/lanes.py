@@ -1,0 +1,138 @@
+"""The engine for tiny nets: members in the lanes of vectors, groups of them in threads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+import jitprop_kernels as kernels
+from jitprop import compiled
+from jitprop._types import Array
+from jitprop.fleet.data import Data, Part
+from jitprop.fleet.engines import THREAD_WORK, Indices, Members, run
+from jitprop.spec import Spec
+
+TILE = 32
+"""Samples that are predicted together."""
+
+
+class Lanes:
+    """
+    As many members as a wide vector has lanes, by one kernel.
+
+    Parameters
+    ----------
+    spec : Spec
+        Of all members, but for weight decay and momentum.
+    n_threads : int
+    """
+
+    def __init__(self, spec: Spec, n_threads: int) -> None:
+        self.spec, self.n_threads = spec, n_threads
+
+    def train(
+        self, members: Members, data: Data, orders: Indices | None, losses: Array, rates: Array
+    ) -> None:
+        """See `Engine`."""
+        dtype, n = members.params.dtype, data.n_samples
+        plan, size = self._plan(self.spec, data, dtype)
+        params, slots = _to_lanes(members.params[:, None]), _to_lanes(members.slots)
+        rows = compiled.NATURAL_ORDER if orders is None else orders.reshape(-1)
+        gate = np.zeros(kernels.GATE_SIZE, np.int64)
+        n_steps = len(losses) * -(-n // plan.batch_size)
+        rates = np.ascontiguousarray(rates)
+
+        def work(_: int) -> None:
+            kernels.train_members(
+                plan, params, slots, *_flat(data), n, members.numbers, rows, losses.reshape(-1),
+                rates.reshape(-1), members.decays, members.momenta, members.updates, 0, n_steps,
+                *_scratch(size, dtype), gate,
+            )  # fmt: skip
+
+        self._run(work, 3 * params.size * n * len(losses))
+        _from_lanes(params, members.params[:, None])
+        _from_lanes(slots, members.slots)
+
+    def evaluate(self, members: Members, data: Data) -> Array:
+        """See `Engine`."""
+        dtype = members.params.dtype
+        plan, size = self._plan(replace(self.spec, batch_size=TILE), data, dtype)
+        plan = plan._replace(mean=False)
+        params, losses = _to_lanes(members.params[:, None]), np.zeros(len(members.numbers))
+        gate = np.zeros(kernels.GATE_SIZE, np.int64)
+
+        def work(_: int) -> None:
+            kernels.evaluate_members(
+                plan, params, *_flat(data), data.n_samples, members.numbers,
+                compiled.NATURAL_ORDER, losses, *_scratch(size, dtype), gate,
+            )  # fmt: skip
+
+        self._run(work, params.size * data.n_samples)
+        return losses
+
+    def predict(self, members: Members, X: Part, out: Array) -> None:
+        """See `Engine`."""
+        dtype, n = members.params.dtype, X.array.shape[-2]
+        plan, size = compiled.prepare_members(replace(self.spec, batch_size=TILE), n, dtype)
+        params = _to_lanes(members.params[:, None])
+        gate = np.zeros(kernels.GATE_SIZE, np.int64)
+
+        def work(_: int) -> None:
+            kernels.predict_members(
+                plan, params, compiled.flat(X.array), X.step, n, members.numbers,
+                compiled.NATURAL_ORDER, out.reshape(-1), *_scratch(size, dtype), gate,
+            )  # fmt: skip
+
+        self._run(work, params.size * n)
+
+    def _plan(self, spec: Spec, data: Data, dtype: np.dtype[Any]) -> tuple[kernels.Plan, int]:
+        plan, size = compiled.prepare_members(spec, data.n_samples, dtype)
+        labels = data.y.array.ndim == 1 + data.y.own
+        return plan._replace(labels=labels, weighted=data.weights is not None), size
+
+    def _run(self, work: Callable[[int], None], size: float) -> None:
+        """Call the kernel from threads, which take groups until there are none."""
+        n = max(1, min(self.n_threads, int(size / THREAD_WORK)))
+        run(work, n, n)
+
+
+def _flat(data: Data) -> tuple[Array, int, Array, int, Array, int]:
+    """X, y and the weights, each with the numbers from one member's to the next one's."""
+    weights, step = np.empty(0, data.X.array.dtype), 0
+    if data.weights is not None:
+        weights, step = data.weights.array, data.weights.step
+    return (
+        compiled.flat(data.X.array), data.X.step, compiled.flat(data.y.array), data.y.step,
+        compiled.flat(weights), step,
+    )  # fmt: skip
+
+
+def _scratch(size: int, dtype: np.dtype[Any]) -> tuple[Array, Array]:
+    return compiled.aligned_zeros(size, dtype), np.zeros(3 * kernels.WIDE_BYTES // dtype.itemsize)
+
+
+def _to_lanes(members: Array) -> Array:
+    """(A, s, P) as (G, s, P, V), flat: a number of V neighbours side by side; the last fills up."""
+    a, s, p = members.shape
+    v = kernels.WIDE_BYTES // members.itemsize
+    g = -(-a // v)
+    lanes = compiled.aligned_zeros(g * s * p * v, members.dtype)
+    view = lanes.reshape(g, s, p, v)
+    whole = a // v
+    view[:whole] = members[: whole * v].reshape(whole, v, s, p).transpose(0, 2, 3, 1)
+    if whole < g:
+        rest = np.minimum(np.arange(whole * v, g * v), a - 1)
+        view[whole] = members[rest].transpose(1, 2, 0)
+    return lanes
+
+
+def _from_lanes(lanes: Array, members: Array) -> None:
+    """Back, in place."""
+    a, s, p = members.shape
+    v = kernels.WIDE_BYTES // members.itemsize
+    if s > 0:
+        view = lanes.reshape(-1, s, p, v).transpose(0, 3, 1, 2)
+        members[:] = view.reshape(-1, s, p)[:a]

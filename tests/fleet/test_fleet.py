@@ -1,0 +1,340 @@
+"""A member of a fleet is what it is alone: in fleets to the bit, beside a Trainer to rounding."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from jitprop import SGD, Adam, AdamW, EarlyStopping, Fleet, Trainer
+from jitprop.fleet import course, engines
+from nets import data
+
+SETTINGS = settings(
+    max_examples=12,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+# Tiny nets share vectors, wider ones are trained one by one.
+NETS = {"lanes": [3, 4, 2], "loop": [5, 24, 3]}
+OPTIMIZERS = {
+    "sgd": SGD(),
+    "momentum": SGD(momentum=0.9),
+    "nesterov": SGD(momentum=0.8, nesterov=True),
+    "adam": Adam(),
+    "adamw": AdamW(beta_1=0.8, beta_2=0.99, epsilon=1e-6),
+}
+LOSSES = {
+    "half_squared_error": "tanh",
+    "binary_cross_entropy": "sigmoid",
+    "cross_entropy": "softmax",
+}
+
+
+def engine_of(fleet, n):
+    return type(fleet._engine(n)).__name__.lower()
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("kind", NETS)
+def test_a_member_is_a_trainer(kind, optimizer, loss, dtype, rng):
+    sizes, n, k = NETS[kind], 13, 19
+    X, y = data(sizes, n, loss, True, rng)
+    weight = rng.integers(0, 3, n) + (np.arange(n) == 0)
+    rates, decays = rng.uniform(0.01, 0.1, k), rng.uniform(0, 0.01, k)
+    arguments = {
+        "activation": "tanh", "output_activation": LOSSES[loss], "loss": loss, "dtype": dtype,
+        "optimizer": OPTIMIZERS[optimizer], "batch_size": 5,
+    }  # fmt: skip
+    fleet = Fleet(sizes, members=k, seed=100, learning_rate=rates, weight_decay=decays, **arguments)
+    assert engine_of(fleet, n) == kind
+    one, more = (1e-12, 1e-10) if dtype == "float64" else (2e-6, 1e-4)
+    trainers = {
+        i: Trainer(sizes, seed=100 + i, learning_rate=rates[i], weight_decay=decays[i], **arguments)
+        for i in (0, 7, 18)
+    }
+    for epochs, tolerance in ((1, one), (4, more)):
+        history = fleet.fit(X, y, epochs, sample_weight=weight)
+        for i, trainer in trainers.items():
+            ref = trainer.fit(X, y, epochs, sample_weight=weight)
+            scale = np.abs(trainer.parameters).max()
+            close = {"rtol": tolerance, "atol": tolerance * scale}
+            np.testing.assert_allclose(fleet.parameters[i], trainer.parameters, **close)
+            np.testing.assert_allclose(history.loss[:, i], ref.loss, **close)
+    outputs, losses = fleet.predict(X), fleet.evaluate(X, y, sample_weight=weight)
+    for i, trainer in trainers.items():
+        np.testing.assert_allclose(outputs[i], trainer.predict(X), rtol=more, atol=more)
+        ref_loss = trainer.evaluate(X, y, sample_weight=weight)
+        np.testing.assert_allclose(losses[i], ref_loss, rtol=more, atol=more)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("optimizer", ["nesterov", "adam"])
+@pytest.mark.parametrize("kind", NETS)
+@SETTINGS
+@given(
+    k=st.integers(1, 40),
+    order=st.randoms(use_true_random=False),
+    n_threads=st.sampled_from([1, 2]),
+    parts=st.sampled_from([(5,), (1, 4), (3, 2)]),
+    each=st.booleans(),
+)
+@example(k=1, order=None, n_threads=1, parts=(5,), each=False)
+@example(k=16, order=None, n_threads=2, parts=(1, 4), each=True)
+def test_bits_do_not_depend_on_the_others(
+    kind, optimizer, dtype, k, order, n_threads, parts, each, everyone
+):
+    """Not on how many, in which places, beside whom, in how many threads, calls and blocks."""
+    X, y, settings_of, params, losses = everyone(kind, optimizer, dtype)
+    numbers = list(range(len(params)))
+    if order is not None:
+        order.shuffle(numbers)
+    numbers = numbers[:k]
+    fleet = settings_of(numbers, n_threads)
+    callbacks = [lambda fleet, epoch, logs: None] if each else []
+    found = np.concatenate([fleet.fit(X, y, n, callbacks=callbacks).loss for n in parts])
+    np.testing.assert_array_equal(fleet.parameters, params[numbers])
+    np.testing.assert_array_equal(found, losses[:, numbers])
+
+
+@pytest.fixture(scope="module")
+def everyone():
+    """A fleet of 40, trained for 5 epochs; and the same with some of them."""
+    known = {}
+
+    def make(kind, optimizer, dtype):
+        key = kind, optimizer, dtype
+        if key not in known:
+            rng = np.random.default_rng(5)
+            X, y = data(NETS[kind], 11, "half_squared_error", False, rng)
+            rates, decays = rng.uniform(0.01, 0.1, 40), rng.uniform(0, 0.01, 40)
+            seeds = rng.permutation(1000)[:40]
+
+            def settings_of(numbers, n_threads):
+                return Fleet(
+                    NETS[kind], members=len(numbers), seed=seeds[numbers], dtype=dtype,
+                    learning_rate=rates[numbers], weight_decay=decays[numbers], batch_size=4,
+                    optimizer=OPTIMIZERS[optimizer], n_threads=n_threads,
+                )  # fmt: skip
+
+            fleet = settings_of(np.arange(40), None)
+            losses = fleet.fit(X, y, 5).loss
+            known[key] = X, y, settings_of, fleet.parameters.copy(), losses
+        return known[key]
+
+    return make
+
+
+@pytest.mark.parametrize("kind", NETS)
+def test_each_its_own_data(kind, rng):
+    sizes, n, k = NETS[kind], 9, 18
+    X, y = rng.normal(size=(k, n, sizes[0])), rng.normal(size=(k, n, sizes[-1]))
+    weight = rng.integers(0, 3, (k, n)) + (np.arange(n) == 0)
+    arguments = {"output_activation": "identity", "batch_size": 4, "learning_rate": 0.05}
+    fleet = Fleet(sizes, members=k, seed=3, **arguments)
+    fleet.fit(X, y, 4, sample_weight=weight)
+    for i in (0, 5, 17):
+        alone = Fleet(sizes, members=1, seed=3 + i, **arguments)
+        alone.fit(X[i], y[i], 4, sample_weight=weight[i])
+        np.testing.assert_array_equal(fleet.parameters[i], alone.parameters[0])
+        np.testing.assert_array_equal(fleet.predict(X)[i], alone.predict(X[i])[0])
+        losses = fleet.evaluate(X, y, sample_weight=weight)
+        assert losses[i] == alone.evaluate(X[i], y[i], sample_weight=weight[i])[0]
+
+
+def test_labels_of_each(rng):
+    X, y = rng.normal(size=(8, 2)), rng.integers(0, 3, (5, 8))
+    arguments = {"output_activation": "softmax", "loss": "cross_entropy", "seed": 0}
+    fleet = Fleet([2, 3, 3], members=5, **arguments)
+    fleet.fit(X, y, 3)
+    shared = Fleet([2, 3, 3], members=5, **arguments)
+    shared.fit(X, y[2], 3)
+    np.testing.assert_array_equal(fleet.parameters[2], shared.parameters[2])
+    assert (fleet.parameters[1] != shared.parameters[1]).any()
+
+
+@pytest.mark.parametrize("kind", NETS)
+def test_early_stopping_is_that_of_a_trainer(kind, rng):
+    sizes, k = NETS[kind], 20
+    X, y = data(sizes, 40, "half_squared_error", False, rng)
+    held_out = (X[:10], y[:10])
+    rates = np.geomspace(0.05, 3, k)
+    arguments = {"batch_size": 8, "optimizer": SGD(momentum=0.9)}
+    stopping = EarlyStopping(patience=3)
+    fleet = Fleet(sizes, members=k, seed=0, learning_rate=rates, **arguments)
+    history = fleet.fit(X[10:], y[10:], 60, validation_data=held_out, callbacks=[stopping])
+    assert len(set(history.epochs.tolist())) > 3
+    for i in range(0, k, 3):
+        trainer = Trainer(sizes, seed=i, learning_rate=rates[i], **arguments)
+        ref = trainer.fit(X[10:], y[10:], 60, validation_data=held_out, callbacks=[stopping])
+        assert history.epochs[i] == len(ref.loss) == fleet.epochs_trained[i]
+        np.testing.assert_allclose(fleet.parameters[i], trainer.parameters, rtol=1e-8, atol=1e-10)
+        n = len(ref.loss)
+        np.testing.assert_allclose(history.validation_loss[:n, i], ref.validation_loss, rtol=1e-8)
+        assert np.isnan(history.loss[n:, i]).all()
+    # Those that stop later are not disturbed by those that stopped.
+    last = int(history.epochs.argmax())
+    alone = Fleet(sizes, members=1, seed=last, learning_rate=rates[last], **arguments)
+    alone.fit(X[10:], y[10:], 60, validation_data=held_out, callbacks=[EarlyStopping(patience=3)])
+    np.testing.assert_array_equal(alone.parameters[0], fleet.parameters[last])
+
+
+@pytest.mark.parametrize("shuffled", [False, True])
+@pytest.mark.parametrize("kind", NETS)
+def test_a_diverged_member_keeps_its_last_good_epoch(kind, shuffled, rng):
+    sizes, k = NETS[kind], 19
+    X, y = data(sizes, 12, "half_squared_error", False, rng)
+    rates = np.full(k, 0.01)
+    rates[[4, 17]] = 30.0, 1e200
+    arguments = {
+        "activation": "relu",
+        "output_activation": "identity",
+        "batch_size": 4 if shuffled else None,
+    }
+    fleet = Fleet(sizes, members=k, seed=0, learning_rate=rates, **arguments)
+    with pytest.warns(RuntimeWarning, match="2 of 19 members diverged"):
+        history = fleet.fit(X, y, 400)
+    assert set(history.diverged) == {4, 17}
+    assert np.isfinite(fleet.parameters).all()
+    for i, epoch in history.diverged.items():
+        assert history.epochs[i] == epoch == fleet.epochs_trained[i]
+        assert np.isfinite(history.loss[:epoch, i]).all()
+        assert np.isnan(history.loss[epoch:, i]).all()
+        if epoch:
+            again = Fleet(sizes, members=1, seed=i, learning_rate=rates[i], **arguments)
+            again.fit(X, y, epoch)
+            np.testing.assert_array_equal(again.parameters[0], fleet.parameters[i])
+    sound = Fleet(sizes, members=1, seed=3, learning_rate=0.01, **arguments)
+    sound.fit(X, y, 400)
+    np.testing.assert_array_equal(sound.parameters[0], fleet.parameters[3])
+
+
+@pytest.mark.parametrize("kind", NETS)
+def test_a_member_goes_on_as_a_trainer(kind, rng):
+    X, y = data(NETS[kind], 12, "half_squared_error", False, rng)
+    arguments = {"batch_size": 5, "optimizer": Adam(), "learning_rate": 0.01}
+    fleet = Fleet(NETS[kind], members=5, seed=2, **arguments)
+    fleet.fit(X, y, 3)
+    trainer = Trainer(NETS[kind], seed=2 + 3, **arguments)
+    trainer.fit(X, y, 3)
+    for going in (fleet[3], fleet[-2], list(fleet)[3], fleet[[0, 3]][1], fleet[2:4][1]):
+        assert going.epochs_trained == 3
+        going.fit(X, y, 4)
+        if going.parameters is not trainer.parameters and trainer.epochs_trained == 3:
+            trainer.fit(X, y, 4)
+        np.testing.assert_allclose(going.parameters, trainer.parameters, rtol=1e-9, atol=1e-11)
+    assert fleet.epochs_trained.tolist() == [3] * 5, "they are copies"
+
+
+def test_best_mean_and_deviation(rng):
+    X, y = data([2, 3, 1], 20, "half_squared_error", False, rng)
+    fleet = Fleet([2, 3, 1], members=7, seed=0)
+    fleet.fit(X, y, 5)
+    losses = fleet.evaluate(X, y)
+    best = fleet.best(X, y, n=3)
+    assert best.seeds == np.argsort(losses)[:3].tolist()
+    assert best[0].evaluate(X, y) == pytest.approx(losses.min(), rel=1e-12)
+    outputs = fleet.predict(X)
+    mean, std = fleet.predict_mean_std(X)
+    np.testing.assert_array_equal(mean, outputs.mean(axis=0))
+    np.testing.assert_array_equal(std, outputs.std(axis=0))
+    with pytest.raises(ValueError, match="n must be at most the 7 members; got 8"):
+        fleet.best(X, y, n=8)
+
+
+def test_numpy_backend_agrees(rng):
+    X, y = data([3, 4, 2], 12, "half_squared_error", False, rng)
+    fleets = [
+        Fleet([3, 4, 2], members=4, seed=0, batch_size=5, optimizer="adam", backend=backend)
+        for backend in ("numpy", "numba")
+    ]
+    ref, comp = [fleet.fit(X, y, 4).loss for fleet in fleets]
+    np.testing.assert_allclose(comp, ref, rtol=1e-11)
+    np.testing.assert_allclose(fleets[1].parameters, fleets[0].parameters, rtol=1e-9, atol=1e-11)
+
+
+def test_an_error_leaves_whole_epochs(monkeypatch, rng):
+    X, y = data([3, 4, 2], 12, "half_squared_error", False, rng)
+    fleet, ref = (Fleet([3, 4, 2], members=4, seed=0, batch_size=5) for _ in range(2))
+
+    def stop(fleet, epoch, logs):
+        if epoch == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fleet.fit(X, y, 9, callbacks=[stop])
+    assert fleet.epochs_trained.tolist() == [3] * 4
+    fleet.fit(X, y, 6)
+    ref.fit(X, y, 9)
+    np.testing.assert_array_equal(fleet.parameters, ref.parameters)
+
+    def fail(*arguments):
+        raise KeyboardInterrupt
+
+    before, random = fleet.parameters.copy(), fleet._state.generator(1).bit_generator.state
+    monkeypatch.setattr(engines.Loop, "train", fail)
+    monkeypatch.setattr(type(fleet._engine(12)), "train", fail)
+    with pytest.raises(KeyboardInterrupt):
+        fleet.fit(X, y, 2)
+    np.testing.assert_array_equal(fleet.parameters, before)
+    assert fleet._state.generator(1).bit_generator.state == random
+
+
+def test_blocks_do_not_show(monkeypatch, rng):
+    X, y = data([3, 4, 2], 12, "half_squared_error", False, rng)
+    fleets = [Fleet([3, 4, 2], members=4, seed=0, optimizer="adam") for _ in range(2)]
+    first = fleets[0].fit(X, y, 200)
+    monkeypatch.setattr(course, "BLOCK_SECONDS", (0.0, 0.0))
+    second = fleets[1].fit(X, y, 200)
+    np.testing.assert_array_equal(first.loss, second.loss)
+    np.testing.assert_array_equal(fleets[0].parameters, fleets[1].parameters)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"members": 0}, "members"),
+        (
+            {"learning_rate": [0.1, 0.2]},
+            "learning_rate must be one value, or one for each of the 3",
+        ),
+        ({"learning_rate": [0.1, 0.2, -1.0]}, r"learning_rate\[2\]"),
+        ({"weight_decay": np.zeros((3, 1))}, "weight_decay"),
+        ({"momentum": 0.5, "optimizer": "adam"}, "momentum is one of SGD"),
+        ({"seed": [1, 2]}, "seed must be one int, or one for each of the 3 members; got 2"),
+        ({"seed": -1}, "seed"),
+        ({"init": ([np.zeros((2, 2, 3)), np.zeros((3, 1))], [[0] * 3, [0]])}, r"weights\[0\]"),
+    ],
+)
+def test_bad_arguments(arguments, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        Fleet([2, 3, 1], **{"members": 3, **arguments})
+
+
+@pytest.mark.parametrize(
+    ("X", "y", "weight", "message"),
+    [
+        (
+            np.zeros((2, 5, 2)),
+            np.zeros(5),
+            None,
+            "X of 3 dimensions has one entry for each of the 3",
+        ),
+        (np.zeros((5, 2)), np.zeros((2, 5, 1)), None, "y of 3 dimensions has one entry for each"),
+        (np.zeros((5, 2)), np.zeros((3, 4, 1)), None, "y must have 5 samples for each of the 3"),
+        (np.zeros((5, 2)), np.zeros(5), np.zeros((2, 5)), "sample_weight of 2 dimensions"),
+        (np.zeros((5, 2)), np.zeros(5), np.ones((3, 4)), r"sample_weight must have shape \(5,\)"),
+        (np.zeros((5, 2)), np.zeros(5), np.zeros((3, 5)), "of member 0"),
+    ],
+)
+def test_bad_data_names_the_member_count(X, y, weight, message):
+    fleet = Fleet([2, 3, 1], members=3, seed=0)
+    before = fleet.parameters.copy()
+    with pytest.raises((TypeError, ValueError), match=message):
+        fleet.fit(X, y, 1, sample_weight=weight)
+    np.testing.assert_array_equal(fleet.parameters, before)
