@@ -123,10 +123,9 @@ def test_public_names():
         "Huber", "Poisson", "Quantile", "SquaredError",
         "Cosine", "Exponential", "InverseScaling", "OneCycle", "Step",
         "Callback", "EarlyStopping",
-        "DivergenceError", "Gradients", "History", "Trainer",
-        "Fleet", "FleetHistory",
+        "DivergenceError", "Fleet", "FleetHistory", "Gradients", "History", "Trainer",
         "GradientCheck", "Trace", "check_gradients",
-        "CheckpointError",
+        "Checkpoint", "CheckpointError",
     }  # fmt: skip
     assert jitprop.__version__ == metadata.version("jitprop")
 

@@ -14,7 +14,7 @@ import pytest
 import safetensors
 
 import jitprop
-from jitprop import SGD, Adam, CheckpointError, Cosine, SquaredError, Trainer, saving
+from jitprop import SGD, Adam, CheckpointError, Cosine, SquaredError, Trainer, encoding, saving
 from jitprop.spec import Spec
 from jitprop.state import State
 from nets import OPTIMIZERS
@@ -44,6 +44,7 @@ def same(a, b):
         and a._state.slots.tobytes() == b._state.slots.tobytes()
         and a._state.rng.bit_generator.state == b._state.rng.bit_generator.state
         and (a._state.epochs, a._state.updates) == (b._state.epochs, b._state.updates)
+        and a.history.loss.tobytes() == b.history.loss.tobytes()
     )
 
 
@@ -135,8 +136,8 @@ def test_every_setting_is_saved(path):
 
 
 def test_all_state_is_saved(path):
-    """Fails when something is added to `State` that a fit changes and a file does not hold."""
-    untrained, trainer = trained(0, optimizer="adam"), trained(2, optimizer="adam")
+    """Fails when something is added to `State` and not to the file."""
+    untrained, trainer = trained(0, optimizer="adam", seed=2), trained(2, optimizer="adam")
     trainer.save(path)
     loaded = Trainer.load(path)
     for field in fields(State):
@@ -144,8 +145,7 @@ def test_all_state_is_saved(path):
             pickle.dumps(value.bit_generator.state if field.name == "rng" else value)
             for value in (getattr(each._state, field.name) for each in (untrained, loaded, trainer))
         )
-        if field.name != "split":  # it comes from the seed, which a file does not hold
-            assert old != ref, f"say here how training changes {field.name}"
+        assert old != ref, f"say here how training or the seed changes {field.name}"
         assert new == ref, field.name
 
 
@@ -159,9 +159,50 @@ def test_any_reader_of_safetensors_opens_it(path):
 
 
 def test_the_same_trainer_makes_the_same_bytes(tmp_path):
+    trainer = trained()
     for name in ("a", "b"):
-        trained().save(tmp_path / name)
+        trainer.save(tmp_path / name)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def odd(y, prediction):
+    """nan, inf and -inf in turn."""
+    odd.calls += 1
+    return (np.nan, np.inf, -np.inf)[odd.calls % 3]
+
+
+@pytest.mark.parametrize("in_json", [True, False])
+def test_the_history_comes_back_to_the_bit(path, monkeypatch, in_json):
+    odd.calls = 0
+    trainer, (X, y) = trained(2), data()
+    trainer.fit(X, y, 4, validation_fraction=0.3, metrics=["mse", odd])
+    ref = trainer.history
+    monkeypatch.setattr(encoding, "HISTORY_IN_JSON", 1000 if in_json else 41)
+    trainer.save(path)
+    with safetensors.safe_open(path, framework="numpy") as file:
+        assert any(name.startswith("history.") for name in file.keys()) is not in_json  # noqa: SIM118
+    loaded = Trainer.load(path)
+    for _ in range(2):
+        comp = loaded.history
+        assert list(comp.columns) == list(ref.columns)
+        for name, column in ref.columns.items():
+            assert comp.columns[name].tobytes() == column.tobytes(), name
+        loaded.fit(X, y, 1)
+        trainer.fit(X, y, 1)
+        assert loaded.history.loss.tobytes() == trainer.history.loss.tobytes()
+        loaded.save(path)
+        loaded, ref = Trainer.load(path), loaded.history
+
+
+def test_the_split_for_validation_goes_on(path):
+    trainer, (X, y) = trained(0), data()
+    whole = trained(0).fit(X, y, 5, validation_fraction=0.3)
+    trainer.fit(X, y, 2, validation_fraction=0.3)
+    trainer.save(path)
+    loaded = Trainer.load(path)
+    loaded.fit(X, y, 3, validation_fraction=0.3)
+    assert loaded.history.validation_loss.tobytes() == whole.validation_loss.tobytes()
+    assert loaded.history.loss.tobytes() == whole.loss.tobytes()
 
 
 def test_extra_comes_back(path):
@@ -231,11 +272,11 @@ def test_functions_of_the_users_own_are_saved_by_name(path):
 
 
 def test_all_settings_that_are_objects_are_known():
-    modules = {cls.__module__ for cls in saving.CLASSES.values()}
+    modules = {cls.__module__ for cls in encoding.CLASSES.values()}
     assert modules == {"jitprop.losses", "jitprop.optimizers", "jitprop.schedules"}
     exported = {vars(jitprop)[name] for name in jitprop.__all__}
-    assert {cls for cls in exported if cls.__module__ in modules} <= {*saving.CLASSES.values()}
-    assert not {cls for cls in saving.CLASSES.values() if not cls.__dataclass_params__.frozen}
+    assert {cls for cls in exported if cls.__module__ in modules} <= {*encoding.CLASSES.values()}
+    assert not {cls for cls in encoding.CLASSES.values() if not cls.__dataclass_params__.frozen}
 
 
 # Writing.

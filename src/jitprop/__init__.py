@@ -1,6 +1,6 @@
 """jitprop: the fast and checked way to train multilayer perceptrons on a CPU."""
 
-from jitprop.callbacks import Callback, EarlyStopping
+from jitprop.callbacks import Callback, Checkpoint, EarlyStopping
 from jitprop.errors import CheckpointError, DivergenceError
 from jitprop.fleet import Fleet, FleetHistory
 from jitprop.gradient_check import GradientCheck, check_gradients
@@ -30,6 +30,7 @@ __all__ = [
     "AdamW",
     "BinaryCrossEntropy",
     "Callback",
+    "Checkpoint",
     "CheckpointError",
     "Cosine",
     "CrossEntropy",

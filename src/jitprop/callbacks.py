@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -184,3 +186,49 @@ class EarlyStopping(Callback):
         if self._parameters is not None:
             trainer.parameters[:] = self._parameters
             self._parameters = None
+
+
+class Checkpoint(Callback):
+    """
+    Save the trainer every so many epochs and at the end of the fit, always to the same file.
+
+    Whatever ends the process, the file is whole and the latest one saved; `Trainer.load` goes on
+    from it. After `EarlyStopping` in the list of callbacks, what it holds at the end are the best
+    parameters, if those are put back.
+
+    Parameters
+    ----------
+    path : str or path-like
+    every : int, default 1
+        Save when so many more epochs are done, counted over all calls of `Trainer.fit`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For anything else, naming the argument.
+    FileNotFoundError
+        From `Trainer.fit`, at its start, where the folder is missing.
+    OSError
+        From `Trainer.fit`, as `Trainer.save` does.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], every: int = 1) -> None:
+        if not isinstance(path, str | os.PathLike):
+            raise TypeError(f"path must be a str or path-like; got {checks.shown(path)}")
+        self.path = Path(path)
+        self.every = checks.integer("every", every, low=1)
+
+    def on_fit_begin(self, trainer: Trainer) -> None:
+        """Look for the folder: better now than after hours."""
+        if not self.path.parent.is_dir():
+            raise FileNotFoundError(f"no such folder: {str(self.path.parent)!r}")
+
+    def on_epoch_end(self, trainer: Trainer, epoch: int, logs: dict[str, float]) -> bool | None:
+        """Save, if it is time."""
+        if (epoch + 1) % self.every == 0:
+            trainer.save(self.path)
+        return None
+
+    def on_fit_end(self, trainer: Trainer) -> None:
+        """Save."""
+        trainer.save(self.path)

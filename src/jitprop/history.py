@@ -128,7 +128,7 @@ def join(histories: Sequence[History]) -> History:
         joined(h.loss for h in histories),
         joined(h.validation_loss for h in histories),
         {
-            name: joined(h.metrics.get(name, _missing(len(h.loss))) for h in histories)
+            name: joined(h.metrics.get(name, missing(len(h.loss))) for h in histories)
             for name in names
         },
         joined(h.learning_rate for h in histories),
@@ -136,7 +136,8 @@ def join(histories: Sequence[History]) -> History:
     )
 
 
-def _missing(n: int) -> Numbers:
+def missing(n: int) -> Numbers:
+    """A column of which there is nothing."""
     return np.broadcast_to(np.nan, n)  # takes no memory
 
 
@@ -174,7 +175,7 @@ class Record:
         """The history of the first epochs; without a number, of those that are done."""
         n = self.done if epochs is None else epochs
         watched = {name: column[:n] for name, column in self.watched.items()}
-        validation_loss = watched.pop(VALIDATION_LOSS, _missing(n))
+        validation_loss = watched.pop(VALIDATION_LOSS, missing(n))
         return History(
             self.loss[:n], validation_loss, watched, self.learning_rate[:n], self.seconds[:n]
         )

@@ -3,22 +3,22 @@ Saving a trainer, and going on to the same bits.
 
 What goes into the file, whose layout `jitprop.sealed` describes:
 
-- "settings": `Trainer`'s arguments, without ``seed`` and ``init``. An object such as ``Adam()`` is
-  {"class": its name, its fields}; a function or object of the user's own is {"custom": its name}.
+- "settings": `Trainer`'s arguments, without ``seed`` and ``init``; see `jitprop.encoding`.
 - "state": epochs and updates done, the random state, all that training changes. Its arrays
   are the tensors "parameters", (P,), and "optimizer", (n_slots, P).
+- "history": its columns, as lists; "nan", "inf" and "-inf" stand for what JSON has no number for.
+  Columns that would be too long are null there and tensors "history." + name.
 - "extra": what the one who saves wants to find again.
 
 Reading makes a `Trainer` from the settings, by its constructor, so that each is checked as an
-argument of the user is. No name in a file is imported or run: it is looked up among the classes
-here and the objects that the caller gives.
+argument of the user is.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import fields, is_dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
 from functools import cache
 from inspect import signature
 from itertools import pairwise
@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jitprop import cast, checks, losses, optimizers, schedules, sealed
+from jitprop import cast, checks, encoding, optimizers, sealed
 from jitprop._types import Array
 from jitprop.errors import CheckpointError
 from jitprop.state import State
@@ -37,15 +37,6 @@ if TYPE_CHECKING:
 FORMAT = 1
 """Of the content. A file with a greater one is refused; fields that a file lacks get their
 defaults, so that only a change of meaning needs a new number."""
-
-CLASSES: dict[str, type[Any]] = {
-    cls.__name__: cls
-    for module in (losses, optimizers, schedules)
-    for cls in vars(module).values()
-    if isinstance(cls, type) and is_dataclass(cls) and cls.__module__ == module.__name__
-    if cls not in (losses.Loss, schedules.Schedule)
-}
-"""The settings that are objects."""
 
 TENSORS = {"params": "parameters", "slots": "optimizer"}
 """What the arrays of a `State` are called in a file."""
@@ -76,17 +67,20 @@ def write(
     state = trainer._state
     if not state.is_finite():
         raise ValueError("a trainer is saved with finite parameters; these have inf or nan")
+    tensors = {name: getattr(state, key) for key, name in TENSORS.items()}
+    history, columns = encoding.encoded_history(trainer.history)
     content = {
         "format": FORMAT,
-        "settings": {name: _encoded(name, value) for name, value in _settings(trainer)},
+        "settings": {name: encoding.encoded(name, value) for name, value in _settings(trainer)},
         "state": {
-            field.name: _encoded(field.name, getattr(state, field.name))
+            field.name: encoding.encoded(field.name, getattr(state, field.name))
             for field in fields(state)
             if field.name not in TENSORS
         },
+        "history": history,
         "extra": None if extra is None else dict(extra),
     }
-    sealed.write(path, content, {name: getattr(state, key) for key, name in TENSORS.items()})
+    sealed.write(path, content, tensors | columns)
 
 
 def read(
@@ -147,47 +141,6 @@ def _arguments() -> tuple[str, ...]:
     return tuple(name for name in signature(Trainer).parameters if name not in NOT_SAVED)
 
 
-def _encoded(name: str, value: Any) -> Any:
-    """What JSON knows, for a setting or a part of the state."""
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    if isinstance(value, tuple):
-        return [_encoded(name, item) for item in value]
-    if isinstance(value, np.dtype):
-        return value.name
-    if isinstance(value, np.random.Generator):
-        return value.bit_generator.state
-    if CLASSES.get(type(value).__name__) is type(value):
-        of = {
-            field.name: _encoded(field.name, getattr(value, field.name)) for field in fields(value)
-        }
-        return {"class": type(value).__name__, **of}
-    own = getattr(value, "name", None) or getattr(value, "__name__", None)
-    if isinstance(own, str):
-        return {"custom": own}
-    raise TypeError(f"{name} must have a name to be saved by; got {checks.shown(value)}")
-
-
-def _decoded(value: Any, custom_objects: Mapping[str, Any]) -> Any:
-    """A setting or a part of the state, from what JSON knows."""
-    if isinstance(value, list):
-        return tuple(_decoded(item, custom_objects) for item in value)
-    if not isinstance(value, dict):
-        return value
-    if isinstance(name := value.get("custom"), str):
-        if name not in custom_objects:
-            raise ValueError(
-                f"it was saved with {name!r}, a function or object of your own: load it with "
-                f"custom_objects={{{name!r}: ...}}"
-            )
-        return custom_objects[name]
-    name = value.get("class")
-    if not isinstance(name, str) or name not in CLASSES:
-        raise ValueError(f"no settings are of the class {checks.shown(name)}")
-    of = {key: _decoded(item, custom_objects) for key, item in value.items() if key != "class"}
-    return CLASSES[name](**of)
-
-
 def _layout(content: dict[str, Any]) -> sealed.Layout:
     """Which tensors go with the settings."""
     number = content.get("format")
@@ -198,25 +151,20 @@ def _layout(content: dict[str, Any]) -> sealed.Layout:
             f"its format is {number}, and this version of jitprop knows none beyond {FORMAT}: "
             "a newer version wrote it, and can read it"
         )
-    settings = _part(content, "settings")
+    settings = encoding.objects(content, "settings")
     sizes = settings.get("layer_sizes")
     if not isinstance(sizes, list):
         raise ValueError(f"layer_sizes must be a list of ints; got {checks.shown(sizes)}")
     sizes = [checks.integer("layer_sizes", n, low=1) for n in sizes]
     n_parameters = sum((n_in + 1) * n_out for n_in, n_out in pairwise(sizes))
-    n_slots = optimizers.resolve(_decoded(settings.get("optimizer"), {})).n_slots
+    n_slots = optimizers.resolve(encoding.decoded(settings.get("optimizer"), {})).n_slots
     dtype = cast.dtype(settings.get("dtype")) or np.dtype(np.float64)
+    columns = encoding.history_tensors(encoding.objects(content, "history"))
     return {
         TENSORS["params"]: (dtype, (n_parameters,)),
         TENSORS["slots"]: (dtype, (n_slots, n_parameters)),
+        **{name: (np.dtype(np.float64), shape) for name, shape in columns.items()},
     }
-
-
-def _part(content: dict[str, Any], name: str) -> dict[str, Any]:
-    part = content.get(name)
-    if not isinstance(part, dict):
-        raise ValueError(f"it has no {name}")
-    return part
 
 
 def _trainer(
@@ -225,27 +173,31 @@ def _trainer(
     """A trainer of these settings, in this state."""
     from jitprop.trainer import Trainer  # which imports this
 
-    settings = _part(content, "settings")
-    _check_known("settings", settings, _arguments())
+    settings = encoding.objects(content, "settings")
+    encoding.check_known("settings", settings, _arguments())
     trainer = Trainer(
-        **{name: _decoded(value, custom_objects) for name, value in settings.items()}, seed=0
+        **{name: encoding.decoded(value, custom_objects) for name, value in settings.items()},
+        seed=0,
     )
     state = trainer._state
     for key, name in TENSORS.items():
         getattr(state, key)[...] = tensors[name]
     if not state.is_finite():
         raise ValueError("inf or nan is in its tensors")
-    saved = _part(content, "state")
-    _check_known("state", saved, [f.name for f in fields(State) if f.name not in TENSORS])
+    saved = encoding.objects(content, "state")
+    encoding.check_known("state", saved, [f.name for f in fields(State) if f.name not in TENSORS])
     for name, value in saved.items():
         present = getattr(state, name)
         if isinstance(present, np.random.Generator):
             good = _set_random(present.bit_generator, value)
         else:
-            setattr(state, name, made := _decoded(value, custom_objects))
-            good = type(made) is type(present) and (type(made) is not int or 0 <= made < 2**63)
+            setattr(state, name, made := encoding.decoded(value, custom_objects))
+            good = type(made) is type(present) and (type(made) is not int or 0 <= made < 2**64)
         if not good:
             raise ValueError(f"its {name} cannot be {checks.shown(value)}")
+    if max(state.epochs, state.updates) >= 2**62:
+        raise ValueError("its epochs and updates cannot be counted on")
+    trainer._course = [encoding.decoded_history(content["history"], tensors)]
     return trainer
 
 
@@ -256,8 +208,3 @@ def _set_random(bits: np.random.BitGenerator, value: Any) -> bool:
     except (TypeError, ValueError, KeyError, IndexError, OverflowError):
         return False
     return bool(bits.state == value)  # NumPy cuts what is too large
-
-
-def _check_known(what: str, found: Iterable[str], known: Iterable[str]) -> None:
-    if unknown := sorted(set(found) - set(known)):
-        raise ValueError(f"its {what} name {', '.join(unknown)}, which this version does not know")
