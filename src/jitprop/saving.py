@@ -204,7 +204,10 @@ def _trainer(
 def _set_random(bits: np.random.BitGenerator, value: Any) -> bool:
     """Whether it could be brought into this state."""
     try:
+        numbers = [*value["state"].values(), value["has_uint32"], value["uinteger"]]
+        if not all(type(number) is int and number >= 0 for number in numbers):
+            return False  # NumPy 1 would warn
         bits.state = value
-    except (TypeError, ValueError, KeyError, IndexError, OverflowError):
+    except (TypeError, ValueError, KeyError, AttributeError, OverflowError):
         return False
     return bool(bits.state == value)  # NumPy cuts what is too large
