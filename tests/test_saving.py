@@ -342,6 +342,17 @@ def test_a_missing_file_is_a_missing_file(path):
         Trainer.load(path)
 
 
+def test_paths_of_every_kind_and_what_is_none(path):
+    trainer = trained(0)
+    for kind in (path, str(path), os.fsencode(path)):
+        trainer.save(kind)
+        assert same(Trainer.load(kind), trainer)
+        path.unlink()
+    for call in (trainer.save, Trainer.load):
+        with pytest.raises(TypeError, match="os.PathLike object, not int"):
+            call(0)
+
+
 def test_custom_objects_must_be_a_dict(path):
     trained(0).save(path)
     with pytest.raises(TypeError, match="custom_objects must be a dict"):

@@ -111,12 +111,13 @@ def read(
         raise TypeError(
             f"custom_objects must be a dict of objects by name; got {checks.shown(custom_objects)}"
         )
+    path = os.fspath(path)
     try:
         content, tensors = sealed.read(path, _layout)
         return _trainer(content, tensors, custom_objects or {}), content.get("extra")
     except (ValueError, TypeError, OverflowError, MemoryError, RecursionError) as error:
         reason = str(error) or type(error).__name__
-        raise CheckpointError(f"{os.fspath(path)!r} cannot be loaded: {reason}") from error
+        raise CheckpointError(f"{path!r} cannot be loaded: {reason}") from error
 
 
 def _settings(trainer: Trainer) -> Iterator[tuple[str, Any]]:

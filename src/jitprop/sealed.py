@@ -21,7 +21,6 @@ import math
 import os
 import stat
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, NoReturn, TypeAlias
 
 import numpy as np
@@ -103,7 +102,7 @@ def read(
     # Not opened yet: opening a pipe waits for one who writes to it.
     if not stat.S_ISREG(os.stat(path).st_mode):
         raise ValueError("it is no regular file")
-    with Path(path).open("rb") as file:
+    with open(path, "rb") as file:
         size = os.fstat(file.fileno()).st_size
         if size < 8:
             raise ValueError(f"it has {size} bytes, too few for any")
