@@ -349,7 +349,7 @@ def test_paths_of_every_kind_and_what_is_none(path):
         assert same(Trainer.load(kind), trainer)
         path.unlink()
     for call in (trainer.save, Trainer.load):
-        with pytest.raises(TypeError, match="os.PathLike object, not int"):
+        with pytest.raises(TypeError, match=r"os\.PathLike object, not int"):
             call(0)
 
 
