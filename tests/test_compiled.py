@@ -17,7 +17,7 @@ from jitprop.spec import Spec
 from nets import HIDDEN, OPTIMIZERS, OUTPUTS, data
 
 
-def spec(sizes, *, batch_size=None, optimizer=None):
+def spec(sizes, *, batch_size=None, optimizer=None, clip_norm=None):
     return Spec(
         layer_sizes=tuple(sizes),
         activations=("sigmoid",) * (len(sizes) - 1),
@@ -26,6 +26,7 @@ def spec(sizes, *, batch_size=None, optimizer=None):
         optimizer=optimizer or SGD(),
         learning_rate=0.1,
         weight_decay=0.0,
+        clip_norm=clip_norm,
         batch_size=batch_size,
     )
 
@@ -74,7 +75,10 @@ def test_one_compile_serves_every_net(route, dtype, rng):
         for i, (loss, optimizer) in enumerate(cases):
             activation = HIDDEN[i % len(HIDDEN)]
             use(sizes, loss, OUTPUTS[loss][0], activation, optimizer, labels=i % 2 == 0)
-        use([*sizes[:2], 5, 5, 5, 2], "squared_error", "gelu", "relu", "adam", batch_size=20)
+        use(
+            [*sizes[:2], 5, 5, 5, 2], "squared_error", "gelu", "relu", "adam",
+            batch_size=20, clip_norm=0.1,
+        )  # fmt: skip
         use(sizes, "squared_error", "gelu", "relu", "adam", ordered=True, reduction="sum")
         use(sizes, "squared_error", "gelu", "relu", "adam", weights=np.arange(24))
         use(sizes[-2:] if route == "lanes" else [50, 60], "squared_error", "elu", (), "sgd")
@@ -104,10 +108,11 @@ def test_scratch_is_what_the_docstring_says():
     sizes = [30, 40, 5]
     parameters = 30 * 40 + 40 + 40 * 5 + 5
 
-    def scratch(optimizer, samples, n_threads=1):
+    def scratch(optimizer, samples, n_threads=1, clip_norm=None):
         net = compiled.prepare(
-            spec(sizes, optimizer=optimizer), samples, np.dtype(float), n_threads, 1
-        )
+            spec(sizes, optimizer=optimizer, clip_norm=clip_norm),
+            samples, np.dtype(float), n_threads, 1,
+        )  # fmt: skip
         own = {id(memory): len(memory) for memory in net.memory}
         return list(own.values()), len(net.gradients)
 
@@ -115,6 +120,7 @@ def test_scratch_is_what_the_docstring_says():
     whole = 10 * (30 + 3 * 45 + 2 * 5 + 1) + 40 * 5
     assert scratch(SGD(), 10) == ([whole], 0)
     assert scratch(Adam(), 10) == scratch(SGD(momentum=0.5), 10) == ([whole], parameters)
+    assert scratch(SGD(), 10, clip_norm=1.0) == ([whole], parameters)
     # Large batches pass in chunks of 256 samples, 64 at a time.
     reach = 64 * (30 + 3 * 45 + 2 * 5 + 1) + 40 * 5
     assert scratch(SGD(), 600) == ([reach], 3 * parameters)

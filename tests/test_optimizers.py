@@ -7,7 +7,7 @@ import pickle
 import numpy as np
 import pytest
 
-from jitprop import Exponential, RMSprop, Rprop, Trainer, threads
+from jitprop import Exponential, Fleet, RMSprop, Rprop, Trainer, threads
 from nets import data, limit_calls
 
 OPTIMIZERS = {
@@ -161,6 +161,9 @@ def test_rprop_needs_full_batches_and_a_number(backend, rng):
         trainer.fit(X, y, 2)
     np.testing.assert_array_equal(trainer.parameters, before)
     trainer.fit(X[:9], y[:9], 2)
+    fleet = Fleet([3, 6, 2], members=2, optimizer="rprop", batch_size=9, backend=backend)
+    with pytest.raises(ValueError, match=r"^batch_size must be None or .* samples, 10,.* got 9$"):
+        fleet.fit(X, y, 2)
     words = "^learning_rate must be a number with the optimizer Rprop"
     with pytest.raises(ValueError, match=words):
         trainer.learning_rate = Exponential(0.1, 0.9)

@@ -114,6 +114,7 @@ EVERY_OTHER = {
     "optimizer": Adam(beta_1=0.5, beta_2=0.25, epsilon=1e-3),
     "learning_rate": 0.1 + 2**-50,
     "weight_decay": 1e-5,
+    "clip_norm": 0.5,
     "batch_size": 4,
     "shuffle": False,
     "dtype": "float32",

@@ -137,6 +137,16 @@ def test_optimizers(optimizer, weight_decay, backend, rng):
         assert_formulas_hold(assert_same_as_the_backend(trainer, X, y), slots)
 
 
+@pytest.mark.parametrize("clip_norm", [1e-3, 1e3])
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_clipping(optimizer, clip_norm, backend, rng):
+    X, y = data([3, 3], 6, "half_squared_error", False, rng)
+    trainer = net(backend, optimizer=optimizer, weight_decay=0.01, clip_norm=clip_norm)
+    kept = zip(KEPT[type(trainer._spec.optimizer)], trainer._state.slots, strict=False)
+    slots = {letter: trainer._spec.split(slot) for letter, slot in kept}
+    assert_formulas_hold(assert_same_as_the_backend(trainer, X, y), slots)
+
+
 @pytest.mark.parametrize("sizes", [(4, 2), (40, 50, 30, 2)], ids=str)
 def test_depths_and_wide_layers(sizes, backend, rng):
     X, y = data(sizes, 5, "half_squared_error", False, rng)

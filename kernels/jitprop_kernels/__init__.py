@@ -6,6 +6,7 @@ from jitprop_kernels.blocks import DEPTH, REACH, TILE
 from jitprop_kernels.meeting import GATE_SIZE
 from jitprop_kernels.members import evaluate_members, predict_members, train_members
 from jitprop_kernels.network import evaluate, gradient, predict
+from jitprop_kernels.optimizers import PIECE
 from jitprop_kernels.plan import Plan
 from jitprop_kernels.simd import VECTOR_BYTES, WIDE_BYTES
 from jitprop_kernels.training import train
@@ -16,6 +17,7 @@ __all__ = [
     "GATE_SIZE",
     "INTERPRETED",
     "LANES",
+    "PIECE",
     "REACH",
     "TILE",
     "VECTOR_BYTES",

@@ -49,6 +49,8 @@ class Plan(NamedTuple):
     """Samples of a batch that have a gradient of their own; 0 if the batch has only one."""
     optimizer: int
     weight_decay: float
+    clip_norm: float
+    """What the norm of a batch's gradient is held to; 0 for no limit."""
     settings: tuple[float, float, float, float]
     """The optimizer's, by their places: see `optimizers.update`."""
     slopes: int
@@ -63,5 +65,7 @@ class Plan(NamedTuple):
     """Where the first rank packs the deltas of layers whose W is packed;"""
     panel_size: int
     """so many numbers behind it, the next."""
+    squares: int
+    """Where in ``parts``, behind the losses, the gradient's sums of squares begin."""
     shares: int
     """Where each sample's share of the batch stands, if samples have weights."""

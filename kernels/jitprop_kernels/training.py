@@ -17,7 +17,7 @@ from jitprop_kernels.network import (
     refresh,
     whole_of,
 )
-from jitprop_kernels.optimizers import update
+from jitprop_kernels.optimizers import PIECE, sum_of_squares, update
 from jitprop_kernels.plan import BIASES, N_IN, N_OUT, WEIGHTS, Plan
 
 
@@ -47,14 +47,20 @@ def always_same(plan: Plan, X: Array, rows: Indices) -> bool:
 
 
 @jit()
+def is_fused(plan: Plan) -> bool:
+    """Whether gradient and update are one product: plain SGD, of a gradient as it comes."""
+    return plan.optimizer == codes.SGD and plan.clip_norm == 0.0
+
+
+@jit()
 def factors(plan: Plan, rate: float) -> tuple[float, float, float]:
     """
     What the product of a layer's gradient is multiplied by, and what W and b it is added to are.
 
-    Plain SGD: W <- (1 - rate decay) W - rate A^T delta, with no gradient in between. Other
-    optimizers want the gradient itself.
+    Plain SGD: W <- (1 - rate decay) W - rate A^T delta, with no gradient in between. All others
+    want the gradient itself.
     """
-    if plan.optimizer == codes.SGD:
+    if is_fused(plan):
         return -rate, 1.0 - rate * plan.weight_decay, 1.0
     return 1.0, 0.0, 0.0
 
@@ -75,10 +81,12 @@ def train_lanes(
     updates: int,
     memory: Array,
     gradients: Array,
+    parts: Array,
+    gate: Indices,
 ) -> int:
     """`train` on the lanes route, where a batch is too little work for two threads."""
     same, last = always_same(plan, X, rows), lanes.output_activation(plan)
-    fused = plan.optimizer == codes.SGD
+    fused = is_fused(plan)
     C = params if fused else gradients
     step = start
     while step < stop:
@@ -101,9 +109,41 @@ def train_lanes(
                 lanes.weight_gradient(plan, l, alpha, keep, memory, width, C, 0)
                 lanes.bias_gradient(plan, l, alpha, keep_bias, memory, width, C, 0)
             if not fused:
-                update_all(plan, params, slots, gradients, rate, updates + i - start + 1, 0, 1)
+                factor = clipping(plan, params.size, gradients, parts, gate, 0, 1)
+                t = updates + i - start + 1
+                update_all(plan, params, slots, gradients, rate, factor, t, 0, 1)
         step = end
     return stop
+
+
+@jit()
+def clipping(
+    plan: Plan,
+    n_parameters: int,
+    gradients: Array,
+    parts: Array,
+    gate: Indices,
+    rank: int,
+    ranks: int,
+) -> float:
+    """
+    min(1, clip_norm / norm): what the gradient, which is there, shall be multiplied by.
+
+    The threads meet in it, each having added up the squares of its share.
+    """
+    if plan.clip_norm == 0.0:
+        return 1.0
+    pieces = (n_parameters + PIECE - 1) // PIECE
+    low, high = share(pieces, 1, rank, ranks)
+    for piece in range(low, high):
+        stop = min(n_parameters, (piece + 1) * PIECE)
+        parts[plan.squares + piece] = sum_of_squares(gradients, piece * PIECE, stop)
+    meet(gate, ranks)
+    squares = 0.0
+    for piece in range(plan.squares, plan.squares + pieces):
+        squares += parts[piece]
+    norm = np.sqrt(squares)
+    return 1.0 if norm <= plan.clip_norm else plan.clip_norm / norm  # nan stays
 
 
 @jit()
@@ -113,6 +153,7 @@ def update_all(
     slots: Array,
     gradients: Array,
     rate: float,
+    factor: float,
     t: int,
     rank: int,
     ranks: int,
@@ -124,7 +165,7 @@ def update_all(
         start = plan.layers[l, WEIGHTS] if of_weights else plan.layers[l, BIASES]
         low, high = share(n_in * n_out if of_weights else n_out, 1, rank, ranks)
         decay = plan.weight_decay if of_weights else 0.0
-        update(plan, params, slots, gradients, start + low, start + high, rate, decay, t)
+        update(plan, params, slots, gradients, start + low, start + high, rate, decay, factor, t)
 
 
 @jit()
@@ -175,6 +216,7 @@ def descend_chunks(
     chunks: int,
     rate: float,
     t: int,
+    parts: Array,
     gate: Indices,
     rank: int,
     ranks: int,
@@ -187,7 +229,8 @@ def descend_chunks(
         for i in range(low, high):
             gradients[i] += gradients[at + i]
     meet(gate, ranks)
-    update_all(plan, params, slots, gradients, rate, t, rank, ranks)
+    factor = clipping(plan, params.size, gradients, parts, gate, rank, ranks)
+    update_all(plan, params, slots, gradients, rate, factor, t, rank, ranks)
 
 
 @jit()
@@ -236,31 +279,40 @@ def own_weights(
     memory: Array,
     gradients: Array,
     m: int,
+    computing: bool,
+    updating: bool,
     rate: float,
+    factor: float,
     t: int,
     rank: int,
     ranks: int,
 ) -> None:
-    """Update number t, of this rank's rows of every matrix, from the deltas of m samples."""
-    fused = plan.optimizer == codes.SGD
+    """
+    Of this rank's rows of every matrix, from the deltas of m samples: gradient and update number t.
+
+    Row by row, while they are in the cache; or the gradient alone, then with ``factor`` the update.
+    """
+    fused = is_fused(plan)
     alpha, keep, keep_bias = factors(plan, rate)
     C = params if fused else gradients
     for l in range(len(plan.layers)):
         n_in, n_out = plan.layers[l, N_IN], plan.layers[l, N_OUT]
         w, b = plan.layers[l, WEIGHTS], plan.layers[l, BIASES]
         low, high = share(n_in, blocks.TILE, rank, ranks)
-        if low < high:
+        if computing and low < high:
             blocks.weight_gradient(
                 plan, l, low, high - low, alpha, keep, X, x, memory, m, C, 0, rank
             )
+        if computing and rank == 0:
+            blocks.bias_gradient(plan, l, alpha, keep_bias, memory, m, C, 0)
+        if updating and low < high:
             if not fused:
                 start, stop = w + low * n_out, w + high * n_out
-                update(plan, params, slots, gradients, start, stop, rate, plan.weight_decay, t)
+                decay = plan.weight_decay
+                update(plan, params, slots, gradients, start, stop, rate, decay, factor, t)
             blocks.refresh(plan, l, low, high - low, params, memory, True)
-        if rank == 0:
-            blocks.bias_gradient(plan, l, alpha, keep_bias, memory, m, C, 0)
-            if not fused:
-                update(plan, params, slots, gradients, b, b + n_out, rate, 0.0, t)
+        if updating and rank == 0 and not fused:
+            update(plan, params, slots, gradients, b, b + n_out, rate, 0.0, factor, t)
 
 
 @jit()
@@ -319,16 +371,36 @@ def train_blocks(
             return step
         if rank == 0:
             losses[epoch] += loss
-        t = updates + step - start + 1
+        rate, t = rates[epoch], updates + step - start + 1
         if plan.chunk > 0:
             descend_chunks(
-                plan, params, slots, gradients, n_parts, rates[epoch], t, gate, rank, ranks
+                plan, params, slots, gradients, n_parts, rate, t, parts, gate, rank, ranks
             )
         else:
             A, a = (X, first * plan.layers[0, N_IN]) if rows.size == 0 else (memory, 0)
-            own_weights(
-                plan, params, slots, A, a, memory, gradients, m, rates[epoch], t, rank, ranks
-            )
+            factor, visits = 1.0, 2 if plan.clip_norm > 0.0 else 1
+            for visit in range(visits):
+                computing, updating = visit == 0, visit == visits - 1
+                own_weights(
+                    plan,
+                    params,
+                    slots,
+                    A,
+                    a,
+                    memory,
+                    gradients,
+                    m,
+                    computing,
+                    updating,
+                    rate,
+                    factor,
+                    t,
+                    rank,
+                    ranks,
+                )
+                if not updating:
+                    meet(gate, ranks)
+                    factor = clipping(plan, params.size, gradients, parts, gate, rank, ranks)
         meet(gate, ranks)
     return stop
 
@@ -381,9 +453,10 @@ def train(
     memory : array
         Scratch: see `Plan`. With chunks, each rank has its own.
     gradients : (P,) or (chunks * P,) array
-        Scratch; nothing for plain SGD without chunks, which forms no gradient.
+        Scratch; nothing for plain SGD without chunks or clipping, which forms no gradient.
     parts : (tiles or chunks,) float64 array
-        Scratch: the loss of each.
+        Scratch: the loss of each; behind them, with clipping, the sum of squares of each `PIECE` of
+        a gradient.
     gate : (GATE_SIZE,) int64 array of 0
         Where the threads meet: see `meet`.
     rank, ranks : int
@@ -410,6 +483,8 @@ def train(
             updates,
             memory,
             gradients,
+            parts,
+            gate,
         )
     else:
         return train_blocks(

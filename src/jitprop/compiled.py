@@ -106,13 +106,16 @@ def prepare(
     samples = kernels.REACH if chunked else batch
     plan, size = _plan(spec, batch, samples, CHUNK if chunked else 0, lanes, dtype, n)
     memory = [aligned_zeros(size, dtype) for _ in range(n if chunked else 1)]
-    n_gradients = n_parts if chunked else 0 if plan.optimizer == codes.SGD else 1
+    clipped = spec.clip_norm is not None
+    fused = plan.optimizer == codes.SGD and not clipped
+    n_gradients = n_parts if chunked else 0 if fused else 1
+    n_squares = -(-spec.n_parameters // kernels.PIECE) if clipped else 0
     return Net(
-        plan,
+        plan._replace(squares=n_parts),
         kernels.LANES if lanes else kernels.BLOCKS,
         memory if chunked else memory * n,
         gradients=aligned_zeros(n_gradients * spec.n_parameters, dtype),
-        parts=np.zeros(n_parts),
+        parts=np.zeros(n_parts + n_squares),
         team=threads.Team(n),
     )
 
@@ -182,6 +185,7 @@ def _plan(
         chunk=chunk,
         optimizer=optimizer,
         weight_decay=spec.weight_decay,
+        clip_norm=spec.clip_norm or 0.0,
         settings=settings,
         slopes=units,
         deltas=2 * units,
@@ -189,6 +193,7 @@ def _plan(
         errors=errors,
         panels=panels,
         panel_size=panel_size,
+        squares=0,
         shares=shares,
     )
     return plan, end

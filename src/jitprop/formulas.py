@@ -112,14 +112,18 @@ def _loss(spec: Spec, a: str) -> tuple[str, str]:
 def _update(spec: Spec, gradient: str, decay: str, t: int) -> str:
     """The update by the optimizer; u, v, m, d and s begin as what it keeps of the parameters."""
     optimizer = spec.optimizer
-    decoupled = ""
+    decoupled, norm = "", []
+    if spec.clip_norm is not None:
+        norm = ["norm = sqrt(sum([(d**2).sum() for d in d_weights + d_biases]))"]
+        gradient += f" * min(1, {spec.clip_norm!r} / norm)"
     if decay and isinstance(optimizer, AdamW):
         decoupled = f"-learning_rate * {decay} - "
     elif decay:
         gradient += f" + {decay}"
     if isinstance(optimizer, SGD):
         if optimizer.momentum == 0.0:
-            return f"-learning_rate * {f'({gradient})' if decay else gradient}"
+            lines = [f"-learning_rate * {f'({gradient})' if decay else gradient}"]
+            return "\n".join(norm + lines)
         momentum = f"{optimizer.momentum!r} * v - learning_rate * g"
         lines = [f"g = {gradient}", f"v = {momentum}", momentum if optimizer.nesterov else "v"]
     elif isinstance(optimizer, RMSprop):
@@ -149,4 +153,4 @@ def _update(spec: Spec, gradient: str, decay: str, t: int) -> str:
             f"c = sqrt(1 - {beta_2!r}**{t}) / (1 - {beta_1!r}**{t})",
             f"{decoupled or '-'}learning_rate * c * m / (sqrt(v) + {optimizer.epsilon!r})",
         ]
-    return "\n".join(lines)
+    return "\n".join(norm + lines)

@@ -135,6 +135,21 @@ def targets(spec: Spec, y: Array, dtype: np.dtype[Any]) -> Array:
     return y if gain == 1 else gain * y + offset
 
 
+def clip(spec: Spec, gradients: list[Array]) -> None:
+    """
+    g <- g min(1, clip_norm / norm) in place, norm = sqrt(sum g**2) being that of all together.
+
+    Source: Pascanu, Mikolov and Bengio, *On the difficulty of training recurrent neural networks*,
+    ICML 2013, algorithm 1.
+    """
+    if spec.clip_norm is None:
+        return
+    norm = np.sqrt(sum(np.sum(g.astype(np.float64) ** 2) for g in gradients))
+    if not norm <= spec.clip_norm:  # nan must be told
+        for g in gradients:
+            g *= float(spec.clip_norm / norm)
+
+
 def update(
     spec: Spec, p: Array, g: Array, slots: list[Array], rate: float, decay: float, t: int
 ) -> None:
@@ -260,6 +275,7 @@ def train(
             if not np.isfinite(loss):
                 return step
             losses[epoch] += loss
+            clip(net, [d for group in gradients for d in group])
             rate, t = float(rates[epoch]), updates + step - start + 1
             for l, d in enumerate(zip(*gradients, strict=True)):
                 for part, decay in ((0, net.weight_decay), (1, 0.0)):

@@ -45,6 +45,7 @@ class Spec:
     optimizer: Optimizer
     learning_rate: LearningRate
     weight_decay: float
+    clip_norm: float | None
     batch_size: int | None
 
     @property
@@ -98,6 +99,7 @@ def make_spec(
     optimizer: Any,
     learning_rate: Any,
     weight_decay: Any,
+    clip_norm: Any,
     batch_size: Any,
 ) -> Spec:
     """A spec from `Trainer`'s arguments of these names, each checked, then all together."""
@@ -110,6 +112,7 @@ def make_spec(
         optimizer=optimizers.resolve(optimizer),
         learning_rate=schedules.resolve(learning_rate),
         weight_decay=checks.number("weight_decay", weight_decay, low=0.0),
+        clip_norm=None if clip_norm is None else checks.number("clip_norm", clip_norm, above=0.0),
         batch_size=checks.optional_integer("batch_size", batch_size, low=1),
     )
     _check_output(spec)

@@ -97,6 +97,11 @@ class Trainer:
     weight_decay : float, default 0.0
         Adds ``weight_decay * W`` to the gradient, of weights and not of biases; for AdamW see
         there. Losses and `gradients` are those of the data alone.
+    clip_norm : float or None, default None
+        Above 0: the largest norm that the gradient g of a batch may have. A longer one becomes
+        g clip_norm / norm, norm = sqrt(sum g**2) being that of all weights and biases together,
+        before weight decay: Keras' global_clipnorm; PyTorch's clip_grad_norm_, which adds 1e-6 to
+        the norm. Losses and `gradients` are not clipped.
     batch_size : int or None, default None
         Samples per update; a last short batch is trained too. None is all samples.
     shuffle : bool, default True
@@ -139,7 +144,8 @@ class Trainer:
     References
     ----------
     Rumelhart, Hinton and Williams, *Learning representations by back-propagating errors*, Nature
-    323, 1986. The equations, line by line: `jitprop.reference`.
+    323, 1986. Clipping: Pascanu, Mikolov and Bengio, *On the difficulty of training recurrent
+    neural networks*, ICML 2013. The equations, line by line: `jitprop.reference`.
 
     Examples
     --------
@@ -162,6 +168,7 @@ class Trainer:
         optimizer: str | Optimizer = "sgd",
         learning_rate: LearningRate = 0.1,
         weight_decay: float = 0.0,
+        clip_norm: float | None = None,
         batch_size: int | None = None,
         shuffle: bool = True,
         dtype: npt.DTypeLike | None = None,
@@ -179,6 +186,7 @@ class Trainer:
             optimizer,
             learning_rate,
             weight_decay,
+            clip_norm,
             batch_size,
         )
         self._shuffle = checks.boolean("shuffle", shuffle)

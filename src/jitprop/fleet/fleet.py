@@ -24,7 +24,7 @@ from jitprop.losses import Loss
 from jitprop.optimizers import SGD, Optimizer
 from jitprop.schedules import LearningRate
 from jitprop.seeds import streams
-from jitprop.spec import make_spec
+from jitprop.spec import check_batch, make_spec
 from jitprop.threads import one_blas_thread
 from jitprop.trainer import Trainer
 
@@ -135,6 +135,7 @@ dtype, backend
             resolved,
             learning_rate if schedule else 0.1,
             0.0,
+            None,
             batch_size,
         )
         self._rates: Any = (
@@ -334,6 +335,7 @@ dtype, backend
         """
         n_epochs = checks.integer("epochs", epochs, low=1)
         data = samples(X, y, sample_weight, self._spec, len(self), self._dtype)
+        check_batch(self._spec, data.n_samples)
         kind = data.X.array.dtype
         validation = None
         if validation_data is not None:
