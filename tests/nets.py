@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from jitprop import SGD, Adam, AdamW, compiled, fitting, reference
+from jitprop import SGD, Adam, AdamW, compiled, reference, sources
 
 HIDDEN = ("sigmoid", "tanh", "relu", "leaky_relu", "elu", "softplus", "gelu", "silu", "identity")
 
@@ -66,4 +66,4 @@ def limit_calls(monkeypatch: pytest.MonkeyPatch, work: float) -> None:
     """Let backends do so many multiply-adds in a call: with 1, Python is back after each batch."""
     for backend in (reference, compiled):
         monkeypatch.setattr(backend, "FIRST_CALL", work)
-    monkeypatch.setattr(fitting, "CALL_SECONDS", (0.0, np.inf))  # calls keep their length
+    monkeypatch.setattr(sources, "CALL_SECONDS", (0.0, np.inf))  # calls keep their length

@@ -97,7 +97,7 @@ NOT_REAL = (
     ("complex", lambda a: a + 0j, TypeError, REAL, "complex"),
     ("object", lambda a: a.astype(object), TypeError, REAL, "Python objects"),
     ("datetime", lambda a: a.astype("M8[s]"), TypeError, REAL, "datetime64"),
-    ("none", lambda a: None, TypeError, REAL, "Python objects"),
+    ("none", lambda a: None, TypeError, REAL),
     ("sparse", sparse.csr_array, TypeError, REAL, "Python objects"),
     ("ragged", lambda a: [[1, 2, 3], [1, 2]] * 4, ValueError, "must be an array", "inhomogeneous"),
     ("frame of text", lambda a: pd.DataFrame({"a": ["x"] * N}), TypeError, REAL, "Python objects"),

@@ -2,7 +2,8 @@
 Checks and casts of arrays at the border: what passes here, kernels trust.
 
 Every function returns a C-contiguous array of the dtype asked for, which may be the caller's own
-and is never written to; or raises, naming the argument, what was expected and what came.
+and is never written to, or a file of the caller's that will be read in such arrays; or it raises,
+naming the argument, what was expected and what came.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from jitprop import checks
+from jitprop import checks, mapped
 from jitprop._types import Array
 from jitprop.losses import CrossEntropy, Loss
+from jitprop.mapped import Rows
 
 PROBABILITY_TOLERANCE = 1e-5
 """How far from 1 a row of probabilities may sum: float32 softmax outputs stay within it."""
@@ -52,14 +54,30 @@ def finite(name: str, array: Array, dtype: np.dtype[Any]) -> Array:
     """C-contiguous, of the dtype, and with no inf and no nan."""
     with np.errstate(over="ignore", invalid="ignore"):
         cast = np.ascontiguousarray(array, dtype)
-        # The sum of finite numbers is finite, nearly always; it needs no second array.
-        suspect = not np.isfinite(cast.sum())
-    if suspect and not np.isfinite(cast).all():
-        where = tuple(int(i) for i in np.argwhere(~np.isfinite(cast))[0])
-        value = array[where]
-        reason = "" if not np.isfinite(value) else f", which is beyond {dtype}"
-        raise ValueError(f"{name} must be finite; {name}{list(where)} is {value}{reason}")
+    _check_finite(name, array, cast)
     return cast
+
+
+def _finite_rows(name: str, array: Array, dtype: np.dtype[Any]) -> Rows:
+    """The same, of what may be a file: then it is read once here, and again when it is used."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        cast = mapped.cast(array, dtype)
+    _check_finite(name, array, cast)
+    return cast
+
+
+def _check_finite(name: str, array: Array, cast: Rows) -> None:
+    for rows in mapped.pieces(cast):
+        piece = cast[rows]
+        with np.errstate(over="ignore", invalid="ignore"):
+            # The sum of finite numbers is finite, nearly always; it needs no second array.
+            if np.isfinite(piece.sum()) or np.isfinite(piece).all():
+                continue
+        i, *rest = (int(i) for i in np.argwhere(~np.isfinite(piece))[0])
+        where = (rows.start + i, *rest)
+        value = array[where]
+        reason = "" if not np.isfinite(value) else f", which is beyond {cast.dtype}"
+        raise ValueError(f"{name} must be finite; {name}{list(where)} is {value}{reason}")
 
 
 def zeros(name: str, shape: tuple[int, ...], dtype: Any) -> Array:
@@ -71,7 +89,7 @@ def zeros(name: str, shape: tuple[int, ...], dtype: Any) -> Array:
         raise ValueError(f"{name} asks for {size:.3g} bytes of memory: {error}") from error
 
 
-def inputs(X: Any, n_inputs: int, dtype: np.dtype[Any] | None) -> Array:
+def inputs(X: Any, n_inputs: int, dtype: np.dtype[Any] | None) -> Rows:
     """
     X as (n_samples, n_inputs), at least one sample, all finite.
 
@@ -91,10 +109,10 @@ def inputs(X: Any, n_inputs: int, dtype: np.dtype[Any] | None) -> Array:
     if dtype is None:
         single = array.dtype.newbyteorder("=") == np.float32
         dtype = np.dtype(np.float32 if single else np.float64)
-    return finite("X", array, dtype)
+    return _finite_rows("X", array, dtype)
 
 
-def targets(y: Any, n_samples: int, n_targets: int, loss: Loss, dtype: np.dtype[Any]) -> Array:
+def targets(y: Any, n_samples: int, n_targets: int, loss: Loss, dtype: np.dtype[Any]) -> Rows:
     """
     y as (n_samples, n_targets), or (n_samples,) class labels with cross_entropy.
 
@@ -118,9 +136,10 @@ def targets(y: Any, n_samples: int, n_targets: int, loss: Loss, dtype: np.dtype[
         array = array.reshape(-1, 1)
     if array.shape != (n_samples, n_targets):
         raise ValueError(f"y must have shape {expected}; got shape {array.shape}")
-    array = finite("y", array, dtype)
-    _check_range(array, loss)
-    return array
+    rows = _finite_rows("y", array, dtype)
+    for piece in mapped.pieces(rows):
+        _check_range(rows[piece], piece.start, loss)
+    return rows
 
 
 def _labels(labels: Array, n_classes: int) -> Array:
@@ -133,12 +152,15 @@ def _labels(labels: Array, n_classes: int) -> Array:
     return labels
 
 
-def _check_range(array: Array, loss: Loss) -> None:
+def _check_range(array: Array, first: int, loss: Loss) -> None:
+    """Check some rows of y, from number ``first`` on."""
     low, high = loss.target_range
     if (low > -np.inf and array.min() < low) or (high < np.inf and array.max() > high):
         expected = f"lie within [{low:g}, {high:g}]" if high < np.inf else f"be at least {low:g}"
-        where = tuple(int(i) for i in np.argwhere((array < low) | (array > high))[0])
-        raise ValueError(f"y must {expected} for {loss.name}; y{list(where)} is {array[where]:g}")
+        i, j = (int(i) for i in np.argwhere((array < low) | (array > high))[0])
+        raise ValueError(
+            f"y must {expected} for {loss.name}; y[{first + i}, {j}] is {array[i, j]:g}"
+        )
     if isinstance(loss, CrossEntropy):
         sums = array.sum(axis=1, dtype=np.float64)
         off = np.abs(sums - 1) > PROBABILITY_TOLERANCE
@@ -146,7 +168,7 @@ def _check_range(array: Array, loss: Loss) -> None:
             i = int(np.argmax(off))
             raise ValueError(
                 "y must hold class labels, or rows of probabilities that sum to 1, for "
-                f"cross_entropy; y[{i}] sums to {sums[i]:g}"
+                f"cross_entropy; y[{first + i}] sums to {sums[i]:g}"
             )
 
 
@@ -173,11 +195,13 @@ def weights(sample_weight: Any, n_samples: int, dtype: np.dtype[Any]) -> Array |
     return array
 
 
-def with_class_weights(weights: Array | None, y: Array, loss: Loss) -> Array | None:
+def with_class_weights(weights: Array | None, y: Rows, loss: Loss) -> Array | None:
     """The weights of samples times those of their classes, where the loss has such."""
-    of_classes = loss.sample_weights(y)
-    if of_classes is None:
+    found = [loss.sample_weights(y[rows]) for rows in mapped.pieces(y)]
+    parts = [part for part in found if part is not None]
+    if not parts:
         return weights
+    of_classes = np.concatenate(parts)
     product = of_classes if weights is None else weights * of_classes
     if not product.any():
         raise ValueError(

@@ -123,7 +123,7 @@ def decision_boundary(
             "decision_boundary needs a trainer with 2 inputs, and with 1 sigmoid output or softmax "
             f"outputs; got layer_sizes {list(sizes)}, output_activation {output!r}"
         )
-    points = cast.inputs(X, 2, np.dtype(np.float64))
+    points = cast.inputs(X, 2, np.dtype(np.float64))[:]
     n_classes = max(2, sizes[-1])
     classes = canvas.classes("y", y, n_classes)
     if len(classes) != len(points):

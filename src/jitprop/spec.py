@@ -165,9 +165,16 @@ def _check_rate(spec: Spec) -> None:
         )
 
 
-def check_batch(spec: Spec, n_samples: int) -> None:
-    """Refuse batches of fewer samples than all where the optimizer needs all."""
-    if isinstance(spec.optimizer, Rprop) and spec.batch(n_samples) < n_samples:
+def check_batch(spec: Spec, n_samples: int | None) -> None:
+    """Refuse batches of fewer samples than all, or of nobody knows how many, with Rprop."""
+    if not isinstance(spec.optimizer, Rprop):
+        return
+    if n_samples is None:
+        raise ValueError(
+            "the optimizer Rprop compares gradients of full batches: "
+            "it needs all samples as arrays X and y"
+        )
+    if spec.batch(n_samples) < n_samples:
         raise ValueError(
             f"batch_size must be None or at least the number of samples, {n_samples}, with the "
             f"optimizer Rprop, which compares gradients of full batches; got {spec.batch_size}"

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jitprop import formulas, reference
-from jitprop._types import Array, Samples
+from jitprop._types import Array
+from jitprop.samples import Samples
 from jitprop.spec import Spec
 
 if TYPE_CHECKING:
@@ -158,7 +159,7 @@ def trace(
     after : (P,) array
         The parameters after the update.
     """
-    X, y, w = samples
+    X, y, w = samples.read()
     weights, biases = spec.split(params.copy())
     update_weights, update_biases = spec.split(after - params)
     with np.errstate(all="ignore"):

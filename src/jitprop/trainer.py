@@ -6,23 +6,29 @@ import copy
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from jitprop import backends, cast, checks, initializers, saving, schedules, validation
-from jitprop._types import Array, Samples
+from jitprop._types import Array
+from jitprop.batches import Batches, Given
 from jitprop.callbacks import Callback, OnEpochEnd
 from jitprop.callbacks import resolve as resolve_callbacks
 from jitprop.evaluation import Evaluation
 from jitprop.fitting import Fit
-from jitprop.history import History, Record, join
+from jitprop.history import History, Record, join, keep
 from jitprop.losses import Loss
+from jitprop.mapped import Rows
 from jitprop.metrics import Metric
 from jitprop.metrics import resolve as resolve_metrics
 from jitprop.optimizers import Optimizer
+from jitprop.samples import Samples
 from jitprop.schedules import LearningRate
+from jitprop.sources import Arrays, Indices, Source, Stream
+from jitprop.sources import Order as OrderOfEpoch
 from jitprop.spec import check_batch, make_spec, with_learning_rate
 from jitprop.state import State
 from jitprop.threads import one_blas_thread
@@ -292,9 +298,9 @@ class Trainer:
 
     def fit(
         self,
-        X: npt.ArrayLike,
-        y: npt.ArrayLike,
-        epochs: int,
+        X: npt.ArrayLike | Given,
+        y: npt.ArrayLike | None = None,
+        epochs: int | None = None,
         *,
         sample_weight: npt.ArrayLike | None = None,
         validation_data: Sequence[npt.ArrayLike] | None = None,
@@ -308,9 +314,16 @@ class Trainer:
 
         Parameters
         ----------
-        X : (n_samples, n_inputs) array-like
+        X : (n_samples, n_inputs) array-like, or batches
             Lists, arrays of any real dtype and layout, data frames. Never written to; not copied
-            if it is C-contiguous and of the trainer's dtype.
+            if it is C-contiguous and of the trainer's dtype, nor if it is a `numpy.memmap` or a
+            view of one, which else is read and cast some rows at a time.
+
+            Without ``y``, batches: an iterable such as a list or a loader, or a function that
+            returns an iterator for each epoch (a generator's, uncalled), of (X, y) or
+            (X, y, sample_weight) each, as here. Each is one update, whatever its size;
+            ``batch_size`` and ``shuffle`` do not matter then, and the arguments
+            ``sample_weight``, ``order`` and ``validation_fraction`` are for arrays.
         y : (n_samples, n_outputs) array-like
             Or (n_samples,) for one output, and for class labels 0, 1, ... with "cross_entropy".
         epochs : int
@@ -324,11 +337,11 @@ class Trainer:
         validation_fraction : float, optional
             Instead of these: the share of the samples to be held out at random, above 0 and below
             1. It is drawn from the trainer's seed, and is the same in every `fit` on the same
-            number of samples. What remains, in its order, is what is trained on, a copy; ``order``
-            counts that.
+            number of samples. What remains, in its order, is what is trained on, a copy if it is in
+            memory; ``order`` counts that.
         metrics : names or functions, default none
-            Taken after each epoch on the training data, which costs what `predict` does, and on
-            the validation data: "mse", "mae", "r2", "accuracy", "log_loss" (see
+            Taken after each epoch on the training data, which costs what `predict` does (but not
+            on batches), and on the validation data: "mse", "mae", "r2", "accuracy", "log_loss" (see
             `jitprop.metrics`), or functions of (y, prediction) that return a number and go by
             their ``__name__``. ``prediction`` is that of `predict`; y is (n_samples, n_outputs), or
             int labels if labels were given. Samples count alike, whatever their weights.
@@ -350,7 +363,8 @@ class Trainer:
         TypeError, ValueError
             For bad input; the trainer is as before. What a function gives for a later epoch is
             seen when its turn comes: the trainer keeps a whole number of epochs before it. So
-            it does when a callback or a metric raises an error, which comes out as it is.
+            it does when a callback or a metric raises an error, which comes out as it is, and
+            when batches are bad, come to none, or raise an error.
         DivergenceError
             If the loss becomes inf or nan; the trainer keeps the last good epoch.
         KeyboardInterrupt
@@ -374,40 +388,51 @@ class Trainer:
           each thread 256 times the widest layer, if that has rows of 4 KB or more.
 
         To these come 24 bytes an epoch, and 8 more for each number that is watched; with shuffling
-        16 a sample or 16 MB if that is more, and an ``order`` or labels of your own once more.
+        16 a sample or 16 MB if that is more, and an ``order`` or labels of your own once more;
+        to a file that is cast, a million numbers of it. Of batches scratch is kept for the largest
+        of those whose sizes are within a factor of 2.
         Nothing is allocated for a step or an epoch.
         """
         n_epochs = checks.integer("epochs", epochs, low=1)
-        samples = self._samples(X, y, sample_weight, self._dtype)
-        dtype, held_out = samples.X.dtype, None
-        if validation_fraction is not None:
-            if validation_data is not None:
-                raise ValueError("validation_data and validation_fraction exclude each other")
-            n, seed = len(samples.X), self._state.split
-            rows, others = validation.hold_out(n, validation_fraction, seed)
-            samples, held_out = samples.take(rows), samples.take(others)
-        elif validation_data is not None:
+        if validation_data is not None and validation_fraction is not None:
+            raise ValueError("validation_data and validation_fraction exclude each other")
+        given: Samples | Batches
+        presented: Indices | OrderOfEpoch | None = None
+        held_out = None
+        if y is not None:
+            given = self._samples(X, y, sample_weight, self._dtype)
+            dtype = given.X.dtype
+            if validation_fraction is not None:
+                n, seed = len(given.X), self._state.split
+                rows, others = validation.hold_out(n, validation_fraction, seed)
+                given, held_out = given.take(rows), given.take(others)
+            check_batch(self._spec, len(given.X))
+            if order is not None:
+                shape = n_epochs, len(given.X)
+                presented = order if callable(order) else cast.order("order", order, shape)
+        else:
+            check_batch(self._spec, None)
+            given = Batches(X, n_epochs)
+            given.refuse(
+                sample_weight=sample_weight, validation_fraction=validation_fraction, order=order
+            )
+            dtype = self._dtype or given.first(partial(self._samples, dtype=None)).X.dtype
+        if validation_data is not None:
             held_out = self._validation(validation_data, dtype)
-        check_batch(self._spec, len(samples.X))
-        if order is not None and not callable(order):
-            order = cast.order("order", order, (n_epochs, len(samples.X)))
         named, told = resolve_metrics(metrics), resolve_callbacks(callbacks)
-        backend = backends.load(self._backend)
-        state = self._state.cast(dtype)
-        samples = samples.apart_from(state.params)
-        watch = Watch(self, backend, self._spec, samples, held_out, named, told)
-        fit = Fit(
-            backend,
-            self._spec,
-            state,
-            samples,
-            n_epochs,
-            order,
-            self._shuffle,
-            self._n_threads,
-            lambda: self._spec.learning_rate,
-            watch,
-        )
+        backend, state = backends.load(self._backend), self._state.cast(dtype)
+        source: Source
+        if isinstance(given, Samples):
+            given = given.apart_from(state.params)
+            watch = Watch(self, backend, self._spec, given, held_out, named, told)
+            source = Arrays(
+                backend, self._spec, given, n_epochs, presented, self._shuffle, self._n_threads
+            )
+        else:
+            watch = Watch(self, backend, self._spec, None, held_out, named, told)
+            make = partial(self._samples, dtype=dtype)
+            source = Stream(backend, self._spec, given, make, self._n_threads)
+        fit = Fit(source, state, n_epochs, lambda: self._spec.learning_rate, watch)
         before = self._state, self._dtype
         self._state, self._dtype = state, dtype
         self._course.append(fit.record)
@@ -417,10 +442,40 @@ class Trainer:
         finally:
             self._course.pop()
             if fit.record.done > 0:
-                self._course.append(fit.record.history())
+                keep(self._course, fit.record.history())
             else:  # the first epoch settles the dtype
                 self._state, self._dtype = before
         return fit.record.history()
+
+    def partial_fit(
+        self, X: npt.ArrayLike, y: npt.ArrayLike, *, sample_weight: npt.ArrayLike | None = None
+    ) -> Trainer:
+        """
+        Train for one epoch on some samples, of many that come in parts.
+
+        As ``fit(X, y, 1)`` does: in batches of ``batch_size``, shuffled if ``shuffle`` says so. It
+        counts as an epoch, in `history` and for a schedule of the learning rate.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As in `fit`. Labels may be of some classes only.
+
+        Returns
+        -------
+        Trainer
+            This one, as of scikit-learn's estimators, so that calls may follow each other. The
+            loss is ``history.loss[-1]``.
+
+        Raises
+        ------
+        TypeError, ValueError, DivergenceError, KeyboardInterrupt, ImportError
+            As `fit` does.
+        """
+        if y is None:
+            raise TypeError("y must be an array of real numbers; got None")
+        self.fit(X, y, 1, sample_weight=sample_weight)
+        return self
 
     def predict(self, X: npt.ArrayLike) -> Array:
         """
@@ -535,7 +590,7 @@ class Trainer:
         if np.ndim(x) == 1:
             x, y = np.reshape(x, (1, -1)), np.reshape(y, (1, -1))
         samples = self._samples(x, y, None, self._dtype)
-        inputs, targets = samples.X, samples.y
+        inputs, targets, _ = samples.read()
         state, rates = self._state.cast(inputs.dtype), np.empty(1)
         schedules.fill(rates, self._spec.learning_rate, state.epochs)
         rate = float(rates[0])
@@ -602,9 +657,9 @@ class Trainer:
 
     def _samples(
         self,
-        X: npt.ArrayLike,
-        y: npt.ArrayLike,
-        sample_weight: npt.ArrayLike | None,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
         dtype: np.dtype[Any] | None,
     ) -> Samples:
         """Checked and cast."""
@@ -623,5 +678,5 @@ class Trainer:
         except (TypeError, ValueError) as error:
             raise type(error)(f"in validation_data, {error}") from None
 
-    def _evaluation(self, X: Array) -> Evaluation:
+    def _evaluation(self, X: Rows) -> Evaluation:
         return Evaluation(backends.load(self._backend), self._spec, X)

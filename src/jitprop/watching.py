@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from jitprop._types import Array, Samples
+from jitprop._types import Array
 from jitprop.backends import Backend
 from jitprop.callbacks import Callback
 from jitprop.evaluation import Evaluation
 from jitprop.history import VALIDATION, VALIDATION_LOSS
+from jitprop.mapped import Rows
 from jitprop.metrics import Metric
+from jitprop.samples import Samples
 from jitprop.spec import Spec
 
 if TYPE_CHECKING:
@@ -28,7 +30,8 @@ class Watch:
     trainer : Trainer
     backend : Backend
     spec : Spec
-    training : Samples
+    training : Samples or None
+        None where they pass by once.
     validation : Samples or None
     metrics : dict of functions
     callbacks : list of Callback
@@ -36,7 +39,7 @@ class Watch:
     Raises
     ------
     ValueError
-        Where a callback wants a number that there is not.
+        Where a callback wants a number that there is not, and for metrics without samples.
     """
 
     def __init__(
@@ -44,7 +47,7 @@ class Watch:
         trainer: Trainer,
         backend: Backend,
         spec: Spec,
-        training: Samples,
+        training: Samples | None,
         validation: Samples | None,
         metrics: Mapping[str, Metric],
         callbacks: list[Callback],
@@ -55,6 +58,8 @@ class Watch:
             for begin, samples in (("", training), (VALIDATION, validation))
             if samples is not None and (metrics or begin)
         ]
+        if metrics and not self.measured:
+            raise ValueError("metrics of a fit from batches need validation_data")
         names = [VALIDATION_LOSS] if validation is not None else []
         self.names = names + [begin + name for begin, *_ in self.measured for name in metrics]
         known = ["loss", *self.names, "learning_rate", "seconds"]
@@ -101,9 +106,9 @@ class Watch:
             callback.on_fit_end(self.trainer)
 
 
-def _shown(y: Array) -> Array:
+def _shown(y: Rows) -> Array:
     """Targets as metrics get them: labels are ints, and nothing can be written to."""
-    shown = y.astype(np.int64) if y.ndim == 1 else y.view()
+    shown = y[:].astype(np.int64) if y.ndim == 1 else y[:]
     shown.flags.writeable = False
     return shown
 

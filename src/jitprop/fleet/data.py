@@ -68,9 +68,9 @@ def inputs(X: Any, n_inputs: int, n_members: int, dtype: np.dtype[Any] | None) -
     """X as (n, n_inputs), or as (members, n, n_inputs)."""
     array = cast.real("X", X)
     if array.ndim != 3:
-        return Part(cast.inputs(array, n_inputs, dtype), own=False)
+        return Part(cast.inputs(array, n_inputs, dtype)[:], own=False)
     _check_members("X", array.shape, n_members)
-    flat = cast.inputs(array.reshape(-1, array.shape[2]), n_inputs, dtype)
+    flat = cast.inputs(array.reshape(-1, array.shape[2]), n_inputs, dtype)[:]
     return Part(flat.reshape(n_members, -1, n_inputs), own=True)
 
 
@@ -107,10 +107,10 @@ def samples(
             spec.n_targets,
             spec.loss,
             kind,
-        )
+        )[:]
         targets = Part(flat.reshape(n_members, n, *flat.shape[1:]), own=True)
     else:
-        targets = Part(cast.targets(array, n, spec.n_targets, spec.loss, kind), own=False)
+        targets = Part(cast.targets(array, n, spec.n_targets, spec.loss, kind)[:], own=False)
     return Data(x, targets, _weights(sample_weight, n, n_members, kind))
 
 

@@ -1,0 +1,108 @@
+"""What `Trainer.fit` takes in place of arrays: batches, from a list, a loader or a function."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeAlias, TypeVar
+
+from jitprop import checks
+
+Given: TypeAlias = "Iterable[Any] | Callable[[], Iterable[Any]]"
+T = TypeVar("T")
+
+BATCH = "(X, y) or (X, y, sample_weight)"
+WANTED = f"batches must be an iterable of {BATCH}, or a function that returns one for each epoch"
+
+
+class Batches:
+    """
+    The batches of each epoch.
+
+    Parameters
+    ----------
+    given : iterable or function
+        Of (X, y) or (X, y, sample_weight) each.
+    epochs : int
+        How often it will be asked for them.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For what gives no batches, or gives them once and is wanted again.
+    """
+
+    def __init__(self, given: Any, epochs: int) -> None:
+        if isinstance(given, str | bytes) or hasattr(given, "__array__"):
+            raise TypeError(
+                f"y must be an array of real numbers where X is an array; without y, {WANTED}"
+            )
+        if not isinstance(given, Iterable) and not callable(given):
+            raise TypeError(f"{WANTED}; got {checks.shown(given)}")
+        if isinstance(given, Iterator) and epochs > 1:
+            raise ValueError(
+                "batches must come anew in each epoch, and a generator or iterator is exhausted "
+                f"after one; epochs is {epochs}. Pass a list or a loader, or the function that "
+                "makes the generator, without calling it"
+            )
+        self.given, self.epoch = given, 0
+        self._begun: Iterator[Any] | None = None
+
+    @staticmethod
+    def refuse(**arguments: Any) -> None:
+        """Refuse those arguments of `Trainer.fit` that say something of each sample."""
+        for name, value in arguments.items():
+            if value is not None:
+                raise ValueError(f"{name} goes with arrays X and y, not with batches")
+
+    def each(self, make: Callable[[Any, Any, Any], T]) -> Iterator[T]:
+        """
+        What ``make`` makes of X, y and weights (or None) of each batch of the next epoch.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As ``make`` does, naming the batch; for what is no batch; for an epoch without any.
+        """
+        n = 0
+        for n, batch in enumerate(self._open(), start=1):
+            yield self._made(make, n - 1, batch)
+        if n == 0:
+            raise self._empty()
+        self.epoch += 1
+
+    def first(self, make: Callable[[Any, Any, Any], T]) -> T:
+        """The same of the first batch alone, which `each` will give all the same."""
+        batches = self._open()
+        for batch in batches:
+            self._begun = itertools.chain([batch], batches)
+            return self._made(make, 0, batch)
+        raise self._empty()
+
+    def _open(self) -> Iterator[Any]:
+        if self._begun is not None:
+            begun, self._begun = self._begun, None
+            return begun
+        given = self.given if isinstance(self.given, Iterable) else self.given()
+        if not isinstance(given, Iterable):
+            raise TypeError(f"{WANTED}; the function returned {checks.shown(given)}")
+        return iter(given)
+
+    def _made(self, make: Callable[[Any, Any, Any], T], k: int, batch: Any) -> T:
+        try:
+            if not isinstance(batch, tuple | list):
+                raise TypeError(f"there must be {BATCH}; got {checks.shown(batch)}")
+            if len(batch) not in (2, 3):
+                raise ValueError(f"there must be {BATCH}; got {len(batch)} items")
+            X, y, *weights = batch
+            return make(X, y, weights[0] if weights else None)
+        except (TypeError, ValueError) as error:
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            where = f"in batch {k} of epoch {self.epoch} (both counted from 0)"
+            raise kind(f"{where}, {error}") from error
+
+    def _empty(self) -> ValueError:
+        return ValueError(
+            "batches must give at least one batch in each epoch; there was none in epoch "
+            f"{self.epoch} (counted from 0). A generator that was used before is empty"
+        )
