@@ -7,7 +7,8 @@ import functools
 import os
 import pickle
 import stat
-from dataclasses import fields
+from collections.abc import Callable
+from dataclasses import dataclass, fields
 
 import numpy as np
 import pytest
@@ -270,6 +271,19 @@ def test_functions_of_the_users_own_are_saved_by_name(path):
     trainer.learning_rate = functools.partial(hyperbola)
     with pytest.raises(TypeError, match="learning_rate must have a name to be saved by"):
         trainer.save(path)
+
+
+@dataclass(frozen=True)
+class Own:
+    value: Callable[[float], float]
+    name: str
+
+
+def test_objects_made_of_functions_are_saved_by_name(monkeypatch):
+    monkeypatch.setitem(encoding.CLASSES, "Own", Own)
+    own = Own(abs, "absolute")
+    assert encoding.encoded("loss", own) == {"custom": "absolute"}
+    assert encoding.decoded({"custom": "absolute"}, {"absolute": own}) is own
 
 
 def test_all_settings_that_are_objects_are_known():

@@ -1,9 +1,9 @@
 """
 Settings and histories as what JSON knows, and back.
 
-An object such as ``Adam()`` is {"class": its name, its fields}; a function or object of the user's
-own is {"custom": its name}. No name that is read is imported or run: it is looked up among the
-classes here and the objects that the caller gives. What is read is distrusted.
+An object such as ``Adam()`` is {"class": its name, its fields}; a function of the user's own, or
+an object made of such, is {"custom": its name}. No name that is read is imported or run: it is
+looked up among the classes here and the objects that the caller gives. What is read is distrusted.
 """
 
 from __future__ import annotations
@@ -51,10 +51,10 @@ def encoded(name: str, value: Any) -> Any:
     if isinstance(value, np.random.Generator):
         return value.bit_generator.state
     if CLASSES.get(type(value).__name__) is type(value):
-        of = {
-            field.name: encoded(field.name, getattr(value, field.name)) for field in fields(value)
-        }
-        return {"class": type(value).__name__, **of}
+        settings = {field.name: getattr(value, field.name) for field in fields(value)}
+        if not any(callable(setting) for setting in settings.values()):
+            of = {key: encoded(key, setting) for key, setting in settings.items()}
+            return {"class": type(value).__name__, **of}
     own = getattr(value, "name", None) or getattr(value, "__name__", None)
     if isinstance(own, str):
         return {"custom": own}
