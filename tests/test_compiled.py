@@ -26,6 +26,7 @@ def spec(sizes, *, batch_size=None, optimizer=None, clip_norm=None):
         optimizer=optimizer or SGD(),
         learning_rate=0.1,
         weight_decay=0.0,
+        dropout=(0.0,) * (len(sizes) - 2),
         clip_norm=clip_norm,
         batch_size=batch_size,
     )
@@ -80,7 +81,7 @@ def test_one_compile_serves_every_net(route, dtype, rng):
             batch_size=20, clip_norm=0.1,
         )  # fmt: skip
         use(sizes, "squared_error", "gelu", "relu", "adam", ordered=True, reduction="sum")
-        use(sizes, "squared_error", "gelu", "relu", "adam", weights=np.arange(24))
+        use(sizes, "squared_error", "gelu", "relu", "adam", weights=np.arange(24), dropout=0.5)
         use(sizes[-2:] if route == "lanes" else [50, 60], "squared_error", "elu", (), "sgd")
     assert compiles.count == 0
 

@@ -45,6 +45,7 @@ def same(a, b):
         and a._state.slots.tobytes() == b._state.slots.tobytes()
         and a._state.rng.bit_generator.state == b._state.rng.bit_generator.state
         and (a._state.epochs, a._state.updates) == (b._state.epochs, b._state.updates)
+        and a._state.dropout_key == b._state.dropout_key
         and a.history.loss.tobytes() == b.history.loss.tobytes()
     )
 
@@ -115,6 +116,7 @@ EVERY_OTHER = {
     "optimizer": Adam(beta_1=0.5, beta_2=0.25, epsilon=1e-3),
     "learning_rate": 0.1 + 2**-50,
     "weight_decay": 1e-5,
+    "dropout": [0.25],
     "clip_norm": 0.5,
     "batch_size": 4,
     "shuffle": False,
@@ -249,6 +251,14 @@ def test_a_schedule_goes_on(path):
     loaded = Trainer.load(path)
     loaded.fit(*data(), 2)
     assert same(loaded, trained(5, **settings))
+
+
+def test_dropout_goes_on(path):
+    trainer = trained(3, dropout=0.5)
+    trainer.save(path)
+    loaded = Trainer.load(path)
+    loaded.fit(*data(), 2)
+    assert same(loaded, trained(5, dropout=0.5))
 
 
 def hyperbola(epoch):

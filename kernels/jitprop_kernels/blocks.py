@@ -17,10 +17,12 @@ from jitprop_kernels._microkernel import (
 )
 from jitprop_kernels._types import Array
 from jitprop_kernels.activations import activate
+from jitprop_kernels.dropout import drop
 from jitprop_kernels.losses import output_delta
 from jitprop_kernels.plan import (
     ACTIVATION,
     BIASES,
+    DROPPED,
     INPUTS,
     N_IN,
     N_OUT,
@@ -158,11 +160,22 @@ def refresh(
 
 
 @jit()
-def forward(plan: Plan, params: Array, X: Array, x: int, memory: Array, skip: int, m: int) -> None:
+def forward(
+    plan: Plan,
+    params: Array,
+    X: Array,
+    x: int,
+    memory: Array,
+    skip: int,
+    m: int,
+    place: int,
+    t: int,
+) -> None:
     """
     From inputs at ``X[x:]``: a and slope of every hidden layer, and z of the output layer.
 
-    Of m samples, the first of which is number ``skip`` in its block.
+    Of m samples, the first of which is number ``skip`` in its block and ``place`` in its batch.
+    Dropout depends on this place and on the update's number t; with 0 nothing is dropped.
     """
     layers, L = plan.layers, len(plan.layers)
     for l in range(L):
@@ -176,6 +189,8 @@ def forward(plan: Plan, params: Array, X: Array, x: int, memory: Array, skip: in
         )
         if l < L - 1:
             activate(layers[l, ACTIVATION], memory, z, plan.slopes + z, n_out * m)
+            if layers[l, DROPPED] > 0 and t > 0:
+                drop(plan, l, memory, z, place, m, t)
 
 
 @jit()

@@ -12,10 +12,12 @@ from jitprop_kernels import codes
 from jitprop_kernels._jit import jit
 from jitprop_kernels._types import Array
 from jitprop_kernels.activations import activate_lanes
+from jitprop_kernels.dropout import drop_lanes
 from jitprop_kernels.losses import binary_delta, other_delta, squared_delta
 from jitprop_kernels.plan import (
     ACTIVATION,
     BIASES,
+    DROPPED,
     INPUTS,
     N_IN,
     N_OUT,
@@ -36,11 +38,14 @@ def output_activation(plan: Plan) -> int:
 
 
 @jit()
-def forward(plan: Plan, params: Array, memory: Array, last: int, width: int) -> None:
+def forward(
+    plan: Plan, params: Array, memory: Array, last: int, m: int, width: int, t: int
+) -> None:
     """
     From inputs at ``memory[0:]``: a and slope of every layer, (n_out, width) each.
 
-    ``last`` is the output layer's activation.
+    ``last`` is the output layer's activation; t the number of the update, of which dropout
+    depends, and 0 outside of training, where nothing is dropped.
     """
     layers, L = plan.layers, len(plan.layers)
     for l in range(L):
@@ -56,6 +61,8 @@ def forward(plan: Plan, params: Array, memory: Array, last: int, width: int) -> 
                     x += splat(params[w + k * n_out + j]) * load(memory, a + k * width + s)
                 store(memory, z + j * width + s, x)
         activate_lanes(activation, memory, z, plan.slopes + z, n_out * width)
+        if layers[l, DROPPED] > 0 and t > 0:
+            drop_lanes(plan, l, memory, z, m, width, t)
 
 
 @jit()

@@ -158,18 +158,21 @@ def loss_of(
     memory: Array,
     m: int,
     batch: int,
+    place: int,
+    t: int,
 ) -> float:
     """
     Forward of m samples of a batch of ``batch``, to their deltas; returns their summed loss.
 
-    With weights, the loss is the sum of each sample's times its share.
+    With weights, the loss is the sum of each sample's times its share. ``place`` and ``t`` are for
+    dropout: see `blocks.forward`.
     """
     if len(blocked) == 0:
         width = padded(blocked, memory, m)
-        lanes.forward(plan, params, memory, lanes.output_activation(plan), width)
+        lanes.forward(plan, params, memory, lanes.output_activation(plan), m, width, t)
         return lanes.output(plan, memory, m, width, batch)
     else:
-        blocks.forward(plan, params, X, x, memory, 0, m)
+        blocks.forward(plan, params, X, x, memory, 0, m, place, t)
         blocks.output(plan, params, memory, 0, m, batch)
         return total(memory, plan.errors, m * plan.layers[len(plan.layers) - 1, N_OUT])
 
@@ -232,7 +235,7 @@ def load_loss(
 ) -> float:
     """Load samples ``first`` to ``first + m``; the rest as `loss_of`."""
     load_batch(plan, blocked, X, Y, weights, whole, rows, first, m, False, memory, 0)
-    return loss_of(plan, blocked, params, memory, 0, memory, m, batch)
+    return loss_of(plan, blocked, params, memory, 0, memory, m, batch, 0, 0)
 
 
 @jit(entry=True)
@@ -311,9 +314,9 @@ def predict(
         width = padded(blocked, memory, m)
         load(blocked, X, rows, first, m, n_inputs, memory, 0)
         if len(blocked) == 0:
-            lanes.forward(plan, params, memory, activation, width)
+            lanes.forward(plan, params, memory, activation, m, width, 0)
         else:
-            blocks.forward(plan, params, memory, 0, memory, 0, m)
+            blocks.forward(plan, params, memory, 0, memory, 0, m, 0, 0)
             activate(activation, memory, z, plan.slopes + z, n * width)
         sample_stride, unit_stride = (1, width) if len(blocked) == 0 else (n, 1)
         if activation == codes.SOFTMAX:

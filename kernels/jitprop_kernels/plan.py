@@ -7,7 +7,7 @@ from typing import NamedTuple
 from jitprop_kernels._types import Indices
 
 # Columns of `Plan.layers`.
-N_IN, N_OUT, WEIGHTS, BIASES, INPUTS, OUTPUTS, ACTIVATION, PACKED, TRANSPOSED = range(9)
+N_IN, N_OUT, WEIGHTS, BIASES, INPUTS, OUTPUTS, ACTIVATION, PACKED, TRANSPOSED, DROPPED = range(10)
 
 
 class Plan(NamedTuple):
@@ -24,9 +24,9 @@ class Plan(NamedTuple):
     """
 
     layers: Indices
-    """(L, 9): n_in, n_out, where W (row by row) and b begin in the parameters, where the blocks of
-    inputs and outputs begin in ``memory``, the activation's code, and where in ``memory`` W stands
-    packed, and packed W^T; -1 where it does not."""
+    """(L, 10): n_in, n_out, where W (row by row) and b begin in the parameters, where the blocks of
+    inputs and outputs begin in ``memory``, the activation's code, where in ``memory`` W stands
+    packed, and packed W^T, -1 where it does not; and of 2**53 units, how many are dropped."""
     loss: int
     edge: float
     """Of piecewise losses (`losses.piecewise_delta`): how far from 0 the error a - t bends;"""
@@ -53,6 +53,7 @@ class Plan(NamedTuple):
     """What the norm of a batch's gradient is held to; 0 for no limit."""
     settings: tuple[float, float, float, float]
     """The optimizer's, by their places: see `optimizers.update`."""
+    dropout_key: int
     slopes: int
     """The slopes df/dz of a layer stand so far behind its block, which holds z and then a;"""
     deltas: int

@@ -97,7 +97,8 @@ def train_lanes(
         end = stop if same else step + 1
         # Loading is left outside: LLVM computes before a loop what does not change in it.
         for i in range(step, end):
-            lanes.forward(plan, params, memory, last, width)
+            t = updates + i - start + 1
+            lanes.forward(plan, params, memory, last, m, width, t)
             loss = whole * lanes.output(plan, memory, m, width, m)
             if not np.isfinite(loss):
                 return i
@@ -110,7 +111,6 @@ def train_lanes(
                 lanes.bias_gradient(plan, l, alpha, keep_bias, memory, width, C, 0)
             if not fused:
                 factor = clipping(plan, params.size, gradients, parts, gate, 0, 1)
-                t = updates + i - start + 1
                 update_all(plan, params, slots, gradients, rate, factor, t, 0, 1)
         step = end
     return stop
@@ -178,6 +178,7 @@ def own_chunks(
     whole: float,
     rows: Indices,
     step: int,
+    t: int,
     memory: Array,
     gradients: Array,
     parts: Array,
@@ -198,7 +199,7 @@ def own_chunks(
             some = min(blocks.REACH, high - skip)
             load_batch(plan, BLOCKS, X, Y, weights, whole, rows, at + skip, some, direct, memory, 0)
             A, a = (X, (first + skip) * plan.layers[0, N_IN]) if direct else (memory, 0)
-            loss += loss_of(plan, BLOCKS, params, A, a, memory, some, m)
+            loss += loss_of(plan, BLOCKS, params, A, a, memory, some, m, skip, t)
             beta = 0.0 if skip == low else 1.0
             add_gradients(
                 plan, BLOCKS, params, beta, A, a, memory, some, gradients, chunk * params.size
@@ -244,6 +245,7 @@ def own_samples(
     rows: Indices,
     step: int,
     fresh: bool,
+    t: int,
     memory: Array,
     parts: Array,
     rank: int,
@@ -261,7 +263,7 @@ def own_samples(
                 plan, BLOCKS, X, Y, weights, whole, rows, at + skip, some, direct, memory, skip
             )
         A, a = (X, first + skip) if direct else (memory, skip)
-        blocks.forward(plan, params, A, a * n_inputs, memory, skip, some)
+        blocks.forward(plan, params, A, a * n_inputs, memory, skip, some, skip, t)
         blocks.output(plan, params, memory, skip, some, m)
         blocks.backward(plan, memory, skip, some)
     for skip in range(low, high, blocks.TILE):
@@ -348,17 +350,30 @@ def train_blocks(
     meet(gate, ranks)
     for step in range(start, stop):
         epoch, first, m, at = batch_of(plan, X, rows, step)
-        fresh = step == start or not same
+        fresh, t = step == start or not same, updates + step - start + 1
         if fresh:
             whole = whole_of(plan, weights, rows, at, m)
         if plan.chunk > 0:
             refresh(plan, BLOCKS, params, memory, True)  # each rank has its own
             own_chunks(
-                plan, params, X, Y, weights, whole, rows, step, memory, gradients, parts, gate
+                plan, params, X, Y, weights, whole, rows, step, t, memory, gradients, parts, gate
             )
         else:
             own_samples(
-                plan, params, X, Y, weights, whole, rows, step, fresh, memory, parts, rank, ranks
+                plan,
+                params,
+                X,
+                Y,
+                weights,
+                whole,
+                rows,
+                step,
+                fresh,
+                t,
+                memory,
+                parts,
+                rank,
+                ranks,
             )
         meet(gate, ranks)
         size = plan.chunk if plan.chunk > 0 else blocks.TILE
@@ -371,7 +386,7 @@ def train_blocks(
             return step
         if rank == 0:
             losses[epoch] += loss
-        rate, t = rates[epoch], updates + step - start + 1
+        rate = rates[epoch]
         if plan.chunk > 0:
             descend_chunks(
                 plan, params, slots, gradients, n_parts, rate, t, parts, gate, rank, ranks
@@ -449,7 +464,7 @@ def train(
     rates : (epochs,) float64 array
         The learning rate of each.
     updates : int
-        How many updates came before, for Adam.
+        How many updates came before, for Adam and dropout.
     memory : array
         Scratch: see `Plan`. With chunks, each rank has its own.
     gradients : (P,) or (chunks * P,) array

@@ -47,6 +47,7 @@ class Backend(Protocol):
         start: int,
         stop: int,
         updates: int,
+        dropout_key: int,
     ) -> int: ...
 
     def evaluate(

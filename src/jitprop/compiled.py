@@ -6,6 +6,7 @@ Here names become codes and matrices become flat vectors; and here is chosen by 
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Any, NamedTuple
 
@@ -163,6 +164,7 @@ def _plan(
             np.array([ACTIVATION_CODES[name] for name in spec.activations]),
             np.array(packed),
             np.array(transposed),
+            np.array([math.ceil(p * 2**53) for p in (*spec.dropout, 0.0)]),
         ],
         axis=1,
     )
@@ -187,6 +189,7 @@ def _plan(
         weight_decay=spec.weight_decay,
         clip_norm=spec.clip_norm or 0.0,
         settings=settings,
+        dropout_key=0,
         slopes=units,
         deltas=2 * units,
         targets=targets,
@@ -290,10 +293,12 @@ def train(
     start: int,
     stop: int,
     updates: int,
+    dropout_key: int,
 ) -> int:
     """Train on batches ``start`` to ``stop``: see `jitprop.reference.train`."""
     rows = NATURAL_ORDER if order is None else flat(order)
     plan, targets, flat_weights = _targets(net.plan, y, weights)
+    plan = plan._replace(dropout_key=dropout_key)
     gate = np.zeros(kernels.GATE_SIZE, np.int64)
     flat_slots, flat_X = slots.reshape(-1), flat(X)
 

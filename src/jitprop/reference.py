@@ -81,16 +81,67 @@ def output_delta(spec: Spec, z: Array, y: Array) -> tuple[Array, Array, Array]:
     return a, losses, d_a * slope
 
 
+# Dropout: which units have no part in an update.
+
+
+def splitmix64(seed: npt.ArrayLike, n: npt.ArrayLike) -> npt.NDArray[np.uint64]:
+    """
+    Number n, counted from 0, of the random sequence that begins with ``seed``; modulo 2**64.
+
+    Source: Steele, Lea and Flood, *Fast Splittable Pseudorandom Number Generators*, OOPSLA 2014;
+    constants of Java's SplittableRandom.
+    """
+    with np.errstate(over="ignore"):
+        x = np.asarray(n, np.uint64) + np.uint64(1)
+        x = np.asarray(seed, np.uint64) + x * np.uint64(0x9E3779B97F4A7C15)
+        x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        return np.asarray(x ^ (x >> np.uint64(31)))
+
+
+def dropout_masks(spec: Spec, key: int, t: int, m: int, dtype: np.dtype[Any]) -> list[Array | None]:
+    """
+    What update number t multiplies each hidden layer's a by, (m, n); None where nothing is dropped.
+
+    0 with probability p, else 1 / (1 - p). Unit j of sample i takes number i n + j of a sequence of
+    its layer's own, which begins with number l of one of its update's own, which begins with number
+    t of the key's. So nothing depends on the order in which masks are made.
+
+    Source: Srivastava et al., *Dropout: A Simple Way to Prevent Neural Networks from Overfitting*,
+    JMLR 15, 2014, section 10: "inverted", as kept units are scaled here and not when predicting.
+    """
+    masks: list[Array | None] = []
+    for l, (p, n) in enumerate(zip(spec.dropout, spec.layer_sizes[1:-1], strict=True)):
+        if p == 0:
+            masks.append(None)
+            continue
+        bits = splitmix64(splitmix64(splitmix64(key, t), l), np.arange(m * n))
+        uniform = (bits >> np.uint64(11)) * 2.0**-53
+        masks.append(np.where(uniform < p, 0, 1 / (1 - p)).astype(dtype).reshape(m, n))
+    return masks
+
+
 # The net.
 
 
 def forward(
-    spec: Spec, weights: list[Array], biases: list[Array], X: Array
+    spec: Spec,
+    weights: list[Array],
+    biases: list[Array],
+    X: Array,
+    masks: list[Array | None] | None = None,
 ) -> tuple[list[Array], list[Array], Array]:
-    """a[0] to a[L-1], the slopes f'(z) of the hidden layers, and z of the output layer."""
+    """
+    a[0] to a[L-1], the slopes f'(z) of the hidden layers, and z of the output layer.
+
+    With dropout, a and slope of a hidden layer come times its mask.
+    """
     a, slopes = [X], []
     for l in range(len(weights) - 1):
         a_next, slope = ACTIVATIONS[spec.activations[l]](a[l] @ weights[l] + biases[l])
+        mask = masks[l] if masks is not None else None
+        if mask is not None:
+            a_next, slope = a_next * mask, slope * mask
         a.append(a_next)
         slopes.append(slope)
     return a, slopes, a[-1] @ weights[-1] + biases[-1]
@@ -105,7 +156,12 @@ def backward(weights: list[Array], slopes: list[Array], delta: Array) -> list[Ar
 
 
 def backpropagate(
-    spec: Spec, params: Array, X: Array, y: Array, sample_weights: Array | None
+    spec: Spec,
+    params: Array,
+    X: Array,
+    y: Array,
+    sample_weights: Array | None,
+    masks: list[Array | None] | None = None,
 ) -> tuple[float, list[Array], list[Array]]:
     """
     Summed loss of a batch, and the derivatives of its reduced loss by every W and b.
@@ -114,7 +170,7 @@ def backpropagate(
     of the batch are 0, so are the derivatives.
     """
     weights, biases = spec.split(params)
-    a, slopes, z = forward(spec, weights, biases, X)
+    a, slopes, z = forward(spec, weights, biases, X, masks)
     _, losses, delta = output_delta(spec, z, targets(spec, y, z.dtype))
     w = np.ones(len(X), z.dtype) if sample_weights is None else sample_weights
     whole = w.sum(dtype=np.float64) if spec.reduction == "mean" else 1.0
@@ -236,6 +292,7 @@ def train(
     start: int,
     stop: int,
     updates: int,
+    dropout_key: int,
 ) -> int:
     """
     Train on batches ``start`` to ``stop``, counted through the epochs, in place.
@@ -254,6 +311,8 @@ def train(
         The learning rate of each epoch.
     updates : int
         How many updates came before.
+    dropout_key : int
+        At least 0: what is dropped depends on it, and on the number of the update.
 
     Returns
     -------
@@ -270,13 +329,15 @@ def train(
         if order is not None:
             rows = order[epoch, rows]
         with np.errstate(all="ignore"):  # divergence is told by the loss
-            w = None if weights is None else weights[rows]
-            loss, *gradients = backpropagate(net, params, X[rows], y[rows], w)
+            t = updates + step - start + 1
+            x, w = X[rows], None if weights is None else weights[rows]
+            masks = dropout_masks(net, dropout_key, t, len(x), x.dtype)
+            loss, *gradients = backpropagate(net, params, x, y[rows], w, masks)
             if not np.isfinite(loss):
                 return step
             losses[epoch] += loss
             clip(net, [d for group in gradients for d in group])
-            rate, t = float(rates[epoch]), updates + step - start + 1
+            rate = float(rates[epoch])
             for l, d in enumerate(zip(*gradients, strict=True)):
                 for part, decay in ((0, net.weight_decay), (1, 0.0)):
                     kept = [slot[l][part] for slot in slot_parts]

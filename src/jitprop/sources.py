@@ -173,7 +173,9 @@ class Arrays:
                 call = self._piece(losses, rates, order, done, stop)
             else:
                 call = Call(*self.samples.read(), order, losses, rates, done, stop)
-            reached = self.backend.train(self.net, state.params, state.slots, *call, state.updates)
+            reached = self.backend.train(
+                self.net, state.params, state.slots, *call, state.updates, state.dropout_key
+            )
             trained = reached - call.start
             self._adapt(time.perf_counter() - began)
             state.updates += trained
@@ -257,7 +259,9 @@ class Stream:
             X, y, weights = made.apart_from(state.params).read()
             total += self.spec.divisor(len(X), weights)
             net, call = self._net(len(X), X.dtype), Call(X, y, weights, None, losses, rates, 0, 1)
-            reached = self.backend.train(net, state.params, state.slots, *call, state.updates)
+            reached = self.backend.train(
+                net, state.params, state.slots, *call, state.updates, state.dropout_key
+            )
             state.updates += reached
             if reached == 0:
                 return Reached(0, k)

@@ -45,6 +45,8 @@ class Spec:
     optimizer: Optimizer
     learning_rate: LearningRate
     weight_decay: float
+    dropout: tuple[float, ...]
+    """One per hidden layer: the probability of each unit."""
     clip_norm: float | None
     batch_size: int | None
 
@@ -99,6 +101,7 @@ def make_spec(
     optimizer: Any,
     learning_rate: Any,
     weight_decay: Any,
+    dropout: Any,
     clip_norm: Any,
     batch_size: Any,
 ) -> Spec:
@@ -112,6 +115,7 @@ def make_spec(
         optimizer=optimizers.resolve(optimizer),
         learning_rate=schedules.resolve(learning_rate),
         weight_decay=checks.number("weight_decay", weight_decay, low=0.0),
+        dropout=_dropout(dropout, len(sizes) - 2),
         clip_norm=None if clip_norm is None else checks.number("clip_norm", clip_norm, above=0.0),
         batch_size=checks.optional_integer("batch_size", batch_size, low=1),
     )
@@ -179,6 +183,19 @@ def check_batch(spec: Spec, n_samples: int | None) -> None:
             f"batch_size must be None or at least the number of samples, {n_samples}, with the "
             f"optimizer Rprop, which compares gradients of full batches; got {spec.batch_size}"
         )
+
+
+def _dropout(dropout: Any, n_hidden: int) -> tuple[float, ...]:
+    if not checks.is_list(dropout):
+        return (checks.number("dropout", dropout, low=0.0, below=1.0),) * n_hidden
+    if len(dropout) != n_hidden:
+        raise ValueError(
+            f"dropout must be one number, or one for each of the {n_hidden} hidden layers; "
+            f"got {len(dropout)} numbers"
+        )
+    return tuple(
+        checks.number(f"dropout[{i}]", p, low=0.0, below=1.0) for i, p in enumerate(dropout)
+    )
 
 
 def _check_output(spec: Spec) -> None:

@@ -32,6 +32,8 @@ class State:
         What the optimizer keeps of each parameter.
     rng : numpy.random.Generator
         Of the shuffles.
+    dropout_key : int
+        Of the units that dropout drops: 63 bits, never changed.
     split : int
         The seed of every `Trainer.fit`'s split into training and validation samples.
     epochs, updates : int
@@ -41,6 +43,7 @@ class State:
     params: npt.NDArray[Any]
     slots: npt.NDArray[Any]
     rng: np.random.Generator
+    dropout_key: int
     split: int
     epochs: int = 0
     updates: int = 0

@@ -27,6 +27,7 @@ from jitprop.metrics import resolve as resolve_metrics
 from jitprop.optimizers import Optimizer
 from jitprop.samples import Samples
 from jitprop.schedules import LearningRate
+from jitprop.seeds import streams
 from jitprop.sources import Arrays, Indices, Source, Stream
 from jitprop.sources import Order as OrderOfEpoch
 from jitprop.spec import check_batch, make_spec, with_learning_rate
@@ -103,6 +104,11 @@ class Trainer:
     weight_decay : float, default 0.0
         Adds ``weight_decay * W`` to the gradient, of weights and not of biases; for AdamW see
         there. Losses and `gradients` are those of the data alone.
+    dropout : float or sequence of float, default 0.0
+        In [0, 1), of all hidden layers or one for each: the probability p with which a unit has no
+        part in an update, drawn for each sample anew. Kept units count 1 / (1 - p) times, so that
+        `predict`, `evaluate` and `gradients` need no dropout and have none (Srivastava et al.,
+        *Dropout*, JMLR 15, 2014); the losses of `fit` are those of the units kept.
     clip_norm : float or None, default None
         Above 0: the largest norm that the gradient g of a batch may have. A longer one becomes
         g clip_norm / norm, norm = sqrt(sum g**2) being that of all weights and biases together,
@@ -117,7 +123,8 @@ class Trainer:
         Of parameters and computation. None is settled by the first `fit`: float32 if its X is
         float32, else float64.
     seed : int or None, default None
-        Of the initial parameters and the shuffles; None takes one from the operating system.
+        Of the initial parameters, the shuffles and the units dropped; None takes one from the
+        operating system.
     init : str or (weights, biases), default "glorot_uniform"
         "glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "lecun_normal", each with
         biases 0; "uniform", all from [0, 1); or the arrays themselves, as in `set_parameters`.
@@ -174,6 +181,7 @@ class Trainer:
         optimizer: str | Optimizer = "sgd",
         learning_rate: LearningRate = 0.1,
         weight_decay: float = 0.0,
+        dropout: float | Sequence[float] = 0.0,
         clip_norm: float | None = None,
         batch_size: int | None = None,
         shuffle: bool = True,
@@ -192,6 +200,7 @@ class Trainer:
             optimizer,
             learning_rate,
             weight_decay,
+            dropout,
             clip_norm,
             batch_size,
         )
@@ -201,14 +210,14 @@ class Trainer:
         self._n_threads = checks.optional_integer("n_threads", n_threads, low=1)
         if seed is not None:
             seed = checks.integer("seed", seed, low=0)
-        # Streams of their own: how a net begins says nothing of how its samples are shuffled.
-        init_seed, shuffle_seed, _, split_seed = np.random.SeedSequence(seed).spawn(4)
+        init_seed, shuffle_seed, dropout_seed, split_seed = streams(seed)
         size, n_slots = self._spec.n_parameters, self._spec.optimizer.n_slots
         started_as = self._dtype or np.dtype(np.float64)
         self._state = State(
             params=cast.zeros("layer_sizes", (size,), started_as),
             slots=cast.zeros("layer_sizes", (n_slots, size), started_as),
             rng=np.random.default_rng(shuffle_seed),
+            dropout_key=int(dropout_seed.generate_state(1, np.uint64)[0] >> np.uint64(1)),
             split=int(split_seed.generate_state(1)[0]),
         )
         self._course: list[History | Record] = []
@@ -564,7 +573,7 @@ class Trainer:
         -------
         Trace
             Every z, a and delta, the gradients, and what `fit` with this batch would add to each
-            parameter; with the formula of each. It is shown as a table.
+            parameter, without dropout; with the formula of each. It is shown as a table.
 
         Raises
         ------
@@ -594,7 +603,8 @@ class Trainer:
         state, rates = self._state.cast(inputs.dtype), np.empty(1)
         schedules.fill(rates, self._spec.learning_rate, state.epochs)
         rate = float(rates[0])
-        spec = replace(self._spec, batch_size=None, learning_rate=rate)
+        no_dropout = (0.0,) * len(self._spec.dropout)
+        spec = replace(self._spec, batch_size=None, learning_rate=rate, dropout=no_dropout)
         after = copy.deepcopy(self, {id(self._spec): spec, id(self._course): []})
         after._backend = "numpy"
         after.fit(inputs, targets, 1)

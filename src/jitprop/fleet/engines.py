@@ -107,7 +107,7 @@ class Loop:
                 done = self.backend.train(
                     net, members.params[i], members.slots[i], X, y, weights,
                     None if orders is None else orders[i],
-                    own_losses[i], own_rates[i], 0, n_steps, int(members.updates[i]),
+                    own_losses[i], own_rates[i], 0, n_steps, int(members.updates[i]), 0,
                 )  # fmt: skip
             finally:
                 self.backend.close(net)

@@ -134,7 +134,8 @@ dtype, backend
             reduction,
             resolved,
             learning_rate if schedule else 0.1,
-            0.0,
+            0.0,  # each member's weight decay is its own
+            0.0,  # no dropout
             None,
             batch_size,
         )
