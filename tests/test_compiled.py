@@ -137,9 +137,9 @@ def test_the_route_goes_by_the_size_of_the_layers():
 
 def test_right_data_are_not_copied(rng):
     X, _ = data([4, 2], 6, "half_squared_error", False, rng)
-    assert np.shares_memory(compiled._flat(X), X)
+    assert np.shares_memory(compiled.flat(X), X)
     X.flags.writeable = False
-    flat = compiled._flat(X)
+    flat = compiled.flat(X)
     assert flat.flags.writeable
     assert np.shares_memory(flat, X)
 
