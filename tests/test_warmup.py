@@ -60,8 +60,28 @@ def test_after_warmup_nothing_compiles(tmp_path):
     assert set(tmp_path.rglob("*.nb*")) == files
 
 
-@pytest.mark.parametrize("arguments", [[], ["warm-up"], ["warmup", "now"]])
-def test_wrong_arguments_say_how(arguments):
+WITHOUT = """
+import sys
+for name in "click", "rich", "pandas", "pyarrow", "matplotlib":
+    sys.modules[name] = None
+from jitprop import warmup
+from jitprop.cli import main
+warmup.warm_up = lambda: "a folder"
+sys.exit(main(["warmup"]))
+"""
+
+
+def test_it_needs_no_extra():
+    done = run("-c", WITHOUT)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("All kernels ready after ")
+    assert done.stdout.endswith(", in a folder\n")
+
+
+@pytest.mark.parametrize("arguments", [["warm-up"], ["warmup", "now"]])
+def test_wrong_arguments_say_so(arguments):
     done = run("-m", "jitprop", *arguments)
     assert done.returncode == 2
-    assert "usage: python -m jitprop" in done.stderr
+    assert done.stdout == ""
+    assert done.stderr.startswith("error: ")
+    assert len(done.stderr.splitlines()) == 1

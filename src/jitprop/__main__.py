@@ -1,23 +1,8 @@
-"""``python -m jitprop warmup``."""
+"""``python -m jitprop``: the command line."""
 
-from __future__ import annotations
+import sys
 
-import argparse
-import time
-
-from jitprop.warmup import warm_up
-
-
-def main() -> None:
-    """Run the command that the arguments name."""
-    parser = argparse.ArgumentParser(prog="python -m jitprop")
-    commands = parser.add_subparsers(required=True, metavar="command")
-    commands.add_parser("warmup", help="compile all kernels now, and keep them on disk")
-    parser.parse_args()
-    began = time.perf_counter()
-    folder = warm_up()
-    print(f"All kernels ready after {time.perf_counter() - began:.1f} s, in {folder or 'memory'}")
-
+from jitprop.cli import main
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

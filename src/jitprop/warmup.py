@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 
 import numpy as np
 
@@ -31,3 +32,10 @@ def warm_up() -> str | None:
     from jitprop import compiled
 
     return compiled.cache_folder()
+
+
+def main() -> None:
+    """Warm up, and say how long it took and where the machine code is."""
+    began = time.perf_counter()
+    folder = warm_up()
+    print(f"All kernels ready after {time.perf_counter() - began:.1f} s, in {folder or 'memory'}")

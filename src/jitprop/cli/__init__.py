@@ -1,0 +1,47 @@
+"""
+The command line: ``jitprop``, and ``python -m jitprop``.
+
+Reading a table, telling its columns, training and scoring have a room each; `commands` holds what
+a person types. All but ``warmup`` needs the extra ``cli``, and nothing of it is imported by
+``import jitprop``.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from jitprop import warmup
+
+EXTRA = {"click", "matplotlib", "pandas", "pyarrow", "rich"}
+"""What the extra installs, by the names of imports."""
+
+INSTALL = "pip install 'jitprop[cli]'"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """
+    Run the command that the arguments name.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        Without the name of the program; those of the process if None.
+
+    Returns
+    -------
+    int
+        The exit code: 0; 2 for an error, which is said in one line; 130 after Ctrl-C.
+    """
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    try:
+        from jitprop.cli.commands import run
+    except ImportError as error:
+        if error.name is None or error.name.partition(".")[0] not in EXTRA:
+            raise
+        if arguments == ["warmup"]:
+            warmup.main()
+            return 0
+        print(f"error: the command line needs {error.name}: {INSTALL}", file=sys.stderr)
+        return 2
+    return run(arguments)

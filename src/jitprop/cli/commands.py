@@ -1,0 +1,160 @@
+"""The commands, as a person types them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+import jitprop
+from jitprop import warmup
+from jitprop.cli import terminal
+from jitprop.cli.targets import TASKS
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the command that the arguments name; returns its exit code."""
+    return terminal.run(cli, arguments)
+
+
+def _widths(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int, ...]:
+    """Of hidden layers: 64,32, or none."""
+    if value == "none":
+        return ()
+    widths = [int(width) if width.strip().isdecimal() else 0 for width in value.split(",")]
+    if 0 in widths:
+        raise click.BadParameter(f"{value!r}: expected widths such as 64,32, or none")
+    return tuple(widths)
+
+
+def _names(ctx: click.Context, param: click.Parameter, value: str) -> tuple[str, ...]:
+    """Of columns: a,b."""
+    return tuple(name.strip() for name in value.split(",")) if value else ()
+
+
+FILE = click.Path(path_type=Path)
+COUNT = click.IntRange(min=1)
+QUIET = click.option("--quiet", is_flag=True, help="Say nothing but errors.")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(jitprop.__version__, message="jitprop %(version)s")
+def cli() -> None:
+    """Train multilayer perceptrons on tables, in CSV and Parquet files."""
+
+
+@cli.command("demo")
+def demo() -> None:
+    """Train XOR and 1,797 handwritten digits, and show how fast."""
+    from jitprop.cli import demo
+
+    demo.run()
+
+
+@cli.command("train", context_settings={"show_default": True})
+@click.argument("table", type=FILE)
+@click.option("--target", required=True, metavar="NAME", help="The column to be predicted.")
+@click.option("--task", type=click.Choice(TASKS), help="Told from the target if not given.")
+@click.option("--drop", callback=_names, metavar="A,B", help="Columns to leave out.")
+@click.option(
+    "--missing",
+    multiple=True,
+    metavar="TEXT",
+    help="What stands for a missing value in a CSV file, beside nothing, NA, nan and null.",
+)
+@click.option(
+    "--hidden",
+    callback=_widths,
+    default="64,32",
+    metavar="N,N",
+    help="Units of each hidden layer, or none.",
+)
+@click.option("--activation", default="relu", metavar="NAME", help="Of the hidden layers.")
+@click.option("--optimizer", default="adam", metavar="NAME", help="sgd, adam, adamw, ...")
+@click.option(
+    "--learning-rate",
+    type=click.FloatRange(min=0, min_open=True),
+    default=0.003,
+    metavar="X",
+    help="Of each update.",
+)
+@click.option(
+    "--weight-decay",
+    type=click.FloatRange(min=0),
+    metavar="X",
+    help="1 / rows that train, if not given.",
+)
+@click.option("--batch-size", type=COUNT, metavar="N", help="16 to 256, by the size of the table.")
+@click.option("--epochs", type=COUNT, default=300, metavar="N", help="At most.")
+@click.option(
+    "--validation",
+    type=click.FloatRange(min=0, max=0.9),
+    default=0.2,
+    metavar="SHARE",
+    help="Of the rows, kept from training to find the best epoch; 0 trains on all.",
+)
+@click.option(
+    "--patience",
+    type=COUNT,
+    default=30,
+    metavar="N",
+    help="Epochs that may pass without a better one.",
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, metavar="N", help="Of all chance.")
+@click.option("--dtype", type=click.Choice(("float32", "float64")), default="float32")
+@click.option("--out", type=FILE, default="model.safetensors", metavar="FILE", help="The model.")
+@click.option(
+    "--plot",
+    type=FILE,
+    metavar="FILE",
+    help="The picture: .png, .svg or .pdf. Beside the model if not given.",
+)
+@click.option("--no-plot", is_flag=True, help="Draw no picture.")
+@QUIET
+def train(**arguments: Any) -> None:
+    """
+    Learn a column of TABLE from its other columns, and write a model file.
+
+    TABLE is a CSV file (UTF-8, names in the first row) or a Parquet file. Numbers are
+    standardised, text and booleans become one input for each category, missing values are
+    filled and marked: all of it travels in the model file.
+    """
+    from jitprop.cli import train
+
+    train.run(**arguments)
+
+
+@cli.command("predict")
+@click.argument("model", type=FILE)
+@click.argument("table", type=FILE)
+@click.option(
+    "--out", type=FILE, metavar="FILE", help=".csv or .parquet; if not given, CSV to the terminal."
+)
+@click.option("--proba", is_flag=True, help="Add the probability of each class.")
+@QUIET
+def predict(model: Path, table: Path, out: Path | None, proba: bool, quiet: bool) -> None:
+    """
+    Predict the target of each row of TABLE with a MODEL file.
+
+    TABLE needs the columns that the model was trained on, by name, in any order.
+    """
+    from jitprop.cli import predict
+
+    predict.run(model, table, out, proba, quiet)
+
+
+@cli.command("info")
+@click.argument("model", type=FILE)
+def info(model: Path) -> None:
+    """Show what is in a MODEL file."""
+    from jitprop.cli import models, report
+
+    report.info(model, *models.load(model))
+
+
+@cli.command("warmup")
+def compile_all() -> None:
+    """Compile all kernels now, and keep them on disk."""
+    warmup.main()

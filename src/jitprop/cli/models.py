@@ -1,0 +1,111 @@
+"""A trained net with what its inputs and outputs mean: one model file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jitprop import Trainer, saving
+from jitprop._types import Array
+from jitprop.cli import columns, targets
+from jitprop.cli.columns import Column
+from jitprop.cli.refused import RefusedError
+from jitprop.cli.scores import Scores
+from jitprop.cli.tables import Say
+from jitprop.cli.targets import Target
+from jitprop.errors import CheckpointError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+KEY = "jitprop.cli"
+"""Of what the command line keeps in a model file."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """
+    A net that was trained on a table.
+
+    Attributes
+    ----------
+    trainer : Trainer
+    columns : tuple of Column
+        In the order of the net's inputs.
+    target : Target
+    missing : tuple of str
+        Marks of missing values in the CSV file.
+    scores : Scores
+        As they were at the end of training.
+    """
+
+    trainer: Trainer
+    columns: tuple[Column, ...]
+    target: Target
+    missing: tuple[str, ...]
+    scores: Scores
+
+    @property
+    def text_columns(self) -> list[str]:
+        """Names of the columns that a CSV file is to be read as text in."""
+        return [column.name for column in self.columns if column.kind == "text"]
+
+    def outputs(self, frame: pd.DataFrame, say: Say) -> Array:
+        """The net's outputs for each row of a table, (n_rows, n_outputs)."""
+        X = columns.transform(self.columns, frame, say)
+        return self.trainer.predict(X.astype(self.trainer.parameters.dtype))
+
+    def save(self, path: Path) -> None:
+        """Write the model file; one that stands there is replaced at once or not at all."""
+        extra = {
+            "columns": columns.to_json(self.columns),
+            "target": targets.to_json(self.target),
+            "missing": list(self.missing),
+            "scores": self.scores,
+        }
+        saving.write(path, self.trainer, {KEY: extra})
+
+
+def load(path: Path) -> tuple[Trainer, Model | None]:
+    """
+    The net in a model file, and all of the model if the command line wrote it.
+
+    Raises
+    ------
+    RefusedError
+        For a file that cannot be read, or is no such file.
+    """
+    try:
+        trainer, extra = saving.read(path)
+        if extra is None or KEY not in extra:
+            return trainer, None
+        return trainer, _model(trainer, extra[KEY])
+    except CheckpointError as error:
+        raise RefusedError(str(error)) from error
+    except OSError as error:
+        raise RefusedError(f"cannot read {path}: {error.strerror or error}") from error
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise RefusedError(
+            f"{path} does not say which columns its net was trained on "
+            f"({type(error).__name__}: {error})"
+        ) from error
+
+
+def _model(trainer: Trainer, extra: Mapping[str, Any]) -> Model:
+    made = Model(
+        trainer,
+        columns.from_json(extra["columns"]),
+        targets.from_json(extra["target"]),
+        tuple(map(str, extra["missing"])),
+        {
+            str(measure): {str(part): float(value) for part, value in row.items()}
+            for measure, row in extra["scores"].items()
+        },
+    )
+    told = sum(column.n_inputs for column in made.columns), made.target.n_outputs
+    sizes = trainer.layer_sizes
+    if told != (sizes[0], sizes[-1]):
+        raise ValueError(f"{told} inputs and outputs of a net of {sizes}")
+    return made

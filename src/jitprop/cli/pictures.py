@@ -1,0 +1,57 @@
+"""The picture of a training: its losses, and how near the predictions come."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+from jitprop import Trainer, plot
+from jitprop.atomic import replacing
+from jitprop.cli.refused import RefusedError
+from jitprop.cli.targets import Classes
+from jitprop.cli.training import Problem
+
+FORMATS = ".png", ".svg", ".pdf"
+
+
+def check(path: Path) -> None:
+    """
+    Refuse a name that does not say which kind of picture it is.
+
+    Raises
+    ------
+    RefusedError
+    """
+    if path.suffix.lower() not in FORMATS:
+        raise RefusedError(f"--plot {path}: the name must end in {', '.join(FORMATS)}")
+
+
+def draw(path: Path, problem: Problem, trainer: Trainer) -> None:
+    """Draw the losses, and beside them predictions against the truth, of validation rows if any."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 4.8), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    plot.loss_curves(trainer.history, ax=left)
+    rows, part = problem.training, "training"
+    if len(problem.validation):
+        rows, part = problem.validation, "validation"
+    y, outputs, target = problem.y[rows], trainer.predict(problem.X[rows]), problem.target
+    if isinstance(target, Classes):
+        labels = [_shown(str(label)) for label in target.spelled]
+        plot.confusion_matrix(y.astype(int), outputs, labels, ax=right)
+    else:
+        plot.predicted_against_true(target.decode(y[:, None]), target.decode(outputs), ax=right)
+    right.set_title(f"{_shown(target.name)}, {len(rows):,} {part} rows")
+    try:
+        with warnings.catch_warnings(), replacing(path) as file:
+            warnings.filterwarnings("ignore", "Glyph")  # a box stands for what the font lacks
+            figure.savefig(file, format=path.suffix[1:].lower())
+    except OSError as error:
+        raise RefusedError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def _shown(text: str) -> str:
+    """A name as matplotlib shows it: short, and dollars as dollars, not as formulas."""
+    short = text if len(text) <= 24 else text[:23] + "\u2026"
+    return "".join(c if c.isprintable() else " " for c in short).replace("$", r"\$")

@@ -1,0 +1,40 @@
+"""``jitprop predict``: the target of each row of a table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from jitprop.cli import files, models, tables, terminal
+from jitprop.cli.refused import RefusedError
+from jitprop.cli.targets import Classes
+
+
+def run(model: Path, table: Path, out: Path | None, proba: bool, quiet: bool) -> None:
+    """Predict as the command's arguments of these names say."""
+    import pandas as pd
+
+    say = terminal.say_nothing if quiet else terminal.say
+    if out is not None:
+        files.check("--out", out, table, model)
+    _, made = models.load(model)
+    if made is None:
+        raise RefusedError(
+            f"{model} does not say which columns its net was trained on; it was saved in Python, "
+            "where Trainer.load reads it"
+        )
+    target = made.target
+    if proba and not isinstance(target, Classes):
+        raise RefusedError(f"--proba is for classes, and the target {target.name!r} is a quantity")
+    frame = tables.read(table, say, text=made.text_columns, missing=made.missing)
+    known = {column.name for column in made.columns}
+    others = [repr(name) for name in frame.columns if name not in known]
+    outputs = made.outputs(frame, say)
+    if others:
+        say(f"columns that the model does not use are ignored: {', '.join(others)}")
+    predictions = pd.DataFrame({target.name: target.decode(outputs)})
+    if proba and isinstance(target, Classes):
+        names = [f"{target.name}={label}" for label in target.spelled]
+        predictions[names] = target.probabilities(outputs)
+    files.write_table(predictions, out)
+    if out is not None:
+        say(f"{len(predictions):,} predictions are in {out}")

@@ -1,0 +1,110 @@
+"""What a person sees of a table and a model, in the terminal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from jitprop import Trainer
+from jitprop.cli.models import Model
+from jitprop.cli.scores import Scores
+from jitprop.cli.terminal import one_line
+from jitprop.cli.training import TRAINING, VALIDATION, Problem
+
+
+def console(quiet: bool = False) -> Console:
+    """Of stdout; what files call things is shown as it is."""
+    return Console(quiet=quiet, markup=False, emoji=False, highlight=False)
+
+
+def begin(console: Console, table: Path, problem: Problem, trainer: Trainer) -> None:
+    """What is about to be learned."""
+    target = problem.target
+    kinds = [column.kind for column in problem.columns]
+    pairs = [
+        ("table", f"{table}, {len(problem.X):,} rows"),
+        ("target", f"{target.name}: {target.task}, {target.describe()}"),
+        (
+            "columns",
+            f"{kinds.count('number')} of numbers, {kinds.count('text')} of text: "
+            f"{problem.X.shape[1]} inputs",
+        ),
+        ("net", _layers(trainer)),
+    ]
+    _pairs(console, pairs)
+
+
+def end(
+    console: Console,
+    problem: Problem,
+    trainer: Trainer,
+    measured: Scores,
+    out: Path,
+    picture: Path | None,
+) -> None:
+    """How it went, and where it is."""
+    epochs = trainer.epochs_trained
+    validation_loss = trainer.history.validation_loss
+    if len(problem.validation):
+        best = int(np.nanargmin(validation_loss)) + 1
+        console.print(
+            f"\n{epochs:,} epochs; kept is the net after {best:,}, the best on validation"
+        )
+    else:
+        console.print(f"\n{epochs:,} epochs on all rows")
+    rows = {TRAINING: len(problem.training), VALIDATION: len(problem.validation)}
+    _scores(console, measured, rows)
+    files = [("model", str(out))] + ([("picture", str(picture))] if picture else [])
+    _pairs(console, files)
+
+
+def info(path: Path, trainer: Trainer, made: Model | None) -> None:
+    """What is in a model file."""
+    out = console()
+    pairs = [
+        ("model", str(path)),
+        ("net", f"{_layers(trainer)}, {trainer.parameters.dtype}"),
+        ("trained", f"{trainer.epochs_trained:,} epochs"),
+    ]
+    if made is None:
+        _pairs(out, [*pairs, ("columns", "unknown: it was saved in Python")])
+        return
+    target = made.target
+    pairs += [("target", f"{target.name}: {target.task}, {target.describe()}")]
+    if made.missing:
+        pairs += [("missing", ", ".join(map(repr, made.missing)))]
+    _pairs(out, pairs)
+    table = Table("column", "kind", "inputs", "what is known of it", box=SIMPLE)
+    for column in made.columns:
+        row = column.name, column.kind, str(column.n_inputs), column.describe()
+        table.add_row(*(Text(one_line(cell)) for cell in row))
+    out.print(table)
+    _scores(out, made.scores, {})
+
+
+def _layers(trainer: Trainer) -> str:
+    sizes = "-".join(map(str, trainer.layer_sizes))
+    return f"{sizes}, {trainer.parameters.size:,} parameters"
+
+
+def _scores(console: Console, measured: Scores, n_rows: dict[str, int]) -> None:
+    """Measures, a column for each part of the table."""
+    parts = list(dict.fromkeys(part for row in measured.values() for part in row))
+    table = Table("", box=SIMPLE)
+    for part in parts:
+        rows = f"\n{n_rows[part]:,} rows" if part in n_rows else ""
+        table.add_column(f"{part}{rows}", justify="right")
+    for name, row in measured.items():
+        table.add_row(name, *(f"{row[part]:.4g}" if part in row else "" for part in parts))
+    console.print(table)
+
+
+def _pairs(console: Console, pairs: list[tuple[str, str]]) -> None:
+    width = max(len(name) for name, _ in pairs)
+    for name, value in pairs:
+        console.print(f"{name:<{width}}  {one_line(value)}", soft_wrap=True)

@@ -1,0 +1,117 @@
+"""The target: which task it is, what the net is taught of it, what its outputs mean."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from jitprop.cli import targets
+from jitprop.cli.refused import RefusedError
+from jitprop.cli.targets import MOST_CLASSES, Classes, Quantity
+
+
+def target(values, task=None):
+    column = pd.Series(values, name="y")
+    made = targets.classes(column, task) or Quantity.learn(column, np.arange(len(column)))
+    return made, column
+
+
+@pytest.mark.parametrize(
+    ("values", "task"),
+    [
+        (["b", "a"], "classification"),
+        ([True, False], "classification"),
+        (pd.Categorical([3.5, 4.5]), "classification"),
+        ([0, 1] * 3, "classification"),
+        ([0.0, 1.0] * 3, "classification"),
+        ([1, 2, 3] * 5, "classification"),
+        ([1, 2, 3] * 4, "regression"),
+        (np.repeat(np.arange(20), 5), "classification"),
+        (np.repeat(np.arange(21), 50), "regression"),
+        ([0.5, 1.5] * 20, "regression"),
+        ([1e300, -1e300], "classification"),
+    ],
+)
+def test_the_task_is_told_from_the_target(values, task):
+    assert target(values)[0].task == task
+
+
+def test_the_task_may_be_given():
+    assert target([1, 2, 3] * 5, "regression")[0].task == "regression"
+    assert target([1.5, 2.5, 3.5], "classification")[0].labels == (1.5, 2.5, 3.5)
+
+
+@pytest.mark.parametrize(
+    ("values", "spelled"),
+    [
+        (["x", " b ", "x", "a,\n"], ["a,", "b", "x"]),
+        ([True, False, True], ["False", "True"]),
+        ([2, 1, 2, 7], [1, 2, 7]),
+        ([0.0, 0.5, 1.0], [0, 0.5, 1]),
+    ],
+)
+def test_classes_there_and_back(values, spelled):
+    made, column = target(values, "classification")
+    assert made.spelled == spelled
+    y = made.encode(column).astype(int)
+    assert [spelled[i] for i in y] == [v.strip() if isinstance(v, str) else v for v in values] or (
+        [spelled[i] for i in y] == list(map(str, values))
+    )
+    outputs = y[:, None].astype(float) if made.n_outputs == 1 else np.eye(len(spelled))[y]
+    assert made.decode(outputs).tolist() == [spelled[i] for i in y]
+    np.testing.assert_array_equal(made.probabilities(outputs), np.eye(len(spelled))[y])
+
+
+def test_a_quantity_there_and_back():
+    made, column = target([1e6, 3e6, 5.5e6])
+    y = made.encode(column)
+    np.testing.assert_allclose([y.mean(), y.std()], [0, 1], atol=1e-15)
+    np.testing.assert_allclose(made.decode(y[:, None]), column, rtol=1e-15)
+    single = made.decode(y[:, None].astype(np.float32))
+    assert single.dtype == np.float32
+    np.testing.assert_allclose(single, column, rtol=1e-6)
+
+
+def test_a_huge_quantity_does_not_overflow():
+    made, column = target([1.5e308, 1.7e308, 1.3e308])
+    np.testing.assert_allclose(made.encode(column), [0, np.sqrt(1.5), -np.sqrt(1.5)], atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("values", "task", "words"),
+    [
+        (["2024-02-29", "2024-03-01"], None, "holds dates"),
+        (["a", "b"], "regression", "holds text"),
+        (["a", "a"], None, "one value alone, 'a'"),
+        ([1.5, 1.5], None, "one value alone, 1.5"),
+        ([3, 3], "regression", "one value alone, 3"),
+        ([str(i) + "x" for i in range(MOST_CLASSES + 1)], None, "at most 100 classes"),
+        (np.arange(MOST_CLASSES + 1), "classification", "at most 100 classes"),
+        ([1.0, np.inf], None, "must hold finite numbers"),
+    ],
+)
+def test_what_cannot_be_learned_is_refused(values, task, words):
+    with pytest.raises(RefusedError, match=words):
+        target(values, task)
+
+
+@pytest.mark.parametrize("values", [["b", "a"], [1, 2, 5] * 5, [0.5, 1.5, 4.0]])
+def test_targets_come_back_from_json(values):
+    made, _ = target(values)
+    assert targets.from_json(json.loads(json.dumps(targets.to_json(made)))) == made
+
+
+@pytest.mark.parametrize(
+    "change", [{"labels": "ab"}, {"labels": []}, {"labels": [None, 1]}, {"labels": None}]
+)
+def test_altered_targets_are_refused(change):
+    made, _ = target(["b", "a"])
+    with pytest.raises((KeyError, TypeError, ValueError)):
+        targets.from_json({**targets.to_json(made), **change})
+
+
+def test_both_kinds_are_known():
+    assert (Classes.task, Quantity.task) == targets.TASKS
