@@ -363,11 +363,11 @@ def test_partial_fit_is_shuffled_as_fit_is():
 
 def test_many_parts_leave_few_pieces_of_history():
     trainer = make([3, 2])
-    losses = [trainer.partial_fit(X3, Y2).history.loss[-1] for _ in range(100)]
+    losses = [trainer.partial_fit(X3, Y2).history.loss[-1] for _ in range(300)]
     trainer.fit(X3, Y2, 7)
     losses += trainer.history.loss[-7:].tolist()
     assert trainer.history.loss.tolist() == losses
-    assert len(trainer._course) < 8
+    assert len(trainer._course) <= 64
 
 
 def test_partial_fit_within_a_fit_joins_its_history():

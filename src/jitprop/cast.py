@@ -71,8 +71,9 @@ def _check_finite(name: str, array: Array, cast: Rows) -> None:
         piece = cast[rows]
         with np.errstate(over="ignore", invalid="ignore"):
             # The sum of finite numbers is finite, nearly always; it needs no second array.
-            if np.isfinite(piece.sum()) or np.isfinite(piece).all():
-                continue
+            total = piece.sum()
+        if np.isfinite(total) or np.isfinite(piece).all():
+            continue
         i, *rest = (int(i) for i in np.argwhere(~np.isfinite(piece))[0])
         where = (rows.start + i, *rest)
         value = array[where]
@@ -137,8 +138,9 @@ def targets(y: Any, n_samples: int, n_targets: int, loss: Loss, dtype: np.dtype[
     if array.shape != (n_samples, n_targets):
         raise ValueError(f"y must have shape {expected}; got shape {array.shape}")
     rows = _finite_rows("y", array, dtype)
-    for piece in mapped.pieces(rows):
-        _check_range(rows[piece], piece.start, loss)
+    if classes or loss.target_range != (-np.inf, np.inf):
+        for piece in mapped.pieces(rows):
+            _check_range(rows[piece], piece.start, loss)
     return rows
 
 
@@ -197,10 +199,10 @@ def weights(sample_weight: Any, n_samples: int, dtype: np.dtype[Any]) -> Array |
 
 def with_class_weights(weights: Array | None, y: Rows, loss: Loss) -> Array | None:
     """The weights of samples times those of their classes, where the loss has such."""
+    if loss.sample_weights(y[:1]) is None:
+        return weights
     found = [loss.sample_weights(y[rows]) for rows in mapped.pieces(y)]
     parts = [part for part in found if part is not None]
-    if not parts:
-        return weights
     of_classes = np.concatenate(parts)
     product = of_classes if weights is None else weights * of_classes
     if not product.any():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import mmap
 from typing import Any, TypeAlias
 
@@ -76,5 +77,5 @@ def take(array: Rows, rows: npt.NDArray[np.int64]) -> Rows:
 def pieces(array: Rows) -> list[slice]:
     """Slices of some rows each, one after the other, which cover it."""
     n, *shape = array.shape
-    step = max(1, PIECE // max(1, int(np.prod(shape))))
+    step = max(1, PIECE // max(1, math.prod(shape)))
     return [slice(i, min(i + step, n)) for i in range(0, n, step)]

@@ -8,6 +8,7 @@ A stream passes by once; each of its epochs begins with a copy of the state.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -125,8 +126,6 @@ class Arrays:
         n_updates = epochs * self.n_batches
         self.net = backend.prepare(spec, self.n, samples.X.dtype, n_threads, n_updates)
         self.shuffle = shuffle and order is None and self.n_batches > 1
-        width = sum(int(np.prod(a.shape[1:])) for a in samples if a is not None)
-        self.piece = max(1, mapped.PIECE // (width * self.batch))
         self.divisor = spec.divisor(self.n, samples.weights)
         step_work = 3 * self.batch * spec.n_parameters + STEP_WORK
         self.call_steps = max(1, int(backend.FIRST_CALL / step_work))
@@ -191,7 +190,9 @@ class Arrays:
     ) -> Call:
         """Batches from ``start`` on, of one epoch, read from files in their order."""
         epoch, batch = divmod(start, self.n_batches)
-        n = min(stop - start, self.n_batches - batch, self.piece)
+        width = sum(math.prod(a.shape[1:]) for a in self.samples if a is not None)
+        most = max(1, mapped.PIECE // (width * self.batch))
+        n = min(stop - start, self.n_batches - batch, most)
         rows = slice(batch * self.batch, min((batch + n) * self.batch, self.n))
         arrays = self.samples.read(rows if order is None else order[epoch, rows])
         one = slice(epoch, epoch + 1)
