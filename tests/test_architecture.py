@@ -119,6 +119,7 @@ def test_both_backends_offer_the_same_functions():
 def test_public_names():
     assert set(jitprop.__all__) == {
         "SGD", "Adam", "AdamW", "RMSprop", "Rprop",
+        "CustomActivation", "CustomLoss",
         "AbsoluteError", "BinaryCrossEntropy", "CrossEntropy", "GaussianNLL", "HalfSquaredError",
         "Huber", "Poisson", "Quantile", "SquaredError",
         "Cosine", "Exponential", "InverseScaling", "OneCycle", "Step",

@@ -3,6 +3,7 @@
 from jitprop_kernels._jit import INTERPRETED
 from jitprop_kernels._types import BLOCKS, LANES, Route
 from jitprop_kernels.blocks import DEPTH, REACH, TILE
+from jitprop_kernels.custom import Block, compile_block
 from jitprop_kernels.meeting import GATE_SIZE
 from jitprop_kernels.members import evaluate_members, predict_members, train_members
 from jitprop_kernels.network import evaluate, gradient, predict
@@ -22,8 +23,10 @@ __all__ = [
     "TILE",
     "VECTOR_BYTES",
     "WIDE_BYTES",
+    "Block",
     "Plan",
     "Route",
+    "compile_block",
     "evaluate",
     "evaluate_members",
     "gradient",

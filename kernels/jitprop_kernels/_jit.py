@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any, ParamSpec, TypeVar, cast
 
 import numba
@@ -64,3 +65,15 @@ def jit(*, entry: bool = False) -> Callable[[Callable[P, R]], Callable[P, R]]:
         return cast(Callable[P, R], dispatcher)
 
     return decorate
+
+
+def own(function: Callable[P, R]) -> Callable[P, R]:
+    """Compile a function of the user's as numba does by itself, but for the division by 0."""
+    if INTERPRETED or not isinstance(function, FunctionType):  # NumPy's, and what is compiled
+        return function
+    return cast(Callable[P, R], numba.njit(error_model="numpy")(function))
+
+
+def callback(signature: Any, function: Callable[..., None]) -> Any:
+    """Compile a function to be called by its ``address``, without the GIL."""
+    return numba.cfunc(signature, error_model="numpy")(function)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from jitprop_kernels import codes
 from jitprop_kernels._jit import jit
 from jitprop_kernels._types import Array, Scalar
+from jitprop_kernels.custom import call
 from jitprop_kernels.elementary import (
     exp,
     exp_of_negative,
@@ -153,9 +154,11 @@ def activate_lanes(code: int, memory: Array, z: int, slopes: int, size: int) -> 
             value, slope = exponential(load(memory, z + i))
             store(memory, z + i, value)
             store(memory, slopes + i, slope)
-    else:
+    elif code <= codes.SOFTMAX:
         for i in range(0, size, lanes(memory)):
             store(memory, slopes + i, splat(type(memory[0])(1.0)))
+    else:
+        call(code, memory, z, z, z, slopes, size)
 
 
 @jit()
@@ -192,6 +195,8 @@ def activate(code: int, memory: Array, z: int, slopes: int, size: int) -> None:
     elif code == codes.EXP:
         for i in range(size):
             memory[z + i], memory[slopes + i] = exponential(memory[z + i])
-    else:
+    elif code <= codes.SOFTMAX:
         for i in range(size):
             memory[slopes + i] = type(memory[0])(1.0)
+    else:
+        call(code, memory, z, z, z, slopes, size)

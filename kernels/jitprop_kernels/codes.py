@@ -1,4 +1,9 @@
-"""The small integers by which kernels know an activation, a loss, an optimizer."""
+"""
+The small integers by which kernels know an activation, a loss, an optimizer.
+
+An activation or a loss of the user's own has the address of its function instead (`custom`), which
+is greater than all of these.
+"""
 
 SIGMOID = 0
 TANH = 1

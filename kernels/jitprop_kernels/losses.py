@@ -9,6 +9,7 @@ loss                  of one output                       delta
 half_squared_error    (a - t)**2 / 2                      scale (a - t) slope
 squared_error         (a - t)**2                          scale 2 (a - t) slope
 piecewise             `piecewise_delta`                   scale g slope
+the user's own        value(a, t)                         scale derivative(a, t) slope
 binary_cross_entropy  log(1 + exp(z)) - t z               scale (a - t)
 cross_entropy         t (log(sum exp(z)) - z)             scale (a - t)
 poisson               exp(z) - t z                        scale (exp(z) - t)
@@ -26,6 +27,7 @@ from jitprop_kernels import codes
 from jitprop_kernels._jit import jit
 from jitprop_kernels._types import Array, Scalar
 from jitprop_kernels.activations import sigmoid
+from jitprop_kernels.custom import call
 from jitprop_kernels.elementary import exp, exp_of_negative, log, log1p_of_fraction
 from jitprop_kernels.plan import Plan
 from jitprop_kernels.simd import select
@@ -199,12 +201,16 @@ def other_delta(
         for i in range(size):
             rate, t = exp(memory[z + i]), memory[targets + i]
             memory[errors + i], memory[deltas + i] = rate - t * memory[z + i], scale * (rate - t)
-    else:
+    elif plan.loss == codes.PIECEWISE:
         edge, below, above = T(plan.edge), T(plan.below), T(plan.above)
         for i in range(size):
             slope, t = memory[plan.slopes + z + i], memory[targets + i]
             e, d = piecewise_delta(memory[z + i], slope, t, edge, below, above, scale)
             memory[errors + i], memory[deltas + i] = e, d
+    else:
+        call(plan.loss, memory, z, targets, errors, deltas, size)
+        for i in range(size):
+            memory[deltas + i] *= scale * memory[plan.slopes + z + i]
 
 
 @jit()

@@ -25,9 +25,10 @@ class Plan(NamedTuple):
 
     layers: Indices
     """(L, 10): n_in, n_out, where W (row by row) and b begin in the parameters, where the blocks of
-    inputs and outputs begin in ``memory``, the activation's code, where in ``memory`` W stands
-    packed, and packed W^T, -1 where it does not; and of 2**53 units, how many are dropped."""
+    inputs and outputs begin in ``memory``, the activation's code or address, where W stands packed
+    there, and packed W^T, -1 where it does not; and of 2**53 units, how many are dropped."""
     loss: int
+    """Its code, or the address of the user's own."""
     edge: float
     """Of piecewise losses (`losses.piecewise_delta`): how far from 0 the error a - t bends;"""
     below: float

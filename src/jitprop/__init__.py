@@ -1,6 +1,7 @@
 """jitprop: the fast and checked way to train multilayer perceptrons on a CPU."""
 
 from jitprop.callbacks import Callback, Checkpoint, EarlyStopping
+from jitprop.custom import CustomActivation, CustomLoss
 from jitprop.errors import CheckpointError, DivergenceError
 from jitprop.fleet import Fleet, FleetHistory
 from jitprop.gradient_check import GradientCheck, check_gradients
@@ -34,6 +35,8 @@ __all__ = [
     "CheckpointError",
     "Cosine",
     "CrossEntropy",
+    "CustomActivation",
+    "CustomLoss",
     "DivergenceError",
     "EarlyStopping",
     "Exponential",

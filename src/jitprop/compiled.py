@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,7 @@ import numpy.typing as npt
 import jitprop_kernels as kernels
 from jitprop import threads
 from jitprop._types import Array
+from jitprop.custom import CustomActivation, CustomLoss
 from jitprop.losses import AbsoluteError, Huber, Loss, Quantile
 from jitprop.optimizers import SGD, Adam, AdamW, RMSprop, Rprop
 from jitprop.spec import Spec
@@ -80,6 +82,8 @@ class Net(NamedTuple):
     parts: Array
     """The loss of each part of a batch."""
     team: threads.Team
+    own: list[kernels.Block]
+    """The user's own functions, which are there as long as this is."""
 
 
 def cache_folder() -> str | None:
@@ -118,6 +122,7 @@ def prepare(
         gradients=aligned_zeros(n_gradients * spec.n_parameters, dtype),
         parts=np.zeros(n_parts + n_squares),
         team=threads.Team(n),
+        own=_own(spec, dtype),
     )
 
 
@@ -161,7 +166,7 @@ def _plan(
             *np.transpose(spec.offsets),
             blocks[:-2],
             blocks[1:-1],
-            np.array([ACTIVATION_CODES[name] for name in spec.activations]),
+            np.array([_activation_code(activation, dtype) for activation in spec.activations]),
             np.array(packed),
             np.array(transposed),
             np.array([math.ceil(p * 2**53) for p in (*spec.dropout, 0.0)]),
@@ -173,7 +178,7 @@ def _plan(
     gain, offset = spec.loss.smoothing(spec.n_targets)
     plan = kernels.Plan(
         layers=np.ascontiguousarray(layers, np.int64),
-        loss=LOSS_CODES[spec.loss.name],
+        loss=_loss_code(spec.loss, dtype),
         edge=edge,
         below=below,
         above=above,
@@ -220,6 +225,42 @@ def aligned_zeros(size: int, dtype: np.dtype[Any]) -> Array:
 def close(net: Net) -> None:
     """End the threads that `train` started."""
     net.team.close()
+
+
+_blocks: WeakKeyDictionary[CustomActivation | CustomLoss, dict[Any, kernels.Block]] = (
+    WeakKeyDictionary()
+)
+
+
+def _block(own: CustomActivation | CustomLoss, dtype: np.dtype[Any]) -> kernels.Block:
+    """The user's own activation or loss, compiled once for each dtype."""
+    known = _blocks.setdefault(own, {})
+    if dtype not in known:
+        arity = 1 if isinstance(own, CustomActivation) else 2
+        try:
+            known[dtype] = kernels.compile_block(own.value, own.derivative, arity, dtype)
+        except TypeError as error:
+            raise TypeError(
+                f"numba cannot compile {own.name!r}; write it with numbers, math and NumPy alone, "
+                f"or take backend='numpy'. Numba says: {error}"
+            ) from error
+    return known[dtype]
+
+
+def _activation_code(activation: str | CustomActivation, dtype: np.dtype[Any]) -> int:
+    if isinstance(activation, CustomActivation):
+        return _block(activation, dtype).address
+    return ACTIVATION_CODES[activation]
+
+
+def _loss_code(loss: Loss, dtype: np.dtype[Any]) -> int:
+    return _block(loss, dtype).address if isinstance(loss, CustomLoss) else LOSS_CODES[loss.name]
+
+
+def _own(spec: Spec, dtype: np.dtype[Any]) -> list[kernels.Block]:
+    """What the addresses in a plan lead to."""
+    functions = (*spec.activations, spec.loss)
+    return [_block(f, dtype) for f in functions if isinstance(f, CustomActivation | CustomLoss)]
 
 
 def _pieces(loss: Loss) -> tuple[float, float, float]:

@@ -106,7 +106,7 @@ def _loss(spec: Spec, a: str) -> tuple[str, str]:
             return f"-(y * log({a}) + (1 - y) * log(1 - {a}))", f"({a} - y)"
         case CrossEntropy():
             return f"-y * log({a})", f"({a} - y)"
-    raise NotImplementedError(spec.loss.name)
+    return f"{spec.loss.name}({a}, y)", f"{spec.loss.name}'({a}, y)"
 
 
 def _update(spec: Spec, gradient: str, decay: str, t: int) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 from jitprop._types import Array
+from jitprop.custom import CustomActivation
 
 # Activations: z -> (a, slope), a = f(z) and slope = f'(z). The slope is not computed from a, as
 # a (1 - a) would: 1 - a has no digits left where a unit saturates.
@@ -94,6 +95,13 @@ ACTIVATIONS: dict[str, Callable[[Array], tuple[Array, Array]]] = {
     "exp": exp,
     "identity": identity,
 }
+
+
+def activate(activation: str | CustomActivation, z: Array) -> tuple[Array, Array]:
+    """The value and the slope of an activation by name, or of the user's own."""
+    if isinstance(activation, CustomActivation):
+        return activation.on_arrays(z)
+    return ACTIVATIONS[activation](z)
 
 
 # Losses of the output a: (m, n) -> (m,), each sample's, summed over its outputs; and dE/da.

@@ -17,7 +17,6 @@ from jitprop import checks
 from jitprop._types import Array
 
 
-@dataclass(frozen=True)
 class Loss:
     """What all losses have in common."""
 
@@ -337,7 +336,7 @@ NAMED: dict[str, type[Loss]] = {
 
 def resolve(loss: object) -> Loss:
     """A loss from its name or from itself."""
-    if isinstance(loss, Loss) and isinstance(loss, tuple(NAMED.values())):
+    if isinstance(loss, Loss) and type(loss) is not Loss:
         return loss
     if isinstance(loss, str):
         return NAMED[checks.choice("loss", loss, tuple(NAMED))]()

@@ -31,7 +31,7 @@ import numpy.typing as npt
 
 from jitprop import functions
 from jitprop._types import Array
-from jitprop.functions import ACTIVATIONS
+from jitprop.custom import CustomLoss
 from jitprop.losses import (
     AbsoluteError,
     BinaryCrossEntropy,
@@ -53,7 +53,7 @@ def output(spec: Spec, z: Array) -> tuple[Array, Array]:
     """a[L] from z[L-1], and the slopes; softmax has none of its own."""
     if spec.activations[-1] == "softmax":
         return functions.softmax(z), np.ones_like(z)
-    return ACTIVATIONS[spec.activations[-1]](z)
+    return functions.activate(spec.activations[-1], z)
 
 
 def output_delta(spec: Spec, z: Array, y: Array) -> tuple[Array, Array, Array]:
@@ -78,6 +78,8 @@ def output_delta(spec: Spec, z: Array, y: Array) -> tuple[Array, Array, Array]:
             losses, d_a = functions.huber(a, y, delta)
         case Quantile(q=q):
             losses, d_a = functions.quantile(a, y, q)
+        case CustomLoss() as own:
+            losses, d_a = own.on_arrays(a, y)
     return a, losses, d_a * slope
 
 
@@ -138,7 +140,7 @@ def forward(
     """
     a, slopes = [X], []
     for l in range(len(weights) - 1):
-        a_next, slope = ACTIVATIONS[spec.activations[l]](a[l] @ weights[l] + biases[l])
+        a_next, slope = functions.activate(spec.activations[l], a[l] @ weights[l] + biases[l])
         mask = masks[l] if masks is not None else None
         if mask is not None:
             a_next, slope = a_next * mask, slope * mask

@@ -9,6 +9,7 @@ import numpy as np
 
 from jitprop import checks, losses, optimizers, schedules
 from jitprop._types import Array
+from jitprop.custom import CustomActivation
 from jitprop.losses import Loss
 from jitprop.optimizers import Optimizer, Rprop
 from jitprop.schedules import LearningRate
@@ -38,7 +39,7 @@ class Spec:
     """
 
     layer_sizes: tuple[int, ...]
-    activations: tuple[str, ...]
+    activations: tuple[str | CustomActivation, ...]
     """One per product: the hidden layers', then the output's."""
     loss: Loss
     reduction: str
@@ -143,9 +144,9 @@ def _layer_sizes(sizes: Any) -> tuple[int, ...]:
     return tuple(checks.integer(f"layer_sizes[{i}]", n, low=1) for i, n in enumerate(sizes))
 
 
-def _activations(hidden: Any, output: Any, n_hidden: int) -> tuple[str, ...]:
-    if isinstance(hidden, str):
-        names = [checks.choice("activation", hidden, HIDDEN_ACTIVATIONS)] * n_hidden
+def _activations(hidden: Any, output: Any, n_hidden: int) -> tuple[str | CustomActivation, ...]:
+    if isinstance(hidden, str | CustomActivation):
+        names = [_activation("activation", hidden, HIDDEN_ACTIVATIONS)] * n_hidden
     elif checks.is_list(hidden):
         if len(hidden) != n_hidden:
             raise ValueError(
@@ -153,12 +154,19 @@ def _activations(hidden: Any, output: Any, n_hidden: int) -> tuple[str, ...]:
                 f"got {len(hidden)} names"
             )
         names = [
-            checks.choice(f"activation[{i}]", name, HIDDEN_ACTIVATIONS)
+            _activation(f"activation[{i}]", name, HIDDEN_ACTIVATIONS)
             for i, name in enumerate(hidden)
         ]
     else:
-        raise TypeError(f"activation must be a name or a list of names; got {checks.shown(hidden)}")
-    return (*names, checks.choice("output_activation", output, OUTPUT_ACTIVATIONS))
+        raise TypeError(
+            "activation must be a name, a CustomActivation or a list of them; "
+            f"got {checks.shown(hidden)}"
+        )
+    return (*names, _activation("output_activation", output, OUTPUT_ACTIVATIONS))
+
+
+def _activation(name: str, value: Any, known: tuple[str, ...]) -> str | CustomActivation:
+    return value if isinstance(value, CustomActivation) else checks.choice(name, value, known)
 
 
 def _check_rate(spec: Spec) -> None:

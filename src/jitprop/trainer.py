@@ -17,6 +17,7 @@ from jitprop._types import Array
 from jitprop.batches import Batches, Given
 from jitprop.callbacks import Callback, OnEpochEnd
 from jitprop.callbacks import resolve as resolve_callbacks
+from jitprop.custom import CustomActivation
 from jitprop.evaluation import Evaluation
 from jitprop.fitting import Fit
 from jitprop.history import History, Record, join, keep
@@ -67,10 +68,10 @@ class Trainer:
     ----------
     layer_sizes : sequence of int
         Units of each layer, inputs first, outputs last: at least those two.
-    activation : str or sequence of str, default "sigmoid"
-        Of all hidden layers, or one name for each: "sigmoid", "tanh", "relu", "leaky_relu" (0.01),
-        "elu" (1), "softplus", "gelu" (the tanh form), "silu", "identity".
-    output_activation : str, default "sigmoid"
+    activation : str, CustomActivation or sequence of them, default "sigmoid"
+        Of all hidden layers, or one for each: "sigmoid", "tanh", "relu", "leaky_relu" (0.01),
+        "elu" (1), "softplus", "gelu" (the tanh form), "silu", "identity", or one of your own.
+    output_activation : str or CustomActivation, default "sigmoid"
         One of these; or "exp"; or "softmax", which goes with the loss "cross_entropy" alone.
     loss : str or Loss, default "half_squared_error"
         Of a sample with outputs a and targets y, as a name or as an object with settings:
@@ -87,7 +88,8 @@ class Trainer:
         - "binary_cross_entropy", `BinaryCrossEntropy` (label_smoothing, class_weight):
           -sum [y log a + (1 - y) log(1 - a)], for sigmoid outputs;
         - "cross_entropy", `CrossEntropy` (label_smoothing, class_weight): -sum y log a, for softmax
-          outputs.
+          outputs;
+        - `CustomLoss`: a function of your own.
 
         Poisson and the cross-entropies are computed from z, so that no output gives log(0), and
         their delta is a - y, with the rate as a. Sources: `jitprop.losses`.
@@ -174,8 +176,8 @@ class Trainer:
         self,
         layer_sizes: Sequence[int],
         *,
-        activation: str | Sequence[str] = "sigmoid",
-        output_activation: str = "sigmoid",
+        activation: str | CustomActivation | Sequence[str | CustomActivation] = "sigmoid",
+        output_activation: str | CustomActivation = "sigmoid",
         loss: str | Loss = "half_squared_error",
         reduction: str = "mean",
         optimizer: str | Optimizer = "sgd",
