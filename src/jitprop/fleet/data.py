@@ -111,7 +111,20 @@ def samples(
         targets = Part(flat.reshape(n_members, n, *flat.shape[1:]), own=True)
     else:
         targets = Part(cast.targets(array, n, spec.n_targets, spec.loss, kind)[:], own=False)
-    return Data(x, targets, _weights(sample_weight, n, n_members, kind))
+    weights = _weights(sample_weight, n, n_members, kind)
+    return Data(x, targets, _with_class_weights(weights, targets, spec, n_members))
+
+
+def _with_class_weights(weights: Part | None, y: Part, spec: Spec, n_members: int) -> Part | None:
+    """The samples' weights times those of their classes, where the loss has any."""
+    if spec.loss.sample_weights(y.of(0)) is None:
+        return weights
+    own = y.own or (weights is not None and weights.own)
+    made = [
+        cast.with_class_weights(None if weights is None else weights.of(i), y.of(i), spec.loss)
+        for i in range(n_members if own else 1)
+    ]
+    return Part(np.stack(made) if own else made[0], own)  # type: ignore[arg-type]
 
 
 def _weights(value: Any, n: int, n_members: int, dtype: np.dtype[Any]) -> Part | None:

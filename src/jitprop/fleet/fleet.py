@@ -11,7 +11,7 @@ from typing import Any, overload
 import numpy as np
 import numpy.typing as npt
 
-from jitprop import backends, cast, checks, initializers, optimizers
+from jitprop import backends, cast, checks, initializers, optimizers, validation
 from jitprop._types import Array
 from jitprop.callbacks import Callback, EarlyStopping
 from jitprop.fleet import engines
@@ -338,10 +338,8 @@ dtype, backend
         data = samples(X, y, sample_weight, self._spec, len(self), self._dtype)
         check_batch(self._spec, data.n_samples)
         kind = data.X.array.dtype
-        validation = None
-        if validation_data is not None:
-            validation = self._validation(validation_data, kind)
-        told, stopping = _callbacks(callbacks, validation is not None)
+        held_out = None if validation_data is None else self._validation(validation_data, kind)
+        told, stopping = _callbacks(callbacks, held_out is not None)
         if self._state.params.dtype != kind:
             self._state.cast(kind)
         self._dtype = kind
@@ -353,7 +351,7 @@ dtype, backend
             self._decays,
             self._momenta,
             data,
-            validation,
+            held_out,
             n_epochs,
             self._shuffle,
             stopping,
@@ -468,16 +466,11 @@ dtype, backend
     # How it is done.
 
     def _validation(self, given: Any, kind: np.dtype[Any]) -> Data:
-        if not isinstance(given, tuple | list) or len(given) not in (2, 3):
-            raise TypeError(
-                "validation_data must be (X, y) or (X, y, sample_weight); "
-                f"got {checks.shown(given)}"
-            )
+        parts = validation.parts(given)
         try:
-            weights = given[2] if len(given) == 3 else None
-            return samples(given[0], given[1], weights, self._spec, len(self), kind)
+            return samples(*parts, self._spec, len(self), kind)
         except (TypeError, ValueError) as error:
-            raise type(error)(f"validation_data: {error}") from None
+            raise type(error)(f"in validation_data, {error}") from None
 
     def _members(self) -> Members:
         state = self._state
