@@ -44,6 +44,86 @@ def n_parameters(plan: Plan) -> int:
 
 
 @jit()
+def multiply(
+    params: Array,
+    w: int,
+    row: int,
+    step: int,
+    b: int,
+    rows: int,
+    depth: int,
+    memory: Array,
+    a: int,
+    c: int,
+    width: int,
+) -> None:
+    """
+    C[r] <- b[r] + sum over q of W[r, q] A[q], for samples side by side in rows of ``width``.
+
+    W[r, q] stands at ``params[w + r * row + q * step]``, b there too; with b < 0 it is 0. A and C
+    stand in ``memory``.
+    """
+    V, none = wide_lanes(memory), splat_wide(type(memory[0])(0.0))
+    whole = width // (4 * V) * (4 * V)
+    for r in range(0, rows - 1, 2):  # two rows and four samples share their loads
+        w0, w1, c0, c1 = w + r * row, w + (r + 1) * row, c + r * width, c + (r + 1) * width
+        b0 = load_wide(params, b + r * V) if b >= 0 else none
+        b1 = load_wide(params, b + (r + 1) * V) if b >= 0 else none
+        for s in range(0, whole, 4 * V):
+            x0 = x1 = x2 = x3 = b0
+            y0 = y1 = y2 = y3 = b1
+            for q in range(depth):
+                i = a + q * width + s
+                u, v = load_wide(params, w0 + q * step), load_wide(params, w1 + q * step)
+                e0, e1 = load_wide(memory, i), load_wide(memory, i + V)
+                x0 += u * e0
+                x1 += u * e1
+                y0 += v * e0
+                y1 += v * e1
+                e2, e3 = load_wide(memory, i + 2 * V), load_wide(memory, i + 3 * V)
+                x2 += u * e2
+                x3 += u * e3
+                y2 += v * e2
+                y3 += v * e3
+            store(memory, c0 + s, x0)
+            store(memory, c0 + s + V, x1)
+            store(memory, c0 + s + 2 * V, x2)
+            store(memory, c0 + s + 3 * V, x3)
+            store(memory, c1 + s, y0)
+            store(memory, c1 + s + V, y1)
+            store(memory, c1 + s + 2 * V, y2)
+            store(memory, c1 + s + 3 * V, y3)
+        for s in range(whole, width, V):
+            x0, y0 = b0, b1
+            for q in range(depth):
+                e0 = load_wide(memory, a + q * width + s)
+                x0 += load_wide(params, w0 + q * step) * e0
+                y0 += load_wide(params, w1 + q * step) * e0
+            store(memory, c0 + s, x0)
+            store(memory, c1 + s, y0)
+    for r in range(rows // 2 * 2, rows):
+        w0, c0 = w + r * row, c + r * width
+        b0 = load_wide(params, b + r * V) if b >= 0 else none
+        for s in range(0, whole, 4 * V):
+            x0 = x1 = x2 = x3 = b0
+            for q in range(depth):
+                i, u = a + q * width + s, load_wide(params, w0 + q * step)
+                x0 += u * load_wide(memory, i)
+                x1 += u * load_wide(memory, i + V)
+                x2 += u * load_wide(memory, i + 2 * V)
+                x3 += u * load_wide(memory, i + 3 * V)
+            store(memory, c0 + s, x0)
+            store(memory, c0 + s + V, x1)
+            store(memory, c0 + s + 2 * V, x2)
+            store(memory, c0 + s + 3 * V, x3)
+        for s in range(whole, width, V):
+            x0 = b0
+            for q in range(depth):
+                x0 += load_wide(params, w0 + q * step) * load_wide(memory, a + q * width + s)
+            store(memory, c0 + s, x0)
+
+
+@jit()
 def forward(plan: Plan, params: Array, p: int, memory: Array, last: int, m: int) -> None:
     """
     From inputs at ``memory[0:]``: a and slope of every layer.
@@ -51,33 +131,13 @@ def forward(plan: Plan, params: Array, p: int, memory: Array, last: int, m: int)
     The group's parameters begin at ``params[p]``; ``last`` is the output layer's activation.
     """
     layers, L, V = plan.layers, len(plan.layers), wide_lanes(memory)
-    width, whole = m * V, m // 4 * 4 * V
     for l in range(L):
         n_in, n_out = layers[l, N_IN], layers[l, N_OUT]
         w, b = p + layers[l, WEIGHTS] * V, p + layers[l, BIASES] * V
         a, z = layers[l, INPUTS], layers[l, OUTPUTS]
-        for j in range(n_out):
-            bias, at = load_wide(params, b + j * V), z + j * width
-            for s in range(0, whole, 4 * V):  # four samples share the loads of weights
-                x0 = x1 = x2 = x3 = bias
-                for k in range(n_in):
-                    weight, i = load_wide(params, w + (k * n_out + j) * V), a + k * width + s
-                    x0 += weight * load_wide(memory, i)
-                    x1 += weight * load_wide(memory, i + V)
-                    x2 += weight * load_wide(memory, i + 2 * V)
-                    x3 += weight * load_wide(memory, i + 3 * V)
-                store(memory, at + s, x0)
-                store(memory, at + s + V, x1)
-                store(memory, at + s + 2 * V, x2)
-                store(memory, at + s + 3 * V, x3)
-            for s in range(whole, width, V):
-                x = bias
-                for k in range(n_in):
-                    weight = load_wide(params, w + (k * n_out + j) * V)
-                    x += weight * load_wide(memory, a + k * width + s)
-                store(memory, at + s, x)
+        multiply(params, w, V, n_out * V, b, n_out, n_in, memory, a, z, m * V)
         activation = layers[l, ACTIVATION] if l < L - 1 else last
-        activate(activation, memory, z, plan.slopes + z, n_out * width)
+        activate(activation, memory, z, plan.slopes + z, n_out * m * V)
 
 
 @jit()
@@ -108,32 +168,14 @@ def output(plan: Plan, memory: Array, m: int) -> None:
 @jit()
 def backward(plan: Plan, params: Array, p: int, memory: Array, m: int) -> None:
     """From delta of the output layer: the deltas of all layers before."""
-    T, V, layers = type(memory[0]), wide_lanes(memory), plan.layers
-    width, whole = m * V, m // 4 * 4 * V
+    V, layers = wide_lanes(memory), plan.layers
     for l in range(len(layers) - 1, 0, -1):
         n_in, n_out, w = layers[l, N_IN], layers[l, N_OUT], p + layers[l, WEIGHTS] * V
         a, d = layers[l, INPUTS], plan.deltas + layers[l, OUTPUTS]
-        for k in range(n_in):
-            row, at = w + k * n_out * V, a + k * width
-            for s in range(0, whole, 4 * V):
-                x0 = x1 = x2 = x3 = splat_wide(T(0.0))
-                for j in range(n_out):
-                    weight, i = load_wide(params, row + j * V), d + j * width + s
-                    x0 += weight * load_wide(memory, i)
-                    x1 += weight * load_wide(memory, i + V)
-                    x2 += weight * load_wide(memory, i + 2 * V)
-                    x3 += weight * load_wide(memory, i + 3 * V)
-                e, f = plan.deltas + at + s, plan.slopes + at + s
-                store(memory, e, x0 * load_wide(memory, f))
-                store(memory, e + V, x1 * load_wide(memory, f + V))
-                store(memory, e + 2 * V, x2 * load_wide(memory, f + 2 * V))
-                store(memory, e + 3 * V, x3 * load_wide(memory, f + 3 * V))
-            for s in range(whole, width, V):
-                x = splat_wide(T(0.0))
-                for j in range(n_out):
-                    x += load_wide(params, row + j * V) * load_wide(memory, d + j * width + s)
-                i = at + s
-                store(memory, plan.deltas + i, x * load_wide(memory, plan.slopes + i))
+        e = plan.deltas + a
+        multiply(params, w, n_out * V, V, -1, n_in, n_out, memory, d, e, m * V)
+        for i in range(n_in * m * V):
+            memory[e + i] *= memory[plan.slopes + a + i]
 
 
 @jit()
@@ -198,7 +240,7 @@ def descend(
     Its settings are where `set_rates` and `set_group` put them.
     """
     T, V, layers = type(memory[0]), wide_lanes(memory), plan.layers
-    width, whole = m * V, m // 4 * 4 * V
+    width, whole = m * V, m // 2 * 2 * V
     rate, decay = load_wide(memory, plan.panels), load_wide(memory, plan.panels + 2 * V)
     keep = keep_bias = load_wide(memory, plan.panels + 3 * V)
     none, one = splat_wide(T(0.0)), splat_wide(T(1.0))
@@ -211,13 +253,27 @@ def descend(
         a, d = layers[l, INPUTS], plan.deltas + layers[l, OUTPUTS]
         i, k = p + layers[l, WEIGHTS] * V, q + layers[l, WEIGHTS] * V
         for at_a in range(a, a + n_in * width, width):
-            for e in range(d, d + n_out * width, width):
+            for e in range(d, d + n_out // 2 * 2 * width, 2 * width):
+                x0 = x1 = y0 = y1 = none
+                for s in range(0, whole, 2 * V):
+                    a0, a1 = load_wide(memory, at_a + s), load_wide(memory, at_a + s + V)
+                    x0 += a0 * load_wide(memory, e + s)
+                    x1 += a1 * load_wide(memory, e + s + V)
+                    y0 += a0 * load_wide(memory, e + width + s)
+                    y1 += a1 * load_wide(memory, e + width + s + V)
+                for s in range(whole, width, V):
+                    a0 = load_wide(memory, at_a + s)
+                    x0 += a0 * load_wide(memory, e + s)
+                    y0 += a0 * load_wide(memory, e + width + s)
+                change(plan, params, slots, size, i, k, x0 + x1, rate, decay, keep)
+                change(plan, params, slots, size, i + V, k + V, y0 + y1, rate, decay, keep)
+                i, k = i + 2 * V, k + 2 * V
+            if n_out % 2 == 1:
+                e = d + (n_out - 1) * width
                 x0 = x1 = none
-                for s in range(0, whole, 4 * V):
+                for s in range(0, whole, 2 * V):
                     x0 += load_wide(memory, at_a + s) * load_wide(memory, e + s)
                     x1 += load_wide(memory, at_a + s + V) * load_wide(memory, e + s + V)
-                    x0 += load_wide(memory, at_a + s + 2 * V) * load_wide(memory, e + s + 2 * V)
-                    x1 += load_wide(memory, at_a + s + 3 * V) * load_wide(memory, e + s + 3 * V)
                 for s in range(whole, width, V):
                     x0 += load_wide(memory, at_a + s) * load_wide(memory, e + s)
                 change(plan, params, slots, size, i, k, x0 + x1, rate, decay, keep)
