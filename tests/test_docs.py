@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+import jitprop
+
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted(path for path in DOCS.rglob("*.md") if "_build" not in path.parts)
@@ -78,3 +80,10 @@ def test_links_lead_somewhere(path):
 def test_every_page_is_in_the_table_of_contents():
     listed = re.findall(r"^([\w/-]+)$", (DOCS / "index.md").read_text(), re.MULTILINE)
     assert sorted(listed) == sorted(set(map(name, PAGES)) - {"index"})
+
+
+def test_all_public_names_are_in_the_reference():
+    pages = "".join(path.read_text() for path in (DOCS / "api").glob("*.md"))
+    shown = re.findall(r"^\.\. auto\w+:: ([\w.]+)$", pages, re.MULTILINE)
+    assert set(jitprop.__all__) - set(shown) == set()
+    assert len(shown) == len(set(shown))

@@ -38,14 +38,14 @@ def net(backend, sizes=(3, 5, 4, 3), **arguments):
     return trainer
 
 
-def assert_same_as_the_backend(trainer, X, y):
+def assert_same_as_the_backend(trainer, X, y, **given):
     """Gradients are the backend's, and the updates those of a copy's fit on this one batch."""
-    trace = trainer.trace(X, y)
-    gradients = trainer.gradients(X, y)
+    trace = trainer.trace(X, y, **given)
+    gradients = trainer.gradients(X, y, **given)
     np.testing.assert_allclose(trace.loss, gradients.loss, rtol=1e-12)
     np.testing.assert_allclose(trace.a[-1], trainer.predict(X), rtol=1e-12, atol=1e-15)
     fitted = copy.deepcopy(trainer)
-    fitted.fit(X, y, 1)
+    fitted.fit(X, y, 1, **given)
     for l in range(len(trainer.weights)):
         for found, expected in (
             (trace.d_weights[l], gradients.weights[l]),
@@ -65,7 +65,10 @@ def assert_formulas_hold(trace, slots):
     for name, function in functions.ACTIVATIONS.items():
         known[name] = lambda z, function=function: function(z)[0]
         known[f"{name}_slope"] = lambda z, function=function: function(z)[1]
-    known |= {name: getattr(trace, name) for name in ("z", "a", "y", "w", "delta", "learning_rate")}
+    known |= {
+        name: getattr(trace, name)
+        for name in ("z", "a", "y", "w", "mask", "delta", "learning_rate")
+    }
     known |= {"W": trace.weights, "b": trace.biases}
     known |= {"d_weights": trace.d_weights, "d_biases": trace.d_biases}
     for name, formula in trace.formulas.items():
@@ -111,6 +114,34 @@ def test_class_weights_and_smoothing(reduction, backend, rng):
     trace = assert_same_as_the_backend(trainer, X, y)
     assert_formulas_hold(trace, {})
     np.testing.assert_array_equal(trace["w"], np.array([1, 2, 0.5])[y])
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_sample_weights(reduction, backend, rng):
+    X, y = data([3, 3], 7, "half_squared_error", False, rng)
+    weights = rng.uniform(0, 2, size=7)
+    trainer = net(backend, reduction=reduction)
+    trace = assert_same_as_the_backend(trainer, X, y, sample_weight=weights)
+    assert_formulas_hold(trace, {})
+    np.testing.assert_array_equal(trace["w"], weights)
+
+
+def test_dropout(backend, rng):
+    X, y = data([3, 3], 7, "half_squared_error", False, rng)
+    trainer = net(backend, (3, 50, 40, 3), dropout=[0.0, 0.4], learning_rate=0.5)
+    trainer.fit(X, y, 2)
+    trace = trainer.trace(X, y)
+    assert trace.mask[0] is None
+    assert set(np.unique(trace.mask[1])) == {0.0, 1 / 0.6}
+    assert_formulas_hold(trace, {})
+    fitted = copy.deepcopy(trainer)
+    np.testing.assert_allclose(fitted.fit(X, y, 1).loss, trace.loss, rtol=1e-12)
+    for l in range(3):
+        after = trace.weights[l] + trace.update_weights[l]
+        np.testing.assert_allclose(after, fitted.weights[l], rtol=1e-12, atol=1e-13)
+        np.testing.assert_allclose(
+            -0.5 * trace.d_weights[l], trace.update_weights[l], rtol=1e-9, atol=1e-14
+        )
 
 
 @pytest.mark.parametrize("weight_decay", [0.0, 0.01])

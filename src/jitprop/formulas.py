@@ -44,11 +44,14 @@ def step(spec: Spec, n_samples: int, weighted: bool, updates: int) -> dict[str, 
     L = len(spec.shapes)
     last = f"a[{L}]"
     over_n = f" / {n_samples}" if spec.reduction == "mean" and n_samples > 1 else ""
+    dropped = [f" * mask[{l}]" if p > 0 else "" for l, p in enumerate((*spec.dropout, 0.0))]
     found = {"a[0]": ""}
     for l, name in enumerate(spec.activations):
         found |= {f"W[{l}]": "", f"b[{l}]": ""}
         found[f"z[{l}]"] = f"a[{l}] @ W[{l}] + b[{l}]"
-        found[f"a[{l + 1}]"] = f"{name}(z[{l}])"
+        if dropped[l]:
+            found[f"mask[{l}]"] = ""
+        found[f"a[{l + 1}]"] = f"{name}(z[{l}]){dropped[l]}"
 
     value, derivative = _loss(spec, last)
     found |= {"y": ""}
@@ -60,7 +63,7 @@ def step(spec: Spec, n_samples: int, weighted: bool, updates: int) -> dict[str, 
     if not spec.loss.outputs:
         derivative += f" * {spec.activations[-1]}'(z[{L - 1}])"
     for l in reversed(range(L)):
-        slope = f"{spec.activations[l]}'(z[{l}])"
+        slope = f"{spec.activations[l]}'(z[{l}]){dropped[l]}"
         back = f"(delta[{l + 1}] @ W[{l + 1}].T) * {slope}"
         found[f"delta[{l}]"] = derivative + over_n if l == L - 1 else back
         found[f"d_weights[{l}]"] = f"a[{l}].T @ delta[{l}]"

@@ -14,6 +14,7 @@ from jitprop import formulas, reference
 from jitprop._types import Array
 from jitprop.samples import Samples
 from jitprop.spec import Spec
+from jitprop.state import State
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -39,9 +40,11 @@ class Trace:
     y : (n, n_outputs) array
         The targets; of a class label, a row of 0 with one 1. Smoothed, if the loss does so.
     w : (n,) array or None
-        Each sample's weight, where the loss has class weights.
+        Each sample's weight, if they are given or the loss has class weights.
     weights, biases : lists of arrays, (n_in, n_out) and (n_out,)
         As they are before the step.
+    mask : list of (n, n_out) arrays or None
+        What dropout multiplies each hidden layer's a by, 0 or 1 / (1 - p).
     z, a : lists of (n, n_out) arrays
         z[l] = a[l] @ W[l] + b[l] and a[l + 1] = f_l(z[l]); a[0] is X, so that there is one more a.
     delta : list of (n, n_out) arrays
@@ -61,6 +64,7 @@ class Trace:
     w: Array | None
     weights: list[Array]
     biases: list[Array]
+    mask: list[Array | None]
     z: list[Array]
     a: list[Array]
     delta: list[Array]
@@ -140,30 +144,28 @@ def _edges(n: int, most: int) -> list[int | None]:
     return [*range(n)] if n <= most else [*range(most // 2), None, n - 1]
 
 
-def trace(
-    spec: Spec, params: Array, samples: Samples, rate: float, updates: int, after: Array
-) -> Trace:
+def trace(spec: Spec, state: State, samples: Samples, rate: float, after: Array) -> Trace:
     """
     What one update does, by the functions of `jitprop.reference`; nothing is changed.
 
     Parameters
     ----------
     spec : Spec
-    params : (P,) array
+    state : State
+        Before the update.
     samples : Samples
-        Of the dtype of params. The class weights are theirs.
+        Of the state's dtype. Class weights are in theirs.
     rate : float
         The learning rate.
-    updates : int
-        How many came before.
     after : (P,) array
         The parameters after the update.
     """
     X, y, w = samples.read()
-    weights, biases = spec.split(params.copy())
-    update_weights, update_biases = spec.split(after - params)
+    weights, biases = spec.split(state.params.copy())
+    update_weights, update_biases = spec.split(after - state.params)
+    masks = reference.dropout_masks(spec, state.dropout_key, state.updates + 1, len(X), X.dtype)
     with np.errstate(all="ignore"):
-        a, slopes, output_z = reference.forward(spec, weights, biases, X)
+        a, slopes, output_z = reference.forward(spec, weights, biases, X, masks)
         z = [*(a[l] @ weights[l] + biases[l] for l in range(len(slopes))), output_z]
         targets = reference.targets(spec, y, X.dtype)
         output, losses, delta = reference.output_delta(spec, output_z, targets)
@@ -176,9 +178,10 @@ def trace(
         loss=loss / whole,
         learning_rate=rate,
         y=targets.copy(),
-        w=w,
+        w=None if w is None else w.copy(),
         weights=weights,
         biases=biases,
+        mask=masks,
         z=z,
         a=[X.copy(), *a[1:], output],
         delta=deltas,
@@ -186,5 +189,5 @@ def trace(
         d_biases=[delta.sum(axis=0) for delta in deltas],
         update_weights=update_weights,
         update_biases=update_biases,
-        formulas=formulas.step(spec, len(X), w is not None, updates),
+        formulas=formulas.step(spec, len(X), w is not None, state.updates),
     )

@@ -114,7 +114,7 @@ class Trainer:
     clip_norm : float or None, default None
         Above 0: the largest norm that the gradient g of a batch may have. A longer one becomes
         g clip_norm / norm, norm = sqrt(sum g**2) being that of all weights and biases together,
-        before weight decay: Keras' global_clipnorm; PyTorch's clip_grad_norm_, which adds 1e-6 to
+        before weight decay: Keras' global_clipnorm; PyTorch's ``clip_grad_norm_``, which adds 1e-6 to
         the norm. Losses and `gradients` are not clipped.
     batch_size : int or None, default None
         Samples per update; a last short batch is trained too. None is all samples.
@@ -562,7 +562,9 @@ class Trainer:
             loss = self._evaluation(samples.X).gradient(self._state.params, samples, gradient)
         return Gradients(loss, *self._spec.split(gradient))
 
-    def trace(self, x: npt.ArrayLike, y: npt.ArrayLike) -> Trace:
+    def trace(
+        self, x: npt.ArrayLike, y: npt.ArrayLike, *, sample_weight: npt.ArrayLike | None = None
+    ) -> Trace:
         """
         One update on these samples as one batch, with every number in sight; nothing is changed.
 
@@ -570,12 +572,14 @@ class Trainer:
         ----------
         x : (n_samples, n_inputs) array-like, or one sample, (n_inputs,)
         y : as in `fit`, or of the one sample: (n_outputs,) array-like, or its class label
+        sample_weight : as in `fit`
 
         Returns
         -------
         Trace
             Every z, a and delta, the gradients, and what `fit` with this batch would add to each
-            parameter, without dropout; with the formula of each. It is shown as a table.
+            parameter; with the formula of each. It is shown as a table. With dropout, units are
+            dropped that the next update would drop, of which `gradients` knows nothing.
 
         Raises
         ------
@@ -600,17 +604,15 @@ class Trainer:
         """
         if np.ndim(x) == 1:
             x, y = np.reshape(x, (1, -1)), np.reshape(y, (1, -1))
-        samples = self._samples(x, y, None, self._dtype)
-        inputs, targets, _ = samples.read()
-        state, rates = self._state.cast(inputs.dtype), np.empty(1)
+        samples = self._samples(x, y, sample_weight, self._dtype)
+        state, rates = self._state.cast(samples.X.dtype), np.empty(1)
         schedules.fill(rates, self._spec.learning_rate, state.epochs)
         rate = float(rates[0])
-        no_dropout = (0.0,) * len(self._spec.dropout)
-        spec = replace(self._spec, batch_size=None, learning_rate=rate, dropout=no_dropout)
+        spec = replace(self._spec, batch_size=None, learning_rate=rate)
         after = copy.deepcopy(self, {id(self._spec): spec, id(self._course): []})
         after._backend = "numpy"
-        after.fit(inputs, targets, 1)
-        return trace(spec, state.params, samples, rate, state.updates, after.parameters)
+        after.fit(x, y, 1, sample_weight=sample_weight)
+        return trace(spec, state, samples, rate, after.parameters)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """
