@@ -114,8 +114,8 @@ class Trainer:
     clip_norm : float or None, default None
         Above 0: the largest norm that the gradient g of a batch may have. A longer one becomes
         g clip_norm / norm, norm = sqrt(sum g**2) being that of all weights and biases together,
-        before weight decay: Keras' global_clipnorm; PyTorch's ``clip_grad_norm_``, which adds 1e-6 to
-        the norm. Losses and `gradients` are not clipped.
+        before weight decay: Keras' global_clipnorm; PyTorch's ``clip_grad_norm_``, which adds 1e-6
+        to the norm. Losses and `gradients` are not clipped.
     batch_size : int or None, default None
         Samples per update; a last short batch is trained too. None is all samples.
     shuffle : bool, default True
