@@ -1,0 +1,99 @@
+"""What is exported of a model: numbers and names, wherever they came from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jitprop import checks
+from jitprop._types import Array
+from jitprop.trainer import Trainer
+
+
+class Net(NamedTuple):
+    """
+    A trained net, apart from what trained it.
+
+    Attributes
+    ----------
+    weights : list of (n_in, n_out) arrays
+    biases : list of (n_out,) arrays
+    activations : list of str
+        Of each layer, hidden ones first, as `Trainer` names them.
+    answer : {"outputs", "class", "labels"}
+        What is told of a sample: the outputs themselves; or the likeliest of some classes; or, by
+        a 0 or 1 for each output, which of many labels it has.
+    classes : array or None
+        Those classes. One output alone is the probability of the second of two.
+    """
+
+    weights: list[Array]
+    biases: list[Array]
+    activations: list[str]
+    answer: str
+    classes: Array | None
+
+    @property
+    def sizes(self) -> list[int]:
+        """Units of each layer, inputs first."""
+        return [len(self.weights[0]), *(len(b) for b in self.biases)]
+
+    @property
+    def is_binary(self) -> bool:
+        """Whether the one output is a probability of two classes."""
+        return self.answer == "class" and self.sizes[-1] == 1
+
+
+def of(model: Any) -> Net:
+    """
+    The net in a trainer or a fitted estimator.
+
+    Raises
+    ------
+    TypeError
+        For anything else.
+    ValueError
+        For activations of the user's own, or parameters that are not finite.
+    """
+    if isinstance(model, Trainer):
+        names = _names(model._spec.activations)
+        net = Net(model.weights, model.biases, names, "outputs", None)
+    elif hasattr(model, "coefs_") and hasattr(model, "out_activation_"):
+        net = _of_estimator(model)
+    else:
+        raise TypeError(
+            f"model must be a Trainer or a fitted MLPClassifier or MLPRegressor; "
+            f"got {checks.shown(model)}"
+        )
+    if not all(np.isfinite(array).all() for array in (*net.weights, *net.biases)):
+        raise ValueError("a net to be exported must have finite parameters")
+    return net
+
+
+def _of_estimator(model: Any) -> Net:
+    hidden = model.activation
+    if isinstance(hidden, str):
+        hidden = [hidden] * (len(model.coefs_) - 1)
+    names = _names([*hidden, model.out_activation_])
+    classes = getattr(model, "classes_", None)
+    if classes is None:
+        answer = "outputs"
+    else:
+        several = names[-1] == "sigmoid" and len(model.intercepts_[-1]) > 1
+        answer = "labels" if several else "class"
+    return Net(list(model.coefs_), list(model.intercepts_), names, answer, classes)
+
+
+def _names(activations: Iterable[Any]) -> list[str]:
+    """The trainer's names of activations; scikit-learn has another for one."""
+    names = []
+    for activation in activations:
+        if not isinstance(activation, str):
+            raise ValueError(
+                "a net to be exported must have activations with a name, not of the user's own; "
+                f"got {checks.shown(activation)}"
+            )
+        names.append("sigmoid" if activation == "logistic" else activation)
+    return names

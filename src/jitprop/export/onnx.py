@@ -1,0 +1,174 @@
+"""Nets as ONNX files, by the package onnx: ``pip install 'jitprop[onnx]'``."""
+
+from __future__ import annotations
+
+import math
+import os
+from typing import Any
+
+import numpy as np
+
+from jitprop import __version__
+from jitprop._types import Array
+from jitprop.atomic import replacing
+from jitprop.export import net as nets
+
+# Of September 2022, as IR version 8 is: the runtimes of the years since read it.
+OPSET, IR_VERSION = 17, 8
+
+
+def to_onnx(model: Any, path: str | os.PathLike[str]) -> None:
+    """
+    Write a trained net to an ONNX file, which runs without jitprop.
+
+    Parameters
+    ----------
+    model : Trainer, MLPClassifier or MLPRegressor
+        Estimators fitted; scikit-learn's own are taken too.
+    path : str or path-like
+        A file that is there is replaced.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For another model, activations of the user's own, parameters that are not finite, classes
+        that are neither numbers nor text.
+    ImportError
+        Where onnx is missing.
+    OSError
+        As `open` and writing do.
+
+    Notes
+    -----
+    The input is "X", (n, n_inputs), of the net's dtype, float32 or float64. Of a trainer or a
+    regressor the output is "prediction", (n, n_outputs). A classifier has the two that skl2onnx
+    gives it without its zipmap: "label", (n,), or (n, n_outputs) of 0 and 1 where a sample may
+    have many, and "probabilities", (n, n_classes).
+
+    All operators are of ONNX's own domain, those that onnxruntime has in both dtypes: elu,
+    leaky_relu, softplus and gelu are made of simpler ones.
+
+    Examples
+    --------
+    >>> import onnxruntime  # doctest: +SKIP
+    >>> jitprop.export.to_onnx(trainer, "net.onnx")  # doctest: +SKIP
+    >>> session = onnxruntime.InferenceSession("net.onnx")  # doctest: +SKIP
+    >>> (prediction,) = session.run(None, {"X": X})  # doctest: +SKIP
+    """
+    net = nets.of(model)
+    made = _model(net)
+    with replacing(path) as file:
+        file.write(made.SerializeToString())
+
+
+def _model(net: nets.Net) -> Any:
+    """The file's content: the graph and the versions it needs."""
+    try:
+        import onnx
+    except ImportError as error:
+        raise ImportError("to_onnx needs onnx: pip install 'jitprop[onnx]'") from error
+
+    graph, a = _Graph(net.weights[0].dtype), "X"
+    last = len(net.weights) - 1
+    for l, (W, b, activation) in enumerate(zip(*net[:3], strict=True)):
+        product = graph("MatMul", a, graph.constant(W, f"W{l}"))
+        z = graph("Add", product, graph.constant(b, f"b{l}"))
+        name = None
+        if l == last and not net.is_binary:
+            name = "prediction" if net.answer == "outputs" else "probabilities"
+        a = graph.activation(activation, z, name)
+
+    helper, kind = onnx.helper, onnx.helper.np_dtype_to_tensor_dtype(graph.dtype)
+    outputs = [helper.make_tensor_value_info(a, kind, [None, net.sizes[-1]])]
+    if net.is_binary:
+        a = graph("Concat", graph("Sub", graph.number(1), a), a, name="probabilities", axis=1)
+        outputs = [helper.make_tensor_value_info(a, kind, [None, 2])]
+    if net.answer == "labels":
+        label = graph("Cast", graph("Greater", a, graph.number(0.5)), name="label", to=7)  # int64
+        outputs.insert(0, helper.make_tensor_value_info(label, 7, [None, net.sizes[-1]]))
+    elif net.classes is not None:
+        classes = graph.constant(_storable(net.classes), "classes")
+        label = graph("Gather", classes, graph("ArgMax", a, axis=1, keepdims=0), name="label")
+        of_classes = graph.initializers[-1].data_type
+        outputs.insert(0, helper.make_tensor_value_info(label, of_classes, [None]))
+    inputs = [helper.make_tensor_value_info("X", kind, [None, net.sizes[0]])]
+    made = helper.make_model(
+        helper.make_graph(graph.nodes, "jitprop", inputs, outputs, graph.initializers),
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        ir_version=IR_VERSION,
+        producer_name="jitprop",
+        producer_version=__version__,
+    )
+    onnx.checker.check_model(made, full_check=True)
+    return made
+
+
+def _storable(classes: Array) -> Array:
+    """Classes as ONNX may hold them: numbers, or text."""
+    if classes.dtype.kind in "biuf":
+        return classes
+    if all(isinstance(name, str) for name in classes.tolist()):
+        return classes.astype(object)
+    raise TypeError(f"classes must be numbers or text to be exported; got {classes.tolist()[:5]}")
+
+
+class _Graph:
+    """
+    Nodes and constants, each with a name that is its output's.
+
+    Parameters
+    ----------
+    dtype : NumPy dtype
+        Of all numbers.
+    """
+
+    def __init__(self, dtype: np.dtype[Any]) -> None:
+        self.dtype = dtype
+        self.nodes: list[Any] = []
+        self.initializers: list[Any] = []
+
+    def __call__(self, op: str, *inputs: str, name: str | None = None, **attributes: Any) -> str:
+        """Add a node and return the name of its output."""
+        import onnx
+
+        output = name or f"{op}_{len(self.nodes)}"
+        self.nodes.append(onnx.helper.make_node(op, inputs, [output], name=output, **attributes))
+        return output
+
+    def constant(self, values: Array, name: str) -> str:
+        """Add an array."""
+        import onnx
+
+        self.initializers.append(onnx.numpy_helper.from_array(np.ascontiguousarray(values), name))
+        return name
+
+    def number(self, value: float) -> str:
+        """Add a number of the graph's dtype."""
+        return self.constant(np.array(value, self.dtype), f"number_{len(self.initializers)}")
+
+    def activation(self, kind: str, z: str, name: str | None) -> str:
+        """Add f(z), as in `jitprop.functions`; ``name`` is that of the result."""
+        match kind:
+            case "identity":
+                return self("Identity", z, name=name)
+            case "sigmoid" | "tanh" | "relu" | "exp":
+                return self(kind.capitalize(), z, name=name)
+            case "softmax":
+                return self("Softmax", z, name=name, axis=1)
+            case "silu":
+                return self("Mul", z, self("Sigmoid", z), name=name)
+            case "leaky_relu":
+                return self("Max", z, self("Mul", z, self.number(0.01)), name=name)
+            case "elu":
+                negative = self("Exp", self("Min", z, self.number(0)))
+                below = self("Sub", negative, self.number(1))
+                return self("Where", self("Greater", z, self.number(0)), z, below, name=name)
+            case "softplus":
+                e = self("Exp", self("Neg", self("Abs", z)))
+                logarithm = self("Log", self("Add", e, self.number(1)))
+                return self("Add", self("Max", z, self.number(0)), logarithm, name=name)
+            case "gelu":
+                cube = self("Mul", self("Mul", z, z), self("Mul", z, self.number(0.044715)))
+                v = self("Mul", self("Add", z, cube), self.number(2 * math.sqrt(2 / math.pi)))
+                return self("Mul", z, self("Sigmoid", v), name=name)
+        raise NotImplementedError(kind)

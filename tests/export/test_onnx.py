@@ -1,0 +1,87 @@
+"""ONNX files: onnxruntime makes of them what the model does."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+from exported import CLASSIFIED, NETS, TARGETS, estimator, trainer
+from jitprop import CustomActivation, Trainer, export
+
+TOLERANCE = {"float32": 2e-5, "float64": 1e-13}
+
+
+def run(path, X):
+    session = onnxruntime.InferenceSession(path)
+    names = [output.name for output in session.get_outputs()]
+    return dict(zip(names, session.run(None, {"X": X}), strict=True))
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("name", NETS)
+def test_a_trainer_predicts_the_same(name, dtype, tmp_path):
+    model, X = trainer(name, dtype)
+    export.to_onnx(model, tmp_path / "net.onnx")
+    comp = run(tmp_path / "net.onnx", X)
+    assert list(comp) == ["prediction"]
+    assert comp["prediction"].dtype == dtype
+    ref = model.predict(X)
+    tolerance = TOLERANCE[dtype]
+    np.testing.assert_allclose(comp["prediction"], ref, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("name", TARGETS)
+def test_an_estimator_predicts_the_same(name, dtype, tmp_path):
+    model, X = estimator(name, dtype)
+    export.to_onnx(model, tmp_path / "net.onnx")
+    comp = run(tmp_path / "net.onnx", X)
+    tolerance = TOLERANCE[dtype]
+    if name in CLASSIFIED:
+        assert list(comp) == ["label", "probabilities"]
+        np.testing.assert_array_equal(comp["label"], model.predict(X))
+        ref = model.predict_proba(X)
+        np.testing.assert_allclose(comp["probabilities"], ref, rtol=tolerance, atol=tolerance)
+    else:
+        ref = model.predict(X).reshape(len(X), -1)
+        np.testing.assert_allclose(comp["prediction"], ref, rtol=tolerance, atol=tolerance)
+
+
+def test_one_sample_or_many_and_the_file_says_who_wrote_it(tmp_path):
+    model, X = trainer("softmax", "float32")
+    export.to_onnx(model, str(tmp_path / "net.onnx"))
+    one = run(tmp_path / "net.onnx", X[:1])["prediction"]
+    np.testing.assert_allclose(one, model.predict(X[:1]), rtol=1e-5)
+    assert onnx.load(tmp_path / "net.onnx").producer_name == "jitprop"
+
+
+def test_classes_that_no_file_can_hold(tmp_path):
+    model, _ = estimator("three", "float64")
+    model.classes_ = np.array([(1, 2), None, "a"], dtype=object)
+    with pytest.raises(TypeError, match="classes must be numbers or text"):
+        export.to_onnx(model, tmp_path / "net.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_onnx_the_error_says_what_to_install(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(ImportError, match=r"pip install 'jitprop\[onnx\]'"):
+        export.to_onnx(trainer("shallow", "float32")[0], tmp_path / "net.onnx")
+
+
+@pytest.mark.parametrize("write", [export.to_onnx, export.to_c])
+def test_what_is_no_net_is_refused(write, tmp_path):
+    with pytest.raises(TypeError, match="model must be a Trainer or a fitted"):
+        write(object(), tmp_path / "net")
+    own = CustomActivation(lambda z: 2.0 * z, lambda z: 2.0, name="double")
+    with pytest.raises(ValueError, match="activations with a name"):
+        write(Trainer([2, 3, 1], activation=own), tmp_path / "net")
+    model, _ = trainer("shallow", "float64")
+    model.parameters[0] = np.nan
+    with pytest.raises(ValueError, match="finite parameters"):
+        write(model, tmp_path / "net")
+    assert not list(tmp_path.iterdir())

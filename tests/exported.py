@@ -1,0 +1,59 @@
+"""Models to export, each with inputs and what it makes of them."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.neural_network import MLPClassifier, MLPRegressor
+
+from jitprop import Trainer
+from nets import HIDDEN
+
+LOSSES = {"softmax": "cross_entropy", "sigmoid": "binary_cross_entropy", "exp": "poisson"}
+
+# Inputs, hidden layers with their activations, outputs with theirs: every activation somewhere.
+NETS = {
+    "all": ([4, 7, 6, 5, 7, 6, 5, 7, 6, 5, 3], HIDDEN, "identity"),
+    "shallow": ([4, 9, 1], ("relu",), "sigmoid"),
+    "no-hidden": ([4, 2], (), "tanh"),
+    "softmax": ([4, 3, 8, 5], ("tanh", "gelu"), "softmax"),
+    "rates": ([4, 3, 2], ("elu",), "exp"),
+    "gates": ([4, 6, 2], ("silu",), "softplus"),
+}
+
+
+def trainer(name, dtype):
+    sizes, hidden, output = NETS[name]
+    made = Trainer(
+        sizes,
+        activation=hidden,
+        output_activation=output,
+        loss=LOSSES.get(output, "half_squared_error"),
+        dtype=dtype,
+    )
+    rng = np.random.default_rng(7)
+    made.parameters[:] = rng.normal(size=len(made.parameters)) * 0.7
+    return made, rng.normal(size=(40, sizes[0])).astype(dtype) * 3
+
+
+TARGETS = {
+    "two": lambda X: np.where(X[:, 0] > 0, "über", "unter"),
+    "three": lambda X: np.array([10, 20, 70])[(X > 0).sum(axis=1) // 2],
+    "booleans": lambda X: X[:, 0] > 0,
+    "labels": lambda X: (X[:, :3] > 0).astype(int),
+    "one": lambda X: X[:, 0] * X[:, 1],
+    "several": lambda X: X[:, :2] ** 2,
+}
+CLASSIFIED = ("two", "three", "booleans", "labels")
+
+
+def estimator(name, dtype, classifier=MLPClassifier, regressor=MLPRegressor):
+    X = np.random.default_rng(3).normal(size=(60, 4)).astype(dtype)
+    kind = classifier if name in CLASSIFIED else regressor
+    made = kind(hidden_layer_sizes=(6, 5), activation="tanh", max_iter=20, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        made.fit(X, TARGETS[name](X))
+    return made, X
