@@ -1,0 +1,33 @@
+"""``jitprop demo`` runs the examples' demo, from wherever it stands."""
+
+from __future__ import annotations
+
+import pytest
+
+from jitprop.cli import demo, main
+
+
+def test_the_demo_is_that_of_the_examples():
+    assert any((place / "demo.py").is_file() for place in demo.PLACES)
+    assert demo.PLACES[0].parent == demo.PACKAGE  # as the wheel has it
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    monkeypatch.setattr(demo, "PLACES", (tmp_path / "none", tmp_path))
+    return tmp_path
+
+
+def test_it_runs_as_a_script_beside_its_modules(place, capsys):
+    (place / "jitprop_demo_words.py").write_text("WORDS = 'hello'\n")
+    (place / "demo.py").write_text(
+        "from jitprop_demo_words import WORDS\nif __name__ == '__main__':\n    print(WORDS)\n"
+    )
+    assert main(["demo"]) == 0
+    assert capsys.readouterr() == ("hello\n", "")
+
+
+def test_what_it_lacks_is_said_in_one_line(place, capsys):
+    (place / "demo.py").write_text("raise SystemExit('The digits: pip install it')\n")
+    assert main(["demo"]) == 2
+    assert capsys.readouterr() == ("", "error: The digits: pip install it\n")
