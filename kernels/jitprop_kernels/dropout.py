@@ -41,9 +41,9 @@ def factor(seed: np.uint64, n: int, dropped: int, kept: Scalar) -> Scalar:
 
 
 @jit()
-def layer_seed(plan: Plan, l: int, t: int) -> np.uint64:
+def layer_seed(key: int, l: int, t: int) -> np.uint64:
     """Where the sequence of layer l in update number t begins."""
-    return splitmix64(splitmix64(np.uint64(plan.dropout_key), t), l)
+    return splitmix64(splitmix64(np.uint64(key), t), l)
 
 
 @jit()
@@ -53,7 +53,11 @@ def drop(plan: Plan, l: int, memory: Array, z: int, place: int, m: int, t: int) 
 
     Of m samples, (m, n_out); the first of them has the place ``place`` in its batch.
     """
-    seed, dropped, n = layer_seed(plan, l, t), plan.layers[l, DROPPED], plan.layers[l, N_OUT]
+    seed, dropped, n = (
+        layer_seed(plan.dropout_key, l, t),
+        plan.layers[l, DROPPED],
+        plan.layers[l, N_OUT],
+    )
     kept = type(memory[0])(1.0 / (1.0 - dropped / WHOLE))
     slopes = plan.slopes + z
     for i in range(m * n):
@@ -65,7 +69,11 @@ def drop(plan: Plan, l: int, memory: Array, z: int, place: int, m: int, t: int) 
 @jit()
 def drop_lanes(plan: Plan, l: int, memory: Array, z: int, m: int, width: int, t: int) -> None:
     """`drop` for (n_out, width), all samples of a batch. The padding is like the last of them."""
-    seed, dropped, n = layer_seed(plan, l, t), plan.layers[l, DROPPED], plan.layers[l, N_OUT]
+    seed, dropped, n = (
+        layer_seed(plan.dropout_key, l, t),
+        plan.layers[l, DROPPED],
+        plan.layers[l, N_OUT],
+    )
     kept = type(memory[0])(1.0 / (1.0 - dropped / WHOLE))
     for j in range(n):
         at = z + j * width

@@ -15,12 +15,14 @@ from jitprop_kernels import codes, lanes
 from jitprop_kernels._jit import jit
 from jitprop_kernels._types import Array, Indices, Scalar
 from jitprop_kernels.activations import activate
+from jitprop_kernels.dropout import WHOLE, factor, layer_seed
 from jitprop_kernels.elementary import power
 from jitprop_kernels.losses import output_delta, softmax
 from jitprop_kernels.meeting import take
 from jitprop_kernels.plan import (
     ACTIVATION,
     BIASES,
+    DROPPED,
     INPUTS,
     N_IN,
     N_OUT,
@@ -124,11 +126,60 @@ def multiply(
 
 
 @jit()
-def forward(plan: Plan, params: Array, p: int, memory: Array, last: int, m: int) -> None:
+def place(members: Indices, lane: int) -> int:
+    """Which of the members is in a lane: the last fills the rest of its group."""
+    return min(lane, members.size - 1)
+
+
+@jit()
+def drop(
+    plan: Plan,
+    l: int,
+    memory: Array,
+    z: int,
+    m: int,
+    members: Indices,
+    lane: int,
+    dropped: Indices,
+    keys: Indices,
+    updates: Indices,
+    step: int,
+) -> None:
+    """As `dropout.drop`, with each member's own share of dropped units, key and updates."""
+    T, V, n = type(memory[0]), wide_lanes(memory), plan.layers[l, N_OUT]
+    for v in range(V):
+        i = place(members, lane + v)
+        share = dropped[i * (len(plan.layers) - 1) + l]
+        seed = layer_seed(keys[i], l, updates[i] + step)
+        kept = T(1.0 / (1.0 - share / WHOLE))
+        for s in range(m):
+            for j in range(n):
+                f = factor(seed, s * n + j, share, kept)
+                at = z + (j * m + s) * V + v
+                memory[at] *= f
+                memory[plan.slopes + at] *= f
+
+
+@jit()
+def forward(
+    plan: Plan,
+    params: Array,
+    p: int,
+    memory: Array,
+    last: int,
+    m: int,
+    members: Indices,
+    lane: int,
+    dropped: Indices,
+    keys: Indices,
+    updates: Indices,
+    step: int,
+) -> None:
     """
     From inputs at ``memory[0:]``: a and slope of every layer.
 
     The group's parameters begin at ``params[p]``; ``last`` is the output layer's activation.
+    ``step`` counts the updates of this call from 1; 0 is outside of training: nothing is dropped.
     """
     layers, L, V = plan.layers, len(plan.layers), wide_lanes(memory)
     for l in range(L):
@@ -138,6 +189,8 @@ def forward(plan: Plan, params: Array, p: int, memory: Array, last: int, m: int)
         multiply(params, w, V, n_out * V, b, n_out, n_in, memory, a, z, m * V)
         activation = layers[l, ACTIVATION] if l < L - 1 else last
         activate(activation, memory, z, plan.slopes + z, n_out * m * V)
+        if plan.layers[l, DROPPED] > 0 and step > 0:
+            drop(plan, l, memory, z, m, members, lane, dropped, keys, updates, step)
 
 
 @jit()
@@ -288,12 +341,6 @@ def descend(
 
 
 @jit()
-def place(members: Indices, lane: int) -> int:
-    """Which of the members is in a lane: the last fills the rest of its group."""
-    return min(lane, members.size - 1)
-
-
-@jit()
 def set_group(
     plan: Plan, members: Indices, lane: int, decays: Array, momenta: Array, memory: Array
 ) -> None:
@@ -423,6 +470,8 @@ def train_members(
     rates: Array,
     decays: Array,
     momenta: Array,
+    dropped: Indices,
+    keys: Indices,
     updates: Indices,
     start: int,
     stop: int,
@@ -455,6 +504,10 @@ def train_members(
         Each batch's summed loss is added to its epoch's.
     rates : (epochs * A,) float64 array
     decays, momenta : (A,) float64 arrays
+    dropped : (A * hidden layers,) int64 array
+        Of `dropout.WHOLE` units of each layer, how many are dropped.
+    keys : (A,) int64 array
+        For dropout.
     updates : (A,) int64 array
         How many updates of each came before.
     memory, powers : arrays
@@ -497,13 +550,26 @@ def train_members(
                     memory,
                     powers,
                 )
-            forward(plan, params, group * size, memory, last, m)
+            n = step - start + 1
+            forward(
+                plan,
+                params,
+                group * size,
+                memory,
+                last,
+                m,
+                members,
+                lane,
+                dropped,
+                keys,
+                updates,
+                n,
+            )
             output(plan, memory, m)
             at = epoch * members.size
             for v in range(min(V, members.size - lane)):
                 losses[at + lane + v] += powers[v] * memory[plan.errors + v]
             backward(plan, params, group * size, memory, m)
-            n = step - start + 1
             due = set_rates(plan, members, lane, rates, at, updates, n, due, powers, memory)
             descend(plan, params, slots, group * size, group * slot_size, size, memory, m)
         group = take(gate)
@@ -549,7 +615,20 @@ def predict_members(
                 memory,
                 wholes,
             )
-            forward(plan, params, group * size, memory, activation, m)
+            forward(
+                plan,
+                params,
+                group * size,
+                memory,
+                activation,
+                m,
+                members,
+                0,
+                members,
+                members,
+                members,
+                0,
+            )
             if activation == codes.SOFTMAX:
                 softmax(memory, z, m * V, n, 1, m * V)
             for v in range(min(V, members.size - group * V)):
@@ -602,7 +681,20 @@ def evaluate_members(
                 memory,
                 wholes,
             )
-            forward(plan, params, group * size, memory, last, m)
+            forward(
+                plan,
+                params,
+                group * size,
+                memory,
+                last,
+                m,
+                members,
+                0,
+                members,
+                members,
+                members,
+                0,
+            )
             output(plan, memory, m)
             for v in range(min(V, members.size - group * V)):
                 losses[group * V + v] += wholes[v] * memory[plan.errors + v]

@@ -6,7 +6,6 @@ Here names become codes and matrices become flat vectors; and here is chosen by 
 
 from __future__ import annotations
 
-import math
 import time
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
@@ -169,7 +168,7 @@ def _plan(
             np.array([_activation_code(activation, dtype) for activation in spec.activations]),
             np.array(packed),
             np.array(transposed),
-            np.array([math.ceil(p * 2**53) for p in (*spec.dropout, 0.0)]),
+            dropped(np.array([*spec.dropout, 0.0])),
         ],
         axis=1,
     )
@@ -212,6 +211,11 @@ def prepare_members(spec: Spec, n_samples: int, dtype: np.dtype[Any]) -> tuple[k
     batch, lanes = spec.batch(n_samples), kernels.WIDE_BYTES // dtype.itemsize
     plan, size = _plan(spec, batch, batch * lanes, 0, True, dtype, 1)
     return plan._replace(panels=size), size + 4 * lanes
+
+
+def dropped(p: Array) -> npt.NDArray[np.int64]:
+    """Of 2**53 units, how many are dropped with these probabilities."""
+    return np.ceil(p * 2.0**53).astype(np.int64)
 
 
 def aligned_zeros(size: int, dtype: np.dtype[Any]) -> Array:

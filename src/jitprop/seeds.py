@@ -16,6 +16,11 @@ class Streams(NamedTuple):
     split: np.random.SeedSequence
     """Of samples held out for validation."""
 
+    @property
+    def dropout_key(self) -> int:
+        """63 bits, of which dropout makes its numbers."""
+        return int(self.dropout.generate_state(1, np.uint64)[0] >> np.uint64(1))
+
 
 def streams(seed: int | None) -> Streams:
     """Make them from the seed, or from the operating system's."""

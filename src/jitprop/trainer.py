@@ -212,20 +212,20 @@ class Trainer:
         self._n_threads = checks.optional_integer("n_threads", n_threads, low=1)
         if seed is not None:
             seed = checks.integer("seed", seed, low=0)
-        init_seed, shuffle_seed, dropout_seed, split_seed = streams(seed)
+        seeds = streams(seed)
         size, n_slots = self._spec.n_parameters, self._spec.optimizer.n_slots
         started_as = self._dtype or np.dtype(np.float64)
         self._state = State(
             params=cast.zeros("layer_sizes", (size,), started_as),
             slots=cast.zeros("layer_sizes", (n_slots, size), started_as),
-            rng=np.random.default_rng(shuffle_seed),
-            dropout_key=int(dropout_seed.generate_state(1, np.uint64)[0] >> np.uint64(1)),
-            split=int(split_seed.generate_state(1)[0]),
+            rng=np.random.default_rng(seeds.shuffle),
+            dropout_key=seeds.dropout_key,
+            split=int(seeds.split.generate_state(1)[0]),
         )
         self._course: list[History | Record] = []
         if isinstance(init, str):
             name = checks.choice("init", init, tuple(initializers.WEIGHTS))
-            rng = np.random.default_rng(init_seed)
+            rng = np.random.default_rng(seeds.init)
             self.set_parameters(*initializers.draw(name, self._spec.shapes, rng))
         elif isinstance(init, tuple | list) and len(init) == 2:
             self.set_parameters(*init)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from jitprop import SGD, Adam, AdamW, EarlyStopping, Fleet, Trainer
+from jitprop import SGD, Adam, AdamW, CrossEntropy, EarlyStopping, Fleet, Trainer
 from jitprop.fleet import course, engines
 from nets import data
 
@@ -338,3 +338,46 @@ def test_bad_data_names_the_member_count(X, y, weight, message):
     with pytest.raises((TypeError, ValueError), match=message):
         fleet.fit(X, y, 1, sample_weight=weight)
     np.testing.assert_array_equal(fleet.parameters, before)
+
+
+@pytest.mark.parametrize("kind", NETS)
+def test_dropout_of_each(kind, rng):
+    X, y = data(NETS[kind], 12, "half_squared_error", False, rng)
+    p = np.linspace(0, 0.6, 18)
+    arguments = {"batch_size": 5, "learning_rate": 0.05, "optimizer": Adam()}
+    fleet = Fleet(NETS[kind], members=18, seed=4, dropout=p, **arguments)
+    assert engine_of(fleet, 12) == kind
+    fleet.fit(X, y, 3)
+    fleet.fit(X, y, 2)
+    for i in (0, 9, 17):
+        trainer = Trainer(NETS[kind], seed=4 + i, dropout=p[i], **arguments)
+        trainer.fit(X, y, 5)
+        np.testing.assert_allclose(fleet.parameters[i], trainer.parameters, rtol=1e-10, atol=1e-12)
+    alone = Fleet(NETS[kind], members=1, seed=4, **arguments)
+    alone.fit(X, y, 5)
+    np.testing.assert_array_equal(alone.parameters[0], fleet.parameters[0])
+
+
+def test_clip_norm_and_class_weights(rng):
+    X, y = rng.normal(size=(12, 2)), rng.integers(0, 3, (4, 12))
+    arguments = {
+        "output_activation": "softmax", "loss": CrossEntropy(class_weight=[1.0, 2.0, 0.5]),
+        "learning_rate": 0.5, "clip_norm": 0.1,
+    }  # fmt: skip
+    fleet = Fleet([2, 3, 3], members=4, seed=0, **arguments)
+    fleet.fit(X, y, 6)
+    trainer = Trainer([2, 3, 3], seed=2, **arguments)
+    trainer.fit(X, y[2], 6)
+    np.testing.assert_allclose(fleet.parameters[2], trainer.parameters, rtol=1e-12, atol=1e-14)
+
+
+def test_an_ensemble_of_distributions(rng):
+    X, y = rng.normal(size=(30, 2)), rng.normal(size=30)
+    fleet = Fleet([2, 4, 2], members=5, seed=0, loss="gaussian_nll", output_activation="identity")
+    fleet.fit(X, y, 5)
+    out = fleet.predict(X)
+    mean, std = fleet.predict_mean_std(X)
+    assert mean.shape == std.shape == (30, 1)
+    second_moment = (np.exp(out[..., 1]) + out[..., 0] ** 2).mean(axis=0)
+    np.testing.assert_allclose(mean[:, 0], out[..., 0].mean(axis=0), rtol=1e-12)
+    np.testing.assert_allclose(std[:, 0] ** 2, second_moment - mean[:, 0] ** 2, rtol=1e-9)

@@ -44,6 +44,7 @@ class Course:
     rates : (K,) array, or schedule
         Learning rates.
     decays, momenta : (K,) arrays
+    dropout : (K, hidden layers) array
     data : Data
     validation : Data or None
     epochs : int
@@ -62,6 +63,7 @@ class Course:
         rates: Any,
         decays: Array,
         momenta: Array,
+        dropout: Array,
         data: Data,
         validation: Data | None,
         epochs: int,
@@ -70,7 +72,7 @@ class Course:
         told: Told | None,
     ) -> None:
         self.engine, self.spec, self.state = engine, spec, state
-        self.rates, self.decays, self.momenta = rates, decays, momenta
+        self.rates, self.decays, self.momenta, self.dropout = rates, decays, momenta, dropout
         self.data, self.validation, self.epochs = data, validation, epochs
         n = data.n_samples
         self.n_batches = -(-n // spec.batch(n))
@@ -165,6 +167,8 @@ class Course:
             state.updates[members],
             self.decays[members],
             self.momenta[members],
+            self.dropout[members],
+            state.keys[members],
         )
 
     def _orders(self, members: Indices, n_epochs: int) -> Indices | None:

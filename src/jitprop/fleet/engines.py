@@ -44,6 +44,10 @@ class Members(NamedTuple):
     """(A,) weight decays;"""
     momenta: Array
     """(A,) and momenta."""
+    dropout: Array
+    """(A, hidden layers)."""
+    keys: Indices
+    """(A,): of the units that dropout drops."""
 
     def some(self, which: Any, n_updates: int) -> Members:
         """Copies of some of these, so many updates later."""
@@ -90,7 +94,12 @@ class Loop:
         optimizer = self.spec.optimizer
         if isinstance(optimizer, SGD) and len(members.slots[i]) > 0:
             optimizer = replace(optimizer, momentum=float(members.momenta[i]))
-        return replace(self.spec, weight_decay=float(members.decays[i]), optimizer=optimizer)
+        return replace(
+            self.spec,
+            weight_decay=float(members.decays[i]),
+            optimizer=optimizer,
+            dropout=tuple(members.dropout[i].tolist()),
+        )
 
     def train(
         self, members: Members, data: Data, orders: Indices | None, losses: Array, rates: Array
@@ -107,7 +116,8 @@ class Loop:
                 done = self.backend.train(
                     net, members.params[i], members.slots[i], X, y, weights,
                     None if orders is None else orders[i],
-                    own_losses[i], own_rates[i], 0, n_steps, int(members.updates[i]), 0,
+                    own_losses[i], own_rates[i], 0, n_steps, int(members.updates[i]),
+                    int(members.keys[i]),
                 )  # fmt: skip
             finally:
                 self.backend.close(net)
@@ -184,7 +194,7 @@ def run(work: Callable[[int], None], n: int, n_threads: int) -> None:
 
 def has_lanes(spec: Spec) -> bool:
     """Whether the lanes engine knows all that the spec asks for."""
-    return isinstance(spec.optimizer, SGD | Adam)
+    return isinstance(spec.optimizer, SGD | Adam) and spec.clip_norm is None
 
 
 LANES_WEIGHTS, LANES_BATCH = 40, 32

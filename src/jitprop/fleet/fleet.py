@@ -41,8 +41,8 @@ class Fleet:
 
     Parameters
     ----------
-    layer_sizes, activation, output_activation, loss, reduction, optimizer, batch_size, shuffle, \
-dtype, backend
+    layer_sizes, activation, output_activation, loss, reduction, optimizer, clip_norm, \
+batch_size, shuffle, dtype, backend
         As for `Trainer`, the same for all members.
     members : int
         K, from 1 to 1,000,000.
@@ -50,6 +50,8 @@ dtype, backend
     weight_decay : float or (K,) array-like, default 0.0
     momentum : float or (K,) array-like, optional
         For SGD, instead of the optimizer's own.
+    dropout : float, (K,) or (K, hidden layers) array-like, default 0.0
+        Of all hidden layers, or of each; (1, hidden layers) is that of all members.
     seed : int or (K,) ints, optional
         Of one int, member i has seed + i: it begins and shuffles as ``Trainer(seed=seed + i)``.
         None takes one from the operating system.
@@ -104,6 +106,8 @@ dtype, backend
         learning_rate: LearningRate | PerMember = 0.1,
         weight_decay: PerMember = 0.0,
         momentum: PerMember | None = None,
+        dropout: PerMember = 0.0,
+        clip_norm: float | None = None,
         batch_size: int | None = None,
         shuffle: bool = True,
         dtype: npt.DTypeLike | None = None,
@@ -119,7 +123,7 @@ dtype, backend
         if momentum is not None:
             if not isinstance(resolved, SGD):
                 raise ValueError(f"momentum is one of SGD; the optimizer is {resolved!r}")
-            self._momenta = per_member("momentum", momentum, k, _momentum)
+            self._momenta = per_member("momentum", momentum, k, _below_1)
             largest = float(self._momenta.max())
             if resolved.nesterov and (self._momenta == 0).any():
                 raise ValueError("nesterov=True needs a momentum above 0 of each member")
@@ -135,10 +139,14 @@ dtype, backend
             resolved,
             learning_rate if schedule else 0.1,
             0.0,  # each member's weight decay is its own
-            0.0,  # no dropout
-            None,
+            0.0,  # and so is its dropout
+            clip_norm,
             batch_size,
         )
+        self._dropout = _dropout(dropout, k, len(self._spec.layer_sizes) - 2)
+        # What engines must know: whether any unit is dropped.
+        most = tuple(self._dropout.max(axis=0).tolist())
+        self._spec = replace(self._spec, dropout=most)
         self._rates: Any = (
             self._spec.learning_rate
             if schedule
@@ -156,7 +164,10 @@ dtype, backend
             seeds=_seeds(seed, k),
             epochs=np.zeros(k, np.int64),
             updates=np.zeros(k, np.int64),
+            keys=np.zeros(k, np.int64),
         )
+        for i, own in enumerate(self._state.seeds):
+            self._state.keys[i] = streams(own).dropout_key
         self._begin(init)
 
     def _begin(self, init: Any) -> None:
@@ -350,6 +361,7 @@ dtype, backend
             self._rates,
             self._decays,
             self._momenta,
+            self._dropout,
             data,
             held_out,
             n_epochs,
@@ -481,6 +493,8 @@ dtype, backend
             state.updates,
             self._decays,
             self._momenta,
+            self._dropout,
+            state.keys,
         )
 
     def _engine(self, n_samples: int) -> Engine:
@@ -501,6 +515,8 @@ dtype, backend
             optimizer=optimizer,
             learning_rate=self._rates if callable(self._rates) else float(self._rates[i]),
             weight_decay=float(self._decays[i]),
+            dropout=self._dropout[i].tolist(),
+            clip_norm=spec.clip_norm,
             batch_size=spec.batch_size,
             shuffle=self._shuffle,
             dtype=self._dtype,
@@ -523,6 +539,7 @@ dtype, backend
         made.__dict__.update(self.__dict__)
         state = self._state
         made._decays, made._momenta = self._decays[numbers], self._momenta[numbers]
+        made._dropout = self._dropout[numbers]
         made._rates = self._rates if callable(self._rates) else self._rates[numbers]
         made._state = FleetState(
             params=state.params[numbers],
@@ -530,6 +547,7 @@ dtype, backend
             seeds=[state.seeds[i] for i in numbers],
             epochs=state.epochs[numbers],
             updates=state.updates[numbers],
+            keys=state.keys[numbers],
         )
         for i, number in enumerate(numbers):
             if int(number) in state.generators:
@@ -550,6 +568,20 @@ def _seeds(seed: Any, k: int) -> list[int]:
     return [checks.integer(f"seed[{i}]", value, low=0) for i, value in enumerate(seed)]
 
 
+def _dropout(value: Any, k: int, n_hidden: int) -> Array:
+    """(K, hidden layers), from one number, one for each member, or all of them."""
+    array = np.asarray(value) if not isinstance(value, float | int) else None
+    if array is None or array.ndim < 2:
+        return np.repeat(per_member("dropout", value, k, _below_1)[:, None], n_hidden, axis=1)
+    if array.shape not in ((k, n_hidden), (1, n_hidden)):
+        raise ValueError(
+            f"dropout must be one number, ({k},) numbers, or of shape {(k, n_hidden)} or "
+            f"{(1, n_hidden)}; got shape {array.shape}"
+        )
+    flat = [_below_1("dropout", p) for p in array.reshape(-1).tolist()]
+    return np.broadcast_to(np.reshape(flat, array.shape), (k, n_hidden)).astype(np.float64)
+
+
 def _above_0(name: str, value: Any) -> float:
     return checks.number(name, value, above=0.0)
 
@@ -558,7 +590,7 @@ def _at_least_0(name: str, value: Any) -> float:
     return checks.number(name, value, low=0.0)
 
 
-def _momentum(name: str, value: Any) -> float:
+def _below_1(name: str, value: Any) -> float:
     return checks.number(name, value, low=0.0, below=1.0)
 
 

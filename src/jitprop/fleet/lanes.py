@@ -48,8 +48,9 @@ class Lanes:
         def work(_: int) -> None:
             kernels.train_members(
                 plan, params, slots, *_flat(data), n, members.numbers, rows, losses.reshape(-1),
-                rates.reshape(-1), members.decays, members.momenta, members.updates, 0, n_steps,
-                *_scratch(size, dtype), gate,
+                rates.reshape(-1), members.decays, members.momenta,
+                compiled.dropped(members.dropout).reshape(-1), members.keys, members.updates,
+                0, n_steps, *_scratch(size, dtype), gate,
             )  # fmt: skip
 
         self._run(work, 3 * params.size * n * len(losses))

@@ -27,6 +27,8 @@ class FleetState:
     seeds : (K,) list of ints
     epochs, updates : (K,) int64 arrays
         Done so far.
+    keys : (K,) int64 array
+        Of the units that dropout drops, as `State.dropout_key`.
     generators : dict of int to numpy.random.Generator
         Of the shuffles, for members that were shuffled.
     """
@@ -36,6 +38,7 @@ class FleetState:
     seeds: list[int]
     epochs: Indices
     updates: Indices
+    keys: Indices
     generators: dict[int, np.random.Generator] = field(default_factory=dict)
 
     def generator(self, member: int) -> np.random.Generator:
