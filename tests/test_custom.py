@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import gc
 import math
+import os
+import subprocess
+import sys
 import weakref
 
 import numpy as np
@@ -252,3 +255,21 @@ def test_what_numba_cannot_compile():
     with pytest.raises(TypeError, match=r"numba cannot compile 'noted'.*backend='numpy'"):
         trainer.fit([[1.0]], [1.0], 1)
     np.testing.assert_array_equal(trainer.parameters, before)
+
+
+def test_interpreted_kernels_call_them_too():
+    code = """
+import math
+import numpy as np
+from jitprop import CustomActivation, CustomLoss, Trainer
+atan = CustomActivation(math.atan, lambda z: 1 / (1 + z * z))
+square = CustomLoss(lambda a, y: (a - y) ** 2, lambda a, y: 2 * (a - y))
+found = []
+for backend in ("numpy", "numba"):
+    trainer = Trainer([2, 3, 1], activation=atan, loss=square, seed=0, backend=backend)
+    trainer.fit(np.ones((3, 2)), np.zeros((3, 1)), 3)
+    found.append(trainer.parameters)
+np.testing.assert_allclose(*found, rtol=1e-12)
+"""
+    interpreted = os.environ | {"NUMBA_DISABLE_JIT": "1"}
+    subprocess.run([sys.executable, "-c", code], check=True, env=interpreted)

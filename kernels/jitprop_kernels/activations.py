@@ -100,10 +100,18 @@ def silu(z: Scalar) -> tuple[Scalar, Scalar]:
 
 
 @jit()
-def exponential(z: Scalar) -> tuple[Scalar, Scalar]:
-    """a = exp(z), and so is the slope."""
-    a = exp(z)
-    return a, a
+def exponentials(memory: Array, z: int, out: int, size: int, sign: float) -> None:
+    """exp(sign z) of the numbers ``memory[z:z + size]`` into ``memory[out:]``; sign is 1 or -1."""
+    for i in range(size):
+        memory[out + i] = exp(type(memory[0])(sign) * memory[z + i])
+
+
+@jit()
+def exponential(memory: Array, z: int, slopes: int, size: int) -> None:
+    """a = exp(z), and so is the slope, as `activate`."""
+    exponentials(memory, z, slopes, size, 1.0)
+    for i in range(size):
+        memory[z + i] = memory[slopes + i]
 
 
 @jit()
@@ -150,10 +158,7 @@ def activate_lanes(code: int, memory: Array, z: int, slopes: int, size: int) -> 
             store(memory, z + i, value)
             store(memory, slopes + i, slope)
     elif code == codes.EXP:
-        for i in range(0, size, lanes(memory)):
-            value, slope = exponential(load(memory, z + i))
-            store(memory, z + i, value)
-            store(memory, slopes + i, slope)
+        exponential(memory, z, slopes, size)
     elif code <= codes.SOFTMAX:
         for i in range(0, size, lanes(memory)):
             store(memory, slopes + i, splat(type(memory[0])(1.0)))
@@ -193,8 +198,7 @@ def activate(code: int, memory: Array, z: int, slopes: int, size: int) -> None:
         for i in range(size):
             memory[z + i], memory[slopes + i] = silu(memory[z + i])
     elif code == codes.EXP:
-        for i in range(size):
-            memory[z + i], memory[slopes + i] = exponential(memory[z + i])
+        exponential(memory, z, slopes, size)
     elif code <= codes.SOFTMAX:
         for i in range(size):
             memory[slopes + i] = type(memory[0])(1.0)

@@ -108,5 +108,5 @@ def _call(
 @compiled(_call)
 def call(address: int, memory: Array, x: int, y: int, out: int, slope: int, n: int) -> None:
     """Call a `Block` on n numbers from the places x, y, out and slope in memory."""
-    pointers = [memory.ctypes.data + at * memory.itemsize for at in (x, y, out, slope)]
-    PROTOTYPE(address)(*pointers, n)
+    pointers = [memory.ctypes.data + int(at) * memory.itemsize for at in (x, y, out, slope)]
+    PROTOTYPE(int(address))(*pointers, int(n))

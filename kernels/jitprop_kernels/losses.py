@@ -26,9 +26,9 @@ from __future__ import annotations
 from jitprop_kernels import codes
 from jitprop_kernels._jit import jit
 from jitprop_kernels._types import Array, Scalar
-from jitprop_kernels.activations import sigmoid
+from jitprop_kernels.activations import exponentials, sigmoid
 from jitprop_kernels.custom import call
-from jitprop_kernels.elementary import exp, exp_of_negative, log, log1p_of_fraction
+from jitprop_kernels.elementary import exp_of_negative, log, log1p_of_fraction
 from jitprop_kernels.plan import Plan
 from jitprop_kernels.simd import select
 
@@ -118,20 +118,21 @@ def gaussian_delta(
 
     The loss of each pair is (s + (t - mean)**2 exp(-s)) / 2; each of the two has its term.
     """
-    T, k = type(scale), n // 2
+    T, k, deltas = type(scale), n // 2, plan.deltas + z
     half, to_s = T(0.5), k * unit_stride
+    exponentials(memory, z, deltas, (m - 1) * sample_stride + (n - 1) * unit_stride + 1, -1.0)
     target_stride = min(sample_stride, k)  # row by row k; 1 where samples are neighbours
     for i in range(m):
         for j in range(k):
             q = i * sample_stride + j * unit_stride
             t = memory[targets + i * target_stride + j * unit_stride]
             e, s = memory[z + q] - t, memory[z + q + to_s]
-            precision = exp(-s)
+            precision = memory[deltas + q + to_s]
             square = e * e * precision
             memory[errors + q] = half * square
             memory[errors + q + to_s] = half * s
-            memory[plan.deltas + z + q] = scale * (e * precision)
-            memory[plan.deltas + z + q + to_s] = scale * (half - half * square)
+            memory[deltas + q] = scale * (e * precision)
+            memory[deltas + q + to_s] = scale * (half - half * square)
 
 
 @jit()
@@ -198,8 +199,9 @@ def other_delta(
     elif plan.loss == codes.GAUSSIAN_NLL:
         gaussian_delta(plan, memory, z, targets, errors, m, n, sample_stride, unit_stride, scale)
     elif plan.loss == codes.POISSON:
+        exponentials(memory, z, deltas, size, 1.0)
         for i in range(size):
-            rate, t = exp(memory[z + i]), memory[targets + i]
+            rate, t = memory[deltas + i], memory[targets + i]
             memory[errors + i], memory[deltas + i] = rate - t * memory[z + i], scale * (rate - t)
     elif plan.loss == codes.PIECEWISE:
         edge, below, above = T(plan.edge), T(plan.below), T(plan.above)
