@@ -132,6 +132,8 @@ def test_the_route_goes_by_the_size_of_the_layers():
     assert compiled.uses_lanes(spec([3, 4, 1]))
     assert compiled.uses_lanes(spec([5, 5, 5, 5]))
     assert not compiled.uses_lanes(spec([8, 8]))
+    assert compiled.uses_lanes(spec([3, 4, 1]), 8 * 200_000)
+    assert not compiled.uses_lanes(spec([3, 4, 1]), 8 * 220_000)  # 20 numbers each: over 32 MB
     assert not compiled.uses_lanes(spec([784, 512, 10]))
 
 

@@ -4,7 +4,7 @@ from jitprop_kernels._jit import INTERPRETED
 from jitprop_kernels._types import BLOCKS, LANES, Route
 from jitprop_kernels.blocks import DEPTH, REACH, TILE
 from jitprop_kernels.custom import Block, compile_block
-from jitprop_kernels.meeting import GATE_SIZE
+from jitprop_kernels.meeting import AGREED, GATE_SIZE, HALT, LEFT, RUNNING
 from jitprop_kernels.members import evaluate_members, predict_members, train_members
 from jitprop_kernels.network import evaluate, gradient, predict
 from jitprop_kernels.optimizers import PIECE
@@ -13,13 +13,17 @@ from jitprop_kernels.simd import VECTOR_BYTES, WIDE_BYTES
 from jitprop_kernels.training import train
 
 __all__ = [
+    "AGREED",
     "BLOCKS",
     "DEPTH",
     "GATE_SIZE",
+    "HALT",
     "INTERPRETED",
     "LANES",
+    "LEFT",
     "PIECE",
     "REACH",
+    "RUNNING",
     "TILE",
     "VECTOR_BYTES",
     "WIDE_BYTES",

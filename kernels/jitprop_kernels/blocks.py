@@ -260,6 +260,7 @@ def weight_gradient(
     X: Array,
     x: int,
     memory: Array,
+    skip: int,
     m: int,
     C: Array,
     c: int,
@@ -268,38 +269,37 @@ def weight_gradient(
     """
     C <- beta C + alpha dE/dW[l], rows k to k + rows of it; C is like the parameters, at c.
 
-    Where W stands packed, so do the deltas, each rank's at a place of its own.
+    Of m samples, at most DEPTH, the first of which is number ``skip`` in its block. Where W stands
+    packed, so do the deltas, each rank's at a place of its own.
     """
     n_in, n_out = plan.layers[l, N_IN], plan.layers[l, N_OUT]
     d, w = plan.deltas + plan.layers[l, OUTPUTS], c + plan.layers[l, WEIGHTS] + k * n_out
     A, a = (X, x) if l == 0 else (memory, plan.layers[l, INPUTS])
     packed, panels = plan.layers[l, PACKED] >= 0, plan.panels + rank * plan.panel_size
-    for i in range(0, m, DEPTH):
-        samples, kept = min(DEPTH, m - i), beta if i == 0 else 1.0
-        x, b = a + i * n_in + k, d + i * n_out
-        if packed:
-            pack(memory, b, samples, n_out, 0, samples, memory, panels)
-            b = panels
-        multiply(
-            rows,
-            n_out,
-            samples,
-            alpha,
-            A,
-            x,
-            1,
-            n_in,
-            memory,
-            b,
-            packed,
-            kept,
-            C,
-            w,
-            n_out,
-            C,
-            w,
-            True,
-        )
+    b = d + skip * n_out
+    if packed:
+        pack(memory, b, m, n_out, 0, m, memory, panels)
+        b = panels
+    multiply(
+        rows,
+        n_out,
+        m,
+        alpha,
+        A,
+        a + skip * n_in + k,
+        1,
+        n_in,
+        memory,
+        b,
+        packed,
+        beta,
+        C,
+        w,
+        n_out,
+        C,
+        w,
+        True,
+    )
 
 
 @jit()

@@ -18,8 +18,8 @@ from numba.extending import intrinsic
 from jitprop_kernels._jit import INTERPRETED, jit
 from jitprop_kernels._types import Indices
 
-COUNT, ROUND, TAKEN, GATE_SIZE = 0, 8, 16, 17
-"""Places in the gate, a cache line apart; its size."""
+COUNT, ROUND, TAKEN, HALT, LEFT, AGREED, RUNNING, GATE_SIZE = 0, 8, 16, 24, 25, 26, 27, 28
+"""Places in the gate, a cache line apart save those that are written at most once; its size."""
 
 SPINS = 20_000
 """Looks at the gate, about 20 us of them, before the processor is offered to other threads."""
@@ -65,6 +65,14 @@ def atomic_load(typing_context: Any, array: Any, index: Any) -> Any:
     return types.int64(array, types.int64), codegen
 
 
+def _load(array: Indices, index: int) -> int:
+    return int(array[index])
+
+
+if INTERPRETED:
+    atomic_load = _load
+
+
 @intrinsic  # type: ignore[untyped-decorator]
 def give_way(typing_context: Any) -> Any:
     """Offer the processor to another thread."""
@@ -97,6 +105,31 @@ def meet(gate: Indices, ranks: int) -> None:
             spins += 1
             if spins > SPINS:
                 give_way()
+
+
+@jit()
+def halted(gate: Indices) -> bool:
+    """
+    Whether Python has asked the threads to leave, by ``gate[HALT]``; notes that one was told so.
+
+    Who is told leaves its work half done, and the state of no use: see `agree`.
+    """
+    if atomic_load(gate, HALT) == 0:
+        return False
+    atomic_add(gate, LEFT, 1)
+    return True
+
+
+@jit()
+def agree(gate: Indices, rank: int) -> None:
+    """
+    Before a meeting: let all threads see the same, behind it, of whether they were asked to leave.
+
+    In ``gate[AGREED]``. Threads that saw different things would wait for each other for ever. At
+    most one of two meetings may be such a one: rank 0 must not write what another has yet to read.
+    """
+    if rank == 0:
+        gate[AGREED] = atomic_load(gate, HALT)
 
 
 @jit()

@@ -206,7 +206,7 @@ def add_gradients(
             lanes.bias_gradient(plan, l, 1.0, beta, memory, width, C, c)
         else:
             n_in = plan.layers[l, N_IN]
-            blocks.weight_gradient(plan, l, 0, n_in, 1.0, beta, X, x, memory, m, C, c, 0)
+            blocks.weight_gradient(plan, l, 0, n_in, 1.0, beta, X, x, memory, 0, m, C, c, 0)
             blocks.bias_gradient(plan, l, 1.0, beta, memory, m, C, c)
 
 

@@ -8,7 +8,7 @@ from jitprop_kernels import blocks, codes, lanes
 from jitprop_kernels._jit import jit
 from jitprop_kernels._types import BLOCKS, LANES, Array, Indices, Route
 from jitprop_kernels.losses import total
-from jitprop_kernels.meeting import TAKEN, meet, take
+from jitprop_kernels.meeting import AGREED, RUNNING, TAKEN, agree, halted, meet, take
 from jitprop_kernels.network import (
     add_gradients,
     load_batch,
@@ -19,6 +19,10 @@ from jitprop_kernels.network import (
 )
 from jitprop_kernels.optimizers import PIECE, sum_of_squares, update
 from jitprop_kernels.plan import BIASES, N_IN, N_OUT, WEIGHTS, Plan
+
+SPAN = 1024
+"""Rows of weights that are updated before a look whether to leave, a multiple of TILE: with 8,000
+columns and DEPTH samples 40 ms. Deltas are packed again for each: of the work, 1 / SPAN."""
 
 
 @jit()
@@ -192,7 +196,7 @@ def own_chunks(
     direct = rows.size == 0  # products read X itself
     _, first, m, at = batch_of(plan, X, rows, step)
     chunk = take(gate)
-    while chunk * plan.chunk < m:
+    while chunk * plan.chunk < m and not halted(gate):
         low, high = chunk * plan.chunk, min(m, (chunk + 1) * plan.chunk)
         loss = 0.0
         for skip in range(low, high, blocks.REACH):
@@ -248,6 +252,7 @@ def own_samples(
     t: int,
     memory: Array,
     parts: Array,
+    gate: Indices,
     rank: int,
     ranks: int,
 ) -> None:
@@ -263,8 +268,12 @@ def own_samples(
                 plan, BLOCKS, X, Y, weights, whole, rows, at + skip, some, direct, memory, skip
             )
         A, a = (X, first + skip) if direct else (memory, skip)
+        if halted(gate):
+            return
         blocks.forward(plan, params, A, a * n_inputs, memory, skip, some, skip, t)
         blocks.output(plan, params, memory, skip, some, m)
+        if halted(gate):
+            return
         blocks.backward(plan, memory, skip, some)
     for skip in range(low, high, blocks.TILE):
         size = min(blocks.TILE, high - skip) * n_outputs
@@ -286,6 +295,7 @@ def own_weights(
     rate: float,
     factor: float,
     t: int,
+    gate: Indices,
     rank: int,
     ranks: int,
 ) -> None:
@@ -301,18 +311,23 @@ def own_weights(
         n_in, n_out = plan.layers[l, N_IN], plan.layers[l, N_OUT]
         w, b = plan.layers[l, WEIGHTS], plan.layers[l, BIASES]
         low, high = share(n_in, blocks.TILE, rank, ranks)
-        if computing and low < high:
-            blocks.weight_gradient(
-                plan, l, low, high - low, alpha, keep, X, x, memory, m, C, 0, rank
-            )
+        for k in range(low, high, SPAN):
+            n = min(SPAN, high - k)
+            for skip in range(0, m if computing else 0, blocks.DEPTH):
+                if halted(gate):
+                    return
+                some, kept = min(blocks.DEPTH, m - skip), keep if skip == 0 else 1.0
+                blocks.weight_gradient(
+                    plan, l, k, n, alpha, kept, X, x, memory, skip, some, C, 0, rank
+                )
+            if updating:
+                if not fused:
+                    start, stop = w + k * n_out, w + (k + n) * n_out
+                    decay = plan.weight_decay
+                    update(plan, params, slots, gradients, start, stop, rate, decay, factor, t)
+                blocks.refresh(plan, l, k, n, params, memory, True)
         if computing and rank == 0:
             blocks.bias_gradient(plan, l, alpha, keep_bias, memory, m, C, 0)
-        if updating and low < high:
-            if not fused:
-                start, stop = w + low * n_out, w + high * n_out
-                decay = plan.weight_decay
-                update(plan, params, slots, gradients, start, stop, rate, decay, factor, t)
-            blocks.refresh(plan, l, low, high - low, params, memory, True)
         if updating and rank == 0 and not fused:
             update(plan, params, slots, gradients, b, b + n_out, rate, 0.0, factor, t)
 
@@ -345,7 +360,7 @@ def train_blocks(
     gradients of its chunks.
     """
     same, whole = always_same(plan, X, rows), 1.0
-    if rank == 0 and plan.chunk == 0:
+    if rank == 0 and plan.chunk == 0 and start < stop:
         refresh(plan, BLOCKS, params, memory, True)
     meet(gate, ranks)
     for step in range(start, stop):
@@ -372,10 +387,14 @@ def train_blocks(
                 t,
                 memory,
                 parts,
+                gate,
                 rank,
                 ranks,
             )
+        agree(gate, rank)
         meet(gate, ranks)
+        if gate[AGREED] != 0:
+            return step
         size = plan.chunk if plan.chunk > 0 else blocks.TILE
         n_parts = (m + size - 1) // size
         loss = 0.0
@@ -410,6 +429,7 @@ def train_blocks(
                     rate,
                     factor,
                     t,
+                    gate,
                     rank,
                     ranks,
                 )
@@ -473,7 +493,9 @@ def train(
         Scratch: the loss of each; behind them, with clipping, the sum of squares of each `PIECE` of
         a gradient.
     gate : (GATE_SIZE,) int64 array of 0
-        Where the threads meet: see `meet`.
+        Where the threads meet: see `meet`. Where another thread writes a number to ``gate[HALT]``
+        they soon leave; if then ``gate[LEFT]`` or ``gate[AGREED]`` is not 0, a batch was left half
+        done. The lanes route does not listen: its batches are small. ``gate[RUNNING]`` becomes 1.
     rank, ranks : int
         This thread's number, and how many there are.
 
@@ -482,6 +504,7 @@ def train(
     int
         ``stop``; or the first batch whose loss is inf or nan, its update not done.
     """
+    gate[RUNNING] = 1
     if len(blocked) == 0:
         return train_lanes(
             plan,

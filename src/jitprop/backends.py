@@ -21,6 +21,7 @@ class Backend(Protocol):
     """What `jitprop.reference` and `jitprop.compiled` both offer; documented in the former."""
 
     FIRST_CALL: float
+    HALTED: int
 
     def prepare(
         self,
@@ -30,6 +31,8 @@ class Backend(Protocol):
         n_threads: int | None,
         n_updates: int,
     ) -> Any: ...
+
+    def halt(self, net: Any) -> bool: ...
 
     def close(self, net: Any) -> None: ...
 

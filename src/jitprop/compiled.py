@@ -52,6 +52,16 @@ LANES_WEIGHTS = 40
 to 2 for widths of 2 to 4. From there to 64 neither is by much, and above it is blocks. Measured
 for widths of 2 to 16 with batches of 1 to 300 (Zen 4, float32 and float64)."""
 
+LANES_BYTES = 1 << 25
+"""Scratch for one batch up to which the lanes route is the faster: it goes through all of it for
+every layer. Beyond the caches blocks, which take 64 samples through all layers, are as fast at
+this size and faster from there on. The limit also keeps a batch under 0.1 s, so that the lanes
+route need not listen for Ctrl-C."""
+
+LONG = 2e8
+"""Multiply-adds of a batch, 4 ms and more, from which even one thread is not the main one, which
+then hears Ctrl-C meanwhile. A hand-over costs 50 us."""
+
 CHUNK = 256
 """Samples of a large batch that have a gradient of their own, so that their activations need not be
 kept: as long as a gradient is not larger than these. 40 chunks for 10,000 samples: enough for many
@@ -63,6 +73,8 @@ than go through it at once. With rows of 4 KB each lies in a page of its own: 57
 100 (float32, 1,024 x 1,024, 128 samples). With rows of 2 KB packing gains nothing."""
 
 NATURAL_ORDER = np.empty(0, np.int64)
+
+HALTED = -1
 
 FIRST_CALL = 2e8
 """Multiply-adds in the first call of `train`: 4 ms on the blocks route, 0.1 s in lanes."""
@@ -83,6 +95,10 @@ class Net(NamedTuple):
     team: threads.Team
     own: list[kernels.Block]
     """The user's own functions, which are there as long as this is."""
+    gate: npt.NDArray[np.int64]
+    """Where threads meet, and are halted."""
+    long: bool
+    """A batch is worth halting; shorter ones may end."""
 
 
 def cache_folder() -> str | None:
@@ -90,17 +106,19 @@ def cache_folder() -> str | None:
     return kernels.train.stats.cache_path  # type: ignore[attr-defined, no-any-return]
 
 
-def uses_lanes(spec: Spec) -> bool:
-    """Choose the route: True for lanes, False for blocks."""
-    return sum(n_in * n_out for n_in, n_out in spec.shapes) <= LANES_WEIGHTS * len(spec.shapes)
+def uses_lanes(spec: Spec, column: int = 0) -> bool:
+    """Choose the route: True for lanes, False for blocks. ``column``: bytes of a batch's unit."""
+    n_weights = sum(n_in * n_out for n_in, n_out in spec.shapes)
+    numbers = spec.layer_sizes[0] + 3 * sum(spec.layer_sizes[1:]) + 2 * spec.layer_sizes[-1]
+    return n_weights <= LANES_WEIGHTS * len(spec.shapes) and numbers * column <= LANES_BYTES
 
 
 def prepare(
     spec: Spec, n_samples: int, dtype: np.dtype[Any], n_threads: int | None, n_updates: int
 ) -> Net:
     """The plan, the route, the threads, and scratch for one batch of ``n_samples`` samples."""
-    lanes = uses_lanes(spec)
     batch = spec.batch(n_samples)
+    lanes = uses_lanes(spec, batch * dtype.itemsize)
     # With chunks a batch's deltas need not be kept; but each chunk has a gradient of its own.
     fits = spec.n_parameters <= CHUNK * sum(spec.layer_sizes)
     chunked = not lanes and batch >= 2 * CHUNK and fits
@@ -122,6 +140,8 @@ def prepare(
         parts=np.zeros(n_parts + n_squares),
         team=threads.Team(n),
         own=_own(spec, dtype),
+        gate=np.zeros(kernels.GATE_SIZE, np.int64),
+        long=work > LONG and not lanes and not kernels.INTERPRETED,
     )
 
 
@@ -224,6 +244,14 @@ def aligned_zeros(size: int, dtype: np.dtype[Any]) -> Array:
     memory = np.zeros(size + line // dtype.itemsize, dtype)
     start = -memory.ctypes.data % line // dtype.itemsize
     return memory[start : start + size]
+
+
+def halt(net: Net) -> bool:
+    """Let a `train` under way come back soon: see `jitprop.reference.halt`."""
+    if net.long:
+        net.gate[kernels.HALT] = 1
+    # A kernel that has not begun may yet be compiled, for seconds: nothing is changed, so leave.
+    return bool(net.gate[kernels.RUNNING]) and not kernels.INTERPRETED
 
 
 def close(net: Net) -> None:
@@ -344,7 +372,6 @@ def train(
     rows = NATURAL_ORDER if order is None else flat(order)
     plan, targets, flat_weights = _targets(net.plan, y, weights)
     plan = plan._replace(dropout_key=dropout_key)
-    gate = np.zeros(kernels.GATE_SIZE, np.int64)
     flat_slots, flat_X = slots.reshape(-1), flat(X)
 
     def work(rank: int, n_threads: int, stop: int) -> int:
@@ -365,20 +392,26 @@ def train(
             net.memory[rank],
             net.gradients,
             net.parts,
-            gate,
+            net.gate,
             rank,
             n_threads,
         )
 
-    if net.team.n == 1:
-        return work(0, 1, stop)
-    work(0, 1, start)  # compiles, if need be: no thread may fail while others wait for it
-    n = net.team.size()
-    began, used = time.perf_counter(), time.process_time()
-    reached = net.team.run(n, lambda rank: work(rank, n, stop))
-    seconds = time.perf_counter() - began
-    net.team.learn(n, seconds / max(1, reached - start), (time.process_time() - used) / seconds)
-    return reached
+    try:
+        if net.team.n == 1 and not net.long:
+            return work(0, 1, stop)
+        work(0, 1, start)  # compiles, if need be: no thread may fail while others wait for it
+        n = net.team.size()
+        began, used = time.perf_counter(), time.process_time()
+        reached = net.team.run(n, lambda rank: work(rank, n, stop), lambda: halt(net))
+        if net.gate[kernels.LEFT] or net.gate[kernels.AGREED]:
+            return HALTED
+        seconds = time.perf_counter() - began
+        busy = (time.process_time() - used) / seconds
+        net.team.learn(n, seconds / max(1, reached - start), busy)
+        return reached
+    finally:
+        net.gate[:] = 0  # behind the call: a word to halt may come before it
 
 
 def evaluate(net: Net, params: Array, X: Array, y: Array, weights: Array | None) -> float:

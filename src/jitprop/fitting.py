@@ -1,10 +1,10 @@
 """
 The course of a fit: epochs in blocks, blocks in calls of a backend.
 
-A backend trains batches, many in one call. Between calls Python hears Ctrl-C. Between blocks,
-which are whole epochs, the state is copied: a fit that is interrupted or diverges goes back to
-such a copy and, training being deterministic, forward again to the epoch wanted. So safety costs
-one copy per tenth of a second and nothing per epoch.
+A backend trains batches, many in one call. Behind each call Ctrl-C is heeded; a call that would
+take long is halted. Between blocks, which are whole epochs, the state is copied: a fit that is
+interrupted or diverges goes back to such a copy and, training being deterministic, forward again
+to the epoch wanted. So safety costs one copy per tenth of a second and nothing per epoch.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ import numpy.typing as npt
 from jitprop import schedules
 from jitprop.errors import DivergenceError
 from jitprop.history import Record
+from jitprop.interrupts import Interrupts
+from jitprop.progress import Progress
 from jitprop.schedules import LearningRate
 from jitprop.sources import Source
 from jitprop.state import Snapshot, State
@@ -66,23 +68,28 @@ class Fit:
         self.source, self.state, self.epochs = source, state, epochs
         self.learning_rate, self.watch = learning_rate, watch
         self.record = Record(epochs, watch.names)
+        self.interrupts = Interrupts()
 
-    def run(self) -> None:
+    def run(self, progress: Progress | None) -> None:
         """Train, and write the history."""
         try:
-            self.watch.begin()
-            self._run()
-            self.watch.end()
+            with self.interrupts:
+                self.watch.begin()
+                self._run(progress)
+                self.watch.end()
         finally:
             self.source.close()
+            if progress is not None:
+                progress.close()
 
-    def _run(self) -> None:
+    def _run(self, progress: Progress | None) -> None:
         # Two copies: the epoch to go back to may be the last of the block before.
         saved: list[Saved] = []
-        last = 0
-        while last < self.epochs:
+        last, ended = 0, False
+        while not ended:
             first, last = last, min(last + (1 if self.watch else self.source.block()), self.epochs)
             saved = saved[-1:]
+            self.interrupts.arm()
             snapshot = self.state.snapshot()
             try:
                 error = self._train_block(first, last, snapshot, saved)
@@ -92,8 +99,12 @@ class Fit:
             if error is not None:
                 raise error
             self.record.done = last
-            if self.watch and self.watch.tell(self.state.epochs - 1, self.record.logs(first)):
-                break
+            self.interrupts.check()
+            ended = last == self.epochs
+            if self.watch:
+                ended |= self.watch.tell(self.state.epochs - 1, self.record.logs(first))
+            if progress is not None and (ended or progress.is_due()):
+                progress.draw(last, self.record.logs(last - 1))
 
     def _train_block(
         self, first: int, last: int, snapshot: Snapshot, saved: list[Saved]
@@ -105,7 +116,7 @@ class Fit:
         schedules.fill(rates, self.learning_rate(), self.state.epochs)
         order = self.source.draw(self.state, first, last)
         saved.append(Saved(first, snapshot, order))
-        reached = self.source.train(self.state, losses, rates, order)
+        reached = self.source.train(self.state, losses, rates, order, self.interrupts)
         whole = reached.epoch == last - first and self.state.is_finite()
         if whole and self.watch:  # of one epoch
             for name, value in self.watch.measure(self.state.params).items():
@@ -144,4 +155,5 @@ class Fit:
         if epoch > block.first:
             order = self.source.draw(self.state, block.first, epoch, block.order)
             rates = self.record.learning_rate[block.first : epoch]
-            self.source.train(self.state, np.zeros(len(rates)), rates, order)
+            losses = np.zeros(len(rates))
+            self.source.train(self.state, losses, rates, order, self.interrupts)

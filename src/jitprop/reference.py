@@ -264,6 +264,8 @@ def update(
 
 # What the trainer asks of a backend.
 
+HALTED = -1
+
 FIRST_CALL = 2e6
 """Multiply-adds in the first call of `train`: up to 0.1 s, where nets are small."""
 
@@ -274,6 +276,21 @@ def prepare(
     """What this backend wants to be told of a net: the spec as it is. It has one thread."""
     del n_samples, dtype, n_threads, n_updates
     return spec
+
+
+def halt(net: Spec) -> bool:
+    """
+    Asked while `train` runs, by a signal's handler, to let it come back soon.
+
+    Returns
+    -------
+    bool
+        Whether it will, within about 0.1 s: with whole batches, or with the number HALTED, which
+        means that a batch was left half done and the state is of no use. Here False: NumPy may
+        be left between any two operations, by an exception.
+    """
+    del net
+    return False
 
 
 def close(net: Spec) -> None:
@@ -319,7 +336,7 @@ def train(
     Returns
     -------
     int
-        ``stop``; or the first batch whose loss is inf or nan, its update not done.
+        ``stop``; or the first batch whose loss is inf or nan, its update not done; or HALTED.
     """
     n, size = len(X), net.batch(len(X))
     n_batches = -(-n // size)

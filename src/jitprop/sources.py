@@ -12,6 +12,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
@@ -22,6 +23,7 @@ from jitprop._types import Array
 from jitprop.backends import Backend
 from jitprop.batches import Batches
 from jitprop.history import Numbers
+from jitprop.interrupts import Interrupts
 from jitprop.samples import Samples
 from jitprop.spec import Spec
 from jitprop.state import State
@@ -32,9 +34,9 @@ Order: TypeAlias = Callable[[int], npt.ArrayLike]
 STEP_WORK = 500
 """What a step costs beside its multiply-adds, counted in them."""
 
-CALL_SECONDS = (0.05, 0.2)
+CALL_SECONDS = (0.03, 0.1)
 """How long a call of a backend may take: below, the next does twice as much, above, half as much.
-Between calls Python hears Ctrl-C; a call costs up to 0.1 ms."""
+A Ctrl-C waits for its end; a call costs up to 0.1 ms."""
 
 ORDER_SIZE = 1 << 20
 """Indices of samples drawn ahead: 8 MB of them."""
@@ -63,6 +65,21 @@ class Call(NamedTuple):
     stop: int
 
 
+def train(backend: Backend, net: Any, state: State, call: Call, interrupts: Interrupts) -> int:
+    """Let a backend train; meanwhile Ctrl-C waits. Returns the first batch not trained."""
+    interrupts.halt = partial(backend.halt, net)
+    try:
+        reached = backend.train(
+            net, state.params, state.slots, *call, state.updates, state.dropout_key
+        )
+    finally:
+        interrupts.halt = None
+    if reached == backend.HALTED:
+        interrupts.check()
+    state.updates += reached - call.start
+    return reached
+
+
 class Source(Protocol):
     """What `Fit` trains from."""
 
@@ -80,7 +97,12 @@ class Source(Protocol):
         """
 
     def train(
-        self, state: State, losses: Numbers, rates: Numbers, order: Indices | None
+        self,
+        state: State,
+        losses: Numbers,
+        rates: Numbers,
+        order: Indices | None,
+        interrupts: Interrupts,
     ) -> Reached:
         """
         Train as many epochs as there are ``losses``, which become theirs.
@@ -160,7 +182,12 @@ class Arrays:
         return rows
 
     def train(
-        self, state: State, losses: Numbers, rates: Numbers, order: Indices | None
+        self,
+        state: State,
+        losses: Numbers,
+        rates: Numbers,
+        order: Indices | None,
+        interrupts: Interrupts,
     ) -> Reached:
         """Train in calls of about a tenth of a second."""
         n_steps = len(losses) * self.n_batches
@@ -172,15 +199,13 @@ class Arrays:
                 call = self._piece(losses, rates, order, done, stop)
             else:
                 call = Call(*self.samples.read(), order, losses, rates, done, stop)
-            reached = self.backend.train(
-                self.net, state.params, state.slots, *call, state.updates, state.dropout_key
-            )
-            trained = reached - call.start
+            reached = train(self.backend, self.net, state, call, interrupts)
             self._adapt(time.perf_counter() - began)
-            state.updates += trained
-            done += trained
+            done += reached - call.start
             if reached < call.stop:
                 break
+            if done < n_steps:
+                interrupts.check()
         state.epochs += done // self.n_batches
         losses /= self.divisor  # in place: they may be many
         return Reached(*divmod(done, self.n_batches))
@@ -250,21 +275,23 @@ class Stream:
         return None
 
     def train(
-        self, state: State, losses: Numbers, rates: Numbers, order: Indices | None
+        self,
+        state: State,
+        losses: Numbers,
+        rates: Numbers,
+        order: Indices | None,
+        interrupts: Interrupts,
     ) -> Reached:
         """Train one epoch, a batch a call."""
         del order
 
         total = 0.0
         for k, made in enumerate(self.batches.each(self.make)):
+            interrupts.check()
             X, y, weights = made.apart_from(state.params).read()
             total += self.spec.divisor(len(X), weights)
             net, call = self._net(len(X), X.dtype), Call(X, y, weights, None, losses, rates, 0, 1)
-            reached = self.backend.train(
-                net, state.params, state.slots, *call, state.updates, state.dropout_key
-            )
-            state.updates += reached
-            if reached == 0:
+            if train(self.backend, net, state, call, interrupts) == 0:
                 return Reached(0, k)
         state.epochs += 1
         if self.spec.reduction == "mean":

@@ -26,6 +26,9 @@ TRIAL = 32
 UNDISTURBED = 0.9
 """Share of their time that the processor has to give to threads which never sleep."""
 
+LISTEN = 0.1
+"""Seconds after which the main thread, waiting for the others, looks whether Ctrl-C came."""
+
 START = 300_000_000
 """Multiply-adds of a whole fit for which threads are started: about 6 ms of work for one. Starting
 them takes 1 ms."""
@@ -126,9 +129,13 @@ class Team:
         if size == self.n and self._calls > 3:  # the first calls have the threads' start in them
             self._disturbed = busy < UNDISTURBED * size
 
-    def run(self, size: int, function: Callable[[int], int]) -> int:
+    def run(
+        self, size: int, function: Callable[[int], int], halt: Callable[[], object] = lambda: None
+    ) -> int:
         """
         Call ``function(0)`` to ``function(size - 1)`` at once; returns what the first does.
+
+        ``halt`` is called if an exception comes meanwhile, for all to end soon.
 
         All of them run or none, or one would wait for ever. None runs in the main thread, which
         Ctrl-C could stop on its way there.
@@ -151,9 +158,12 @@ class Team:
             for rank in range(size):
                 results.append(self._pool.submit(wait_and_run, rank))
             decide(True)
-            return results[0].result()
+            while True:  # on Windows nothing but the end of a wait lets Ctrl-C through
+                with suppress(TimeoutError):
+                    return results[0].result(LISTEN)
         except BaseException:  # no more threads to be had; or Ctrl-C
             decide(False)
+            halt()
             raise
         finally:
             # Whatever happens, nobody must write to the arrays any more; a second Ctrl-C waits.

@@ -26,6 +26,7 @@ from jitprop.mapped import Rows
 from jitprop.metrics import Metric
 from jitprop.metrics import resolve as resolve_metrics
 from jitprop.optimizers import Optimizer
+from jitprop.progress import Progress
 from jitprop.samples import Samples
 from jitprop.schedules import LearningRate
 from jitprop.seeds import streams
@@ -319,6 +320,7 @@ class Trainer:
         metrics: str | Metric | Sequence[str | Metric] = (),
         callbacks: Callback | OnEpochEnd | Sequence[Callback | OnEpochEnd] = (),
         order: Order | None = None,
+        progress: bool = False,
     ) -> History:
         """
         Train for some epochs; called again it goes on, to the bits of one longer call.
@@ -362,6 +364,9 @@ class Trainer:
             The samples' order of presentation in each epoch, instead of a shuffle; or a function
             that takes the epoch's number (counted from 0 over all calls of `fit`) and returns it.
             It is called ahead of training, for up to a million samples.
+        progress : bool, default False
+            Draw a bar in a terminal or notebook, at most ten times a second; elsewhere, as in a log
+            file, write a line every ten seconds. Needs tqdm (extra ``progress``).
 
         Returns
         -------
@@ -379,10 +384,12 @@ class Trainer:
         DivergenceError
             If the loss becomes inf or nan; the trainer keeps the last good epoch.
         KeyboardInterrupt
-            On Ctrl-C, within some tenths of a second; the trainer keeps a whole number of epochs,
-            and the next `fit` goes on from there.
+            On Ctrl-C, within 0.3 s however long a batch takes (with the NumPy backend, after the
+            operation under way); the trainer keeps its whole epochs, with their history, and the
+            next `fit` goes on from there. Where a handler of your own is set for SIGINT, or in
+            another thread than the main one, it is as that handler says.
         ImportError
-            For ``backend="numba"`` where numba cannot be imported.
+            For ``backend="numba"`` where numba cannot be imported, and ``progress`` without tqdm.
 
         Notes
         -----
@@ -392,9 +399,10 @@ class Trainer:
 
         - (1 + s) P for the net, and as much twice again, to go back to;
         - scratch for one batch, m (n_inputs + 3 U + 2 n_outputs + 1) and P for the gradient. On the
-          route for wide layers, large batches of nets that are not large (m >= 512, P <= 256
-          units, inputs among them) pass in chunks instead: for each thread 64 samples take the
-          place of m, and the gradient is P ceil(m / 256);
+          route for wide layers, which narrow ones take too where this is beyond 32 MB, large
+          batches of nets that are not large (m >= 512, P <= 256 units, inputs among them) pass in
+          chunks instead: for each thread 64 samples take the place of m, and the gradient is
+          P ceil(m / 256);
         - copies of the weights of wide nets: at most 2 P, with chunks for each thread; and for
           each thread 256 times the widest layer, if that has rows of 4 KB or more.
 
@@ -405,6 +413,7 @@ class Trainer:
         Nothing is allocated for a step or an epoch.
         """
         n_epochs = checks.integer("epochs", epochs, low=1)
+        progress = checks.boolean("progress", progress)
         if validation_data is not None and validation_fraction is not None:
             raise ValueError("validation_data and validation_fraction exclude each other")
         given: Samples | Batches
@@ -449,7 +458,7 @@ class Trainer:
         self._course.append(fit.record)
         try:
             with one_blas_thread():
-                fit.run()
+                fit.run(Progress(n_epochs) if progress else None)
         finally:
             self._course.pop()
             if fit.record.done > 0:

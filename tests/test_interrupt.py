@@ -1,0 +1,184 @@
+"""Ctrl-C: within 0.3 s at any size of work, and the next fit goes on to the same bits."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from jitprop import Trainer
+from jitprop.interrupts import Interrupts
+from nets import data
+
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="sends SIGINT to a process")
+
+PROMISED, SLACK = 0.3, 4
+"""Speed is not asserted elsewhere; here seconds are the promise. They are taken several times so
+long, for machines that do other things meanwhile; a batch of the slow cases takes longer yet."""
+
+SCRIPT = """
+import json, signal, sys, threading, time
+import numpy as np
+from jitprop import Trainer
+
+case, rows, inputs, width, n_threads, backend = json.loads(sys.argv[1])
+rng = np.random.default_rng(0)
+X = np.tile(rng.random((1000, inputs), np.float32), (-(-rows // 1000), 1))[:rows]
+y = X[:, :1].copy()
+
+def make():
+    sizes = [inputs, width, width, 1]
+    return Trainer(
+        sizes, seed=0, n_threads=n_threads, backend=backend, learning_rate=1e-6, optimizer="adam"
+    )
+
+trainer = make()
+few = slice(0, 3)
+arguments = {"validation_data": (X, y)} if case == "validation" else {}
+fit = (X[few], y[few]) if case in ("validation", "callback") else (X, y)
+if case == "callback":
+    arguments["callbacks"] = lambda *told: time.sleep(600)
+trainer.fit(X[few], y[few], 2)
+threads = threading.active_count()
+print("ready", flush=True)
+try:
+    trainer.fit(*fit, 20_000_000, **arguments)
+except KeyboardInterrupt:
+    heard = time.monotonic()
+else:
+    raise AssertionError("it was not interrupted")
+assert threading.active_count() == threads
+assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+n = trainer.epochs_trained
+assert len(trainer.history.loss) == n, trainer.history
+same = None
+if n < 1000 or case == "fast":  # the bits of an uninterrupted one
+    ref = make()
+    for net in (trainer, ref):
+        if net is ref:
+            net.fit(X[few], y[few], 2)
+            if n > 2:
+                net.fit(*fit, n - 2)
+        net.fit(X[few], y[few], 3)
+    same = bool((trainer.parameters == ref.parameters).all())
+    same = same and bool((trainer.history.loss == ref.history.loss).all())
+print(json.dumps([heard, n, same]), flush=True)
+"""
+
+# Rows, inputs, width, threads, backend. One batch of the slow ones takes seconds.
+CASES = {
+    "fast": (4, 3, 4, 1, "numba"),
+    "one batch": (12_000, 1500, 1500, 1, "numba"),
+    "two threads": (12_000, 1500, 1500, 2, "numba"),
+    "many rows": (3_000_000, 3, 4, 1, "numba"),
+    "validation": (12_000, 1500, 1500, 1, "numba"),
+    "callback": (4, 3, 4, 1, "numba"),
+    "reference": (4, 3, 4, None, "numpy"),
+}
+
+
+@pytest.mark.parametrize(
+    ("case", "presses"), [*((case, 1) for case in CASES), ("fast", 2), ("two threads", 2)]
+)
+def test_ctrl_c_is_heard_and_the_next_fit_goes_on(case, presses):
+    argument = json.dumps([case, *CASES[case]])
+    with subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, argument], stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stdout.readline() == "ready\n"
+            time.sleep(0.7)
+            pressed = time.monotonic()
+            for _ in range(presses):
+                process.send_signal(signal.SIGINT)
+                time.sleep(0.005)
+            heard, _, same = json.loads(process.stdout.readline())
+        finally:
+            process.kill()
+    assert heard - pressed < PROMISED * SLACK
+    assert same is not False
+
+
+def test_a_fast_fit_loses_no_epoch(rng):
+    """The signal comes while a call is under way: all its epochs are kept."""
+    X, y = data([3, 1], 4, "half_squared_error", False, rng)
+    trainer = Trainer([3, 4, 1], seed=0, backend="numba")
+    trainer.fit(X, y, 1)
+    threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+    with pytest.raises(KeyboardInterrupt):
+        trainer.fit(X, y, 50_000_000)
+    loss = trainer.history.loss
+    assert len(loss) == trainer.epochs_trained > 1
+    twin = Trainer([3, 4, 1], seed=0, backend="numba")
+    np.testing.assert_array_equal(twin.fit(X, y, len(loss)).loss, loss)
+    np.testing.assert_array_equal(twin.parameters, trainer.parameters)
+
+
+def press():
+    signal.raise_signal(signal.SIGINT)
+
+
+def test_while_a_backend_trains_ctrl_c_waits():
+    halts = []
+    with Interrupts() as interrupts:
+        interrupts.halt = lambda: halts.append(0) or True
+        press()
+        press()
+        interrupts.halt = None
+        assert halts
+        with pytest.raises(KeyboardInterrupt):
+            interrupts.check()
+        press()  # on the way back: not heard
+    with pytest.raises(KeyboardInterrupt):
+        press()
+
+
+def test_a_callback_that_catches_one_does_not_silence_the_next():
+    with Interrupts() as interrupts:
+        interrupts.halt = lambda: False
+        for _ in range(2):
+            interrupts.arm()
+            with pytest.raises(KeyboardInterrupt):
+                press()
+            press()
+        interrupts.check()
+
+
+def test_a_handler_of_the_users_stays():
+    class MineError(Exception):
+        pass
+
+    def mine(number, frame):
+        raise MineError
+
+    before = signal.signal(signal.SIGINT, mine)
+    try:
+        trainer = Trainer([2, 1], seed=0)
+        with pytest.raises(MineError):
+            trainer.fit([[0, 1]], [0], 5, callbacks=lambda t, epoch, logs: epoch == 2 and press())
+        assert trainer.epochs_trained == len(trainer.history.loss) == 3
+        assert signal.getsignal(signal.SIGINT) is mine
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_other_threads_leave_handlers_alone():
+    seen = []
+
+    def fit():
+        Trainer([2, 1], seed=0).fit([[0, 1]], [0], 1, callbacks=note)
+
+    def note(*told):
+        seen.append(signal.getsignal(signal.SIGINT))
+
+    thread = threading.Thread(target=fit)
+    thread.start()
+    thread.join()
+    assert seen == [signal.default_int_handler]
