@@ -122,7 +122,7 @@ def test_public_names():
         "CustomActivation", "CustomLoss",
         "AbsoluteError", "BinaryCrossEntropy", "CrossEntropy", "GaussianNLL", "HalfSquaredError",
         "Huber", "Poisson", "Quantile", "SquaredError",
-        "Cosine", "Exponential", "InverseScaling", "OneCycle", "Step",
+        "Cosine", "Exponential", "InverseScaling", "OneCycle", "ReduceOnPlateau", "Step",
         "Callback", "EarlyStopping",
         "DivergenceError", "Fleet", "FleetHistory", "Gradients", "History", "Trainer",
         "GradientCheck", "Trace", "check_gradients",

@@ -15,7 +15,17 @@ import pytest
 import safetensors
 
 import jitprop
-from jitprop import SGD, Adam, CheckpointError, Cosine, SquaredError, Trainer, encoding, saving
+from jitprop import (
+    SGD,
+    Adam,
+    CheckpointError,
+    Cosine,
+    ReduceOnPlateau,
+    SquaredError,
+    Trainer,
+    encoding,
+    saving,
+)
 from jitprop.spec import Spec
 from jitprop.state import State
 from nets import OPTIMIZERS
@@ -141,7 +151,8 @@ def test_every_setting_is_saved(path):
 
 def test_all_state_is_saved(path):
     """Fails when something is added to `State` and not to the file."""
-    untrained, trainer = trained(0, optimizer="adam", seed=2), trained(2, optimizer="adam")
+    settings = {"optimizer": "adam", "learning_rate": ReduceOnPlateau(0.1, monitor="loss")}
+    untrained, trainer = trained(0, seed=2, **settings), trained(2, **settings)
     trainer.save(path)
     loaded = Trainer.load(path)
     for field in fields(State):

@@ -166,7 +166,7 @@ def test_threads_end_with_the_fit(rng):
     X, y = data([70, 5], 200, "half_squared_error", False, rng)
     before = set(threading.enumerate())
     Trainer([70, 40, 5], seed=0, n_threads=2, backend="numba").fit(X, y, 5)
-    assert set(threading.enumerate()) == before
+    assert set(threading.enumerate()) <= before  # some of other tests may end meanwhile
 
 
 def test_a_second_ctrl_c_waits_for_the_threads_too(monkeypatch):

@@ -18,7 +18,14 @@ from jitprop.losses import (
     SquaredError,
 )
 from jitprop.optimizers import SGD, Adam, AdamW, RMSprop, Rprop
-from jitprop.schedules import Cosine, Exponential, InverseScaling, OneCycle, Step
+from jitprop.schedules import (
+    Cosine,
+    Exponential,
+    InverseScaling,
+    OneCycle,
+    ReduceOnPlateau,
+    Step,
+)
 from jitprop.trace import Trace
 from jitprop.trainer import Gradients, Trainer
 
@@ -53,6 +60,7 @@ __all__ = [
     "Poisson",
     "Quantile",
     "RMSprop",
+    "ReduceOnPlateau",
     "Rprop",
     "SquaredError",
     "Step",

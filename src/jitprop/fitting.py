@@ -21,7 +21,7 @@ from jitprop.errors import DivergenceError
 from jitprop.history import Record
 from jitprop.interrupts import Interrupts
 from jitprop.progress import Progress
-from jitprop.schedules import LearningRate
+from jitprop.schedules import LearningRate, ReduceOnPlateau
 from jitprop.sources import Source
 from jitprop.state import Snapshot, State
 from jitprop.watching import Watch
@@ -87,7 +87,7 @@ class Fit:
         saved: list[Saved] = []
         last, ended = 0, False
         while not ended:
-            first, last = last, min(last + (1 if self.watch else self.source.block()), self.epochs)
+            first, last = last, min(last + self._block(), self.epochs)
             saved = saved[-1:]
             self.interrupts.arm()
             snapshot = self.state.snapshot()
@@ -106,6 +106,11 @@ class Fit:
             if progress is not None and (ended or progress.is_due()):
                 progress.draw(last, self.record.logs(last - 1))
 
+    def _block(self) -> int:
+        """How many epochs to train before the state is copied again."""
+        one = self.watch or isinstance(self.learning_rate(), ReduceOnPlateau)
+        return 1 if one else self.source.block()
+
     def _train_block(
         self, first: int, last: int, snapshot: Snapshot, saved: list[Saved]
     ) -> DivergenceError | None:
@@ -113,7 +118,10 @@ class Fit:
         record = self.record
         began = time.perf_counter()
         rates, losses = record.learning_rate[first:last], record.loss[first:last]
-        schedules.fill(rates, self.learning_rate(), self.state.epochs)
+        learning_rate = self.learning_rate()
+        if isinstance(learning_rate, ReduceOnPlateau):
+            self.watch.check("learning_rate, a ReduceOnPlateau,", learning_rate.monitor)
+        schedules.fill(rates, learning_rate, self.state.epochs, self.state.plateau)
         order = self.source.draw(self.state, first, last)
         saved.append(Saved(first, snapshot, order))
         reached = self.source.train(self.state, losses, rates, order, self.interrupts)
@@ -121,6 +129,9 @@ class Fit:
         if whole and self.watch:  # of one epoch
             for name, value in self.watch.measure(self.state.params).items():
                 record.watched[name][first] = value
+        if whole and isinstance(learning_rate, ReduceOnPlateau):  # of one epoch too
+            loss = record.logs(first)[learning_rate.monitor]
+            self.state.plateau = learning_rate.after(self.state.plateau, loss)
         record.seconds[first:last] = (time.perf_counter() - began) / (last - first)
         return None if whole else self._diverged(first + reached.epoch, reached.batch, last, saved)
 

@@ -266,13 +266,88 @@ class OneCycle(Schedule):
         return rates
 
 
-LearningRate: TypeAlias = float | Schedule | Callable[[int], float]
+Plateau: TypeAlias = tuple[float | None, ...]
+"""Where `ReduceOnPlateau` is: the rate, the best loss (None before the first finite one), epochs
+waited since; empty before its first epoch."""
+
+
+@dataclass(frozen=True)
+class ReduceOnPlateau:
+    """
+    A smaller rate whenever the loss has not got better for some epochs.
+
+    Each epoch is a call of the backend of its own, and the rate of the next depends on its loss.
+    Where it is in this belongs to the trainer's state: `Trainer.fit` goes on with it and
+    `Trainer.save` holds it; a new ``learning_rate`` begins anew.
+
+    Parameters
+    ----------
+    initial : float
+        The first rate, above 0.
+    factor : float, default 0.1
+        The rate is multiplied by it, above 0 and below 1.
+    patience : int, default 10
+        After so many epochs in a row, at least 1, without a better loss; and then they are counted
+        anew.
+    min_delta : float, default 1e-4
+        A loss is better that is lower by more than this, at least 0.
+    minimum : float, default 0.0
+        The rate does not fall below it.
+    monitor : {"validation_loss", "loss"}, default "validation_loss"
+
+    Raises
+    ------
+    TypeError, ValueError
+        For anything else, naming the argument; and from `Trainer.fit` where there are no validation
+        data for it.
+
+    References
+    ----------
+    Keras' ReduceLROnPlateau without its cooldown.
+    """
+
+    initial: float
+    factor: float = 0.1
+    patience: int = 10
+    min_delta: float = 1e-4
+    minimum: float = 0.0
+    monitor: str = "validation_loss"
+
+    def __post_init__(self) -> None:
+        number = checks.number
+        checked = {
+            "initial": number("initial", self.initial, above=0.0),
+            "factor": number("factor", self.factor, above=0.0, below=1.0),
+            "patience": checks.integer("patience", self.patience, low=1),
+            "min_delta": number("min_delta", self.min_delta, low=0.0),
+            "minimum": number("minimum", self.minimum, low=0.0),
+            "monitor": checks.choice("monitor", self.monitor, ("validation_loss", "loss")),
+        }
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
+
+    def rate(self, plateau: Plateau) -> float:
+        """The learning rate of the next epoch."""
+        return self.initial if not plateau else float(plateau[0] or 0.0)
+
+    def after(self, plateau: Plateau, loss: float) -> Plateau:
+        """Where it is after an epoch with this loss."""
+        rate, (_, best, waited) = self.rate(plateau), plateau or (None, None, 0)
+        if math.isfinite(loss) and (best is None or loss < best - self.min_delta):
+            return rate, loss, 0
+        waited = (waited or 0) + 1
+        if waited < self.patience:
+            return rate, best, waited
+        return max(rate * self.factor, min(rate, self.minimum)), best, 0
+
+
+LearningRate: TypeAlias = float | Schedule | ReduceOnPlateau | Callable[[int], float]
 
 
 def resolve(value: Any) -> LearningRate:
     """`Trainer`'s ``learning_rate``: a number above 0; a schedule or function as it is."""
-    if callable(value) and not isinstance(value, type):
-        return value  # type: ignore[no-any-return]
+    if isinstance(value, ReduceOnPlateau) or (callable(value) and not isinstance(value, type)):
+        return value
     try:
         return checks.number("learning_rate", value, above=0.0)
     except TypeError:
@@ -282,9 +357,11 @@ def resolve(value: Any) -> LearningRate:
         ) from None
 
 
-def fill(rates: Rates, learning_rate: LearningRate, start: int) -> None:
+def fill(rates: Rates, learning_rate: LearningRate, start: int, plateau: Plateau = ()) -> None:
     """
     Write the learning rates of the epochs from ``start`` on, counted over all fits.
+
+    ``plateau`` is where `ReduceOnPlateau` is; it knows one epoch ahead.
 
     Raises
     ------
@@ -301,5 +378,7 @@ def fill(rates: Rates, learning_rate: LearningRate, start: int) -> None:
         for i in range(len(rates)):
             epoch = start + i
             rates[i] = checks.number(f"learning_rate({epoch})", learning_rate(epoch), low=0.0)
+    elif isinstance(learning_rate, ReduceOnPlateau):
+        rates[:] = learning_rate.rate(plateau)
     else:
         rates[:] = learning_rate

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from jitprop.schedules import Plateau
+
 
 class Snapshot(NamedTuple):
     """A copy of a `State`, the generator by its own state."""
@@ -18,6 +20,7 @@ class Snapshot(NamedTuple):
     random: Mapping[str, Any]
     epochs: int
     updates: int
+    plateau: Plateau
 
 
 @dataclass
@@ -38,6 +41,8 @@ class State:
         The seed of every `Trainer.fit`'s split into training and validation samples.
     epochs, updates : int
         Done so far.
+    plateau : tuple
+        Of the schedule `ReduceOnPlateau`.
     """
 
     params: npt.NDArray[Any]
@@ -47,6 +52,7 @@ class State:
     split: int
     epochs: int = 0
     updates: int = 0
+    plateau: Plateau = ()
 
     def is_finite(self) -> bool:
         """Whether no inf and no nan is in the parameters and in what the optimizer keeps."""
@@ -60,7 +66,8 @@ class State:
     def snapshot(self) -> Snapshot:
         """What `restore` needs to come back here."""
         random = self.rng.bit_generator.state
-        return Snapshot(self.params.copy(), self.slots.copy(), random, self.epochs, self.updates)
+        params, slots = self.params.copy(), self.slots.copy()
+        return Snapshot(params, slots, random, self.epochs, self.updates, self.plateau)
 
     def restore(self, snapshot: Snapshot) -> None:
         """Go back, in place: views of the parameters stay views."""
@@ -68,6 +75,7 @@ class State:
         self.slots[:] = snapshot.slots
         self.rng.bit_generator.state = snapshot.random
         self.epochs, self.updates = snapshot.epochs, snapshot.updates
+        self.plateau = snapshot.plateau
 
     def cast(self, dtype: np.dtype[Any]) -> State:
         """In another dtype, arrays of its own; itself if it has that dtype."""

@@ -100,10 +100,10 @@ class Trainer:
         "sgd", "adam", "adamw", "rmsprop", "rprop"; or, with settings of its own, an `SGD`, `Adam`,
         `AdamW`, `RMSprop` or `Rprop`.
     learning_rate : float, schedule or callable, default 0.1
-        Above 0; or a `Step`, `Exponential`, `InverseScaling`, `Cosine` (with warm-up) or
-        `OneCycle`; or a function that takes the epoch's number (counted from 0 over all calls of
-        `fit`) and returns the rate of that epoch, at least 0. It is called once for each epoch,
-        ahead of training. May be set anew between calls of `fit`.
+        Above 0; or a `Step`, `Exponential`, `InverseScaling`, `Cosine` (with warm-up), `OneCycle`
+        or `ReduceOnPlateau`; or a function that takes the epoch's number (counted from 0 over all
+        calls of `fit`) and returns the rate of that epoch, at least 0. It is called once for each
+        epoch, ahead of training. May be set anew between calls of `fit`, and by callbacks.
     weight_decay : float, default 0.0
         Adds ``weight_decay * W`` to the gradient, of weights and not of biases; for AdamW see
         there. Losses and `gradients` are those of the data alone.
@@ -271,6 +271,7 @@ class Trainer:
     @learning_rate.setter
     def learning_rate(self, value: LearningRate) -> None:
         self._spec = with_learning_rate(self._spec, value)
+        self._state.plateau = ()
 
     @property
     def history(self) -> History:
@@ -615,7 +616,7 @@ class Trainer:
             x, y = np.reshape(x, (1, -1)), np.reshape(y, (1, -1))
         samples = self._samples(x, y, sample_weight, self._dtype)
         state, rates = self._state.cast(samples.X.dtype), np.empty(1)
-        schedules.fill(rates, self._spec.learning_rate, state.epochs)
+        schedules.fill(rates, self._spec.learning_rate, state.epochs, state.plateau)
         rate = float(rates[0])
         spec = replace(self._spec, batch_size=None, learning_rate=rate)
         after = copy.deepcopy(self, {id(self._spec): spec, id(self._course): []})

@@ -62,16 +62,20 @@ class Watch:
             raise ValueError("metrics of a fit from batches need validation_data")
         names = [VALIDATION_LOSS] if validation is not None else []
         self.names = names + [begin + name for begin, *_ in self.measured for name in metrics]
-        known = ["loss", *self.names, "learning_rate", "seconds"]
         for callback in callbacks:
             monitor = getattr(callback, "monitor", None)
-            if isinstance(monitor, str) and monitor not in known:
-                needed = "; it needs validation_data or validation_fraction"
-                raise ValueError(
-                    f"{type(callback).__name__} monitors {monitor!r}, which this fit does not "
-                    f"have{needed if monitor.startswith(VALIDATION) else ''}; "
-                    f"it has {', '.join(known)}"
-                )
+            if isinstance(monitor, str):
+                self.check(type(callback).__name__, monitor)
+
+    def check(self, who: str, monitor: str) -> None:
+        """Raise a ValueError where a fit does not have the number that somebody wants."""
+        known = ["loss", *self.names, "learning_rate", "seconds"]
+        if monitor not in known:
+            needed = "; it needs validation_data or validation_fraction"
+            raise ValueError(
+                f"{who} monitors {monitor!r}, which this fit does not have"
+                f"{needed if monitor.startswith(VALIDATION) else ''}; it has {', '.join(known)}"
+            )
 
     def __bool__(self) -> bool:
         """Whether there is anything to do after each epoch."""

@@ -1,0 +1,114 @@
+"""ReduceOnPlateau: when the rate falls, and that it goes on where it was."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+
+from jitprop import DivergenceError, ReduceOnPlateau, Trainer
+from nets import data
+
+
+@pytest.fixture
+def samples(rng):
+    return data([3, 2], 10, "half_squared_error", False, rng)
+
+
+def rates(losses, **settings):
+    schedule, plateau, found = ReduceOnPlateau(1.0, **settings), (), []
+    for loss in losses:
+        found.append(schedule.rate(plateau))
+        plateau = schedule.after(plateau, loss)
+    return [*found, schedule.rate(plateau)]
+
+
+def test_the_rate_falls_after_patience_epochs_that_are_not_better():
+    found = rates([5, 4, 4, 4, 3, 3, 3, 3, 3], factor=0.5, patience=2)
+    assert found == [1, 1, 1, 1, 0.5, 0.5, 0.5, 0.25, 0.25, 0.125]
+
+
+def test_better_is_lower_by_more_than_min_delta():
+    assert rates([1.0, 0.95, 0.85], patience=1, min_delta=0.1) == [1, 1, 0.1, 0.1]
+
+
+def test_the_rate_stops_at_its_minimum_and_is_never_raised_to_it():
+    assert rates([1] * 5, patience=1, minimum=0.05) == [1, 1, 0.1, 0.05, 0.05, 0.05]
+    assert rates([1] * 3, patience=1, minimum=7.0) == [1, 1, 1, 1]
+
+
+def test_what_is_not_finite_is_not_better():
+    assert rates([np.nan, np.inf, 1.0, 2.0], patience=2) == [1, 1, 0.1, 0.1, 0.1]
+
+
+def make(backend, **settings):
+    schedule = ReduceOnPlateau(0.5, factor=0.5, patience=2, min_delta=1e-2, **settings)
+    return Trainer([3, 6, 2], learning_rate=schedule, batch_size=4, seed=0, backend=backend)
+
+
+@pytest.mark.parametrize("monitor", ["loss", "validation_loss"])
+def test_a_fit_follows_it_and_goes_on(backend, monitor, samples, tmp_path):
+    trainer, twin = make(backend, monitor=monitor), make(backend, monitor=monitor)
+    watched = {"validation_fraction": 0.3} if monitor == "validation_loss" else {}
+    history = trainer.fit(*samples, 40, **watched)
+    expected = ReduceOnPlateau(0.5, factor=0.5, patience=2, min_delta=1e-2)
+    plateau = ()
+    for rate, loss in zip(history.learning_rate, history.columns[monitor], strict=True):
+        assert rate == expected.rate(plateau)
+        plateau = expected.after(plateau, loss)
+    assert history.learning_rate[-1] < 0.1
+
+    for epochs in (7, 14):
+        twin.fit(*samples, epochs, **watched)
+        twin.save(tmp_path / "net.safetensors")
+        twin = Trainer.load(tmp_path / "net.safetensors")
+    copy.deepcopy(twin).fit(*samples, 19, **watched)
+    twin.fit(*samples, 19, **watched)
+    np.testing.assert_array_equal(twin.parameters, trainer.parameters)
+    np.testing.assert_array_equal(twin.history.learning_rate, history.learning_rate)
+
+
+def test_a_new_rate_begins_anew(samples):
+    trainer = make("numpy", monitor="loss")
+    trainer.fit(*samples, 40)
+    trainer.learning_rate = ReduceOnPlateau(0.3, monitor="loss")
+    assert trainer.fit(*samples, 1).learning_rate[0] == 0.3
+
+
+def test_divergence_goes_back_before_the_rate_fell(backend, samples):
+    trainer = Trainer(
+        [3, 2], output_activation="identity", backend=backend, seed=0,
+        learning_rate=ReduceOnPlateau(300.0, factor=0.9, patience=5, monitor="loss"),
+    )  # fmt: skip
+    with pytest.raises(DivergenceError) as caught:
+        trainer.fit(*samples, 1000)
+    rate = trainer._spec.learning_rate
+    plateau = ()
+    for loss in caught.value.history.loss[: caught.value.kept_epochs]:
+        plateau = rate.after(plateau, loss)
+    assert trainer._state.plateau == plateau
+
+
+def test_without_validation_data_it_is_refused(backend, samples):
+    trainer = make(backend)
+    before = trainer.parameters.copy()
+    with pytest.raises(ValueError, match="a ReduceOnPlateau, monitors 'validation_loss'"):
+        trainer.fit(*samples, 1)
+    np.testing.assert_array_equal(trainer.parameters, before)
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "message"),
+    [
+        ({"initial": 0.0}, ValueError, "initial must be a finite number above 0"),
+        ({"factor": 1.0}, ValueError, "factor must be .* below 1"),
+        ({"patience": 0}, ValueError, "patience must be an integer of at least 1"),
+        ({"min_delta": -1}, ValueError, "min_delta must be .* at least 0"),
+        ({"minimum": "a"}, TypeError, "minimum must be a finite number"),
+        ({"monitor": "mse"}, ValueError, "monitor 'mse' is unknown"),
+    ],
+)
+def test_bad_settings_are_refused(settings, error, message):
+    with pytest.raises(error, match=message):
+        ReduceOnPlateau(**{"initial": 1.0, **settings})
