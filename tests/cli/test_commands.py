@@ -368,20 +368,32 @@ def test_help_and_version(capsys):
 
 WITHOUT = """
 import sys
-sys.modules["click"] = None
+sys.modules[sys.argv.pop(1)] = None
 from jitprop.cli import main
 sys.exit(main(sys.argv[1:]))
 """
 
 
-@pytest.mark.parametrize("arguments", [[], ["--help"], ["train", "data.csv"], ["warmup", "now"]])
-def test_without_the_extra_it_says_what_to_install(arguments):
+@pytest.mark.parametrize(
+    ("lacking", "arguments"),
+    [
+        ("click", []),
+        ("click", ["--help"]),
+        ("click", ["warmup", "now"]),
+        ("pandas", ["train", "data.csv", "--target", "kind"]),
+        ("rich", ["info", "data.csv"]),
+    ],
+)
+def test_without_the_extra_it_says_what_to_install(lacking, arguments, frame):
     done = subprocess.run(
-        [sys.executable, "-c", WITHOUT, *arguments], capture_output=True, text=True, check=False
+        [sys.executable, "-c", WITHOUT, lacking, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 2
     assert done.stdout == ""
-    assert done.stderr == ("error: the command line needs click: pip install 'jitprop[cli]'\n")
+    assert done.stderr == (f"error: the command line needs {lacking}: pip install 'jitprop[cli]'\n")
 
 
 def test_importing_jitprop_imports_nothing_of_the_command_line():

@@ -36,12 +36,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     try:
         from jitprop.cli.commands import run
+
+        return run(arguments)
     except ImportError as error:
-        if error.name is None or error.name.partition(".")[0] not in EXTRA:
+        lacking = (error.name or "").partition(".")[0]
+        if lacking not in EXTRA:
             raise
         if arguments == ["warmup"]:
             warmup.main()
             return 0
-        print(f"error: the command line needs {error.name}: {INSTALL}", file=sys.stderr)
+        print(f"error: the command line needs {lacking}: {INSTALL}", file=sys.stderr)
         return 2
-    return run(arguments)
