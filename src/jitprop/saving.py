@@ -22,7 +22,7 @@ from dataclasses import fields
 from functools import cache
 from inspect import signature
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -142,8 +142,17 @@ def _arguments() -> tuple[str, ...]:
     return tuple(name for name in signature(Trainer).parameters if name not in NOT_SAVED)
 
 
-def _layout(content: dict[str, Any]) -> sealed.Layout:
-    """Which tensors go with the settings."""
+class Shape(NamedTuple):
+    """What the settings in a file say of the tensors, before any is read."""
+
+    sizes: list[int]
+    n_parameters: int
+    n_slots: int
+    dtype: np.dtype[Any]
+
+
+def shape(content: dict[str, Any]) -> Shape:
+    """Of the net whose settings these are, if this version knows their format."""
     number = content.get("format")
     if not isinstance(number, int) or number < 1:
         raise ValueError(f"its format is {checks.shown(number)}, not a number from 1 to {FORMAT}")
@@ -157,13 +166,23 @@ def _layout(content: dict[str, Any]) -> sealed.Layout:
     if not isinstance(sizes, list):
         raise ValueError(f"layer_sizes must be a list of ints; got {checks.shown(sizes)}")
     sizes = [checks.integer("layer_sizes", n, low=1) for n in sizes]
-    n_parameters = sum((n_in + 1) * n_out for n_in, n_out in pairwise(sizes))
-    n_slots = optimizers.resolve(encoding.decoded(settings.get("optimizer"), {})).n_slots
-    dtype = cast.dtype(settings.get("dtype")) or np.dtype(np.float64)
+    return Shape(
+        sizes,
+        n_parameters=sum((n_in + 1) * n_out for n_in, n_out in pairwise(sizes)),
+        n_slots=optimizers.resolve(encoding.decoded(settings.get("optimizer"), {})).n_slots,
+        dtype=cast.dtype(settings.get("dtype")) or np.dtype(np.float64),
+    )
+
+
+def _layout(content: dict[str, Any]) -> sealed.Layout:
+    """Which tensors go with the settings."""
+    if "kind" in content:
+        raise ValueError("it holds a fleet, which Fleet.load reads")
+    net = shape(content)
     columns = encoding.history_tensors(encoding.objects(content, "history"))
     return {
-        TENSORS["params"]: (dtype, (n_parameters,)),
-        TENSORS["slots"]: (dtype, (n_slots, n_parameters)),
+        TENSORS["params"]: (net.dtype, (net.n_parameters,)),
+        TENSORS["slots"]: (net.dtype, (net.n_slots, net.n_parameters)),
         **{name: (np.dtype(np.float64), shape) for name, shape in columns.items()},
     }
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, overload
 
@@ -14,7 +15,7 @@ import numpy.typing as npt
 from jitprop import backends, cast, checks, initializers, optimizers, validation
 from jitprop._types import Array
 from jitprop.callbacks import Callback, EarlyStopping
-from jitprop.fleet import engines
+from jitprop.fleet import engines, saving
 from jitprop.fleet.course import Course
 from jitprop.fleet.data import Data, inputs, per_member, samples
 from jitprop.fleet.engines import Engine, Members
@@ -474,6 +475,53 @@ batch_size, shuffle, dtype, backend
             raise ValueError(f"n must be at most the {len(self)} members; got {n}")
         losses = self.evaluate(X, y)
         return self._some(np.argsort(np.where(np.isnan(losses), np.inf, losses), kind="stable")[:n])
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """
+        Write the fleet to one file, from which `load` goes on to the same bits.
+
+        Parameters
+        ----------
+        path : str or path-like
+            A safetensors file, as that of `Trainer.save`: written whole, or not at all.
+
+        Raises
+        ------
+        OSError
+            As `open` and writing do.
+        TypeError, ValueError
+            For what cannot be saved: parameters that are not finite, a nameless function.
+        """
+        saving.write(path, self)
+
+    @classmethod
+    def load(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        custom_objects: Mapping[str, Any] | None = None,
+    ) -> Fleet:
+        """
+        Read a fleet that `save` wrote.
+
+        Parameters
+        ----------
+        path : str or path-like
+        custom_objects : mapping of str to object, optional
+            As for `Trainer.load`.
+
+        Returns
+        -------
+        Fleet
+
+        Raises
+        ------
+        CheckpointError
+            For a file that is no fleet's, or was altered.
+        OSError
+            Where there is no such file, or it may not be read.
+        """
+        return saving.read(path, custom_objects)
 
     # How it is done.
 

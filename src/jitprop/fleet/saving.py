@@ -1,0 +1,200 @@
+"""
+Saving a fleet: one file as `jitprop.saving` writes for a trainer.
+
+Settings are `Fleet`'s arguments. What each member has of its own is in tensors, a row a member:
+whole numbers, which the file's layout does not know, as float64, those above 2**53 by their words
+of 32 bits.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from jitprop import checks, encoding, optimizers, sealed
+from jitprop._types import Array
+from jitprop.errors import CheckpointError
+from jitprop.optimizers import SGD
+from jitprop.saving import FORMAT, shape
+
+if TYPE_CHECKING:
+    from jitprop.fleet.fleet import Fleet
+
+KIND = "fleet"
+WORD = 32
+RANDOM_WORDS = 10
+"""State and increment of PCG64, 4 each, whether it keeps half a number, and that half."""
+
+SETTINGS = (
+    "layer_sizes",
+    "activation",
+    "output_activation",
+    "loss",
+    "reduction",
+    "optimizer",
+    "clip_norm",
+    "batch_size",
+    "shuffle",
+    "dtype",
+    "backend",
+    "n_threads",
+)
+"""The arguments of `Fleet` that all members share."""
+
+
+def write(path: str | os.PathLike[str], fleet: Fleet) -> None:
+    """Save a fleet, atomically; see `Fleet.save`."""
+    state, spec = fleet._state, fleet._spec
+    if not (np.isfinite(state.params).all() and np.isfinite(state.slots).all()):
+        raise ValueError("a fleet is saved with finite parameters; these have inf or nan")
+    shared = {
+        "activation": spec.activations[:-1],
+        "output_activation": spec.activations[-1],
+        "shuffle": fleet._shuffle,
+        "dtype": fleet._dtype,
+        "backend": fleet._backend,
+        "n_threads": fleet._n_threads,
+    }
+    scheduled = callable(fleet._rates)
+    settings = {name: shared.get(name, getattr(spec, name, None)) for name in SETTINGS}
+    seeds = _words(state.seeds)
+    tensors = {
+        "parameters": state.params,
+        "optimizer": state.slots,
+        "seeds": seeds,
+        "epochs": state.epochs.astype(np.float64),
+        "updates": state.updates.astype(np.float64),
+        "weight_decay": fleet._decays,
+        "momentum": fleet._momenta,
+        "dropout": fleet._dropout,
+    }
+    if not scheduled:
+        tensors["learning_rate"] = fleet._rates
+    if state.generators:
+        tensors["random"] = np.stack([_random(state.generator(i)) for i in range(len(fleet))])
+    content = {
+        "format": FORMAT,
+        "kind": KIND,
+        "members": len(fleet),
+        "seed_words": seeds.shape[1],
+        "shuffled": bool(state.generators),
+        "schedule": encoding.encoded("learning_rate", fleet._rates) if scheduled else None,
+        "settings": {name: encoding.encoded(name, value) for name, value in settings.items()},
+    }
+    sealed.write(path, content, tensors)
+
+
+def read(path: str | os.PathLike[str], custom_objects: Mapping[str, Any] | None = None) -> Fleet:
+    """The fleet that was saved; see `Fleet.load`."""
+    path = os.fspath(path)
+    try:
+        content, tensors = sealed.read(path, _layout)
+        return _fleet(content, tensors, custom_objects or {})
+    except (ValueError, TypeError, OverflowError, MemoryError, RecursionError) as error:
+        reason = str(error) or type(error).__name__
+        raise CheckpointError(f"{path!r} cannot be loaded: {reason}") from error
+
+
+def _layout(content: dict[str, Any]) -> sealed.Layout:
+    """Which tensors go with the settings."""
+    if content.get("kind") != KIND:
+        raise ValueError("it holds no fleet; a trainer is read by Trainer.load")
+    net = shape(content)
+    k = checks.integer("members", content.get("members"), low=1)
+    words = checks.integer("seed_words", content.get("seed_words"), low=1)
+    double = np.dtype(np.float64)
+    layout: dict[str, tuple[np.dtype[Any], tuple[int, ...]]] = {
+        "parameters": (net.dtype, (k, net.n_parameters)),
+        "optimizer": (net.dtype, (k, net.n_slots, net.n_parameters)),
+        "seeds": (double, (k, words)),
+        "dropout": (double, (k, len(net.sizes) - 2)),
+    }
+    for name in ("epochs", "updates", "weight_decay", "momentum"):
+        layout[name] = double, (k,)
+    if content.get("schedule") is None:
+        layout["learning_rate"] = double, (k,)
+    if checks.boolean("shuffled", content.get("shuffled")):
+        layout["random"] = double, (k, RANDOM_WORDS)
+    return layout
+
+
+def _fleet(
+    content: dict[str, Any], tensors: dict[str, Array], custom_objects: Mapping[str, Any]
+) -> Fleet:
+    """A fleet of these settings, in this state."""
+    from jitprop.fleet.fleet import Fleet  # which imports this
+
+    settings = encoding.objects(content, "settings")
+    encoding.check_known("settings", settings, SETTINGS)
+    decoded = {name: encoding.decoded(value, custom_objects) for name, value in settings.items()}
+    schedule = content.get("schedule")
+    if isinstance(optimizers.resolve(decoded["optimizer"]), SGD):
+        decoded["momentum"] = tensors["momentum"]
+    params = tensors["parameters"]
+    if not (np.isfinite(params).all() and np.isfinite(tensors["optimizer"]).all()):
+        raise ValueError("inf or nan is in its tensors")
+    pairs = list(pairwise(decoded["layer_sizes"]))
+    fleet = Fleet(
+        **decoded,
+        members=len(params),
+        seed=_numbers(tensors["seeds"]),
+        learning_rate=(
+            tensors["learning_rate"]
+            if schedule is None
+            else encoding.decoded(schedule, custom_objects)
+        ),
+        weight_decay=tensors["weight_decay"],
+        dropout=tensors["dropout"] if tensors["dropout"].shape[1] else 0.0,
+        init=([np.zeros(pair) for pair in pairs], [np.zeros(n_out) for _, n_out in pairs]),
+    )
+    state = fleet._state
+    state.params[...], state.slots[...] = params, tensors["optimizer"]
+    for name in ("epochs", "updates"):
+        whole = tensors[name].astype(np.int64)
+        if (whole != tensors[name]).any() or (whole < 0).any():
+            raise ValueError(f"its {name} are not all whole numbers of at least 0")
+        getattr(state, name)[...] = whole
+    if "random" in tensors:
+        for i, words in enumerate(tensors["random"]):
+            _set_random(state.generator(i), words)
+    return fleet
+
+
+def _words(numbers: list[int]) -> npt.NDArray[np.float64]:
+    """Whole numbers by their words of 32 bits, the lowest first: (numbers, words)."""
+    n = max(1, max(-(-number.bit_length() // WORD) for number in numbers))
+    words = [[number >> WORD * i & (1 << WORD) - 1 for i in range(n)] for number in numbers]
+    return np.array(words, np.float64)
+
+
+def _numbers(words: Array) -> list[int]:
+    """And back."""
+    if ((words != np.floor(words)) | (words < 0) | (words >= 2.0**WORD)).any():
+        raise ValueError("its seeds are not whole numbers")
+    rows = words.astype(np.int64).tolist()
+    return [sum(word << WORD * i for i, word in enumerate(row)) for row in rows]
+
+
+def _random(rng: np.random.Generator) -> npt.NDArray[np.float64]:
+    """The state of a generator."""
+    state: Any = rng.bit_generator.state
+    numbers = [state["state"]["state"], state["state"]["inc"]]
+    words = [number >> WORD * i & (1 << WORD) - 1 for number in numbers for i in range(4)]
+    return np.array([*words, state["has_uint32"], state["uinteger"]], np.float64)
+
+
+def _set_random(rng: np.random.Generator, words: Array) -> None:
+    """Bring a generator into a state."""
+    state, increment = _numbers(words[:8].reshape(2, 4))
+    ((has_half,), (half,)) = (_numbers(word.reshape(1, 1)) for word in words[8:])
+    rng.bit_generator.state = {
+        "bit_generator": "PCG64",
+        "state": {"state": state, "inc": increment},
+        "has_uint32": has_half,
+        "uinteger": half,
+    }
