@@ -50,6 +50,13 @@ class Plan(NamedTuple):
     """Samples of a batch that have a gradient of their own; 0 if the batch has only one."""
     optimizer: int
     weight_decay: float
+    penalty: float
+    """The gradient of a batch gets penalty W / s, s being the number of its samples or the sum of
+    their weights;"""
+    penalty_loss: float
+    """and its summed loss gets penalty_loss sum W**2."""
+    even: bool
+    """Batches count in the loss of an epoch by their numbers of samples, not by their weights."""
     clip_norm: float
     """What the norm of a batch's gradient is held to; 0 for no limit."""
     settings: tuple[float, float, float, float]

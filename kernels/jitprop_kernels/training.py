@@ -57,7 +57,30 @@ def is_fused(plan: Plan) -> bool:
 
 
 @jit()
-def factors(plan: Plan, rate: float) -> tuple[float, float, float]:
+def decay_of(plan: Plan, whole: float, m: int) -> float:
+    """What a batch of m samples adds of W to its gradient; of weights, ``whole`` is the sum."""
+    return plan.weight_decay + plan.penalty / (whole if plan.weighted else float(m))
+
+
+@jit()
+def penalty_of(plan: Plan, params: Array) -> float:
+    """What the weights add to the summed loss of a batch."""
+    if plan.penalty_loss == 0.0:
+        return 0.0
+    squares = 0.0
+    for l in range(len(plan.layers)):
+        squares += sum_of_squares(params, plan.layers[l, WEIGHTS], plan.layers[l, BIASES])
+    return plan.penalty_loss * squares
+
+
+@jit()
+def counted(plan: Plan, loss: float, whole: float, m: int) -> float:
+    """As what the summed loss of a batch counts in its epoch's."""
+    return loss * (m / whole) if plan.even and plan.weighted else loss
+
+
+@jit()
+def factors(plan: Plan, rate: float, decay: float) -> tuple[float, float, float]:
     """
     What the product of a layer's gradient is multiplied by, and what W and b it is added to are.
 
@@ -65,7 +88,7 @@ def factors(plan: Plan, rate: float) -> tuple[float, float, float]:
     want the gradient itself.
     """
     if is_fused(plan):
-        return -rate, 1.0 - rate * plan.weight_decay, 1.0
+        return -rate, 1.0 - rate * decay, 1.0
     return 1.0, 0.0, 0.0
 
 
@@ -98,6 +121,7 @@ def train_lanes(
         whole = whole_of(plan, weights, rows, at, m)
         load_batch(plan, LANES, X, Y, weights, whole, rows, at, m, False, memory, 0)
         width = padded(LANES, memory, m)
+        decay = decay_of(plan, whole, m)
         end = stop if same else step + 1
         # Loading is left outside: LLVM computes before a loop what does not change in it.
         for i in range(step, end):
@@ -106,16 +130,17 @@ def train_lanes(
             loss = whole * lanes.output(plan, memory, m, width, m)
             if not np.isfinite(loss):
                 return i
-            losses[i if same else epoch] += loss
+            loss += penalty_of(plan, params)
+            losses[i if same else epoch] += counted(plan, loss, whole, m)
             rate = rates[i if same else epoch]
-            alpha, keep, keep_bias = factors(plan, rate)
+            alpha, keep, keep_bias = factors(plan, rate, decay)
             lanes.backward(plan, params, memory, width)
             for l in range(len(plan.layers)):
                 lanes.weight_gradient(plan, l, alpha, keep, memory, width, C, 0)
                 lanes.bias_gradient(plan, l, alpha, keep_bias, memory, width, C, 0)
             if not fused:
                 factor = clipping(plan, params.size, gradients, parts, gate, 0, 1)
-                update_all(plan, params, slots, gradients, rate, factor, t, 0, 1)
+                update_all(plan, params, slots, gradients, rate, decay, factor, t, 0, 1)
         step = end
     return stop
 
@@ -157,6 +182,7 @@ def update_all(
     slots: Array,
     gradients: Array,
     rate: float,
+    decay: float,
     factor: float,
     t: int,
     rank: int,
@@ -168,8 +194,8 @@ def update_all(
         n_in, n_out = plan.layers[l, N_IN], plan.layers[l, N_OUT]
         start = plan.layers[l, WEIGHTS] if of_weights else plan.layers[l, BIASES]
         low, high = share(n_in * n_out if of_weights else n_out, 1, rank, ranks)
-        decay = plan.weight_decay if of_weights else 0.0
-        update(plan, params, slots, gradients, start + low, start + high, rate, decay, factor, t)
+        of_part = decay if of_weights else 0.0
+        update(plan, params, slots, gradients, start + low, start + high, rate, of_part, factor, t)
 
 
 @jit()
@@ -220,6 +246,7 @@ def descend_chunks(
     gradients: Array,
     chunks: int,
     rate: float,
+    decay: float,
     t: int,
     parts: Array,
     gate: Indices,
@@ -235,7 +262,7 @@ def descend_chunks(
             gradients[i] += gradients[at + i]
     meet(gate, ranks)
     factor = clipping(plan, params.size, gradients, parts, gate, rank, ranks)
-    update_all(plan, params, slots, gradients, rate, factor, t, rank, ranks)
+    update_all(plan, params, slots, gradients, rate, decay, factor, t, rank, ranks)
 
 
 @jit()
@@ -293,6 +320,7 @@ def own_weights(
     computing: bool,
     updating: bool,
     rate: float,
+    decay: float,
     factor: float,
     t: int,
     gate: Indices,
@@ -305,7 +333,7 @@ def own_weights(
     Row by row, while they are in the cache; or the gradient alone, then with ``factor`` the update.
     """
     fused = is_fused(plan)
-    alpha, keep, keep_bias = factors(plan, rate)
+    alpha, keep, keep_bias = factors(plan, rate, decay)
     C = params if fused else gradients
     for l in range(len(plan.layers)):
         n_in, n_out = plan.layers[l, N_IN], plan.layers[l, N_OUT]
@@ -323,7 +351,6 @@ def own_weights(
             if updating:
                 if not fused:
                     start, stop = w + k * n_out, w + (k + n) * n_out
-                    decay = plan.weight_decay
                     update(plan, params, slots, gradients, start, stop, rate, decay, factor, t)
                 blocks.refresh(plan, l, k, n, params, memory, True)
         if computing and rank == 0:
@@ -391,6 +418,7 @@ def train_blocks(
                 rank,
                 ranks,
             )
+        penalty = penalty_of(plan, params) if rank == 0 else 0.0
         agree(gate, rank)
         meet(gate, ranks)
         if gate[AGREED] != 0:
@@ -404,11 +432,11 @@ def train_blocks(
         if not np.isfinite(loss):
             return step
         if rank == 0:
-            losses[epoch] += loss
-        rate = rates[epoch]
+            losses[epoch] += counted(plan, loss + penalty, whole, m)
+        rate, decay = rates[epoch], decay_of(plan, whole, m)
         if plan.chunk > 0:
             descend_chunks(
-                plan, params, slots, gradients, n_parts, rate, t, parts, gate, rank, ranks
+                plan, params, slots, gradients, n_parts, rate, decay, t, parts, gate, rank, ranks
             )
         else:
             A, a = (X, first * plan.layers[0, N_IN]) if rows.size == 0 else (memory, 0)
@@ -427,6 +455,7 @@ def train_blocks(
                     computing,
                     updating,
                     rate,
+                    decay,
                     factor,
                     t,
                     gate,
@@ -480,7 +509,8 @@ def train(
     rows : (epochs * n_samples,) int64 array
         Order of presentation, epoch after epoch; empty for the order of X.
     losses : (epochs,) float64 array
-        Each batch's loss, summed over its samples, times their weights, is added to its epoch's.
+        Each batch's loss, summed over its samples, times their weights, is added to its epoch's;
+        the plan says what else: ``penalty_loss``, ``even``.
     rates : (epochs,) float64 array
         The learning rate of each.
     updates : int

@@ -325,7 +325,8 @@ def train(
     weights : (n_samples,) array or None
     order : (epochs, n_samples) array or None
     losses : (epochs,) array
-        Each batch's loss, summed over its samples, times their weights, is added to its epoch's.
+        Each batch's loss, summed over its samples, times their weights, is added to its epoch's;
+        and the penalty of its weights, where the spec has one.
     rates : (epochs,) array
         The learning rate of each epoch.
     updates : int
@@ -354,13 +355,17 @@ def train(
             loss, *gradients = backpropagate(net, params, x, y[rows], w, masks)
             if not np.isfinite(loss):
                 return step
-            losses[epoch] += loss
+            whole = len(x) if w is None else w.sum(dtype=np.float64) or 1.0
+            squares = sum(np.sum(W.astype(np.float64) ** 2) for W in net.split(params)[0])
+            share = len(x) / whole if net.even else 1.0
+            losses[epoch] += share * (loss + net.penalty_loss * squares)
+            decay = net.weight_decay + net.penalty / whole
             clip(net, [d for group in gradients for d in group])
             rate = float(rates[epoch])
             for l, d in enumerate(zip(*gradients, strict=True)):
-                for part, decay in ((0, net.weight_decay), (1, 0.0)):
+                for part, of_part in ((0, decay), (1, 0.0)):
                     kept = [slot[l][part] for slot in slot_parts]
-                    update(net, parts[l][part], d[part], kept, rate, decay, t)
+                    update(net, parts[l][part], d[part], kept, rate, of_part, t)
     return stop
 
 

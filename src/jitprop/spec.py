@@ -50,6 +50,14 @@ class Spec:
     """One per hidden layer: the probability of each unit."""
     clip_norm: float | None
     batch_size: int | None
+    # What `jitprop.sklearn` asks for, and `Trainer` does not offer.
+    penalty: float = 0.0
+    """The gradient of a batch gets penalty W / s, s being the number of its samples or the sum of
+    their weights;"""
+    penalty_loss: float = 0.0
+    """and its loss, summed over its samples, gets penalty_loss sum W**2."""
+    even: bool = False
+    """In an epoch's loss the mean of a batch counts by its number of samples, not their weights."""
 
     @property
     def n_parameters(self) -> int:
@@ -74,7 +82,9 @@ class Spec:
         """What to divide a loss by that was summed over samples, each times its weight."""
         if self.reduction == "sum":
             return 1.0
-        return n_samples if weights is None else float(weights.sum(dtype=np.float64))
+        if weights is None or self.even:
+            return n_samples
+        return float(weights.sum(dtype=np.float64))
 
     @property
     def offsets(self) -> list[tuple[int, int]]:

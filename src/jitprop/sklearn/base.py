@@ -1,0 +1,161 @@
+"""What the classifier and the regressor have in common."""
+
+from __future__ import annotations
+
+import numbers
+from functools import partial
+from typing import Any
+
+import numpy as np
+import scipy.sparse
+from sklearn.base import BaseEstimator
+from sklearn.model_selection import train_test_split
+from sklearn.utils import check_array, check_random_state
+from sklearn.utils.validation import validate_data
+
+from jitprop._types import Array
+from jitprop.evaluation import Evaluation
+from jitprop.sklearn import lbfgs, net, parameters
+from jitprop.sklearn.course import Course
+
+STOCHASTIC = ("sgd", "adam")
+
+
+def is_stochastic(model: Any) -> bool:
+    """
+    Whether the solver trains by batches, as ``partial_fit`` must.
+
+    Raises
+    ------
+    AttributeError
+        If it does not: then there is no ``partial_fit``.
+    """
+    if model.solver not in STOCHASTIC:
+        raise AttributeError(
+            "partial_fit is only available for stochastic optimizers. "
+            f"{model.solver} is not stochastic."
+        )
+    return True
+
+
+class BaseMLP(BaseEstimator):
+    """The fit of both estimators; their subclasses say what targets are, and what a score."""
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
+        """
+        Train the net.
+
+        Parameters
+        ----------
+        X : (n_samples, n_features) array-like or sparse matrix
+            float32 is trained in float32, anything else in float64. What is sparse becomes dense.
+        y : (n_samples,) or (n_samples, n_outputs) array-like
+        sample_weight : (n_samples,) array-like, default None
+
+        Returns
+        -------
+        estimator
+            This one.
+
+        Raises
+        ------
+        ValueError
+            For parameters or data that are not as they should be; and if the loss or the
+            parameters become inf or nan.
+        """
+        return self._fit(X, y, sample_weight, incremental=False)
+
+    def _fit(self, X: Any, y: Any, sample_weight: Any, incremental: bool) -> Any:
+        parameters.check(self)
+        hidden = parameters.hidden_layers(self)
+        first = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
+        X, y = self._validate_input(X, y, incremental, first)
+        X = dense(X)
+        weights = sample_weights(sample_weight, X)
+        self.n_outputs_ = y.shape[1]
+        self._random_state = check_random_state(self.random_state)
+        if first:
+            self._initialize([X.shape[1], *hidden, self.n_outputs_], X.dtype)
+        if self.solver == "lbfgs":
+            lbfgs.fit(self, X, y, weights)
+        else:
+            self._fit_stochastic(X, y, weights, incremental, first)
+        if not all(np.isfinite(array).all() for array in (*self.coefs_, *self.intercepts_)):
+            raise ValueError(
+                "Solver produced non-finite parameter weights. The input data may contain large "
+                "values and need to be preprocessed."
+            )
+        return self
+
+    def _initialize(self, sizes: list[int], dtype: np.dtype[Any]) -> None:
+        """Attributes of a net that was not trained yet."""
+        self.n_iter_ = self.t_ = 0
+        self.n_layers_ = len(sizes)
+        self.out_activation_ = self._out_activation()
+        net.initialize(self, sizes, dtype)
+        if self.solver in STOCHASTIC:
+            self.loss_curve_: list[float] = []
+            self._no_improvement_count = 0
+            self.best_loss_ = None if self.early_stopping else np.inf
+            self.validation_scores_: list[float] | None = [] if self.early_stopping else None
+            self.best_validation_score_ = -np.inf if self.early_stopping else None
+
+    def _fit_stochastic(
+        self, X: Array, y: Array, weights: Array | None, incremental: bool, first: bool
+    ) -> None:
+        if self.early_stopping and incremental:
+            raise ValueError("partial_fit does not support early_stopping=True")
+        score = None
+        if self.early_stopping:
+            arrays = [X, y] if weights is None else [X, y, weights]
+            stratify = y.astype(bool) if self._stratified() else None
+            parts = train_test_split(
+                *arrays,
+                random_state=self._random_state,
+                test_size=self.validation_fraction,
+                stratify=stratify,
+            )
+            X, X_val, y, y_val, weights, weights_val = (*parts, None, None)[:6]
+            if len(X_val) < 2:
+                raise ValueError(
+                    "The validation set is too small. Increase 'validation_fraction' or the size "
+                    "of your dataset."
+                )
+            spec = net.spec_of(self)
+            predict = partial(Evaluation(net.backend(), spec, X_val).predict, X=X_val)
+
+            def score(params: Array) -> float:
+                return float(self._score_of(predict(params), y_val, weights_val))
+
+        Course(self, X, y, weights, score, incremental, first).run()
+
+    def _outputs(self, X: Any) -> Array:
+        """The net's outputs, of samples that are checked: (n_samples, n_outputs)."""
+        X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
+        return net.outputs(self, dense(X))
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+
+def dense(X: Any) -> Array:
+    """C-contiguous, and not sparse."""
+    return np.ascontiguousarray(X.toarray() if scipy.sparse.issparse(X) else X)
+
+
+def sample_weights(sample_weight: Any, X: Array) -> Array | None:
+    """Checked, of X's dtype; a number stands for as many as there are samples."""
+    if sample_weight is None:
+        return None
+    if isinstance(sample_weight, numbers.Number):
+        return np.full(len(X), sample_weight, X.dtype)
+    weights: Array = check_array(
+        sample_weight, ensure_2d=False, dtype=X.dtype, order="C", input_name="sample_weight"
+    )
+    if weights.ndim != 1:
+        raise ValueError(f"Sample weights must be 1D array or scalar, got {weights.ndim}D array.")
+    if len(weights) != len(X):
+        raise ValueError(f"sample_weight.shape == {weights.shape}, expected {(len(X),)}!")
+    return weights

@@ -1,0 +1,370 @@
+"""
+The course of a fit by "sgd" or "adam": shuffles, learning rates, when to stop.
+
+scikit-learn looks at the loss after each epoch. Here a call of the backend trains many, and only
+then are their losses looked at. If the fit ought to have stopped on the way, it goes back to where
+the call began and, training being deterministic, forward to that epoch.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.exceptions import ConvergenceWarning
+
+from jitprop._types import Array
+from jitprop.interrupts import Interrupts
+from jitprop.optimizers import Optimizer
+from jitprop.samples import Samples
+from jitprop.sklearn import losses, net
+from jitprop.sources import ORDER_SIZE, STEP_WORK, Arrays
+from jitprop.spec import Spec
+from jitprop.state import State
+from jitprop.threads import one_blas_thread
+
+CHEAP = 1e7
+"""Multiply-adds that may be done in vain when a fit stops: 1 ms, as long as 20 calls of a backend
+take that do nothing."""
+
+SMALLEST_RATE = 1e-6
+"""Below it learning_rate="adaptive" stops instead of dividing the rate by 5."""
+
+
+@dataclass
+class Descent:
+    """
+    The optimizer and what it keeps: from one call of ``partial_fit`` to the next.
+
+    So do its settings, as in scikit-learn: those of later calls do not count.
+    """
+
+    optimizer: Optimizer
+    schedule: str
+    learning_rate_init: float
+    power_t: float
+    learning_rate: float
+    """Of the next epoch."""
+    slots: Array
+    updates: int = 0
+
+    def rates(self, epochs: int, t: int, n_samples: int) -> npt.NDArray[np.float64]:
+        """The learning rates of the next epochs, after t samples were seen."""
+        rates = np.full(epochs, self.learning_rate)
+        if self.schedule == "invscaling":
+            seen = t + n_samples * np.arange(1, epochs)
+            rates[1:] = self.learning_rate_init / (seen + 1) ** self.power_t
+        return rates
+
+
+def begin(model: Any, spec: Spec, dtype: np.dtype[Any]) -> Descent:
+    """A descent that has not moved yet."""
+    rate = float(model.learning_rate_init)
+    return Descent(
+        optimizer=spec.optimizer,
+        schedule=model.learning_rate if model.solver == "sgd" else "constant",
+        learning_rate_init=rate,
+        power_t=float(model.power_t),
+        learning_rate=rate,
+        slots=np.zeros((spec.optimizer.n_slots, spec.n_parameters), dtype),
+    )
+
+
+class Shuffles:
+    """
+    scikit-learn's orders of presentation: each epoch shuffles the order of the one before.
+
+    Parameters
+    ----------
+    random : numpy.random.RandomState
+    n_samples : int
+    wanted : bool
+        Whether the order matters to anyone.
+    drawn : bool
+        Whether the generator must be moved on all the same, since others will draw from it.
+    """
+
+    def __init__(
+        self, random: np.random.RandomState, n_samples: int, wanted: bool, drawn: bool
+    ) -> None:
+        self.random, self.wanted, self.drawn = random, wanted, wanted or drawn
+        self.rows = np.arange(n_samples)
+
+    def draw(self, epochs: int) -> npt.NDArray[np.int64] | None:
+        """The order in each of the next epochs: (epochs, n_samples); or None."""
+        order = np.empty((epochs if self.wanted else 0, len(self.rows)), np.int64)
+        for epoch in range(epochs if self.drawn else 0):
+            self.random.shuffle(self.rows)
+            if self.wanted:
+                order[epoch] = self.rows
+        return order if self.wanted else None
+
+    def mark(self) -> Callable[[], None]:
+        """Return a function that comes back to this place."""
+        if not self.drawn:
+            return lambda: None
+        state, rows = self.random.get_state(), self.rows.copy()
+
+        def back() -> None:
+            self.random.set_state(state)
+            self.rows[:] = rows
+
+        return back
+
+
+@dataclass
+class Patience:
+    """How long a loss has not become better: `count` epochs in a row, up to the last told."""
+
+    best: float
+    count: int
+    tol: float
+    limit: float
+
+    def told(self, told: npt.NDArray[np.float64]) -> int | None:
+        """Take note of the losses of epochs; which of them is the first to exceed the limit."""
+        bests = np.fmin.accumulate(np.concatenate([[self.best], told]))
+        worse = told > bests[:-1] - self.tol
+        epochs = np.arange(len(told))
+        better = np.maximum.accumulate(np.where(worse, -1, epochs))
+        counts = np.where(better < 0, self.count + epochs + 1, epochs - better)
+        exceeding = np.flatnonzero(counts > self.limit)
+        last = int(exceeding[0]) if exceeding.size else len(told) - 1
+        self.best, self.count = float(bests[last + 1]), int(counts[last])
+        return last if exceeding.size else None
+
+
+class Course:
+    """
+    One call of ``fit`` or ``partial_fit``.
+
+    Parameters
+    ----------
+    model : estimator
+        Its attributes change as epochs pass.
+    X, y, weights : arrays
+        To be trained on.
+    score : function or None
+        Of the parameters: the score on held-out samples, for early stopping.
+    incremental : bool
+        ``partial_fit``: one epoch.
+    first : bool
+        Nothing was trained before.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        X: Array,
+        y: Array,
+        weights: Array | None,
+        score: Callable[[Array], float] | None,
+        incremental: bool,
+        first: bool,
+    ) -> None:
+        self.model, self.score, self.incremental = model, score, incremental
+        n = len(X)
+        spec = net.spec_of(model, net.optimizer_of(model))
+        if not (incremental and hasattr(model, "_optimizer")):
+            model._optimizer = begin(model, spec, X.dtype)
+        self.descent: Descent = model._optimizer
+        spec = replace(
+            spec, optimizer=self.descent.optimizer, batch_size=_batch(model.batch_size, n)
+        )
+        self.spec, self.n = spec, n
+        self.state = State(
+            params=net.pack(model, spec, X.dtype),
+            slots=self.descent.slots,
+            rng=np.random.default_rng(0),
+            dropout_key=0,
+            split=0,
+            updates=self.descent.updates,
+        )
+        self.best = self.state.params.copy() if first else self.state.params
+        self.epochs = 1 if incremental else int(model.max_iter)
+        self.source = Arrays(
+            net.backend(), spec, Samples(X, y, weights), self.epochs, None, False, None
+        )
+        self.shuffles = Shuffles(
+            model._random_state,
+            n,
+            wanted=bool(model.shuffle) and self.source.n_batches > 1,
+            # One made from a number is this fit's alone.
+            drawn=bool(model.shuffle) and not isinstance(model.random_state, int | np.integer),
+        )
+        self.rest = losses.constants(spec, y)
+        self.interrupts = Interrupts()
+        self.weights = weights
+        self.patience = Patience(
+            model.best_loss_ if model.best_loss_ is not None else math.inf,
+            model._no_improvement_count,
+            float(model.tol),
+            model.n_iter_no_change,
+        )
+
+    def run(self) -> None:
+        """Train; leave the net in the model."""
+        self.model.n_iter_ = 0
+        try:
+            with one_blas_thread(), self.interrupts:
+                self._run()
+        except KeyboardInterrupt:
+            warnings.warn("Training interrupted by user.", stacklevel=4)
+        finally:
+            self.source.close()
+            self.descent.updates = self.state.updates
+            kept = self.state.params if self.score is None else self.best
+            net.unpack(self.model, self.spec, kept)
+
+    def _run(self) -> None:
+        while self.model.n_iter_ < self.epochs:
+            stopping = self._train_block(self._block())
+            if stopping or self.incremental:
+                return
+        warnings.warn(
+            f"Stochastic Optimizer: Maximum iterations ({self.epochs}) reached and the "
+            "optimization hasn't converged yet.",
+            ConvergenceWarning,
+            stacklevel=6,
+        )
+
+    def _block(self) -> int:
+        """How many epochs to train before their losses are looked at."""
+        if self.score is not None:
+            return 1
+        left: int = self.epochs - self.model.n_iter_
+        step_work = 3 * self.source.batch * self.spec.n_parameters + STEP_WORK
+        cheap = int(CHEAP / step_work) // self.source.n_batches
+        block = max(self._safe(left), cheap, self.model.n_iter_ // 8)
+        if self.shuffles.wanted:
+            block = min(block, max(1, ORDER_SIZE // self.n))
+        return int(min(left, block))
+
+    def _safe(self, left: int) -> int:
+        """Epochs of which at most the last can be the one to stop at."""
+        return int(min(left, max(1, self.patience.limit + 1 - self.patience.count)))
+
+    def _train_block(self, epochs: int) -> bool:
+        """Train so many, or up to where the fit has to stop; whether it has to."""
+        state = self.state
+        snapshot, back = state.snapshot(), self.shuffles.mark()
+        try:
+            told = self._train(epochs)
+            found = self._stop(told)
+            if found is not None and found + 1 < epochs:
+                state.restore(snapshot)
+                back()
+                told = self._train(found + 1)
+        except KeyboardInterrupt:
+            state.restore(snapshot)
+            raise
+        self._write(told)
+        if found is None:
+            return False
+        return self._stopping()
+
+    def _train(self, epochs: int) -> npt.NDArray[np.float64]:
+        """Train so many epochs; their losses as scikit-learn tells them."""
+        order = self.shuffles.draw(epochs)
+        rates = self.descent.rates(epochs, self.model.t_, self.n)
+        told = np.zeros(epochs)
+        reached = self.source.train(self.state, told, rates, order, self.interrupts)
+        if reached.epoch < epochs:
+            epoch = self.model.n_iter_ + reached.epoch + 1
+            raise ValueError(
+                "Solver produced non-finite parameter weights. The input data may contain large "
+                f"values and need to be preprocessed. The loss was inf or nan in epoch {epoch}, "
+                f"batch {reached.batch + 1}, with learning rate {rates[reached.epoch]:g}."
+            )
+        told /= net.told_share(self.spec)
+        if self.rest is not None:
+            told += self._constants(self.rest, order, epochs)
+        return told
+
+    def _constants(
+        self, rest: Array, order: npt.NDArray[np.int64] | None, epochs: int
+    ) -> npt.NDArray[np.float64]:
+        """What the loss of each epoch has beside jitprop's."""
+        if self.weights is None:
+            return np.full(epochs, rest.mean())
+        made = np.empty(epochs)
+        starts = np.arange(0, self.n, self.source.batch)
+        sizes = np.diff([*starts, self.n])
+        for epoch in range(epochs):
+            rows = slice(None) if order is None else order[epoch]
+            w = self.weights[rows].astype(np.float64)
+            means = np.add.reduceat(w * rest[rows], starts) / np.add.reduceat(w, starts)
+            made[epoch] = means @ sizes / self.n
+        return made
+
+    def _stop(self, told: npt.NDArray[np.float64]) -> int | None:
+        """Which of these epochs is the first not to be borne any more."""
+        if self.score is None:
+            return self.patience.told(told)
+        model, patience = self.model, self.patience
+        score = self.score(self.state.params)
+        model.validation_scores_.append(score)
+        if score < model.best_validation_score_ + patience.tol:
+            patience.count += 1
+        else:
+            patience.count = 0
+        if score > model.best_validation_score_:
+            model.best_validation_score_ = score
+            self.best = self.state.params.copy()
+        return 0 if patience.count > patience.limit else None
+
+    def _write(self, told: npt.NDArray[np.float64]) -> None:
+        """Take these epochs down."""
+        model = self.model
+        for i, loss in enumerate(told if model.verbose else ()):
+            print(f"Iteration {model.n_iter_ + i + 1}, loss = {loss:.8f}")
+        if model.verbose and self.score is not None:
+            print(f"Validation score: {model.validation_scores_[-1]:f}")
+        model.n_iter_ += len(told)
+        model.t_ += len(told) * self.n
+        model.loss_curve_ += told.tolist()
+        model.loss_ = model.loss_curve_[-1]
+        model._no_improvement_count = self.patience.count
+        if self.score is None:
+            model.best_loss_ = self.patience.best
+        if self.descent.schedule == "invscaling":
+            self.descent.learning_rate = float(
+                self.descent.learning_rate_init / (model.t_ + 1) ** self.descent.power_t
+            )
+
+    def _stopping(self) -> bool:
+        """Whether to stop, or go on with a smaller rate."""
+        model, descent = self.model, self.descent
+        what = "Training loss" if self.score is None else "Validation score"
+        message = (
+            f"{what} did not improve more than tol={model.tol:f} for {model.n_iter_no_change} "
+            "consecutive epochs."
+        )
+        if descent.schedule != "adaptive":
+            end = "Stopping."
+        elif descent.learning_rate <= SMALLEST_RATE:
+            end = "Learning rate too small. Stopping."
+        else:
+            descent.learning_rate /= 5.0
+            end = f"Setting learning rate to {descent.learning_rate:f}"
+            self.patience.count = model._no_improvement_count = 0
+        if model.verbose:
+            print(message, end)
+        return end.endswith("Stopping.")
+
+
+def _batch(batch_size: Any, n_samples: int) -> int:
+    """Samples in a batch."""
+    if batch_size == "auto":
+        return min(200, n_samples)
+    if batch_size > n_samples:
+        warnings.warn(
+            "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped",
+            stacklevel=5,
+        )
+    return int(min(batch_size, n_samples))

@@ -1,0 +1,85 @@
+"""The solver "lbfgs": scipy's optimizer on jitprop's loss and gradient."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import scipy.optimize
+from sklearn.exceptions import ConvergenceWarning
+
+from jitprop._types import Array
+from jitprop.evaluation import Evaluation
+from jitprop.losses import HalfSquaredError
+from jitprop.samples import Samples
+from jitprop.sklearn import losses, net
+from jitprop.threads import one_blas_thread
+
+
+def fit(model: Any, X: Array, y: Array, weights: Array | None) -> None:
+    """
+    Minimize the loss over all samples.
+
+    In float64, whatever the dtype of the samples: line searches need its digits.
+    """
+    spec = replace(net.spec_of(model), even=False)
+    dtype, double = X.dtype, np.dtype(np.float64)
+    X, y = X.astype(double, copy=False), y.astype(double, copy=False)
+    weights = None if weights is None else weights.astype(double)
+    samples, size = Samples(X, y, weights), spec.divisor(len(X), weights)
+    params, gradient = net.pack(model, spec, double), np.empty(spec.n_parameters)
+    evaluation = Evaluation(net.backend(), spec, X)
+    z_spec = replace(
+        spec, activations=(*spec.activations[:-1], "identity"), loss=HalfSquaredError()
+    )
+    sums = Evaluation(net.backend(), z_spec, X)
+    rest = losses.constants(spec, y)
+    constant = 0.0 if rest is None else float(np.average(rest, weights=weights))
+    places = _places(spec.split(np.arange(spec.n_parameters)))
+    coefs, d_coefs = spec.split(params)[0], spec.split(gradient)[0]
+
+    def loss_and_gradient(packed: Array) -> tuple[float, Array]:
+        params[places] = packed
+        loss = evaluation.gradient(params, samples, gradient)
+        if model.out_activation_ in ("logistic", "softmax"):
+            # Its rounding errors too: from them L-BFGS takes other steps.
+            z = sums.predict(params, X)
+            loss = losses.rounded(model.out_activation_ == "softmax", z, y, weights)
+        loss = loss / net.told_share(spec) + constant
+        for W, d in zip(coefs, d_coefs, strict=True):
+            loss += model.alpha / 2 * float(np.vdot(W, W)) / size
+            d += model.alpha / size * W
+        return loss, gradient[places]
+
+    def tell(intermediate_result: Any) -> None:
+        print(f"loss = {intermediate_result.fun:.8f}")
+
+    with one_blas_thread():
+        result = scipy.optimize.minimize(
+            loss_and_gradient,
+            params[places],
+            method="L-BFGS-B",
+            jac=True,
+            callback=tell if model.verbose else None,
+            options={"maxfun": model.max_fun, "maxiter": model.max_iter, "gtol": model.tol},
+        )
+    if result.status != 0:
+        warnings.warn(
+            f"lbfgs failed to converge after {result.nit} iteration(s) (status={result.status}):\n"
+            f"{result.message}\n\nIncrease the number of iterations to improve the convergence "
+            f"(max_iter={model.max_iter}), or scale the data.",
+            ConvergenceWarning,
+            stacklevel=4,
+        )
+    params[places] = result.x
+    model.n_iter_ = min(result.nit, model.max_iter)
+    model.loss_ = float(result.fun)
+    net.unpack(model, spec, params.astype(dtype, copy=False))
+
+
+def _places(split: tuple[list[Array], list[Array]]) -> Array:
+    """Of each parameter in scikit-learn's order, all weights and then all biases, its place."""
+    weights, biases = split
+    return np.concatenate([places.ravel() for places in (*weights, *biases)])

@@ -1,0 +1,115 @@
+"""Between an estimator's attributes and what a backend wants: a spec and one flat vector."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from jitprop._types import Array
+from jitprop.backends import Backend, load
+from jitprop.evaluation import Evaluation
+from jitprop.optimizers import SGD, Adam, Optimizer
+from jitprop.spec import Spec, make_spec
+from jitprop.threads import one_blas_thread
+
+ACTIVATIONS = {"identity": "identity", "logistic": "sigmoid", "tanh": "tanh", "relu": "relu"}
+OUTPUTS = {
+    "identity": ("identity", "half_squared_error"),
+    "exp": ("exp", "poisson"),
+    "logistic": ("sigmoid", "binary_cross_entropy"),
+    "softmax": ("softmax", "cross_entropy"),
+}
+"""Of each ``out_activation_``: jitprop's name, and the loss that goes with it."""
+
+
+def backend() -> Backend:
+    """Numba; or NumPy, where numba is missing."""
+    return load("auto")
+
+
+def optimizer_of(model: Any) -> Optimizer:
+    """What ``solver`` asks for."""
+    if model.solver == "adam":
+        return Adam(model.beta_1, model.beta_2, model.epsilon)
+    # scikit-learn lets momentum be 1, of which this differs by less than a rounding error.
+    momentum = min(float(model.momentum), math.nextafter(1.0, 0.0))
+    return SGD(momentum, bool(model.nesterovs_momentum) and momentum > 0.0)
+
+
+def spec_of(model: Any, optimizer: Optimizer | None = None) -> Spec:
+    """The net of ``coefs_``, and how to train it."""
+    output, loss = OUTPUTS[model.out_activation_]
+    sizes = [len(model.coefs_[0]), *(len(b) for b in model.intercepts_)]
+    spec = make_spec(
+        sizes,
+        ACTIVATIONS[model.activation],
+        output,
+        loss,
+        "mean",
+        optimizer or SGD(),
+        1.0,
+        0.0,
+        0.0,
+        None,
+        None,
+    )
+    return replace(
+        spec,
+        penalty=float(model.alpha),
+        penalty_loss=float(model.alpha) / 2 * told_share(spec),
+        even=True,
+    )
+
+
+def told_share(spec: Spec) -> int:
+    """
+    By what scikit-learn divides the sum over outputs in the loss that it tells.
+
+    For the squared error by their number. Its gradient is that of the sum.
+    """
+    return spec.layer_sizes[-1] if spec.loss.name == "half_squared_error" else 1
+
+
+def pack(model: Any, spec: Spec, dtype: np.dtype[Any]) -> Array:
+    """A flat copy of ``coefs_`` and ``intercepts_``."""
+    params = np.empty(spec.n_parameters, dtype)
+    for views, arrays in zip(spec.split(params), (model.coefs_, model.intercepts_), strict=True):
+        for view, array in zip(views, arrays, strict=True):
+            view[...] = array
+    return params
+
+
+def unpack(model: Any, spec: Spec, params: Array) -> None:
+    """Make the vector's parts the model's ``coefs_`` and ``intercepts_``."""
+    model.coefs_, model.intercepts_ = spec.split(params)
+
+
+def initialize(model: Any, sizes: list[int], dtype: np.dtype[Any]) -> None:
+    """
+    Draw ``coefs_`` and ``intercepts_`` as scikit-learn does, from the same generator.
+
+    Uniform up to sqrt(6 / (n_in + n_out)), after logistic units sqrt(2 / (n_in + n_out)), biases
+    too: Glorot and Bengio, AISTATS 2010.
+    """
+    factor = 2.0 if model.activation == "logistic" else 6.0
+    model.coefs_, model.intercepts_ = [], []
+    for n_in, n_out in pairwise(sizes):
+        bound = np.sqrt(factor / (n_in + n_out))
+        for arrays, shape in ((model.coefs_, (n_in, n_out)), (model.intercepts_, n_out)):
+            drawn = model._random_state.uniform(-bound, bound, shape)
+            arrays.append(drawn.astype(dtype, copy=False))
+
+
+def outputs(model: Any, X: Array) -> Array:
+    """(n_samples, n_outputs), computed in the dtype of samples and weights together."""
+    dtype = np.result_type(X, *model.coefs_)
+    if dtype not in (np.float32, np.float64):
+        dtype = np.result_type(dtype, np.float32)
+    X = np.ascontiguousarray(X, dtype)
+    spec = spec_of(model)
+    with one_blas_thread():
+        return Evaluation(backend(), spec, X).predict(pack(model, spec, X.dtype), X)

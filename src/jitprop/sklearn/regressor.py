@@ -1,0 +1,232 @@
+"""The regressor."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn.base import RegressorMixin
+from sklearn.metrics import r2_score
+from sklearn.utils import column_or_1d
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from jitprop._types import Array
+from jitprop.sklearn.base import BaseMLP, is_stochastic
+
+
+class MLPRegressor(RegressorMixin, BaseMLP):
+    """
+    A multilayer perceptron for numbers: ``sklearn.neural_network.MLPRegressor``, faster.
+
+    Parameters
+    ----------
+    loss : {"squared_error", "poisson"}, default "squared_error"
+        1/2 (a - y)**2, or half the Poisson deviance y log(y / a) - y + a, whose outputs a are the
+        exponential of the last layer's sums and whose targets are at least 0.
+    hidden_layer_sizes : int or sequence of int, default (100,)
+        Units of each hidden layer; none with ().
+    activation : {"identity", "logistic", "tanh", "relu"}, default "relu"
+        Of all hidden layers.
+    solver : {"lbfgs", "sgd", "adam"}, default "adam"
+        "lbfgs" is scipy's L-BFGS-B on the loss of all samples, in float64; the others train by
+        batches.
+    alpha : float, default 0.0001
+        The penalty alpha / 2 sum W**2 (weights, not biases) is added to the loss summed over the s
+        samples of a batch, and so comes divided by s to their mean.
+    batch_size : int or "auto", default "auto"
+        "auto" is 200, or all samples if there are fewer. Not for "lbfgs".
+    learning_rate : {"constant", "invscaling", "adaptive"}, default "constant"
+        For "sgd". "invscaling" is learning_rate_init / (t + 1)**power_t after t samples;
+        "adaptive" divides the rate by 5 where training would otherwise stop, until it is below
+        1e-6.
+    learning_rate_init : float, default 0.001
+    power_t : float, default 0.5
+    max_iter : int, default 200
+        Epochs at the most; of "lbfgs", iterations.
+    shuffle : bool, default True
+        Present the samples in another order each epoch.
+    random_state : int, numpy.random.RandomState or None, default None
+        Of the initial weights, the samples held out, and the shuffles.
+    tol : float, default 1e-4
+        An improvement of the loss, or with early stopping of the score, must be as large to count.
+        Of "lbfgs", the gradient's largest component at the end.
+    verbose : bool or int, default False
+        Print each epoch's loss.
+    warm_start : bool, default False
+        Let ``fit`` go on from the weights that are there.
+    momentum : float, default 0.9
+        For "sgd"; from 0 to 1.
+    nesterovs_momentum : bool, default True
+    early_stopping : bool, default False
+        Hold some samples out, stop when their score does not improve, and keep the best weights.
+    validation_fraction : float, default 0.1
+        The share of the samples to hold out.
+    beta_1, beta_2 : float, default 0.9 and 0.999
+    epsilon : float, default 1e-8
+        Of "adam": see `jitprop.Adam`.
+    n_iter_no_change : int or inf, default 10
+        Stop after more than so many epochs in a row without an improvement.
+    max_fun : int, default 15000
+        For "lbfgs": how often it may compute the loss.
+
+    Attributes
+    ----------
+    coefs_, intercepts_ : lists of arrays
+        (n_in, n_out) and (n_out,) of each layer. Predictions are made from them.
+    n_features_in_ : int
+    feature_names_in_ : (n_features_in_,) array
+        If X had names.
+    n_layers_, n_outputs_ : int
+    out_activation_ : str
+    loss_ : float
+        Of the last epoch, with the penalty.
+    loss_curve_ : list of float
+        Of all epochs.
+    best_loss_ : float or None
+        The least of them; None with early stopping.
+    validation_scores_ : list of float, or None
+    best_validation_score_ : float or None
+        With early stopping.
+    n_iter_ : int
+        Epochs of the last ``fit``.
+    t_ : int
+        Samples seen.
+
+    Notes
+    -----
+    From the same ``random_state`` the weights, shuffles and updates are scikit-learn's, up to the
+    order of sums. So is what it does with several outputs and the squared error: ``loss_`` has
+    their mean, while training follows the gradient of their sum, and of the whole penalty.
+
+    Examples
+    --------
+    >>> from jitprop.sklearn import MLPRegressor
+    >>> X, y = [[0.0], [1.0], [2.0], [3.0]], [0.0, 1.0, 4.0, 9.0]
+    >>> model = MLPRegressor(8, solver="lbfgs", alpha=0.0, random_state=0).fit(X, y)
+    >>> model.predict([[2.0]]).round(1)
+    array([4.])
+    """
+
+    def __init__(
+        self,
+        loss: str = "squared_error",
+        hidden_layer_sizes: Any = (100,),
+        activation: str = "relu",
+        *,
+        solver: str = "adam",
+        alpha: float = 0.0001,
+        batch_size: int | str = "auto",
+        learning_rate: str = "constant",
+        learning_rate_init: float = 0.001,
+        power_t: float = 0.5,
+        max_iter: int = 200,
+        shuffle: bool = True,
+        random_state: Any = None,
+        tol: float = 1e-4,
+        verbose: bool | int = False,
+        warm_start: bool = False,
+        momentum: float = 0.9,
+        nesterovs_momentum: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        n_iter_no_change: float = 10,
+        max_fun: int = 15000,
+    ) -> None:
+        self.loss = loss
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.solver = solver
+        self.alpha = alpha
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.learning_rate_init = learning_rate_init
+        self.power_t = power_t
+        self.max_iter = max_iter
+        self.shuffle = shuffle
+        self.random_state = random_state
+        self.tol = tol
+        self.verbose = verbose
+        self.warm_start = warm_start
+        self.momentum = momentum
+        self.nesterovs_momentum = nesterovs_momentum
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.beta_1 = beta_1
+        self.beta_2 = beta_2
+        self.epsilon = epsilon
+        self.n_iter_no_change = n_iter_no_change
+        self.max_fun = max_fun
+
+    def _validate_input(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Any, Array]:
+        """X, and y as (n_samples, n_outputs), both of X's dtype."""
+        del incremental
+        X, y = validate_data(
+            self,
+            X,
+            y,
+            accept_sparse=["csr", "csc"],
+            multi_output=True,
+            y_numeric=True,
+            dtype=(np.float64, np.float32),
+            reset=reset,
+        )
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
+        if self.loss == "poisson" and y.min() < 0:
+            raise ValueError(f"loss='poisson' needs y >= 0; got values from {y.min():g}")
+        return X, np.ascontiguousarray(y, X.dtype).reshape(len(y), -1)
+
+    def _out_activation(self) -> str:
+        return "exp" if self.loss == "poisson" else "identity"
+
+    def _stratified(self) -> bool:
+        return False
+
+    @available_if(is_stochastic)
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> MLPRegressor:
+        """
+        Train for one epoch on these samples.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As in `fit`.
+
+        Returns
+        -------
+        MLPRegressor
+            This one.
+
+        Raises
+        ------
+        ValueError
+            As `fit` does.
+        """
+        self._fit(X, y, sample_weight, incremental=True)
+        return self
+
+    def predict(self, X: Any) -> Array:
+        """
+        Outputs.
+
+        Parameters
+        ----------
+        X : (n_samples, n_features) array-like or sparse matrix
+
+        Returns
+        -------
+        (n_samples,) or (n_samples, n_outputs) array
+        """
+        check_is_fitted(self)
+        outputs = self._outputs(X)
+        return outputs.ravel() if outputs.shape[1] == 1 else outputs
+
+    def _score_of(self, outputs: Array, y: Array, weights: Array | None) -> float:
+        """R**2; nan if an output is not finite."""
+        if not np.isfinite(outputs).all():
+            return np.nan
+        return float(r2_score(y, outputs, sample_weight=weights))
