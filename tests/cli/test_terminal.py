@@ -38,7 +38,7 @@ def folder(tmp_path, rng):
 
 def test_a_person_trains_and_looks(folder):
     child = spawn(folder, "train", "data.csv", "--target", "y", "--epochs", "5", "--no-plot")
-    for words in ("y: classification", "5 epochs", "training", "accuracy", "model.safetensors"):
+    for words in ("y: classification", "5.00/5.00", "5 epochs", "accuracy", "model.safetensors"):
         child.expect_exact(words)
     child.expect(pexpect.EOF)
     child.close()
@@ -56,7 +56,7 @@ def test_ctrl_c_ends_training_and_keeps_what_was_learned(folder):
         folder, "train", "data.csv", "--target", "y", "--epochs", "1000000000", "--validation", "0"
     )
     child.expect_exact("parameters")
-    # Nothing shows that it trains: wait, as a person would.
+    # Whatever it does by then, Ctrl-C must say what became of the work.
     child.expect(pexpect.TIMEOUT, timeout=5)
     child.sendintr()
     child.expect(r"error: interrupted; (no model was written|what was learned in \d+ epochs is in)")

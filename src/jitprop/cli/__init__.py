@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from jitprop import warmup
 
-EXTRA = {"click", "matplotlib", "pandas", "pyarrow", "rich"}
+EXTRA = {"click", "matplotlib", "pandas", "pyarrow", "rich", "tqdm"}
 """What the extra installs, by the names of imports."""
 
 INSTALL = "pip install 'jitprop[cli]'"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ def run(
         report.begin(console, table, problem, trainer)
         interrupted = False
         try:
-            training.fit(trainer, problem, options)
+            training.fit(trainer, problem, options, progress=not quiet and sys.stderr.isatty())
         except KeyboardInterrupt:
             interrupted = trainer.epochs_trained > 0
             if not interrupted:

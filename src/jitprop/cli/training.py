@@ -152,7 +152,7 @@ def trainer_for(problem: Problem, options: Options) -> Trainer:
         raise RefusedError(str(error)) from error
 
 
-def fit(trainer: Trainer, problem: Problem, options: Options) -> None:
+def fit(trainer: Trainer, problem: Problem, options: Options, progress: bool) -> None:
     """
     Train to the epoch that was the best on the validation rows, if there are any.
 
@@ -171,6 +171,7 @@ def fit(trainer: Trainer, problem: Problem, options: Options) -> None:
             options.epochs,
             validation_data=(X[held_out], y[held_out]) if len(held_out) else None,
             callbacks=[EarlyStopping(patience=options.patience)] if len(held_out) else [],
+            progress=progress,
         )
     except DivergenceError as error:
         raise RefusedError(
