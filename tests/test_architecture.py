@@ -127,6 +127,7 @@ def test_public_names():
         "DivergenceError", "Fleet", "FleetHistory", "Gradients", "History", "Trainer",
         "GradientCheck", "Trace", "check_gradients",
         "Checkpoint", "CheckpointError",
+        "SweepResult", "sweep",
     }  # fmt: skip
     assert jitprop.__version__ == metadata.version("jitprop")
 

@@ -26,6 +26,7 @@ from jitprop.schedules import (
     ReduceOnPlateau,
     Step,
 )
+from jitprop.sweeps import SweepResult, sweep
 from jitprop.trace import Trace
 from jitprop.trainer import Gradients, Trainer
 
@@ -64,7 +65,9 @@ __all__ = [
     "Rprop",
     "SquaredError",
     "Step",
+    "SweepResult",
     "Trace",
     "Trainer",
     "check_gradients",
+    "sweep",
 ]

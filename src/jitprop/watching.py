@@ -54,7 +54,7 @@ class Watch:
     ) -> None:
         self.trainer, self.callbacks, self.metrics = trainer, callbacks, metrics
         self.measured = [
-            (begin, Evaluation(backend, spec, samples.X), samples, _shown(samples.y))
+            (begin, Evaluation(backend, spec, samples.X), samples, shown(samples.y))
             for begin, samples in (("", training), (VALIDATION, validation))
             if samples is not None and (metrics or begin)
         ]
@@ -96,7 +96,7 @@ class Watch:
                 prediction = net.predict(params, samples.X)
                 with np.errstate(over="ignore", invalid="ignore"):  # divergence is told by the loss
                     for name, metric in self.metrics.items():
-                        found[begin + name] = _number(name, metric(y, prediction))
+                        found[begin + name] = as_number(name, metric(y, prediction))
         return found
 
     def tell(self, epoch: int, logs: dict[str, float]) -> bool:
@@ -110,14 +110,15 @@ class Watch:
             callback.on_fit_end(self.trainer)
 
 
-def _shown(y: Rows) -> Array:
+def shown(y: Rows) -> Array:
     """Targets as metrics get them: labels are ints, and nothing can be written to."""
     shown = y[:].astype(np.int64) if y.ndim == 1 else y[:]
     shown.flags.writeable = False
     return shown
 
 
-def _number(name: str, value: object) -> float:
+def as_number(name: str, value: object) -> float:
+    """What a metric returned."""
     try:
         return float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError) as error:

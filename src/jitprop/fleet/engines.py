@@ -201,12 +201,16 @@ LANES_WEIGHTS, LANES_BATCH = 40, 32
 """Weights of a layer, on average, and samples of a batch, up to which members share a vector."""
 
 
+def small(spec: Spec, n_samples: int) -> bool:
+    """Whether members are so small, and their batches, that they had better share vectors."""
+    weights = sum(n_in * n_out for n_in, n_out in spec.shapes)
+    return weights <= LANES_WEIGHTS * len(spec.shapes) and spec.batch(n_samples) <= LANES_BATCH
+
+
 def choose(backend: Backend, spec: Spec, n_samples: int, n_threads: int | None) -> Engine:
     """The engine for these nets: the faster one that can."""
     n = threads.available() if n_threads is None else min(n_threads, threads.cores())
-    weights = sum(n_in * n_out for n_in, n_out in spec.shapes)
-    small = weights <= LANES_WEIGHTS * len(spec.shapes) and spec.batch(n_samples) <= LANES_BATCH
-    if small and has_lanes(spec) and backend is not backends.load("numpy"):
+    if small(spec, n_samples) and has_lanes(spec) and backend is not backends.load("numpy"):
         from jitprop.fleet.lanes import Lanes  # numba, which may be missing
 
         return Lanes(spec, n)

@@ -346,6 +346,21 @@ batch_size, shuffle, dtype, backend
             If the loss or the parameters of some members became inf or nan. These keep their last
             good epoch, and are named in the history; the others go on.
         """
+        history = self._fit(X, y, epochs, sample_weight, validation_data, callbacks)
+        if history.diverged:
+            warnings.warn(
+                f"{len(history.diverged)} of {len(self)} members diverged, the first in epoch "
+                f"{min(history.diverged.values())}: they keep their last good epoch, the others "
+                "went on. Try a smaller learning_rate for them, or inputs scaled to about -1...1",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+        return history
+
+    def _fit(
+        self, X: Any, y: Any, epochs: Any, sample_weight: Any, validation_data: Any, callbacks: Any
+    ) -> FleetHistory:
+        """`fit`, without the warning."""
         n_epochs = checks.integer("epochs", epochs, low=1)
         data = samples(X, y, sample_weight, self._spec, len(self), self._dtype)
         check_batch(self._spec, data.n_samples)
@@ -376,16 +391,7 @@ batch_size, shuffle, dtype, backend
             course.run()
         for callback in told:
             callback.on_fit_end(self)  # type: ignore[arg-type]
-        history = course.history()
-        if history.diverged:
-            warnings.warn(
-                f"{len(history.diverged)} of {len(self)} members diverged, the first in epoch "
-                f"{min(history.diverged.values())}: they keep their last good epoch, the others "
-                "went on. Try a smaller learning_rate for them, or inputs scaled to about -1...1",
-                RuntimeWarning,
-                stacklevel=2,
-            )
-        return history
+        return course.history()
 
     def predict(self, X: npt.ArrayLike) -> Array:
         """

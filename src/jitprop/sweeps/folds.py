@@ -1,0 +1,84 @@
+"""Folds: which rows a setting is trained on, and which it is measured on."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from jitprop import checks
+from jitprop._types import Array
+
+Rows: TypeAlias = npt.NDArray[np.int64]
+Fold: TypeAlias = tuple[Rows, Rows]
+"""Rows to train on, and rows held out."""
+
+
+def folds(cv: Any, X: Array, y: Array, classes: Rows | None) -> list[Fold]:
+    """
+    `sweep`'s ``cv``, checked.
+
+    Parameters
+    ----------
+    cv : int, splitter or iterable of (rows to train on, rows held out)
+    X : (n, n_inputs) array
+    y : (n, n_targets) array
+    classes : (n,) array or None
+        By which an int's folds are stratified.
+    """
+    n = len(X)
+    if not isinstance(cv, bool) and isinstance(cv, int | np.integer):
+        k = checks.integer("cv", cv, low=2)
+        if k > n:
+            raise ValueError(f"cv must be at most the {n} samples; got {k}")
+        return k_folds(n, k, classes)
+    if hasattr(cv, "split"):
+        cv = cv.split(X, y[:, 0] if y.shape[1] == 1 else y)
+    try:
+        pairs = [tuple(pair) for pair in cv]
+    except TypeError:
+        raise TypeError(
+            "cv must be an int, a splitter such as scikit-learn's, or an iterable of "
+            f"(rows to train on, rows held out); got {checks.shown(cv)}"
+        ) from None
+    if not pairs:
+        raise ValueError("cv must have at least one fold; got none")
+    return [_fold(i, pair, n) for i, pair in enumerate(pairs)]
+
+
+def k_folds(n: int, k: int, classes: Rows | None) -> list[Fold]:
+    """
+    Deal n rows, in a random order that is the same each time, to k folds.
+
+    Folds differ in size by one row at the most; with ``classes``, so do the rows of each class
+    in them. Rows of a fold are in ascending order.
+    """
+    order = np.random.default_rng(n).permutation(n)
+    if classes is not None:
+        order = order[np.argsort(classes[order], kind="stable")]
+    fold = np.empty(n, np.int64)
+    fold[order] = np.arange(n) % k
+    return [(np.flatnonzero(fold != i), np.flatnonzero(fold == i)) for i in range(k)]
+
+
+def _fold(i: int, pair: tuple[Any, ...], n: int) -> Fold:
+    if len(pair) != 2:
+        raise ValueError(
+            f"cv[{i}] must be (rows to train on, rows held out); got {len(pair)} items"
+        )
+    train, held_out = (_rows(f"cv[{i}][{j}]", rows, n) for j, rows in enumerate(pair))
+    return train, held_out
+
+
+def _rows(name: str, value: Any, n: int) -> Rows:
+    array = np.asarray(value)
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"{name} must be an array of ints; got dtype {array.dtype}")
+    if array.ndim != 1 or len(array) == 0:
+        raise ValueError(f"{name} must have shape (rows,), at least one; got shape {array.shape}")
+    if array.min() < 0 or array.max() >= n:
+        raise ValueError(
+            f"{name} must hold rows from 0 to {n - 1}; got {array.min()} to {array.max()}"
+        )
+    return array.astype(np.int64)

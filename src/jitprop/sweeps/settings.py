@@ -1,0 +1,138 @@
+"""The settings of a sweep, and which of them one fleet can train."""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+import numbers
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from jitprop import checks
+from jitprop.fleet import Fleet
+
+Setting = dict[str, Any]
+
+KNOWN = (*(set(inspect.signature(Fleet).parameters) - {"members"}), "epochs")
+"""What a setting may name."""
+
+PER_MEMBER: dict[str, Callable[[str, Any], Any]] = {
+    "seed": lambda name, value: checks.integer(name, value, low=0),
+    "learning_rate": lambda name, value: checks.number(name, value, above=0.0),
+    "weight_decay": lambda name, value: checks.number(name, value, low=0.0),
+    "momentum": lambda name, value: checks.number(name, value, low=0.0, below=1.0),
+    "dropout": lambda name, value: checks.number(name, value, low=0.0, below=1.0),
+}
+"""What the members of one fleet may differ in."""
+
+
+def expand(grid: Any, fixed: Mapping[str, Any]) -> list[Setting]:
+    """The settings that ``grid`` describes: all combinations of its lists, or those it lists."""
+    if isinstance(grid, Mapping):
+        values = [_values(name, values) for name, values in grid.items()]
+        made = [
+            dict(zip(grid, combination, strict=True)) for combination in itertools.product(*values)
+        ]
+    elif checks.is_list(grid):
+        if len(grid) == 0:
+            raise ValueError("grid must have at least one setting; got none")
+        for i, setting in enumerate(grid):
+            if not isinstance(setting, Mapping):
+                raise TypeError(
+                    f"grid[{i}] must be a dict of settings by name; got {checks.shown(setting)}"
+                )
+        made = [dict(setting) for setting in grid]
+    else:
+        raise TypeError(
+            "grid must be a dict of lists, of which all combinations are tried, or a list of "
+            f"dicts, one for each setting; got {checks.shown(grid)}"
+        )
+    for name in dict.fromkeys(itertools.chain(fixed, *made)):
+        if name not in KNOWN:
+            checks.choice("setting", name, tuple(sorted(KNOWN)))
+    for i, setting in enumerate(made):
+        if "epochs" not in setting and "epochs" not in fixed:
+            raise ValueError(f"epochs must be an argument, or in grid; setting {i} has none")
+        if "layer_sizes" not in setting and "layer_sizes" not in fixed:
+            raise ValueError(f"layer_sizes must be an argument, or in grid; setting {i} has none")
+    return made
+
+
+def _values(name: str, values: Any) -> list[Any]:
+    if not checks.is_list(values):
+        raise TypeError(f"grid[{name!r}] must be a list of values; got {checks.shown(values)}")
+    if len(values) == 0:
+        raise ValueError(f"grid[{name!r}] must have at least one value; got none")
+    return values.tolist() if isinstance(values, np.ndarray) else list(values)
+
+
+@dataclass
+class Group:
+    """
+    Settings that one fleet can train.
+
+    Attributes
+    ----------
+    epochs : int
+    shared : dict
+        Arguments of `Fleet` that are the same for all.
+    which : list of int
+        Which settings they are.
+    own : list of dict
+        What each has for itself.
+    """
+
+    epochs: int
+    shared: Setting
+    which: list[int]
+    own: list[Setting]
+
+
+def groups(settings: list[Setting], fixed: Mapping[str, Any]) -> list[Group]:
+    """Find the settings that go together, each checked as far as it is its own."""
+    found: dict[Hashable, Group] = {}
+    for number, setting in enumerate(settings):
+        shared, own = {**fixed, **setting}, {}
+        try:
+            epochs = checks.integer("epochs", shared.pop("epochs"), low=1)
+            for name, check in PER_MEMBER.items():
+                if name in shared and not _of_all(name, shared[name]):
+                    own[name] = check(name, shared.pop(name))
+            if "dropout" in shared:  # of each layer: to a fleet, those of all members
+                shared["dropout"] = [list(shared["dropout"])]
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"in setting {number}, {setting}: {error}") from None
+        # A fleet of which no member has momentum, or dropout, does without: other work, other bits.
+        without = tuple(name for name in ("momentum", "dropout") if own.get(name) == 0)
+        key = (epochs, _hashable(shared), tuple(own), without)
+        group = found.setdefault(key, Group(epochs, shared, [], []))
+        group.which.append(number)
+        group.own.append(own)
+    return list(found.values())
+
+
+def _of_all(name: str, value: Any) -> bool:
+    """Whether the value is of another kind than the numbers that members may differ in."""
+    if name == "learning_rate":
+        return not (isinstance(value, numbers.Real) or checks.is_list(value))
+    if name == "dropout":
+        return checks.is_list(value)
+    return name == "momentum" and value is None
+
+
+def _hashable(value: Any) -> Hashable:
+    """A key that equal values share; objects that say nothing of being equal are themselves."""
+    if isinstance(value, Mapping):
+        return frozenset((name, _hashable(v)) for name, v in value.items())
+    if isinstance(value, np.ndarray):
+        return value.shape, value.dtype.str, value.tobytes()
+    if isinstance(value, list | tuple):
+        return tuple(_hashable(v) for v in value)
+    try:
+        hash(value)
+    except TypeError:
+        return id(value)
+    return type(value), value
