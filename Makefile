@@ -55,6 +55,7 @@ $(PEERS)/ready: pyproject.toml benchmarks/peers/requirements.txt
 
 peers: $(PEERS)/ready
 	$(PEERS)/bin/python benchmarks/peers/run.py $(PEERS_FLAGS)
+	$(PEERS)/bin/python benchmarks/peers/fleets.py
 
 clean:
 	rm -rf $(VENV) $(PEERS) .asv .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist docs/_build

@@ -167,8 +167,8 @@ batch_size, shuffle, dtype, backend
             updates=np.zeros(k, np.int64),
             keys=np.zeros(k, np.int64),
         )
-        for i, own in enumerate(self._state.seeds):
-            self._state.keys[i] = streams(own).dropout_key
+        if self._dropout.any():  # 20 us a member
+            self._state.keys[:] = [streams(own).dropout_key for own in self._state.seeds]
         self._begin(init)
 
     def _begin(self, init: Any) -> None:
