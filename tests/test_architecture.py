@@ -110,7 +110,7 @@ def test_functions_are_compiled_by_the_one_decorator(path):
 
 
 def test_both_backends_offer_the_same_functions():
-    for name in ("prepare", "close", "train", "evaluate", "gradient", "predict"):
+    for name in ("prepare", "halt", "close", "train", "evaluate", "gradient", "predict"):
         ref = inspect.signature(getattr(reference, name))
         comp = inspect.signature(getattr(compiled, name))
         assert list(ref.parameters) == list(comp.parameters), name
