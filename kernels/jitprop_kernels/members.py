@@ -18,7 +18,7 @@ from jitprop_kernels.activations import activate
 from jitprop_kernels.dropout import WHOLE, factor, layer_seed
 from jitprop_kernels.elementary import power
 from jitprop_kernels.losses import output_delta, softmax
-from jitprop_kernels.meeting import take
+from jitprop_kernels.meeting import halted, take
 from jitprop_kernels.plan import (
     ACTIVATION,
     BIASES,
@@ -513,7 +513,8 @@ def train_members(
     memory, powers : arrays
         Scratch: see `Plan`, with 4 V numbers at its ``panels``; and 3 V numbers of float64.
     gate : (GATE_SIZE,) int64 array of 0
-        Where groups are taken.
+        Where groups are taken. Where another thread writes a number to ``gate[HALT]`` all leave
+        soon, and nothing that changes here is of use.
     """
     V = wide_lanes(memory)
     size = n_parameters(plan) * V
@@ -528,6 +529,8 @@ def train_members(
         lane, due = group * V, 0
         set_group(plan, members, lane, decays, momenta, memory)
         for step in range(start, stop):
+            if halted(gate):
+                return
             epoch = step // n_batches
             first = (step - epoch * n_batches) * plan.batch_size
             m = min(plan.batch_size, n_samples - first)
@@ -597,6 +600,8 @@ def predict_members(
     group = take(gate)
     while group < params.size // size:
         for first in range(0, n_samples, plan.batch_size):
+            if halted(gate):
+                return
             m = min(plan.batch_size, n_samples - first)
             load_group(
                 plan,
@@ -663,6 +668,8 @@ def evaluate_members(
     group = take(gate)
     while group < params.size // size:
         for first in range(0, n_samples, plan.batch_size):
+            if halted(gate):
+                return
             m = min(plan.batch_size, n_samples - first)
             load_group(
                 plan,

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
+import time
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -381,3 +386,30 @@ def test_an_ensemble_of_distributions(rng):
     second_moment = (np.exp(out[..., 1]) + out[..., 0] ** 2).mean(axis=0)
     np.testing.assert_allclose(mean[:, 0], out[..., 0].mean(axis=0), rtol=1e-12)
     np.testing.assert_allclose(std[:, 0] ** 2, second_moment - mean[:, 0] ** 2, rtol=1e-9)
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+@pytest.mark.parametrize("kind", NETS)
+def test_ctrl_c_leaves_whole_epochs(kind, n_threads, rng):
+    X, y = data(NETS[kind], 20_000, "half_squared_error", False, rng)
+    arguments = {"members": 40, "seed": 0, "batch_size": 20, "n_threads": n_threads}
+    fleet, ref = (Fleet(NETS[kind], **arguments) for _ in range(2))
+    ref.fit(X, y, 1)  # compiles
+    timer = threading.Timer(0.7, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        fleet.fit(X, y, 100_000)
+    pressed = time.perf_counter()
+    timer.join()
+    (done,) = set(fleet.epochs_trained.tolist())
+    fleet.fit(X, y, 1)
+    if done:
+        ref.fit(X, y, done)
+    np.testing.assert_array_equal(fleet.parameters, ref.parameters)
+    assert time.perf_counter() - pressed < 60, "it was not the whole fit that ended"
+
+
+def test_progress_shows_mean_losses(capsys, monkeypatch, rng):
+    X, y = data([2, 3, 1], 8, "half_squared_error", False, rng)
+    history = Fleet([2, 3, 1], members=3, seed=0).fit(X, y, 5, progress=True)
+    assert f"epoch 5 of 5: loss {history.loss[-1].mean():.6g}" in capsys.readouterr().err

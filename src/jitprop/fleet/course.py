@@ -20,6 +20,8 @@ from jitprop.fleet.data import Data
 from jitprop.fleet.engines import Engine, Indices, Members
 from jitprop.fleet.history import FleetHistory
 from jitprop.fleet.state import FleetState
+from jitprop.interrupts import Interrupts
+from jitprop.progress import Progress
 from jitprop.spec import Spec
 
 BLOCK_SECONDS = (0.05, 0.2)
@@ -53,6 +55,8 @@ class Course:
         By which each member is stopped.
     told : function or None
         Called after each epoch with its number in this call and its losses; True stops all.
+    progress : Progress or None
+        Told of blocks, and of the members' mean losses.
     """
 
     def __init__(
@@ -70,6 +74,7 @@ class Course:
         shuffle: bool,
         stopping: EarlyStopping | None,
         told: Told | None,
+        progress: Progress | None,
     ) -> None:
         self.engine, self.spec, self.state = engine, spec, state
         self.rates, self.decays, self.momenta, self.dropout = rates, decays, momenta, dropout
@@ -77,7 +82,7 @@ class Course:
         n = data.n_samples
         self.n_batches = -(-n // spec.batch(n))
         self.shuffle = shuffle and self.n_batches > 1
-        self.stopping, self.told = stopping, told
+        self.stopping, self.told, self.progress = stopping, told, progress
         k = len(state.params)
         self.loss = np.full((epochs, k), np.nan)
         self.validation_loss = None if validation is None else np.full((epochs, k), np.nan)
@@ -90,12 +95,19 @@ class Course:
 
     def run(self) -> None:
         """Train until all epochs are done, or no member is left."""
+        with Interrupts() as interrupts:
+            self._run(interrupts)
+        if self.best_params is not None:
+            better = np.flatnonzero(self.best_epoch >= 0)
+            self.state.params[better] = self.best_params[better]
+
+    def _run(self, interrupts: Interrupts) -> None:
         each = self.validation is not None or self.stopping is not None or self.told is not None
         first, size = 0, 1
         while first < self.epochs and len(self.active):
             n_epochs = 1 if each else min(size, self.epochs - first, self._most())
             began = time.perf_counter()
-            self._block(first, n_epochs)
+            self._block(first, n_epochs, interrupts)
             seconds = time.perf_counter() - began
             if seconds < BLOCK_SECONDS[0]:
                 size *= 2
@@ -104,9 +116,10 @@ class Course:
             first += n_epochs
             if each and self._look(first - 1):
                 break
-        if self.best_params is not None:
-            better = np.flatnonzero(self.best_epoch >= 0)
-            self.state.params[better] = self.best_params[better]
+            if self.progress is not None and self.progress.is_due():
+                self._draw(first)
+        if self.progress is not None:
+            self._draw(first)
 
     def history(self) -> FleetHistory:
         """What was trained, to the last epoch that any member had."""
@@ -125,7 +138,7 @@ class Course:
         numbers = len(self.active) * (self.data.n_samples if self.shuffle else 1)
         return max(1, BLOCK_NUMBERS // numbers)
 
-    def _block(self, first: int, n_epochs: int) -> None:
+    def _block(self, first: int, n_epochs: int, interrupts: Interrupts) -> None:
         """Train the active members for some epochs."""
         members = self.active
         random = self.state.random(members) if self.shuffle else {}
@@ -145,8 +158,11 @@ class Course:
         losses /= self.data.divisors(self.spec, members)
         done = np.full(len(members), n_epochs)
         done[bad] = [self.diverged[int(i)] - first for i in members[bad]]
+        interrupts.halt = lambda: True  # Ctrl-C waits
         self._commit(first, trained, losses, done)
         self.active = members[~bad]
+        interrupts.halt = None
+        interrupts.check()
 
     def _commit(self, first: int, trained: Members, losses: Array, done: Indices) -> None:
         state, members = self.state, trained.numbers
@@ -156,6 +172,18 @@ class Course:
         state.epochs[members] += done
         state.updates[members] += done * self.n_batches
         self.done[members] += done
+
+    def _draw(self, epochs: int) -> None:
+        """Show how far the fit is, and the mean losses of the members that got there."""
+        assert self.progress is not None
+        logs = {"loss": self.loss[epochs - 1]}
+        if self.validation_loss is not None:
+            logs["validation_loss"] = self.validation_loss[epochs - 1]
+        with np.errstate(all="ignore"):
+            means = {
+                name: v[np.isfinite(v)].mean() for name, v in logs.items() if np.isfinite(v).any()
+            }
+        self.progress.draw(epochs, means)
 
     def _members(self, members: Indices) -> Members:
         """Copies of what training changes."""

@@ -26,7 +26,7 @@ Indices = npt.NDArray[np.int64]
 
 
 THREAD_WORK = 5e6
-"""Multiply-adds for which a thread is started, 0.1 ms: some 0.5 ms of them."""
+"""Multiply-adds for which a thread is started, which takes 0.1 ms: some 0.5 ms of them."""
 
 
 class Members(NamedTuple):
@@ -109,9 +109,12 @@ class Loop:
         n_steps = n_epochs * -(-n // self.spec.batch(n))
         own_losses, own_rates = np.zeros((len(members.numbers), n_epochs)), rates.T.copy()
 
+        nets: dict[int, Any] = {}
+
         def work(i: int) -> None:
             X, y, weights = data.of(members.numbers[i])
             net = self.backend.prepare(self._spec(members, i), n, X.dtype, 1, n_steps)
+            nets[i] = net
             try:
                 done = self.backend.train(
                     net, members.params[i], members.slots[i], X, y, weights,
@@ -120,11 +123,17 @@ class Loop:
                     int(members.keys[i]),
                 )  # fmt: skip
             finally:
+                del nets[i]
                 self.backend.close(net)
             if done < n_steps:
                 own_losses[i, done // (n_steps // n_epochs) :] = np.nan
 
-        run(work, len(members.numbers), self._threads(3 * n_epochs * n * len(losses[0])))
+        def halt() -> None:
+            for net in list(nets.values()):
+                self.backend.halt(net)
+
+        passes = 3 * n_epochs * n * len(members.numbers)
+        run(work, len(members.numbers), self._threads(passes), halt)
         losses += own_losses.T
 
     def evaluate(self, members: Members, data: Data) -> Array:
@@ -151,15 +160,29 @@ class Loop:
 
     def _threads(self, passes: int) -> int:
         """For so many samples through one net each."""
-        return max(1, min(self.n_threads, int(passes * self.spec.n_parameters / THREAD_WORK)))
+        if self.backend is backends.load("numpy"):
+            return 0  # Python itself hears Ctrl-C there, and only one thread may run it
+        return threads_for(passes * self.spec.n_parameters, self.n_threads)
 
     def _tiled(self, n_samples: int, dtype: np.dtype[Any]) -> Any:
         return self.backend.prepare(replace(self.spec, batch_size=256), n_samples, dtype, 1, 1)
 
 
-def run(work: Callable[[int], None], n: int, n_threads: int) -> None:
-    """Call ``work(0)`` to ``work(n - 1)`` from several threads; the first error comes out."""
-    if n_threads == 1 or n == 1:
+def threads_for(work: float, n_threads: int) -> int:
+    """For so many multiply-adds: some, up to ``n_threads``, or 0 for the thread that asks."""
+    return min(n_threads, int(work / THREAD_WORK))
+
+
+def run(
+    work: Callable[[int], None], n: int, n_threads: int, halt: Callable[[], None] | None = None
+) -> None:
+    """
+    Call ``work(0)`` to ``work(n - 1)`` from several threads; the first error comes out.
+
+    With 0 threads in this one. Else it hears Ctrl-C meanwhile, calls ``halt`` and waits until
+    nobody works any more.
+    """
+    if n_threads == 0:
         for i in range(n):
             work(i)
         return
@@ -183,10 +206,13 @@ def run(work: Callable[[int], None], n: int, n_threads: int) -> None:
             thread.start()
         for thread in workers:
             thread.join()
-    except BaseException as error:  # Ctrl-C: nobody may go on writing
+    except BaseException as error:
         errors.append(error)
+        if halt is not None:
+            halt()
         for thread in workers:
-            thread.join()
+            if thread.ident is not None:
+                thread.join()
         raise
     if errors:
         raise errors[0]

@@ -23,6 +23,7 @@ from jitprop.fleet.history import FleetHistory
 from jitprop.fleet.state import FleetState
 from jitprop.losses import Loss
 from jitprop.optimizers import SGD, Optimizer
+from jitprop.progress import Progress
 from jitprop.schedules import LearningRate
 from jitprop.seeds import streams
 from jitprop.spec import check_batch, make_spec
@@ -307,6 +308,7 @@ batch_size, shuffle, dtype, backend
         sample_weight: npt.ArrayLike | None = None,
         validation_data: tuple[npt.ArrayLike, ...] | None = None,
         callbacks: Any = (),
+        progress: bool = False,
     ) -> FleetHistory:
         """
         Train all members for some epochs; called again it goes on.
@@ -328,6 +330,8 @@ batch_size, shuffle, dtype, backend
             An `EarlyStopping`, by "validation_loss" or "loss", stops each member by itself; those
             that are left take less time. All others are told of the fleet: their ``logs`` hold
             (K,) arrays, nan for members that have stopped.
+        progress : bool, default False
+            Show a bar, as `Trainer.fit` does, with the mean losses of the members.
 
         Returns
         -------
@@ -338,7 +342,10 @@ batch_size, shuffle, dtype, backend
         TypeError, ValueError
             For bad input; the fleet is as before.
         KeyboardInterrupt
-            On Ctrl-C; the fleet keeps a whole number of epochs.
+            On Ctrl-C; the fleet keeps a whole number of epochs, all but those of the last tenths of
+            a second, and the next `fit` goes on from there.
+        ImportError
+            For ``progress=True`` without tqdm.
 
         Warns
         -----
@@ -346,7 +353,7 @@ batch_size, shuffle, dtype, backend
             If the loss or the parameters of some members became inf or nan. These keep their last
             good epoch, and are named in the history; the others go on.
         """
-        history = self._fit(X, y, epochs, sample_weight, validation_data, callbacks)
+        history = self._fit(X, y, epochs, sample_weight, validation_data, callbacks, progress)
         if history.diverged:
             warnings.warn(
                 f"{len(history.diverged)} of {len(self)} members diverged, the first in epoch "
@@ -358,7 +365,14 @@ batch_size, shuffle, dtype, backend
         return history
 
     def _fit(
-        self, X: Any, y: Any, epochs: Any, sample_weight: Any, validation_data: Any, callbacks: Any
+        self,
+        X: Any,
+        y: Any,
+        epochs: Any,
+        sample_weight: Any,
+        validation_data: Any,
+        callbacks: Any,
+        progress: Any = False,
     ) -> FleetHistory:
         """`fit`, without the warning."""
         n_epochs = checks.integer("epochs", epochs, low=1)
@@ -367,6 +381,7 @@ batch_size, shuffle, dtype, backend
         kind = data.X.array.dtype
         held_out = None if validation_data is None else self._validation(validation_data, kind)
         told, stopping = _callbacks(callbacks, held_out is not None)
+        bar = Progress(n_epochs) if checks.boolean("progress", progress) else None
         if self._state.params.dtype != kind:
             self._state.cast(kind)
         self._dtype = kind
@@ -384,11 +399,16 @@ batch_size, shuffle, dtype, backend
             self._shuffle,
             stopping,
             (lambda epoch, logs: _tell(told, self, epoch, logs)) if told else None,
+            bar,
         )
         for callback in told:
             callback.on_fit_begin(self)  # type: ignore[arg-type]
-        with one_blas_thread():
-            course.run()
+        try:
+            with one_blas_thread():
+                course.run()
+        finally:
+            if bar is not None:
+                bar.close()
         for callback in told:
             callback.on_fit_end(self)  # type: ignore[arg-type]
         return course.history()

@@ -12,7 +12,7 @@ import jitprop_kernels as kernels
 from jitprop import compiled
 from jitprop._types import Array
 from jitprop.fleet.data import Data, Part
-from jitprop.fleet.engines import THREAD_WORK, Indices, Members, run
+from jitprop.fleet.engines import Indices, Members, run, threads_for
 from jitprop.spec import Spec
 
 TILE = 32
@@ -53,7 +53,7 @@ class Lanes:
                 0, n_steps, *_scratch(size, dtype), gate,
             )  # fmt: skip
 
-        self._run(work, 3 * params.size * n * len(losses))
+        self._run(work, gate, 3 * params.size * n * len(losses))
         _from_lanes(params, members.params[:, None])
         _from_lanes(slots, members.slots)
 
@@ -71,7 +71,7 @@ class Lanes:
                 compiled.NATURAL_ORDER, losses, *_scratch(size, dtype), gate,
             )  # fmt: skip
 
-        self._run(work, params.size * data.n_samples)
+        self._run(work, gate, params.size * data.n_samples)
         return losses
 
     def predict(self, members: Members, X: Part, out: Array) -> None:
@@ -87,17 +87,21 @@ class Lanes:
                 compiled.NATURAL_ORDER, out.reshape(-1), *_scratch(size, dtype), gate,
             )  # fmt: skip
 
-        self._run(work, params.size * n)
+        self._run(work, gate, params.size * n)
 
     def _plan(self, spec: Spec, data: Data, dtype: np.dtype[Any]) -> tuple[kernels.Plan, int]:
         plan, size = compiled.prepare_members(spec, data.n_samples, dtype)
         labels = data.y.array.ndim == 1 + data.y.own
         return plan._replace(labels=labels, weighted=data.weights is not None), size
 
-    def _run(self, work: Callable[[int], None], size: float) -> None:
+    def _run(self, work: Callable[[int], None], gate: Indices, size: float) -> None:
         """Call the kernel from threads, which take groups until there are none."""
-        n = max(1, min(self.n_threads, int(size / THREAD_WORK)))
-        run(work, n, n)
+        n = threads_for(size, self.n_threads)
+
+        def halt() -> None:
+            gate[kernels.HALT] = 1
+
+        run(work, max(1, n), n, halt)
 
 
 def _flat(data: Data) -> tuple[Array, int, Array, int, Array, int]:
