@@ -1,6 +1,13 @@
 """How Sphinx builds these pages: `make docs`."""
 
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
 import jitprop
+
+DOCS = Path(__file__).parent
 
 project = "jitprop"
 author = "The jitprop developers"
@@ -20,3 +27,20 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "none"  # the docstrings say more: shapes, defaults
 numpydoc_show_class_members = False  # autodoc shows them
 myst_heading_anchors = 3
+
+
+def draw(app: Any) -> None:
+    """Draw the pictures of the pages: none is kept in git."""
+    picture = DOCS / "_build/xor-atlas.png"
+    picture.parent.mkdir(exist_ok=True)
+    example = DOCS.parent / "examples/xor_atlas.py"
+    subprocess.run(
+        [sys.executable, example, "--members=1000", f"--out={picture}"],
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+
+
+def setup(app: Any) -> None:
+    """Tell Sphinx."""
+    app.connect("builder-inited", draw)

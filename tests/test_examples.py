@@ -9,7 +9,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from jitprop import Trainer
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SECONDS = 300  # of patience with one process, which may have to compile
@@ -192,6 +195,67 @@ def test_digits_without_scikit_learn_say_what_to_install(tmp_path):
     assert done.returncode == 1
     assert "pip install 'jitprop[sklearn]'" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def cells(printed, columns):
+    """Return the rows of a Markdown table without its headings, cut at their bars."""
+    lines = [line[2:-2].split(" | ") for line in printed.splitlines() if line.startswith("| ")][1:]
+    assert {len(line) for line in lines} == {columns}
+    return lines
+
+
+def test_xor_atlas(tmp_path):
+    members, epochs = 20, 300
+    arguments = f"--members={members}", f"--epochs={epochs}", "--out=atlas.png"
+    printed = output("xor_atlas", tmp_path, *arguments)
+    table = {(hidden, rate): rest for hidden, rate, *rest in cells(printed, 5)}
+    assert len(table) == 18
+    assert (tmp_path / "atlas.png").read_bytes().startswith(b"\x89PNG")
+
+    X, y = np.array([[0, 0], [0, 1], [1, 0], [1, 1]]), np.array([0, 1, 1, 0])
+    solved = 0
+    for seed in range(members):
+        trainer = Trainer(
+            [2, 2, 1], activation="tanh", reduction="sum", learning_rate=2.0, seed=seed
+        )
+        trainer.fit(X, y, epochs)
+        solved += ((trainer.predict(X)[:, 0] > 0.5) == y).all()
+    assert 0 < solved < members
+    share, median, slowest = table["2 tanh", "2"]
+    assert share == f"{100 * solved / members:.1f} %"
+    assert 1 < int(median) < int(slowest) <= epochs
+    # In 300 epochs none of the slowest has got anywhere, which leaves nothing to take quantiles of.
+    assert table["2 sigmoid", "0.5"] == ["0.0 %", "-", "-"]
+
+
+def test_deep_ensemble(tmp_path):
+    printed = output("deep_ensemble", tmp_path, "--members=4", "--splits=1", "--out=bars.png")
+    *models, nominal = cells(printed, 5)
+    assert nominal == ["nominal", "", "", "68.3", "95.4"]
+    assert (tmp_path / "bars.png").read_bytes().startswith(b"\x89PNG")
+    scores = {name: [float(cell.split(" ± ")[0]) for cell in rest] for name, *rest in models}
+    assert list(scores) == ["linear regression", "one net, on average", "ensemble of 4"]
+
+    from sklearn.datasets import load_diabetes
+    from sklearn.linear_model import LinearRegression
+
+    X, y = load_diabetes(return_X_y=True)
+    order = np.random.default_rng(0).permutation(len(X))
+    test, rest = order[: len(X) // 4], order[len(X) // 4 :]
+    linear = LinearRegression().fit(X[rest], y[rest])
+    unexplained = ((linear.predict(X[rest]) - y[rest]) ** 2).sum()
+    errors = np.abs(linear.predict(X[test]) - y[test])
+    deviation = np.sqrt(unexplained / (len(rest) - X.shape[1] - 1))
+    rmse, _, within_1, within_2 = scores["linear regression"]
+    assert rmse == pytest.approx(np.sqrt((errors**2).mean()), abs=0.06)
+    assert within_1 == pytest.approx(100 * (errors < deviation).mean(), abs=0.06)
+    assert within_2 == pytest.approx(100 * (errors < 2 * deviation).mean(), abs=0.06)
+
+    # The mean of several predictions is at least as near as they are on average.
+    assert scores["ensemble of 4"][0] <= scores["one net, on average"][0] < y.std()
+    for _, nll, within_1, within_2 in scores.values():
+        assert 4.5 < nll < 6.5  # log(70) + 1.4 = 5.7 is that of a constant
+        assert 45 < within_1 < within_2 <= 100
 
 
 def test_demo(tmp_path):
