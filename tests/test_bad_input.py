@@ -341,7 +341,7 @@ def test_bad_number(case):
         "squared_error",
         "got 3 (int)",
     ),
-    ("loss class", {"loss": CrossEntropy}, TypeError, "loss must be", "CrossEntropy'> (type)"),
+    ("loss class", {"loss": CrossEntropy}, TypeError, "loss must be", "CrossEntropy (type)"),
     ("optimizer", {"optimizer": "adamm"}, ValueError, "optimizer 'adamm'", "'adam'"),
     ("init", {"init": "glorot_unifrom"}, ValueError, "init 'glorot", "mean 'glorot_uniform'"),
     ("backend", {"backend": "nunba"}, ValueError, "backend", "mean 'numba'"),
@@ -361,7 +361,7 @@ def test_bad_number(case):
     ("bce", BINARY | {"output_activation": "tanh"}, ValueError, "loss", "needs", "got", "'tanh'"),
     ("float16", {"dtype": "float16"}, ValueError, "dtype must be", "'float32'", "got float16"),
     ("shuffle", {"shuffle": 1}, TypeError, "shuffle must be True or False", "got 1 (int)"),
-    ("class", {"optimizer": Adam}, TypeError, "optimizer must be", "'adam'", "Adam'> (type)"),
+    ("class", {"optimizer": Adam}, TypeError, "optimizer must be", "'adam'", "Adam (type)"),
 )
 def test_bad_setting(case):
     settings, error, *words = case

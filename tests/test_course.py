@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 import sys
 
 import numpy as np
 import pytest
 
-from jitprop import Callback, DivergenceError, EarlyStopping, Trainer
+from jitprop import Callback, Checkpoint, DivergenceError, EarlyStopping, Trainer
 from jitprop.validation import hold_out
 from nets import data
 
@@ -214,6 +215,29 @@ def test_an_exception_in_a_callback_leaves_its_epoch(backend, samples):
     ref.fit(*samples, 9)
     trainer.fit(*samples, 6)
     np.testing.assert_array_equal(trainer.parameters, ref.parameters)
+
+
+def test_a_fit_in_a_fit_is_refused(backend, samples):
+    trainer = make(backend)
+    with pytest.raises(RuntimeError, match="in a fit already"):
+        trainer.fit(*samples, 3, callbacks=lambda trainer, *_: trainer.fit(*samples, 1) and None)
+    assert (trainer.epochs_trained, len(trainer.history.loss)) == (1, 1)
+    trainer.fit(*samples, 1)
+
+
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda t: pickle.loads(pickle.dumps(t))])
+def test_a_copy_made_in_a_fit_goes_on_by_itself(backend, duplicate, samples):
+    trainer, copies = make(backend), []
+    trainer.fit(*samples, 3, callbacks=lambda trainer, *_: copies.append(duplicate(trainer)))
+    copies[0].fit(*samples, 2)
+    np.testing.assert_array_equal(copies[0].parameters, trainer.parameters)
+    np.testing.assert_array_equal(copies[0].history.loss, trainer.history.loss)
+
+
+def test_callbacks_are_shown_with_their_settings():
+    shown = "EarlyStopping('r2', patience=3, min_delta=0.1, restore_best=True, mode='auto')"
+    assert repr(EarlyStopping("r2", 3, 0.1)) == shown
+    assert repr(Checkpoint("net.safetensors", every=5)) == "Checkpoint('net.safetensors', every=5)"
 
 
 def test_an_exception_in_a_metric_leaves_the_epoch_before(backend, samples):

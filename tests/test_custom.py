@@ -51,6 +51,15 @@ OWN = {
 }
 
 
+def test_they_are_shown_by_the_names_of_their_functions():
+    assert repr(OWN["huber"]) == "CustomLoss(bent, bent_slope, name='bent')"
+    trainer = Trainer(
+        [2, 3, 1], activation=OWN["silu"], loss=OWN["huber"], learning_rate=lambda epoch: 0.1
+    )
+    assert "CustomActivation(swish, swish_slope, name='swish')" in repr(trainer)
+    assert " at 0x" not in repr(trainer)
+
+
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("route", ROUTES)
 def test_the_same_as_jitprops(route, dtype, backend, rng):

@@ -7,7 +7,7 @@ import copy
 import numpy as np
 import pytest
 
-from jitprop import DivergenceError, ReduceOnPlateau, Trainer
+from jitprop import DivergenceError, Fleet, ReduceOnPlateau, Trainer
 from nets import data
 
 
@@ -96,6 +96,16 @@ def test_without_validation_data_it_is_refused(backend, samples):
     with pytest.raises(ValueError, match="a ReduceOnPlateau, monitors 'validation_loss'"):
         trainer.fit(*samples, 1)
     np.testing.assert_array_equal(trainer.parameters, before)
+
+
+def test_rprop_refuses_it():
+    with pytest.raises(ValueError, match="must be a number with the optimizer Rprop"):
+        Trainer([3, 2], optimizer="rprop", learning_rate=ReduceOnPlateau(0.1))
+
+
+def test_a_fleet_refuses_it():
+    with pytest.raises(TypeError, match="learning_rate cannot be a ReduceOnPlateau"):
+        Fleet([3, 2], members=2, learning_rate=ReduceOnPlateau(0.1))
 
 
 @pytest.mark.parametrize(

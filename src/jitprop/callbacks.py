@@ -158,6 +158,12 @@ class EarlyStopping(Callback):
         self._sign = 1.0 if self.mode == "max" or (self.mode == "auto" and higher) else -1.0
         self._forget()
 
+    def __repr__(self) -> str:
+        return (
+            f"EarlyStopping({self.monitor!r}, patience={self.patience}, "
+            f"min_delta={self.min_delta:g}, restore_best={self.restore_best}, mode={self.mode!r})"
+        )
+
     def _forget(self) -> None:
         self.best = -self._sign * np.inf
         self.best_epoch: int | None = None
@@ -217,6 +223,9 @@ class Checkpoint(Callback):
             raise TypeError(f"path must be a str or path-like; got {checks.shown(path)}")
         self.path = Path(path)
         self.every = checks.integer("every", every, low=1)
+
+    def __repr__(self) -> str:
+        return f"Checkpoint({str(self.path)!r}, every={self.every})"
 
     def on_fit_begin(self, trainer: Trainer) -> None:
         """Look for the folder: better now than after hours."""

@@ -10,14 +10,25 @@ import difflib
 import math
 import numbers
 from collections.abc import Sequence
+from types import FunctionType
 from typing import Any
 
 import numpy as np
 
 
+def name_of(function: object) -> str:
+    """What a function is called; of another callable object its class."""
+    return str(getattr(function, "__name__", type(function).__name__))
+
+
+def plain(value: object) -> str:
+    """A value's repr; of a function or class its name, for an address tells nothing."""
+    return value.__name__ if isinstance(value, FunctionType | type) else repr(value)
+
+
 def shown(value: object) -> str:
     """A value as error messages show it: short, with its type."""
-    text = repr(value)
+    text = plain(value)
     return f"{text if len(text) <= 60 else text[:57] + '...'} ({type(value).__name__})"
 
 

@@ -23,7 +23,7 @@ STEP = float(np.finfo(np.float64).eps ** (1 / 3))
 TOLERANCE = 1e-5
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class CustomActivation:
     """
     An activation a = value(z) of your own.
@@ -67,6 +67,9 @@ class CustomActivation:
         object.__setattr__(self, "name", _name(self.value, self.derivative, self.name))
         _check_derivative(self.value, self.derivative, ("z",), ((z,) for z in NUMBERS))
 
+    def __repr__(self) -> str:
+        return _called(self)
+
     def __str__(self) -> str:
         return self.name
 
@@ -75,7 +78,7 @@ class CustomActivation:
         return _each(self.value, z), _each(self.derivative, z)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class CustomLoss(Loss):
     """
     A loss of your own: E = sum value(a, y) over a sample's outputs a and targets y.
@@ -120,9 +123,17 @@ class CustomLoss(Loss):
         same = ((a, a) for a in NUMBERS)
         _check_derivative(self.value, self.derivative, ("a", "y"), [*points, *same])
 
+    def __repr__(self) -> str:
+        return _called(self)
+
     def on_arrays(self, a: Array, y: Array) -> tuple[Array, Array]:
         """Each sample's loss, and the derivative by each output, uncompiled."""
         return _each(self.value, a, y).sum(axis=1), _each(self.derivative, a, y)
+
+
+def _called(own: CustomActivation | CustomLoss) -> str:
+    functions = f"{checks.plain(own.value)}, {checks.plain(own.derivative)}"
+    return f"{type(own).__name__}({functions}, name={own.name!r})"
 
 
 def _name(value: Any, derivative: Any, name: Any) -> str:
@@ -131,7 +142,7 @@ def _name(value: Any, derivative: Any, name: Any) -> str:
             raise TypeError(f"{argument} must be a function; got {checks.shown(function)}")
     if not isinstance(name, str):
         raise TypeError(f"name must be text; got {checks.shown(name)}")
-    return name or getattr(value, "__name__", type(value).__name__)
+    return name or checks.name_of(value)
 
 
 def _each(function: Callable[..., float], *arrays: Array) -> Array:

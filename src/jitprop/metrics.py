@@ -98,7 +98,7 @@ def resolve(metrics: Any) -> dict[str, Metric]:
     made: dict[str, Metric] = {}
     for i, metric in enumerate(metrics):
         if callable(metric):
-            name = getattr(metric, "__name__", type(metric).__name__)
+            name = checks.name_of(metric)
         else:
             name = checks.choice(f"metrics[{i}]", metric, tuple(NAMED))
             metric = NAMED[name]

@@ -180,10 +180,10 @@ def _activation(name: str, value: Any, known: tuple[str, ...]) -> str | CustomAc
 
 
 def _check_rate(spec: Spec) -> None:
-    if isinstance(spec.optimizer, Rprop) and callable(spec.learning_rate):
+    if isinstance(spec.optimizer, Rprop) and not isinstance(spec.learning_rate, float):
         raise ValueError(
             "learning_rate must be a number with the optimizer Rprop, which takes its first steps "
-            f"from it and the others from themselves; got {spec.learning_rate!r}"
+            f"from it and the others from themselves; got {checks.shown(spec.learning_rate)}"
         )
 
 

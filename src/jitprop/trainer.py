@@ -276,13 +276,20 @@ class Trainer:
     @property
     def history(self) -> History:
         """The course of all fits, one after the other; during a fit, with its epochs so far."""
-        return join([part.history() if isinstance(part, Record) else part for part in self._course])
+        return join(self._histories())
+
+    def _histories(self) -> list[History]:
+        return [part.history() if isinstance(part, Record) else part for part in self._course]
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A copy made by a callback is in no fit.
+        return self.__dict__ | {"_course": self._histories()}
 
     def __repr__(self) -> str:
         s = self._spec
         return (
             f"Trainer({list(s.layer_sizes)}, activations={list(s.activations)}, loss={s.loss}, "
-            f"optimizer={s.optimizer!r}, learning_rate={s.learning_rate!r}, "
+            f"optimizer={s.optimizer!r}, learning_rate={checks.plain(s.learning_rate)}, "
             f"epochs_trained={self._state.epochs})"
         )
 
@@ -389,6 +396,8 @@ class Trainer:
             operation under way); the trainer keeps its whole epochs, with their history, and the
             next `fit` goes on from there. Where a handler of your own is set for SIGINT, or in
             another thread than the main one, it is as that handler says.
+        RuntimeError
+            From a callback, or from another thread, while the trainer is in a fit.
         ImportError
             For ``backend="numba"`` where numba cannot be imported, and ``progress`` without tqdm.
 
@@ -413,6 +422,11 @@ class Trainer:
         of those whose sizes are within a factor of 2.
         Nothing is allocated for a step or an epoch.
         """
+        if self._course and isinstance(self._course[-1], Record):
+            raise RuntimeError(
+                "this trainer is in a fit already; a callback or another thread may fit a "
+                "copy.deepcopy of it"
+            )
         n_epochs = checks.integer("epochs", epochs, low=1)
         progress = checks.boolean("progress", progress)
         if validation_data is not None and validation_fraction is not None:
@@ -619,7 +633,8 @@ class Trainer:
         schedules.fill(rates, self._spec.learning_rate, state.epochs, state.plateau)
         rate = float(rates[0])
         spec = replace(self._spec, batch_size=None, learning_rate=rate)
-        after = copy.deepcopy(self, {id(self._spec): spec, id(self._course): []})
+        after = copy.copy(self)
+        after._spec, after._state, after._course = spec, copy.deepcopy(self._state), []
         after._backend = "numpy"
         after.fit(x, y, 1, sample_weight=sample_weight)
         return trace(spec, state, samples, rate, after.parameters)

@@ -24,7 +24,7 @@ from jitprop.fleet.state import FleetState
 from jitprop.losses import Loss
 from jitprop.optimizers import SGD, Optimizer
 from jitprop.progress import Progress
-from jitprop.schedules import LearningRate
+from jitprop.schedules import LearningRate, ReduceOnPlateau
 from jitprop.seeds import streams
 from jitprop.spec import check_batch, make_spec
 from jitprop.threads import one_blas_thread
@@ -49,6 +49,7 @@ batch_size, shuffle, dtype, backend
     members : int
         K, from 1 to 1,000,000.
     learning_rate : float, (K,) array-like, or schedule, default 0.1
+        A schedule, of the epoch alone, is that of all members; so not `ReduceOnPlateau`.
     weight_decay : float or (K,) array-like, default 0.0
     momentum : float or (K,) array-like, optional
         For SGD, instead of the optimizer's own.
@@ -657,6 +658,11 @@ def _dropout(value: Any, k: int, n_hidden: int) -> Array:
 
 
 def _above_0(name: str, value: Any) -> float:
+    if isinstance(value, ReduceOnPlateau):
+        raise TypeError(
+            f"{name} cannot be a ReduceOnPlateau: a fleet's schedule depends on the epoch alone, "
+            "and is that of all members"
+        )
     return checks.number(name, value, above=0.0)
 
 
