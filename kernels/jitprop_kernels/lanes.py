@@ -13,7 +13,7 @@ from jitprop_kernels._jit import jit
 from jitprop_kernels._types import Array
 from jitprop_kernels.activations import activate_lanes
 from jitprop_kernels.dropout import drop_lanes
-from jitprop_kernels.losses import binary_delta, other_delta, squared_delta
+from jitprop_kernels.losses import binary_delta, other_delta, output_delta, squared_delta
 from jitprop_kernels.plan import (
     ACTIVATION,
     BIASES,
@@ -78,7 +78,11 @@ def output(plan: Plan, memory: Array, m: int, width: int, batch: int) -> float:
     scale = T(1.0 / batch if plan.mean and not plan.weighted else 1.0)
     binary = plan.loss == codes.BINARY_CROSS_ENTROPY
     squared = plan.loss == codes.HALF_SQUARED_ERROR or plan.loss == codes.SQUARED_ERROR
-    if not (binary or squared):
+    if plan.epsilon > 0.0:
+        targets, errors = plan.targets, plan.errors
+        output_delta(plan, memory, z, targets, errors, m, n, 1, width, n * width, scale)
+        binary = squared = False
+    elif not (binary or squared):
         targets, errors = plan.targets, plan.errors
         other_delta(plan, memory, z, targets, errors, m, n, 1, width, n * width, scale)
     factor = T(0.5) if plan.loss == codes.HALF_SQUARED_ERROR else T(1.0)

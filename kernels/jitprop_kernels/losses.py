@@ -23,6 +23,8 @@ batch's m samples and 1 for their sum; losses do not.
 
 from __future__ import annotations
 
+import numpy as np
+
 from jitprop_kernels import codes
 from jitprop_kernels._jit import jit
 from jitprop_kernels._types import Array, Scalar
@@ -216,6 +218,28 @@ def other_delta(
 
 
 @jit()
+def round_errors(plan: Plan, memory: Array, z: int, targets: int, errors: int, size: int) -> None:
+    """
+    The cross-entropies of probabilities that were rounded, and clipped to epsilon ... 1 - epsilon.
+
+    epsilon is the distance from 1 to the next number of the dtype. Targets are 0 or 1; what is not
+    finite stays.
+    """
+    T = type(memory[0])
+    epsilon, one = T(plan.epsilon), T(1.0)
+    for i in range(size):
+        x, hit = memory[z + i], memory[targets + i] > T(0.5)
+        p = x
+        if plan.loss == codes.BINARY_CROSS_ENTROPY:
+            e = exp_of_negative(-abs(x))
+            p = one / (one + e) if x >= T(0.0) else e / (one + e)
+            p = p if hit else one - p
+        p = epsilon if p < epsilon else (one - epsilon if p > one - epsilon else p)
+        if np.isfinite(memory[errors + i]):
+            memory[errors + i] = -log(p) if hit or plan.loss != codes.CROSS_ENTROPY else T(0.0)
+
+
+@jit()
 def output_delta(
     plan: Plan,
     memory: Array,
@@ -260,6 +284,8 @@ def output_delta(
             size,
             scale,
         )
+    if plan.epsilon > 0.0:
+        round_errors(plan, memory, z, targets, errors, size)
 
 
 @jit()

@@ -213,6 +213,7 @@ def _plan(
         weight_decay=spec.weight_decay,
         penalty=spec.penalty,
         penalty_loss=spec.penalty_loss,
+        epsilon=float(np.finfo(dtype).eps) if spec.rounded else 0.0,
         even=spec.even,
         clip_norm=spec.clip_norm or 0.0,
         settings=settings,

@@ -156,6 +156,19 @@ def cross_entropy(z: Array, y: Array) -> tuple[Array, Array]:
     return -np.where(y == 0, 0, y * log_a).sum(axis=1), softmax(z) - y
 
 
+def rounded_cross_entropy(a: Array, y: Array, softmax: bool) -> Array:
+    """
+    E = -sum y log a for softmax outputs, or -sum [y log a + (1 - y) log(1 - a)]; y is 0 or 1.
+
+    From a itself, clipped to epsilon ... 1 - epsilon of its dtype; what is not finite stays.
+    """
+    epsilon = np.finfo(a.dtype).eps
+    p = np.clip(a, epsilon, 1 - epsilon)
+    miss = np.zeros_like(p) if softmax else np.log(1 - p)
+    losses: Array = -np.where(y > 0.5, np.log(p), miss).sum(axis=1)
+    return losses
+
+
 def poisson(z: Array, y: Array) -> tuple[Array, Array]:
     """E = sum [exp(z) - y z], dE/dz = exp(z) - y."""
     rate = np.exp(z)

@@ -77,3 +77,156 @@ def test_activations_solvers_targets(activation, solver, target, weighted):
     ref.fit(X, y, sample_weight=weights)
     comp.fit(X, y, sample_weight=weights)
     assert_same(ref, comp)
+
+
+SETTINGS = {
+    "invscaling": {"learning_rate": "invscaling"},
+    "power_t": {"learning_rate": "invscaling", "power_t": 0.2},
+    "adaptive": {"learning_rate": "adaptive", "n_iter_no_change": 2, "tol": 0.1},
+    "no momentum": {"momentum": 0.0},
+    "half momentum": {"momentum": 0.5, "nesterovs_momentum": False},
+    "whole momentum": {"momentum": 1.0, "learning_rate_init": 0.001},
+    "no nesterov": {"nesterovs_momentum": False},
+    "betas": {"beta_1": 0.5, "beta_2": 0.9, "epsilon": 1e-3},
+    "stops soon": {"n_iter_no_change": 3, "tol": 0.1},
+    "never stops": {"n_iter_no_change": np.inf, "tol": 0.0},
+    "no order": {"shuffle": False},
+    "validation": {"early_stopping": True, "validation_fraction": 0.2, "n_iter_no_change": 4},
+    "strict validation": {"early_stopping": True, "n_iter_no_change": 2, "tol": 0.5},
+    "no alpha": {"alpha": 0.0},
+    "large alpha": {"alpha": 10.0},
+    "batches of 1": {"batch_size": 1, "max_iter": 3},
+    "batches of 7": {"batch_size": 7},
+    "one batch": {"batch_size": 60},
+    "auto": {"batch_size": "auto"},
+    "no hidden layer": {"hidden_layer_sizes": ()},
+    "wide": {"hidden_layer_sizes": [64, 33]},
+    "one number": {"hidden_layer_sizes": 9},
+}
+
+
+@pytest.mark.parametrize("weighted", [False, True], ids=["equal", "weighted"])
+@pytest.mark.parametrize("target", ["binary", "multiclass", "three outputs"])
+@pytest.mark.parametrize("solver", ["sgd", "adam"])
+@pytest.mark.parametrize("name", SETTINGS)
+def test_settings(name, solver, target, weighted):
+    settings = {"batch_size": 16, "learning_rate_init": 0.01, "max_iter": EPOCHS}
+    ref, comp, y = pair(target, solver=solver, random_state=1, **{**settings, **SETTINGS[name]})
+    weights = WEIGHTS if weighted else None
+    ref.fit(X, y, sample_weight=weights)
+    comp.fit(X, y, sample_weight=weights)
+    assert_same(ref, comp)
+
+
+@pytest.mark.parametrize("weighted", [False, True], ids=["equal", "weighted"])
+@pytest.mark.parametrize("solver", ["sgd", "adam", "lbfgs"])
+@pytest.mark.parametrize("n_outputs", [1, 2])
+def test_poisson(n_outputs, solver, weighted):
+    y = np.random.RandomState(5).poisson(1.5, (60, n_outputs)).astype(float)
+    settings = {"loss": "poisson", "solver": solver, "batch_size": 16, "learning_rate_init": 0.01}
+    weights = WEIGHTS if weighted else None
+    ref, comp = (
+        m.MLPRegressor(max_iter=EPOCHS, random_state=2, **settings).fit(X, y.squeeze(), weights)
+        for m in (theirs, ours)
+    )
+    assert_same(ref, comp)
+
+
+@pytest.mark.parametrize("random", ["number", "generator"])
+@pytest.mark.parametrize("batch_size", [16, "auto"])
+@pytest.mark.parametrize("schedule", ["constant", "invscaling", "adaptive"])
+@pytest.mark.parametrize("solver", ["sgd", "adam"])
+@pytest.mark.parametrize("target", ["binary", "three outputs"])
+def test_warm_start_and_partial_fit(target, solver, schedule, batch_size, random):
+    settings = {
+        "solver": solver,
+        "learning_rate": schedule,
+        "batch_size": batch_size,
+        "learning_rate_init": 0.01,
+        "max_iter": 6,
+        "n_iter_no_change": 2,
+        "tol": 0.05,
+        "warm_start": True,
+    }
+    ref, comp, y = pair(target, **settings)
+    for model in (ref, comp):
+        model.set_params(random_state=4 if random == "number" else np.random.RandomState(4))
+        model.fit(X, y).fit(X[:50], y[:50])
+        for start in (0, 20, 0, 30):
+            model.partial_fit(X[start : start + 25], y[start : start + 25])
+        model.fit(X, y)
+    assert_same(ref, comp)
+    if random == "generator":
+        assert comp.random_state.randint(1 << 30) == ref.random_state.randint(1 << 30)
+
+
+def test_a_fit_that_stops_leaves_the_generator_where_scikit_learn_does():
+    settings = {"max_iter": 500, "tol": 1.0, "n_iter_no_change": 3, "batch_size": 16}
+    ref, comp, y = pair("binary", **settings)
+    for model in (ref, comp):
+        model.set_params(random_state=np.random.RandomState(4)).fit(X, y)
+    assert_same(ref, comp)
+    assert ref.n_iter_ == 5
+    assert comp.random_state.randint(1 << 30) == ref.random_state.randint(1 << 30)
+
+
+@pytest.mark.parametrize("target", ["binary", "three outputs"])
+def test_early_stopping_and_warm_start(target):
+    ref, comp, y = pair(target, early_stopping=True, warm_start=True, random_state=0, max_iter=5)
+    for model in (ref, comp):
+        model.fit(X, y).fit(X, y)
+    assert_same(ref, comp)
+
+
+@pytest.mark.parametrize("solver", ["sgd", "adam", "lbfgs"])
+@pytest.mark.parametrize("target", ["binary", "multiclass", "multilabel"])
+def test_probabilities_near_1_are_rounded_and_clipped_in_the_loss(target, solver):
+    settings = {"solver": solver, "activation": "identity", "learning_rate_init": 1e-4}
+    ref, comp, y = pair(target, max_iter=4, batch_size=20, random_state=6, **settings)
+    for model in (ref, comp):
+        model.fit(X * 50, y)
+    assert_same(ref, comp)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_predictions(target):
+    ref, comp, y = pair(target, max_iter=EPOCHS, random_state=1)
+    for model in (ref, comp):
+        model.fit(X, y)
+    for method in ("predict", "predict_proba", "predict_log_proba"):
+        if hasattr(ref, method):
+            expected, found = getattr(ref, method)(X), getattr(comp, method)(X)
+            assert found.dtype == expected.dtype
+            assert found.shape == expected.shape
+            if expected.dtype.kind == "f":
+                np.testing.assert_allclose(found, expected, rtol=1e-7)
+            else:
+                np.testing.assert_array_equal(found, expected)
+    np.testing.assert_allclose(comp.score(X, y), ref.score(X, y), rtol=1e-7)
+
+
+def test_predictions_are_made_from_coefs():
+    _, comp, y = pair("one output", max_iter=2, random_state=1)
+    comp.fit(X, y)
+    comp.coefs_ = [np.zeros_like(W) for W in comp.coefs_]
+    comp.intercepts_[-1][:] = 7.0
+    np.testing.assert_array_equal(comp.predict(X), np.full(60, 7.0))
+
+
+@pytest.mark.parametrize("solver", ["sgd", "adam", "lbfgs"])
+@pytest.mark.parametrize("target", TARGETS)
+def test_float32_stays_float32(target, solver):
+    ref, comp, y = pair(target, max_iter=5, solver=solver, random_state=1)
+    small = X.astype(np.float32)
+    comp.fit(small, y)
+    ref.fit(small, y)
+    assert {a.dtype for a in (*comp.coefs_, *comp.intercepts_)} == {np.dtype(np.float32)}
+    outputs = comp.predict(small) if target.endswith("s") and "output" in target else None
+    if outputs is not None:
+        assert outputs.dtype == np.float32
+    np.testing.assert_allclose(comp.loss_, ref.loss_, rtol=1e-3)
+
+
+def test_defaults_and_parameters_are_theirs():
+    for name in ("MLPClassifier", "MLPRegressor"):
+        assert getattr(ours, name)().get_params() == getattr(theirs, name)().get_params()

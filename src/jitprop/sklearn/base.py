@@ -150,7 +150,7 @@ def sample_weights(sample_weight: Any, X: Array) -> Array | None:
     if sample_weight is None:
         return None
     if isinstance(sample_weight, numbers.Number):
-        return np.full(len(X), sample_weight, X.dtype)
+        sample_weight = np.full(len(X), sample_weight)
     weights: Array = check_array(
         sample_weight, ensure_2d=False, dtype=X.dtype, order="C", input_name="sample_weight"
     )
@@ -158,4 +158,6 @@ def sample_weights(sample_weight: Any, X: Array) -> Array | None:
         raise ValueError(f"Sample weights must be 1D array or scalar, got {weights.ndim}D array.")
     if len(weights) != len(X):
         raise ValueError(f"sample_weight.shape == {weights.shape}, expected {(len(X),)}!")
+    if not weights.any():
+        raise ValueError("sample_weight must not be zero for all samples")
     return weights

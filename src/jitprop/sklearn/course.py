@@ -276,11 +276,21 @@ class Course:
         reached = self.source.train(self.state, told, rates, order, self.interrupts)
         if reached.epoch < epochs:
             epoch = self.model.n_iter_ + reached.epoch + 1
-            raise ValueError(
-                "Solver produced non-finite parameter weights. The input data may contain large "
-                f"values and need to be preprocessed. The loss was inf or nan in epoch {epoch}, "
-                f"batch {reached.batch + 1}, with learning rate {rates[reached.epoch]:g}."
+            where = (
+                f"The loss was inf or nan in epoch {epoch}, batch {reached.batch + 1}, with "
+                f"learning rate {rates[reached.epoch]:g}."
             )
+            if self.score is None:
+                raise ValueError(
+                    "Solver produced non-finite parameter weights. The input data may contain "
+                    f"large values and need to be preprocessed. {where}"
+                )
+            warnings.warn(
+                f"{where} The weights of the best score are kept.",
+                ConvergenceWarning,
+                stacklevel=8,
+            )
+            return np.full(1, np.nan)
         told /= net.told_share(self.spec)
         if self.rest is not None:
             told += self._constants(self.rest, order, epochs)
@@ -307,7 +317,8 @@ class Course:
         if self.score is None:
             return self.patience.told(told)
         model, patience = self.model, self.patience
-        score = self.score(self.state.params)
+        diverged = bool(np.isnan(told[0]))
+        score = np.nan if diverged else self.score(self.state.params)
         model.validation_scores_.append(score)
         if score < model.best_validation_score_ + patience.tol:
             patience.count += 1
@@ -316,7 +327,7 @@ class Course:
         if score > model.best_validation_score_:
             model.best_validation_score_ = score
             self.best = self.state.params.copy()
-        return 0 if patience.count > patience.limit else None
+        return 0 if diverged or patience.count > patience.limit else None
 
     def _write(self, told: npt.NDArray[np.float64]) -> None:
         """Take these epochs down."""

@@ -12,7 +12,6 @@ from sklearn.exceptions import ConvergenceWarning
 
 from jitprop._types import Array
 from jitprop.evaluation import Evaluation
-from jitprop.losses import HalfSquaredError
 from jitprop.samples import Samples
 from jitprop.sklearn import losses, net
 from jitprop.threads import one_blas_thread
@@ -31,10 +30,6 @@ def fit(model: Any, X: Array, y: Array, weights: Array | None) -> None:
     samples, size = Samples(X, y, weights), spec.divisor(len(X), weights)
     params, gradient = net.pack(model, spec, double), np.empty(spec.n_parameters)
     evaluation = Evaluation(net.backend(), spec, X)
-    z_spec = replace(
-        spec, activations=(*spec.activations[:-1], "identity"), loss=HalfSquaredError()
-    )
-    sums = Evaluation(net.backend(), z_spec, X)
     rest = losses.constants(spec, y)
     constant = 0.0 if rest is None else float(np.average(rest, weights=weights))
     places = _places(spec.split(np.arange(spec.n_parameters)))
@@ -43,10 +38,6 @@ def fit(model: Any, X: Array, y: Array, weights: Array | None) -> None:
     def loss_and_gradient(packed: Array) -> tuple[float, Array]:
         params[places] = packed
         loss = evaluation.gradient(params, samples, gradient)
-        if model.out_activation_ in ("logistic", "softmax"):
-            # Its rounding errors too: from them L-BFGS takes other steps.
-            z = sums.predict(params, X)
-            loss = losses.rounded(model.out_activation_ == "softmax", z, y, weights)
         loss = loss / net.told_share(spec) + constant
         for W, d in zip(coefs, d_coefs, strict=True):
             loss += model.alpha / 2 * float(np.vdot(W, W)) / size

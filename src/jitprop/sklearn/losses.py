@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.special import expit, xlogy
+from scipy.special import xlogy
 
 from jitprop._types import Array
 from jitprop.spec import Spec
@@ -21,21 +21,3 @@ def constants(spec: Spec, y: Array) -> Array | None:
     y = y.astype(np.float64)
     rest: Array = (xlogy(y, y) - y).sum(axis=1)
     return rest
-
-
-def rounded(softmax: bool, z: Array, y: Array, weights: Array | None) -> float:
-    """
-    The cross-entropy of probabilities as scikit-learn computes it: rounded, clipped, then log.
-
-    Where a unit saturates it differs from that of z: log(1 - a) has few digits left where a is
-    nearly 1.
-    """
-    if softmax:
-        p = np.exp(z - z.max(axis=1, keepdims=True))
-        p /= p.sum(axis=1, keepdims=True)
-    else:
-        p = expit(z)
-    epsilon = np.finfo(p.dtype).eps
-    p = np.clip(p, epsilon, 1 - epsilon)
-    each = xlogy(y, p) if softmax else xlogy(y, p) + xlogy(1 - y, 1 - p)
-    return -float(np.average(each, weights=weights, axis=0).sum())

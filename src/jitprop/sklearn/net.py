@@ -61,6 +61,7 @@ def spec_of(model: Any, optimizer: Optimizer | None = None) -> Spec:
         spec,
         penalty=float(model.alpha),
         penalty_loss=float(model.alpha) / 2 * told_share(spec),
+        rounded=model.out_activation_ in ("logistic", "softmax"),
         even=True,
     )
 
