@@ -95,8 +95,11 @@ class Course:
 
     def run(self) -> None:
         """Train until all epochs are done, or no member is left."""
-        with Interrupts() as interrupts:
-            self._run(interrupts)
+        try:
+            with Interrupts() as interrupts:
+                self._run(interrupts)
+        finally:
+            self.engine.close()
         if self.best_params is not None:
             better = np.flatnonzero(self.best_epoch >= 0)
             self.state.params[better] = self.best_params[better]

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from jitprop import cast, checks
+from jitprop import cast
 from jitprop._types import Array
 from jitprop.spec import Spec
 
@@ -155,23 +155,3 @@ def _check_members(name: str, shape: tuple[int, ...], n_members: int) -> None:
             f"{name} of {len(shape)} dimensions has one entry for each of the {n_members} members; "
             f"got shape {shape}"
         )
-
-
-def per_member(name: str, value: Any, n_members: int, check: Any) -> Array:
-    """
-    One value for all members, or a list or array with one for each, as a (members,) float64 array.
-
-    ``check`` raises for a value that is none, under the name it is given.
-    """
-    if not (checks.is_list(value) or (isinstance(value, np.ndarray) and value.ndim > 0)):
-        return np.full(n_members, check(name, value), np.float64)
-    if isinstance(value, np.ndarray) and value.ndim > 1:
-        raise ValueError(
-            f"{name} must be one value or ({n_members},) values; got shape {value.shape}"
-        )
-    if len(value) != n_members:
-        raise ValueError(
-            f"{name} must be one value, or one for each of the {n_members} members; "
-            f"got {len(value)} values"
-        )
-    return np.array([check(f"{name}[{i}]", v) for i, v in enumerate(value)], np.float64)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, NamedTuple, Protocol
 
@@ -74,6 +75,9 @@ class Engine(Protocol):
     def predict(self, members: Members, X: Part, out: Array) -> None:
         """Each member's outputs into ``out``, (A, n, n_outputs)."""
 
+    def close(self) -> None:
+        """Give back what is held."""
+
 
 class Loop:
     """
@@ -89,6 +93,7 @@ class Loop:
 
     def __init__(self, backend: Backend, spec: Spec, n_threads: int) -> None:
         self.backend, self.spec, self.n_threads = backend, spec, n_threads
+        self._nets: list[tuple[Any, Any]] = []
 
     def _spec(self, members: Members, i: int) -> Spec:
         optimizer = self.spec.optimizer
@@ -113,8 +118,8 @@ class Loop:
 
         def work(i: int) -> None:
             X, y, weights = data.of(members.numbers[i])
-            net = self.backend.prepare(self._spec(members, i), n, X.dtype, 1, n_steps)
-            nets[i] = net
+            spec = self._spec(members, i)
+            net = nets[i] = self._take(spec, n, X.dtype)
             try:
                 done = self.backend.train(
                     net, members.params[i], members.slots[i], X, y, weights,
@@ -124,7 +129,7 @@ class Loop:
                 )  # fmt: skip
             finally:
                 del nets[i]
-                self.backend.close(net)
+                self._give(spec, n, X.dtype, net)
             if done < n_steps:
                 own_losses[i, done // (n_steps // n_epochs) :] = np.nan
 
@@ -138,23 +143,26 @@ class Loop:
 
     def evaluate(self, members: Members, data: Data) -> Array:
         """See `Engine`."""
-        losses = np.zeros(len(members.numbers))
+        losses, tiled = np.zeros(len(members.numbers)), self._tiled()
 
         def work(i: int) -> None:
             X, y, weights = data.of(members.numbers[i])
-            net = self._tiled(len(X), X.dtype)
+            net = self._take(tiled, len(X), X.dtype)
             losses[i] = self.backend.evaluate(net, members.params[i], X, y, weights)
+            self._give(tiled, len(X), X.dtype, net)
 
         run(work, len(losses), self._threads(data.n_samples * len(losses)))
         return losses
 
     def predict(self, members: Members, X: Part, out: Array) -> None:
         """See `Engine`."""
+        tiled = self._tiled()
 
         def work(i: int) -> None:
             own = X.of(members.numbers[i])
-            net = self._tiled(len(own), own.dtype)
+            net = self._take(tiled, len(own), own.dtype)
             self.backend.predict(net, members.params[i], own, out[i])
+            self._give(tiled, len(own), own.dtype, net)
 
         run(work, len(out), self._threads(out.shape[0] * out.shape[1]))
 
@@ -164,8 +172,38 @@ class Loop:
             return 0  # Python itself hears Ctrl-C there, and only one thread may run it
         return threads_for(passes * self.spec.n_parameters, self.n_threads)
 
-    def _tiled(self, n_samples: int, dtype: np.dtype[Any]) -> Any:
-        return self.backend.prepare(replace(self.spec, batch_size=256), n_samples, dtype, 1, 1)
+    def _tiled(self) -> Spec:
+        return replace(self.spec, batch_size=256)
+
+    def _take(self, spec: Spec, n: int, dtype: np.dtype[Any]) -> Any:
+        """A net that is ready, if there is one: to prepare one takes 0.1 ms."""
+        wanted = _key(spec, n, dtype)
+        for i, (key, _) in enumerate(self._nets):
+            if key == wanted:
+                with suppress(IndexError):  # another thread was faster
+                    found, net = self._nets.pop(i)
+                    if found == wanted:
+                        return net
+                    self._nets.append((found, net))
+        return self.backend.prepare(spec, n, dtype, 1, 1)
+
+    def _give(self, spec: Spec, n: int, dtype: np.dtype[Any], net: Any) -> None:
+        """Keep a net for the next one that wants such."""
+        self._nets.append((_key(spec, n, dtype), net))
+        while len(self._nets) > 2 * self.n_threads + 2:
+            with suppress(IndexError):
+                self.backend.close(self._nets.pop(0)[1])
+
+    def close(self) -> None:
+        """Give back what nets hold."""
+        while self._nets:
+            self.backend.close(self._nets.pop()[1])
+
+
+def _key(spec: Spec, n: int, dtype: np.dtype[Any]) -> Any:
+    """What makes two nets the same, among those of one fleet."""
+    momentum = getattr(spec.optimizer, "momentum", None)
+    return spec.weight_decay, momentum, spec.dropout, spec.batch_size, n, dtype
 
 
 def threads_for(work: float, n_threads: int) -> int:

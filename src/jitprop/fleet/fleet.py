@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -17,9 +16,10 @@ from jitprop._types import Array
 from jitprop.callbacks import Callback, EarlyStopping
 from jitprop.fleet import engines, saving
 from jitprop.fleet.course import Course
-from jitprop.fleet.data import Data, inputs, per_member, samples
+from jitprop.fleet.data import Data, inputs, samples
 from jitprop.fleet.engines import Engine, Members
 from jitprop.fleet.history import FleetHistory
+from jitprop.fleet.settings import above_0, at_least_0, below_1, per_member, seeds_of, shares
 from jitprop.fleet.state import FleetState
 from jitprop.losses import Loss
 from jitprop.optimizers import SGD, Optimizer
@@ -121,12 +121,12 @@ batch_size, shuffle, dtype, backend
     ) -> None:
         k = checks.integer("members", members, low=1)
         schedule = callable(learning_rate)
-        self._decays = per_member("weight_decay", weight_decay, k, _at_least_0)
+        self._decays = per_member("weight_decay", weight_decay, k, at_least_0)
         resolved = optimizers.resolve(optimizer)
         if momentum is not None:
             if not isinstance(resolved, SGD):
                 raise ValueError(f"momentum is one of SGD; the optimizer is {resolved!r}")
-            self._momenta = per_member("momentum", momentum, k, _below_1)
+            self._momenta = per_member("momentum", momentum, k, below_1)
             largest = float(self._momenta.max())
             if resolved.nesterov and (self._momenta == 0).any():
                 raise ValueError("nesterov=True needs a momentum above 0 of each member")
@@ -146,14 +146,14 @@ batch_size, shuffle, dtype, backend
             clip_norm,
             batch_size,
         )
-        self._dropout = _dropout(dropout, k, len(self._spec.layer_sizes) - 2)
+        self._dropout = shares(dropout, k, len(self._spec.layer_sizes) - 2)
         # What engines must know: whether any unit is dropped.
         most = tuple(self._dropout.max(axis=0).tolist())
         self._spec = replace(self._spec, dropout=most)
         self._rates: Any = (
             self._spec.learning_rate
             if schedule
-            else per_member("learning_rate", learning_rate, k, _above_0)
+            else per_member("learning_rate", learning_rate, k, above_0)
         )
         self._shuffle = checks.boolean("shuffle", shuffle)
         self._dtype = cast.dtype(dtype)
@@ -164,7 +164,7 @@ batch_size, shuffle, dtype, backend
         self._state = FleetState(
             params=cast.zeros("members", (k, size), kind),
             slots=cast.zeros("members", (k, n_slots, size), kind),
-            seeds=_seeds(seed, k),
+            seeds=seeds_of(seed, k),
             epochs=np.zeros(k, np.int64),
             updates=np.zeros(k, np.int64),
             keys=np.zeros(k, np.int64),
@@ -628,50 +628,6 @@ batch_size, shuffle, dtype, backend
             if int(number) in state.generators:
                 made._state.set_random({i: state.generators[int(number)].bit_generator.state})
         return made
-
-
-def _seeds(seed: Any, k: int) -> list[int]:
-    if seed is None:
-        seed = secrets.randbits(64)
-    if not (checks.is_list(seed) or (isinstance(seed, np.ndarray) and seed.ndim > 0)):
-        first = checks.integer("seed", seed, low=0)
-        return list(range(first, first + k))
-    if len(seed) != k:
-        raise ValueError(
-            f"seed must be one int, or one for each of the {k} members; got {len(seed)} values"
-        )
-    return [checks.integer(f"seed[{i}]", value, low=0) for i, value in enumerate(seed)]
-
-
-def _dropout(value: Any, k: int, n_hidden: int) -> Array:
-    """(K, hidden layers), from one number, one for each member, or all of them."""
-    array = np.asarray(value) if not isinstance(value, float | int) else None
-    if array is None or array.ndim < 2:
-        return np.repeat(per_member("dropout", value, k, _below_1)[:, None], n_hidden, axis=1)
-    if array.shape not in ((k, n_hidden), (1, n_hidden)):
-        raise ValueError(
-            f"dropout must be one number, ({k},) numbers, or of shape {(k, n_hidden)} or "
-            f"{(1, n_hidden)}; got shape {array.shape}"
-        )
-    flat = [_below_1("dropout", p) for p in array.reshape(-1).tolist()]
-    return np.broadcast_to(np.reshape(flat, array.shape), (k, n_hidden)).astype(np.float64)
-
-
-def _above_0(name: str, value: Any) -> float:
-    if isinstance(value, ReduceOnPlateau):
-        raise TypeError(
-            f"{name} cannot be a ReduceOnPlateau: a fleet's schedule depends on the epoch alone, "
-            "and is that of all members"
-        )
-    return checks.number(name, value, above=0.0)
-
-
-def _at_least_0(name: str, value: Any) -> float:
-    return checks.number(name, value, low=0.0)
-
-
-def _below_1(name: str, value: Any) -> float:
-    return checks.number(name, value, low=0.0, below=1.0)
 
 
 def _callbacks(callbacks: Any, validated: bool) -> tuple[list[Callback], EarlyStopping | None]:

@@ -89,6 +89,9 @@ class Lanes:
 
         self._run(work, gate, params.size * n)
 
+    def close(self) -> None:
+        """Nothing is held."""
+
     def _plan(self, spec: Spec, data: Data, dtype: np.dtype[Any]) -> tuple[kernels.Plan, int]:
         plan, size = compiled.prepare_members(spec, data.n_samples, dtype)
         labels = data.y.array.ndim == 1 + data.y.own
