@@ -85,6 +85,8 @@ def choose(n_threads: int | None, work: float, n_updates: int, parts: int) -> in
     parts : int
         Of a batch: a thread without one would wait for the others.
     """
+    if n_threads == 1:
+        return 1  # without asking how many cores there are, which reads a file
     if n_threads is None:
         worthwhile = work * n_updates >= START and work >= 2 * SHARE
         n_threads = min(available(), int(work // SHARE)) if worthwhile else 1

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 from typing import Any, NamedTuple, Protocol
 
@@ -94,6 +93,7 @@ class Loop:
     def __init__(self, backend: Backend, spec: Spec, n_threads: int) -> None:
         self.backend, self.spec, self.n_threads = backend, spec, n_threads
         self._nets: list[tuple[Any, Any]] = []
+        self._lock = threading.Lock()
 
     def _spec(self, members: Members, i: int) -> Spec:
         optimizer = self.spec.optimizer
@@ -178,21 +178,19 @@ class Loop:
     def _take(self, spec: Spec, n: int, dtype: np.dtype[Any]) -> Any:
         """A net that is ready, if there is one: to prepare one takes 0.1 ms."""
         wanted = _key(spec, n, dtype)
-        for i, (key, _) in enumerate(self._nets):
-            if key == wanted:
-                with suppress(IndexError):  # another thread was faster
-                    found, net = self._nets.pop(i)
-                    if found == wanted:
-                        return net
-                    self._nets.append((found, net))
+        with self._lock:
+            for i, (key, _) in enumerate(self._nets):
+                if key == wanted:
+                    return self._nets.pop(i)[1]
         return self.backend.prepare(spec, n, dtype, 1, 1)
 
     def _give(self, spec: Spec, n: int, dtype: np.dtype[Any], net: Any) -> None:
         """Keep a net for the next one that wants such."""
-        self._nets.append((_key(spec, n, dtype), net))
-        while len(self._nets) > 2 * self.n_threads + 2:
-            with suppress(IndexError):
-                self.backend.close(self._nets.pop(0)[1])
+        with self._lock:
+            self._nets.append((_key(spec, n, dtype), net))
+            old = self._nets.pop(0)[1] if len(self._nets) > 2 * self.n_threads + 2 else None
+        if old is not None:
+            self.backend.close(old)
 
     def close(self) -> None:
         """Give back what nets hold."""

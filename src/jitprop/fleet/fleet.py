@@ -24,7 +24,7 @@ from jitprop.fleet.state import FleetState
 from jitprop.losses import Loss
 from jitprop.optimizers import SGD, Optimizer
 from jitprop.progress import Progress
-from jitprop.schedules import LearningRate, ReduceOnPlateau
+from jitprop.schedules import LearningRate
 from jitprop.seeds import streams
 from jitprop.spec import check_batch, make_spec
 from jitprop.threads import one_blas_thread
