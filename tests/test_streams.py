@@ -370,16 +370,16 @@ def test_many_parts_leave_few_pieces_of_history():
     assert len(trainer._course) <= 64
 
 
-def test_partial_fit_within_a_fit_joins_its_history():
-    """A callback's own training keeps the record that is being written."""
-
+def test_partial_fit_within_a_fit_is_refused():
     class Trains(Callback):
         def on_fit_end(self, trainer):
             trainer.partial_fit(X3, Y2)
 
     trainer = make([3, 2])
-    trainer.fit(X3, Y2, 2, callbacks=[Trains()])
-    assert trainer.epochs_trained == 3
+    with pytest.raises(RuntimeError, match="in a fit already"):
+        trainer.fit(X3, Y2, 2, callbacks=[Trains()])
+    assert (trainer.epochs_trained, len(trainer.history.loss)) == (2, 2)
+    trainer.partial_fit(X3, Y2)
 
 
 def test_partial_fit_wants_y():
