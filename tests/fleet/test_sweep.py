@@ -21,17 +21,9 @@ from jitprop import (
 from jitprop.sweeps import tasks
 from jitprop.sweeps.folds import k_folds
 from nets import data
+from sweep_results import equal
 
 FIXED = {"activation": "tanh", "output_activation": "identity", "epochs": 4, "seed": 3}
-
-
-def equal(a, b):
-    """Two results, to the bit."""
-    assert a.settings == b.settings
-    assert list(a.measured) == list(b.measured)
-    for name, values in a.measured.items():
-        np.testing.assert_array_equal(values, b.measured[name], err_msg=name)
-    np.testing.assert_array_equal(a.ranks, b.ranks)
 
 
 def mean_absolute_error(y, prediction):

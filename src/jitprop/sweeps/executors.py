@@ -10,7 +10,7 @@ from __future__ import annotations
 import mmap
 import pickle
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, CancelledError, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +22,9 @@ from jitprop.sweeps.tasks import Data, Found, Task, run
 
 ATTEMPTS = 4
 """How often data are sent to Dask's workers, where all that had them are gone."""
+
+LOOK_SECONDS = 1.0
+"""After which to see whether the data are still there."""
 
 ALIGNMENT = 64
 """Bytes; of arrays in a file."""
@@ -52,16 +55,22 @@ def run_all(executor: Any, tasks: Sequence[Task], data: Data) -> list[Found]:
     return [numbers for numbers in found if numbers is not None]
 
 
-def _submit(executor: Any, tasks: Sequence[Task], data: Any) -> list[Found | None]:
-    """What each task finds; None of those that were cancelled."""
+def _submit(
+    executor: Any,
+    tasks: Sequence[Task],
+    data: Any,
+    lost: Callable[[Any], bool] = lambda data: False,
+) -> list[Found | None]:
+    """What each task finds; None of those that were cancelled, or not done when data are lost."""
     futures = []
     try:
         for task in tasks:
             futures.append(executor.submit(_work, task, data))
-        for future in wait(futures, return_when=FIRST_EXCEPTION).done:
-            if not future.cancelled():
-                future.result()  # the first error comes out
-        return [None if future.cancelled() else future.result() for future in futures]
+        while True:
+            done, others = wait(futures, timeout=LOOK_SECONDS, return_when=FIRST_EXCEPTION)
+            found = {future: future.result() for future in done if not future.cancelled()}
+            if not others or lost(data):
+                return [found.get(future) for future in futures]
     finally:
         for future in futures:
             future.cancel()
@@ -71,7 +80,8 @@ def _run_on_dask(executor: Any, tasks: Sequence[Task], data: Data) -> list[Found
     """
     Dask tries the tasks of a lost worker elsewhere.
 
-    It cancels them all where no worker is left that has the data.
+    It cancels them all where no worker is left that has the data; but of some that were done and
+    lost, it does not tell.
     """
     client = executor._client  # get_executor gives no other way to scatter
     found: dict[int, Found] = {}
@@ -79,9 +89,10 @@ def _run_on_dask(executor: Any, tasks: Sequence[Task], data: Data) -> list[Found
         missing = [i for i in range(len(tasks)) if i not in found]
         client.wait_for_workers(1)  # tasks wait for the first one by themselves, data do not
         sent = client.scatter(data, broadcast=True, hash=False)
-        for i, numbers in zip(
-            missing, _submit(executor, [tasks[i] for i in missing], sent), strict=True
-        ):
+        numbers_of = _submit(
+            executor, [tasks[i] for i in missing], sent, lambda sent: sent.status != "finished"
+        )
+        for i, numbers in zip(missing, numbers_of, strict=True):
             if numbers is not None:
                 found[i] = numbers
         if len(found) == len(tasks):

@@ -157,9 +157,10 @@ def run(task: Task, data: Data) -> Found:
     fleet = Fleet(members=k, **task.shared, **task.own)
     training, held_out = data.of(task.folds)
     X, y, weights = training
-    history = fleet._fit(
-        X, y, task.epochs, weights, held_out, [] if task.stopping is None else [task.stopping]
-    )
+    if task.stopping is None:  # then nobody looks after each epoch: many are one call
+        history = fleet._fit(X, y, task.epochs, weights, None, [])
+    else:
+        history = fleet._fit(X, y, task.epochs, weights, held_out, [task.stopping])
     epochs = history.epochs.astype(np.float64)
     if history.best_epoch is not None and task.stopping is not None and task.stopping.restore_best:
         epochs = np.where(history.best_epoch >= 0, history.best_epoch + 1.0, epochs)
