@@ -45,7 +45,7 @@ def trainer(route, loss, backend="numpy", **more):
         penalty=PENALTY,
         penalty_loss=PENALTY / 2,
         even=True,
-        rounded=loss != "half_squared_error",
+        rounded_from=np.inf if loss == "half_squared_error" else 0.0,
     )
     return made
 

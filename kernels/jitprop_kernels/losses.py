@@ -220,14 +220,16 @@ def other_delta(
 @jit()
 def round_errors(plan: Plan, memory: Array, z: int, targets: int, errors: int, size: int) -> None:
     """
-    The cross-entropies of probabilities that were rounded, and clipped to epsilon ... 1 - epsilon.
+    Cross-entropies over ``rounded_from`` anew, of probabilities rounded and clipped.
 
-    epsilon is the distance from 1 to the next number of the dtype. Targets are 0 or 1; what is not
-    finite stays.
+    To epsilon ... 1 - epsilon, epsilon being the distance from 1 to the next number of the dtype.
+    Targets are 0 or 1; what is not finite stays.
     """
     T = type(memory[0])
     epsilon, one = T(plan.epsilon), T(1.0)
     for i in range(size):
+        if not memory[errors + i] > T(plan.rounded_from):
+            continue
         x, hit = memory[z + i], memory[targets + i] > T(0.5)
         p = x
         if plan.loss == codes.BINARY_CROSS_ENTROPY:

@@ -56,8 +56,9 @@ class Plan(NamedTuple):
     penalty_loss: float
     """and its summed loss gets penalty_loss sum W**2."""
     epsilon: float
-    """Above 0: losses are cross-entropies of probabilities that were rounded and clipped to
-    epsilon ... 1 - epsilon first (`losses.round_errors`)."""
+    """Above 0: losses of outputs over ``rounded_from`` are cross-entropies of probabilities that
+    were rounded and clipped to epsilon ... 1 - epsilon first (`losses.round_errors`)."""
+    rounded_from: float
     even: bool
     """Batches count in the loss of an epoch by their numbers of samples, not by their weights."""
     clip_norm: float

@@ -6,6 +6,7 @@ Here names become codes and matrices become flat vectors; and here is chosen by 
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
@@ -213,7 +214,8 @@ def _plan(
         weight_decay=spec.weight_decay,
         penalty=spec.penalty,
         penalty_loss=spec.penalty_loss,
-        epsilon=float(np.finfo(dtype).eps) if spec.rounded else 0.0,
+        epsilon=float(np.finfo(dtype).eps) if spec.rounded_from < math.inf else 0.0,
+        rounded_from=spec.rounded_from,
         even=spec.even,
         clip_norm=spec.clip_norm or 0.0,
         settings=settings,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -56,9 +57,10 @@ class Spec:
     their weights;"""
     penalty_loss: float = 0.0
     """and its loss, summed over its samples, gets penalty_loss sum W**2."""
-    rounded: bool = False
-    """The loss that is told is the cross-entropy of probabilities, rounded and clipped to
-    epsilon ... 1 - epsilon, the dtype's, instead of that of z. Targets are 0 and 1."""
+    rounded_from: float = math.inf
+    """What is told of a loss that an output has over this is the cross-entropy of its probability,
+    rounded and clipped to epsilon ... 1 - epsilon, the dtype's, instead of that of z. Targets are
+    0 and 1."""
     even: bool = False
     """In an epoch's loss the mean of a batch counts by its number of samples, not their weights."""
 

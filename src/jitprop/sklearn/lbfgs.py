@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from dataclasses import replace
 from typing import Any
@@ -24,6 +25,8 @@ def fit(model: Any, X: Array, y: Array, weights: Array | None) -> None:
     In float64, whatever the dtype of the samples: line searches need its digits.
     """
     spec = replace(net.spec_of(model), even=False)
+    if spec.rounded_from < math.inf:
+        spec = replace(spec, rounded_from=0.0)  # L-BFGS's steps depend on the last digits
     dtype, double = X.dtype, np.dtype(np.float64)
     X, y = X.astype(double, copy=False), y.astype(double, copy=False)
     weights = None if weights is None else weights.astype(double)

@@ -25,6 +25,9 @@ OUTPUTS = {
 }
 """Of each ``out_activation_``: jitprop's name, and the loss that goes with it."""
 
+ROUNDED_FROM = 5.0
+"""Loss of an output. For probabilities above exp(-5) rounding takes hardly a digit of it."""
+
 
 def backend() -> Backend:
     """Numba; or NumPy, where numba is missing."""
@@ -61,7 +64,7 @@ def spec_of(model: Any, optimizer: Optimizer | None = None) -> Spec:
         spec,
         penalty=float(model.alpha),
         penalty_loss=float(model.alpha) / 2 * told_share(spec),
-        rounded=model.out_activation_ in ("logistic", "softmax"),
+        rounded_from=ROUNDED_FROM if model.out_activation_ in ("logistic", "softmax") else math.inf,
         even=True,
     )
 
