@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
+import shutil
+import subprocess
 import warnings
 
 import numpy as np
+import onnxruntime
+import pytest
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
@@ -12,6 +18,23 @@ from jitprop import Trainer
 from nets import HIDDEN
 
 LOSSES = {"softmax": "cross_entropy", "sigmoid": "binary_cross_entropy", "exp": "poisson"}
+
+COMPILER = os.environ.get("CC", "cc")
+STRICT = [
+    "-std=c99",
+    "-Wall",
+    "-Wextra",
+    "-Werror",
+    "-pedantic",
+    "-Wconversion",
+    "-Wdouble-promotion",
+]
+TOLERANCE = {"float32": 2e-5, "float64": 1e-13}
+
+needs_compiler = pytest.mark.skipif(
+    shutil.which(COMPILER) is None, reason="there is no C compiler here"
+)
+
 
 # Inputs, hidden layers with their activations, outputs with theirs: every activation somewhere.
 NETS = {
@@ -57,3 +80,25 @@ def estimator(name, dtype, classifier=MLPClassifier, regressor=MLPRegressor):
         warnings.simplefilter("ignore", ConvergenceWarning)
         made.fit(X, TARGETS[name](X))
     return made, X
+
+
+def run_onnx(path, X):
+    """What onnxruntime computes, by the names of the outputs."""
+    session = onnxruntime.InferenceSession(path)
+    names = [output.name for output in session.get_outputs()]
+    return dict(zip(names, session.run(None, {"X": X}), strict=True))
+
+
+def run_c(path, X, n_outputs, dtype, name="net"):
+    """Compile the file and call its function for each sample."""
+    library = path.with_suffix(".so")
+    command = [COMPILER, *STRICT, "-O1", "-shared", "-fPIC", path, "-o", library, "-lm"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    predict = getattr(ctypes.CDLL(library), f"{name}_predict")
+    X = np.ascontiguousarray(X, dtype)
+    out = np.full((len(X), n_outputs + 1), 123, dtype)  # nothing is written behind the outputs
+    for x, y in zip(X, out, strict=True):
+        predict(x.ctypes.data_as(ctypes.c_void_p), y.ctypes.data_as(ctypes.c_void_p))
+    assert (out[:, -1] == 123).all()
+    return out[:, :-1]

@@ -19,15 +19,22 @@ README = (ROOT / "README.md").read_text()
 
 def test_snippets_run_one_after_the_other(tmp_path):
     snippets = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    assert len(snippets) == 3
+    assert len(snippets) == 4
     script = "\n".join(snippets)
     command = [sys.executable, "-W", "error", "-c", script]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.returncode == 0, done.stderr
-    *_, outputs, accuracy = done.stdout.splitlines()
+    *_, outputs, score, accuracy = done.stdout.splitlines()
     xor = [float(number) for number in outputs.strip("[]").split()]
     assert [round(a) for a in xor] == [0, 1, 1, 0]
+    assert float(score) > 0.99
     assert float(accuracy) > 0.9
+
+
+def test_the_second_snippet_is_the_changed_import():
+    second = re.findall(r"```python\n(.*?)```", README, re.DOTALL)[1]
+    here, there = re.match(r"(.*)  # was: (.*)\n", second).groups()
+    assert here.replace("jitprop.sklearn", "sklearn.neural_network") == there
 
 
 def test_the_xor_snippet_is_ten_lines():

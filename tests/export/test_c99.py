@@ -2,48 +2,13 @@
 
 from __future__ import annotations
 
-import ctypes
-import os
 import re
-import shutil
-import subprocess
 
 import numpy as np
 import pytest
 
-from exported import CLASSIFIED, NETS, TARGETS, estimator, trainer
+from exported import CLASSIFIED, NETS, TARGETS, TOLERANCE, estimator, needs_compiler, run_c, trainer
 from jitprop import export
-
-COMPILER = os.environ.get("CC", "cc")
-STRICT = [
-    "-std=c99",
-    "-Wall",
-    "-Wextra",
-    "-Werror",
-    "-pedantic",
-    "-Wconversion",
-    "-Wdouble-promotion",
-]
-TOLERANCE = {"float32": 2e-5, "float64": 1e-13}
-
-needs_compiler = pytest.mark.skipif(
-    shutil.which(COMPILER) is None, reason="there is no C compiler here"
-)
-
-
-def run(path, X, n_outputs, dtype, name="net"):
-    """Compile the file and call its function for each sample."""
-    library = path.with_suffix(".so")
-    command = [COMPILER, *STRICT, "-O1", "-shared", "-fPIC", path, "-o", library, "-lm"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    predict = getattr(ctypes.CDLL(library), f"{name}_predict")
-    X = np.ascontiguousarray(X, dtype)
-    out = np.full((len(X), n_outputs + 1), 123, dtype)  # nothing is written behind the outputs
-    for x, y in zip(X, out, strict=True):
-        predict(x.ctypes.data_as(ctypes.c_void_p), y.ctypes.data_as(ctypes.c_void_p))
-    assert (out[:, -1] == 123).all()
-    return out[:, :-1]
 
 
 @needs_compiler
@@ -53,7 +18,7 @@ def test_a_trainer_predicts_the_same(name, dtype, tmp_path):
     model, X = trainer(name, dtype)
     export.to_c(model, tmp_path / "net.c", dtype=dtype)
     ref = model.predict(X)
-    comp = run(tmp_path / "net.c", X, ref.shape[1], dtype)
+    comp = run_c(tmp_path / "net.c", X, ref.shape[1], dtype)
     np.testing.assert_allclose(comp, ref, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype])
 
 
@@ -63,7 +28,7 @@ def test_an_estimator_of_float64_predicts_the_same_in_float(name, tmp_path):
     model, X = estimator(name, "float64")
     export.to_c(model, tmp_path / "mlp.c", name="mlp_2")
     ref = model.predict_proba(X) if name in CLASSIFIED else model.predict(X).reshape(len(X), -1)
-    comp = run(tmp_path / "mlp.c", X, ref.shape[1], np.float32, "mlp_2")
+    comp = run_c(tmp_path / "mlp.c", X, ref.shape[1], np.float32, "mlp_2")
     np.testing.assert_allclose(comp, ref, rtol=1e-4, atol=1e-6)
 
 

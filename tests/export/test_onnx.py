@@ -6,19 +6,10 @@ import sys
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 
-from exported import CLASSIFIED, NETS, TARGETS, estimator, trainer
+from exported import CLASSIFIED, NETS, TARGETS, TOLERANCE, estimator, run_onnx, trainer
 from jitprop import CustomActivation, Trainer, export
-
-TOLERANCE = {"float32": 2e-5, "float64": 1e-13}
-
-
-def run(path, X):
-    session = onnxruntime.InferenceSession(path)
-    names = [output.name for output in session.get_outputs()]
-    return dict(zip(names, session.run(None, {"X": X}), strict=True))
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE)
@@ -26,7 +17,7 @@ def run(path, X):
 def test_a_trainer_predicts_the_same(name, dtype, tmp_path):
     model, X = trainer(name, dtype)
     export.to_onnx(model, tmp_path / "net.onnx")
-    comp = run(tmp_path / "net.onnx", X)
+    comp = run_onnx(tmp_path / "net.onnx", X)
     assert list(comp) == ["prediction"]
     assert comp["prediction"].dtype == dtype
     ref = model.predict(X)
@@ -39,7 +30,7 @@ def test_a_trainer_predicts_the_same(name, dtype, tmp_path):
 def test_an_estimator_predicts_the_same(name, dtype, tmp_path):
     model, X = estimator(name, dtype)
     export.to_onnx(model, tmp_path / "net.onnx")
-    comp = run(tmp_path / "net.onnx", X)
+    comp = run_onnx(tmp_path / "net.onnx", X)
     tolerance = TOLERANCE[dtype]
     if name in CLASSIFIED:
         assert list(comp) == ["label", "probabilities"]
@@ -54,7 +45,7 @@ def test_an_estimator_predicts_the_same(name, dtype, tmp_path):
 def test_one_sample_or_many_and_the_file_says_who_wrote_it(tmp_path):
     model, X = trainer("softmax", "float32")
     export.to_onnx(model, str(tmp_path / "net.onnx"))
-    one = run(tmp_path / "net.onnx", X[:1])["prediction"]
+    one = run_onnx(tmp_path / "net.onnx", X[:1])["prediction"]
     np.testing.assert_allclose(one, model.predict(X[:1]), rtol=1e-5)
     assert onnx.load(tmp_path / "net.onnx").producer_name == "jitprop"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numbers
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,12 +10,12 @@ import scipy.sparse
 from sklearn.base import BaseEstimator
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_array, check_random_state
-from sklearn.utils.validation import validate_data
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from jitprop._types import Array
-from jitprop.evaluation import Evaluation
-from jitprop.sklearn import lbfgs, net, parameters
+from jitprop.sklearn import ensemble, lbfgs, net, parameters
 from jitprop.sklearn.course import Course
+from jitprop.sklearn.validation import Validation
 
 STOCHASTIC = ("sgd", "adam")
 
@@ -41,7 +40,9 @@ def is_stochastic(model: Any) -> bool:
 class BaseMLP(BaseEstimator):
     """The fit of both estimators; their subclasses say what targets are, and what a score."""
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
+    def fit(
+        self, X: Any, y: Any, sample_weight: Any = None, *, X_val: Any = None, y_val: Any = None
+    ) -> Any:
         """
         Train the net.
 
@@ -51,6 +52,9 @@ class BaseMLP(BaseEstimator):
             float32 is trained in float32, anything else in float64. What is sparse becomes dense.
         y : (n_samples,) or (n_samples, n_outputs) array-like
         sample_weight : (n_samples,) array-like, default None
+        X_val, y_val : as X and y, default None
+            Samples that are not trained on: their loss is in ``validation_loss_curve_``, and early
+            stopping is by their score, instead of holding samples out.
 
         Returns
         -------
@@ -63,23 +67,47 @@ class BaseMLP(BaseEstimator):
             For parameters or data that are not as they should be; and if the loss or the
             parameters become inf or nan.
         """
-        return self._fit(X, y, sample_weight, incremental=False)
+        return self._fit(X, y, sample_weight, X_val, y_val, incremental=False)
 
-    def _fit(self, X: Any, y: Any, sample_weight: Any, incremental: bool) -> Any:
+    def _fit(
+        self, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any, incremental: bool
+    ) -> Any:
         parameters.check(self)
+        if not incremental:
+            self.__dict__.pop("_best", None)
+        elif self.early_stopping:
+            if X_val is None:
+                raise ValueError(
+                    "partial_fit does not support early_stopping=True without X_val and y_val"
+                )
+            if hasattr(self, "_best") and self.stopped_:  # by partial_fit
+                return self
         hidden = parameters.hidden_layers(self)
         first = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
         X, y = self._validate_input(X, y, incremental, first)
         X = dense(X)
         weights = sample_weights(sample_weight, X)
         self.n_outputs_ = y.shape[1]
+        weights = self._with_class_weights(weights, y, incremental)
+        held_out = self._given_validation(X_val, y_val, X.dtype)
         self._random_state = check_random_state(self.random_state)
-        if first:
-            self._initialize([X.shape[1], *hidden, self.n_outputs_], X.dtype)
+        sizes = [X.shape[1], *hidden, self.n_outputs_]
+        if self.n_members > 1:
+            ensemble.check(self, incremental)
+        elif first:
+            self._initialize(sizes, X.dtype)
         if self.solver == "lbfgs":
+            if held_out is not None:
+                raise ValueError("X_val goes with solver 'sgd' or 'adam'; got 'lbfgs'")
             lbfgs.fit(self, X, y, weights)
         else:
-            self._fit_stochastic(X, y, weights, incremental, first)
+            if self.early_stopping and held_out is None:
+                X, y, weights, held_out = self._hold_out(X, y, weights)
+            if self.n_members > 1:
+                ensemble.fit(self, sizes, X, y, weights, held_out)
+            else:
+                validation = None if held_out is None else Validation(self, *held_out)
+                Course(self, X, y, weights, validation, incremental, first).run()
         if not all(np.isfinite(array).all() for array in (*self.coefs_, *self.intercepts_)):
             raise ValueError(
                 "Solver produced non-finite parameter weights. The input data may contain large "
@@ -95,44 +123,76 @@ class BaseMLP(BaseEstimator):
         net.initialize(self, sizes, dtype)
         if self.solver in STOCHASTIC:
             self.loss_curve_: list[float] = []
+            self.validation_loss_curve_: list[float] | None = None
+            self.stopped_ = False
             self._no_improvement_count = 0
             self.best_loss_ = None if self.early_stopping else np.inf
             self.validation_scores_: list[float] | None = [] if self.early_stopping else None
             self.best_validation_score_ = -np.inf if self.early_stopping else None
 
-    def _fit_stochastic(
-        self, X: Array, y: Array, weights: Array | None, incremental: bool, first: bool
-    ) -> None:
-        if self.early_stopping and incremental:
-            raise ValueError("partial_fit does not support early_stopping=True")
-        score = None
-        if self.early_stopping:
-            arrays = [X, y] if weights is None else [X, y, weights]
-            stratify = y.astype(bool) if self._stratified() else None
-            parts = train_test_split(
-                *arrays,
-                random_state=self._random_state,
-                test_size=self.validation_fraction,
-                stratify=stratify,
+    def _hold_out(self, X: Array, y: Array, weights: Array | None) -> Any:
+        """X, y and weights of the samples to train on, and the same of those to validate with."""
+        arrays = [X, y] if weights is None else [X, y, weights]
+        parts = train_test_split(
+            *arrays,
+            random_state=self._random_state,
+            test_size=self.validation_fraction,
+            stratify=y.astype(bool) if self._stratified() else None,
+        )
+        X, X_val, y, y_val, weights, weights_val = (*parts, None, None)[:6]
+        if len(X_val) < 2:
+            raise ValueError(
+                "The validation set is too small. Increase 'validation_fraction' or the size "
+                "of your dataset."
             )
-            X, X_val, y, y_val, weights, weights_val = (*parts, None, None)[:6]
-            if len(X_val) < 2:
-                raise ValueError(
-                    "The validation set is too small. Increase 'validation_fraction' or the size "
-                    "of your dataset."
-                )
-            spec = net.spec_of(self)
-            predict = partial(Evaluation(net.backend(), spec, X_val).predict, X=X_val)
+        return X, y, weights, (X_val, y_val, weights_val)
 
-            def score(params: Array) -> float:
-                return float(self._score_of(predict(params), y_val, weights_val))
+    def _given_validation(self, X_val: Any, y_val: Any, dtype: np.dtype[Any]) -> Any:
+        """The samples to validate with, checked and cast; None if there are none."""
+        if X_val is None and y_val is None:
+            return None
+        if X_val is None or y_val is None:
+            raise ValueError("X_val and y_val must be given together")
+        X, y = self._validate_samples(X_val, y_val, reset=False)
+        return dense(X).astype(dtype, copy=False), self._targets(y, dtype), None
 
-        Course(self, X, y, weights, score, incremental, first).run()
+    def _with_class_weights(
+        self, weights: Array | None, y: Array, incremental: bool
+    ) -> Array | None:
+        """The samples' weights times those of their classes."""
+        del y, incremental
+        return weights
 
     def _outputs(self, X: Any) -> Array:
         """The net's outputs, of samples that are checked: (n_samples, n_outputs)."""
-        X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
-        return net.outputs(self, dense(X))
+        X = dense(validate_data(self, X, accept_sparse=["csr", "csc"], reset=False))
+        return net.outputs(self, X) if self.n_members == 1 else self.fleet_.predict(X).mean(axis=0)
+
+    def hidden_activations(self, X: Any) -> list[Array]:
+        """
+        What the hidden layers make of samples.
+
+        Parameters
+        ----------
+        X : (n_samples, n_features) array-like or sparse matrix
+
+        Returns
+        -------
+        list of (n_samples, n_units) arrays
+            Of each hidden layer, the first one first.
+
+        Raises
+        ------
+        ValueError
+            With more members than one.
+        """
+        check_is_fitted(self)
+        if self.n_members > 1:
+            raise ValueError(
+                "hidden_activations are of one net; see fleet_ for those of each member"
+            )
+        X = dense(validate_data(self, X, accept_sparse=["csr", "csc"], reset=False))
+        return net.hidden_activations(self, X)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

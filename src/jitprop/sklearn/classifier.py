@@ -9,6 +9,7 @@ import scipy.sparse
 from sklearn.base import ClassifierMixin
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import column_or_1d
+from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import type_of_target, unique_labels
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -28,8 +29,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     ----------
     hidden_layer_sizes : int or sequence of int, default (100,)
         Units of each hidden layer; none with ().
-    activation : {"identity", "logistic", "tanh", "relu"}, default "relu"
-        Of all hidden layers.
+    activation : str, CustomActivation or sequence of them, default "relu"
+        Of all hidden layers, or one for each: scikit-learn's "identity", "logistic", "tanh" and
+        "relu", and all others of `jitprop.Trainer`.
     solver : {"lbfgs", "sgd", "adam"}, default "adam"
         "lbfgs" is scipy's L-BFGS-B on the loss of all samples, in float64; the others train by
         batches.
@@ -71,6 +73,30 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         Stop after more than so many epochs in a row without an improvement.
     max_fun : int, default 15000
         For "lbfgs": how often it may compute the loss.
+    n_threads : int or None, default None
+        As of `jitprop.Trainer`. The model does not depend on it, to the bit; workers of joblib keep
+        to their share.
+    dropout : float or sequence of float, default 0.0
+        The share of a hidden layer's units left out at each update, of all layers or of each.
+    keep_optimizer : bool, default False
+        With ``warm_start``, ``fit`` goes on with the optimizer too: momentum, Adam's moments, the
+        learning rate.
+    scoring : "loss", str, callable or None, default None
+        What early stopping goes by: None is accuracy, "loss" the loss of the samples held
+        out, else a scorer's name or a function (estimator, X, y).
+    callbacks : function or list of functions, default None
+        Called with (estimator, epoch, logs) after each epoch, counted from 0 over all calls;
+        ``logs`` has "loss", "learning_rate", and with samples held out "validation_loss" and
+        "validation_score". One that returns True ends the fit.
+    n_members : int, default 1
+        With more, as many nets are trained at once, as a `jitprop.Fleet`, each from weights and
+        shuffles of its own, until it is done; predictions are their mean. Early stopping is then by
+        the loss of the samples held out.
+    bootstrap : bool, default False
+        Let each member train on as many samples, drawn with replacement.
+    class_weight : dict, "balanced" or None, default None
+        What samples of each class count, in training and in the score of those held out;
+        "balanced" is inverse to how many there are.
 
     Attributes
     ----------
@@ -91,6 +117,13 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     validation_scores_ : list of float, or None
     best_validation_score_ : float or None
         With early stopping.
+    stopped_ : bool
+        Whether training ended before ``max_iter`` since nothing got better.
+    validation_loss_curve_ : list of float, or None
+        The loss of the samples held out or given, after each epoch, without the penalty.
+    fleet_ : Fleet
+        Of several members. Then ``coefs_`` and ``intercepts_`` have the members as their first
+        dimension, and ``loss_curve_`` is the mean of those that are still trained.
     n_iter_ : int
         Epochs of the last ``fit``.
     t_ : int
@@ -113,7 +146,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     def __init__(
         self,
         hidden_layer_sizes: Any = (100,),
-        activation: str = "relu",
+        activation: Any = "relu",
         *,
         solver: str = "adam",
         alpha: float = 0.0001,
@@ -136,6 +169,14 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         epsilon: float = 1e-8,
         n_iter_no_change: float = 10,
         max_fun: int = 15000,
+        n_threads: int | None = None,
+        dropout: Any = 0.0,
+        keep_optimizer: bool = False,
+        scoring: Any = None,
+        callbacks: Any = None,
+        n_members: int = 1,
+        bootstrap: bool = False,
+        class_weight: Any = None,
     ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
@@ -160,9 +201,17 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         self.epsilon = epsilon
         self.n_iter_no_change = n_iter_no_change
         self.max_fun = max_fun
+        self.n_threads = n_threads
+        self.dropout = dropout
+        self.keep_optimizer = keep_optimizer
+        self.scoring = scoring
+        self.callbacks = callbacks
+        self.n_members = n_members
+        self.bootstrap = bootstrap
+        self.class_weight = class_weight
 
-    def _validate_input(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Any, Array]:
-        """X, and y as a row of 0 and 1 for each sample, both of X's dtype."""
+    def _validate_samples(self, X: Any, y: Any, reset: bool) -> tuple[Any, Array]:
+        """X and y, checked."""
         X, y = validate_data(
             self,
             X,
@@ -172,25 +221,49 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             dtype=(np.float64, np.float32),
             reset=reset,
         )
-        if y.ndim == 2 and y.shape[1] == 1:
-            y = column_or_1d(y, warn=True)
+        return X, column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
+
+    def _targets(self, y: Array, dtype: np.dtype[Any]) -> Array:
+        """A row of 0 and 1 for each sample."""
+        self._check_known(unique_labels(y))
+        rows = self._label_binarizer.transform(y)
+        rows = rows.toarray() if scipy.sparse.issparse(rows) else rows
+        made: Array = rows.astype(dtype)
+        return made
+
+    def _with_class_weights(
+        self, weights: Array | None, y: Array, incremental: bool
+    ) -> Array | None:
+        if self.class_weight is None:
+            return weights
+        if incremental and isinstance(self.class_weight, str):
+            raise ValueError(
+                f"class_weight={self.class_weight!r} needs all samples, which partial_fit has not: "
+                "give it the weights that compute_class_weight makes of all"
+            )
+        of_classes = compute_sample_weight(self.class_weight, self._classes_of(y)).astype(y.dtype)
+        made: Array = of_classes if weights is None else weights * of_classes
+        return made
+
+    def _validate_input(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Any, Array]:
+        """X, and y as a row of 0 and 1 for each sample, both of X's dtype."""
+        X, y = self._validate_samples(X, y, reset)
         if not hasattr(self, "classes_") or not (self.warm_start or incremental):
             self._label_binarizer = LabelBinarizer().fit(y)
             self.classes_ = self._label_binarizer.classes_
         else:
             self._check_classes(unique_labels(y))
-        rows = self._label_binarizer.transform(y)
-        rows = rows.toarray() if scipy.sparse.issparse(rows) else rows
-        return X, rows.astype(X.dtype)
+        return X, self._targets(y, X.dtype)
 
     def _check_classes(self, classes: Array) -> None:
-        if self.warm_start:
-            if set(classes) != set(self.classes_):
-                raise ValueError(
-                    "warm_start can only be used where `y` has the same classes as in the previous "
-                    f"call to fit. Previously got {self.classes_}, `y` has {classes}"
-                )
-        elif len(np.setdiff1d(classes, self.classes_, assume_unique=True)):
+        if self.warm_start and set(classes) != set(self.classes_):
+            raise ValueError(
+                "warm_start can only be used where `y` has the same classes as in the previous "
+                f"call to fit. Previously got {self.classes_}, `y` has {classes}"
+            )
+
+    def _check_known(self, classes: Array) -> None:
+        if len(np.setdiff1d(classes, self.classes_, assume_unique=True)):
             raise ValueError(
                 "`y` has classes not in `self.classes_`. "
                 f"`self.classes_` has {self.classes_}. 'y' has {classes}."
@@ -204,7 +277,14 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
     @available_if(is_stochastic)
     def partial_fit(
-        self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        classes: Any = None,
+        *,
+        X_val: Any = None,
+        y_val: Any = None,
     ) -> MLPClassifier:
         """
         Train for one epoch on these samples.
@@ -215,6 +295,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             As in `fit`. The samples need not be of all classes.
         classes : (n_classes,) array-like, default None
             All classes there will be. The first call needs it.
+        X_val, y_val : default None
+            As in `fit`; ``early_stopping`` needs them. When the patience is exhausted, ``stopped_``
+            is True, the best weights are put back, and later calls train no more.
 
         Returns
         -------
@@ -239,7 +322,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             self.classes_ = unique_labels(classes)
             several = type_of_target(y).startswith("multilabel")
             self._label_binarizer = LabelBinarizer().fit(y if several else classes)
-        self._fit(X, y, sample_weight, incremental=True)
+        self._fit(X, y, sample_weight, X_val, y_val, incremental=True)
         return self
 
     def predict(self, X: Any) -> Array:

@@ -22,7 +22,8 @@ from jitprop._types import Array
 from jitprop.interrupts import Interrupts
 from jitprop.optimizers import Optimizer
 from jitprop.samples import Samples
-from jitprop.sklearn import losses, net
+from jitprop.sklearn import losses, net, parameters
+from jitprop.sklearn.validation import Validation
 from jitprop.sources import ORDER_SIZE, STEP_WORK, Arrays
 from jitprop.spec import Spec
 from jitprop.state import State
@@ -52,6 +53,7 @@ class Descent:
     """Of the next epoch."""
     slots: Array
     updates: int = 0
+    dropout_key: int = 0
 
     def rates(self, epochs: int, t: int, n_samples: int) -> npt.NDArray[np.float64]:
         """The learning rates of the next epochs, after t samples were seen."""
@@ -72,6 +74,8 @@ def begin(model: Any, spec: Spec, dtype: np.dtype[Any]) -> Descent:
         power_t=float(model.power_t),
         learning_rate=rate,
         slots=np.zeros((spec.optimizer.n_slots, spec.n_parameters), dtype),
+        # Drawn only where it is needed: scikit-learn's generator makes no such step.
+        dropout_key=int(model._random_state.randint(2**62)) if any(spec.dropout) else 0,
     )
 
 
@@ -149,8 +153,8 @@ class Course:
         Its attributes change as epochs pass.
     X, y, weights : arrays
         To be trained on.
-    score : function or None
-        Of the parameters: the score on held-out samples, for early stopping.
+    validation : Validation or None
+        Samples held out; early stopping goes by their score.
     incremental : bool
         ``partial_fit``: one epoch.
     first : bool
@@ -163,14 +167,17 @@ class Course:
         X: Array,
         y: Array,
         weights: Array | None,
-        score: Callable[[Array], float] | None,
+        validation: Validation | None,
         incremental: bool,
         first: bool,
     ) -> None:
-        self.model, self.score, self.incremental = model, score, incremental
+        self.model, self.validation, self.incremental = model, validation, incremental
+        self.scored = validation is not None and bool(model.early_stopping)
+        self.callbacks = parameters.callbacks(model)
         n = len(X)
         spec = net.spec_of(model, net.optimizer_of(model))
-        if not (incremental and hasattr(model, "_optimizer")):
+        goes_on = incremental or (model.keep_optimizer and not first)
+        if not (goes_on and hasattr(model, "_optimizer")):
             model._optimizer = begin(model, spec, X.dtype)
         self.descent: Descent = model._optimizer
         spec = replace(
@@ -181,14 +188,20 @@ class Course:
             params=net.pack(model, spec, X.dtype),
             slots=self.descent.slots,
             rng=np.random.default_rng(0),
-            dropout_key=0,
+            dropout_key=self.descent.dropout_key,
             split=0,
             updates=self.descent.updates,
         )
         self.best = self.state.params.copy() if first else self.state.params
+        if incremental and self.scored:
+            self.best = getattr(model, "_best", self.best)
+        if validation is not None and model.validation_loss_curve_ is None:
+            model.validation_loss_curve_ = []
+        if self.scored and model.validation_scores_ is None:
+            model.validation_scores_, model.best_validation_score_ = [], -np.inf
         self.epochs = 1 if incremental else int(model.max_iter)
         self.source = Arrays(
-            net.backend(), spec, Samples(X, y, weights), self.epochs, None, False, None
+            net.backend(), spec, Samples(X, y, weights), self.epochs, None, False, model.n_threads
         )
         self.shuffles = Shuffles(
             model._random_state,
@@ -209,7 +222,9 @@ class Course:
 
     def run(self) -> None:
         """Train; leave the net in the model."""
-        self.model.n_iter_ = 0
+        self.model.n_iter_, self.model.stopped_ = 0, False
+        if self.callbacks:  # they are shown the net as it is
+            net.unpack(self.model, self.spec, self.state.params)
         try:
             with one_blas_thread(), self.interrupts:
                 self._run()
@@ -218,13 +233,17 @@ class Course:
         finally:
             self.source.close()
             self.descent.updates = self.state.updates
-            kept = self.state.params if self.score is None else self.best
+            kept = self.best if self.scored else self.state.params
+            if self.scored and self.incremental:
+                self.model._best = self.best.copy()
+                kept = self.best if self.model.stopped_ else self.state.params
             net.unpack(self.model, self.spec, kept)
 
     def _run(self) -> None:
         while self.model.n_iter_ < self.epochs:
-            stopping = self._train_block(self._block())
-            if stopping or self.incremental:
+            self.model.stopped_ = self._train_block(self._block())
+            stopped_by_callback = self._tell()
+            if self.model.stopped_ or stopped_by_callback or self.incremental:
                 return
         warnings.warn(
             f"Stochastic Optimizer: Maximum iterations ({self.epochs}) reached and the "
@@ -235,7 +254,7 @@ class Course:
 
     def _block(self) -> int:
         """How many epochs to train before their losses are looked at."""
-        if self.score is not None:
+        if self.validation is not None or self.callbacks:
             return 1
         left: int = self.epochs - self.model.n_iter_
         step_work = 3 * self.source.batch * self.spec.n_parameters + STEP_WORK
@@ -280,7 +299,7 @@ class Course:
                 f"The loss was inf or nan in epoch {epoch}, batch {reached.batch + 1}, with "
                 f"learning rate {rates[reached.epoch]:g}."
             )
-            if self.score is None:
+            if not self.scored:
                 raise ValueError(
                     "Solver produced non-finite parameter weights. The input data may contain "
                     f"large values and need to be preprocessed. {where}"
@@ -314,11 +333,14 @@ class Course:
 
     def _stop(self, told: npt.NDArray[np.float64]) -> int | None:
         """Which of these epochs is the first not to be borne any more."""
-        if self.score is None:
-            return self.patience.told(told)
         model, patience = self.model, self.patience
         diverged = bool(np.isnan(told[0]))
-        score = np.nan if diverged else self.score(self.state.params)
+        if self.validation is not None:
+            loss = np.nan if diverged else self.validation.loss(self.state.params)
+            model.validation_loss_curve_.append(loss)
+        if self.validation is None or not self.scored:
+            return patience.told(told)
+        score = np.nan if diverged else self.validation.score(self.state.params, loss)
         model.validation_scores_.append(score)
         if score < model.best_validation_score_ + patience.tol:
             patience.count += 1
@@ -334,24 +356,36 @@ class Course:
         model = self.model
         for i, loss in enumerate(told if model.verbose else ()):
             print(f"Iteration {model.n_iter_ + i + 1}, loss = {loss:.8f}")
-        if model.verbose and self.score is not None:
+        if model.verbose and self.scored:
             print(f"Validation score: {model.validation_scores_[-1]:f}")
         model.n_iter_ += len(told)
         model.t_ += len(told) * self.n
         model.loss_curve_ += told.tolist()
         model.loss_ = model.loss_curve_[-1]
         model._no_improvement_count = self.patience.count
-        if self.score is None:
+        if not self.scored:
             model.best_loss_ = self.patience.best
         if self.descent.schedule == "invscaling":
             self.descent.learning_rate = float(
                 self.descent.learning_rate_init / (model.t_ + 1) ** self.descent.power_t
             )
 
+    def _tell(self) -> bool:
+        """Call the callbacks; whether one of them wants to stop."""
+        model = self.model
+        logs = {"loss": model.loss_, "learning_rate": self.descent.learning_rate}
+        if self.validation is not None:
+            logs["validation_loss"] = model.validation_loss_curve_[-1]
+        if self.scored:
+            logs["validation_score"] = model.validation_scores_[-1]
+        epoch = len(model.loss_curve_) - 1
+        answers = [function(model, epoch, dict(logs)) for function in self.callbacks]
+        return any(isinstance(answer, bool | np.bool_) and answer for answer in answers)
+
     def _stopping(self) -> bool:
         """Whether to stop, or go on with a smaller rate."""
         model, descent = self.model, self.descent
-        what = "Training loss" if self.score is None else "Validation score"
+        what = "Validation score" if self.scored else "Training loss"
         message = (
             f"{what} did not improve more than tol={model.tol:f} for {model.n_iter_no_change} "
             "consecutive epochs."

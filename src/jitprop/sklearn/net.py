@@ -12,18 +12,17 @@ import numpy as np
 from jitprop._types import Array
 from jitprop.backends import Backend, load
 from jitprop.evaluation import Evaluation
+from jitprop.losses import HalfSquaredError, Loss
 from jitprop.optimizers import SGD, Adam, Optimizer
+from jitprop.sklearn import parameters
 from jitprop.spec import Spec, make_spec
 from jitprop.threads import one_blas_thread
 
-ACTIVATIONS = {"identity": "identity", "logistic": "sigmoid", "tanh": "tanh", "relu": "relu"}
 OUTPUTS = {
-    "identity": ("identity", "half_squared_error"),
-    "exp": ("exp", "poisson"),
     "logistic": ("sigmoid", "binary_cross_entropy"),
     "softmax": ("softmax", "cross_entropy"),
 }
-"""Of each ``out_activation_``: jitprop's name, and the loss that goes with it."""
+"""Of a classifier's ``out_activation_``: jitprop's name, and the loss that goes with it."""
 
 ROUNDED_FROM = 5.0
 """Loss of an output. For probabilities above exp(-5) rounding takes hardly a digit of it."""
@@ -45,18 +44,23 @@ def optimizer_of(model: Any) -> Optimizer:
 
 def spec_of(model: Any, optimizer: Optimizer | None = None) -> Spec:
     """The net of ``coefs_``, and how to train it."""
-    output, loss = OUTPUTS[model.out_activation_]
+    loss: str | Loss
+    output = model.out_activation_
+    if output in OUTPUTS:
+        output, loss = OUTPUTS[output]
+    else:
+        loss = parameters.loss(model)
     sizes = [len(model.coefs_[0]), *(len(b) for b in model.intercepts_)]
     spec = make_spec(
         sizes,
-        ACTIVATIONS[model.activation],
+        parameters.activations(model.activation, len(sizes) - 2),
         output,
         loss,
         "mean",
         optimizer or SGD(),
         1.0,
         0.0,
-        0.0,
+        model.dropout,
         None,
         None,
     )
@@ -99,9 +103,12 @@ def initialize(model: Any, sizes: list[int], dtype: np.dtype[Any]) -> None:
     Uniform up to sqrt(6 / (n_in + n_out)), after logistic units sqrt(2 / (n_in + n_out)), biases
     too: Glorot and Bengio, AISTATS 2010.
     """
-    factor = 2.0 if model.activation == "logistic" else 6.0
+    hidden = parameters.activations(model.activation, len(sizes) - 2)
     model.coefs_, model.intercepts_ = [], []
-    for n_in, n_out in pairwise(sizes):
+    # The outputs' weights are drawn as those of the layer before.
+    of_layers = [*hidden, hidden[-1] if hidden else model.activation]
+    for (n_in, n_out), activation in zip(pairwise(sizes), of_layers, strict=True):
+        factor = 2.0 if activation in ("sigmoid", "logistic") else 6.0
         bound = np.sqrt(factor / (n_in + n_out))
         for arrays, shape in ((model.coefs_, (n_in, n_out)), (model.intercepts_, n_out)):
             drawn = model._random_state.uniform(-bound, bound, shape)
@@ -117,3 +124,32 @@ def outputs(model: Any, X: Array) -> Array:
     spec = spec_of(model)
     with one_blas_thread():
         return Evaluation(backend(), spec, X).predict(pack(model, spec, X.dtype), X)
+
+
+def hidden_activations(model: Any, X: Array) -> list[Array]:
+    """(n_samples, n_units) of each hidden layer, which is the output of the net that ends there."""
+    made = []
+    for coefs, intercepts, activation in zip(
+        model.coefs_[:-1],
+        model.intercepts_[:-1],
+        parameters.activations(model.activation, len(model.coefs_) - 1),
+        strict=True,
+    ):
+        spec = make_spec(
+            coefs.shape,
+            (),
+            activation,
+            HalfSquaredError(),
+            "mean",
+            SGD(),
+            1.0,
+            0.0,
+            0.0,
+            None,
+            None,
+        )
+        params = np.concatenate([coefs.ravel(), intercepts]).astype(X.dtype, copy=False)
+        with one_blas_thread():
+            X = Evaluation(backend(), spec, X).predict(params, X)
+        made.append(X)
+    return made

@@ -4,14 +4,34 @@ from __future__ import annotations
 
 import math
 import numbers
+from collections.abc import Callable
 from typing import Any
 
 from jitprop import checks
+from jitprop.custom import CustomActivation, CustomLoss
+from jitprop.losses import (
+    AbsoluteError,
+    HalfSquaredError,
+    Huber,
+    Loss,
+    Poisson,
+    Quantile,
+    SquaredError,
+)
+from jitprop.spec import HIDDEN_ACTIVATIONS
 
-ACTIVATIONS = ("identity", "logistic", "tanh", "relu")
+ACTIVATIONS = ("logistic", *HIDDEN_ACTIVATIONS)
 SOLVERS = ("lbfgs", "sgd", "adam")
 SCHEDULES = ("constant", "invscaling", "adaptive")
-LOSSES = ("squared_error", "poisson")
+LOSSES: dict[str, Loss] = {
+    "squared_error": HalfSquaredError(),
+    "poisson": Poisson(),
+    "absolute_error": AbsoluteError(),
+    "huber": Huber(),
+    "quantile": Quantile(),
+}
+OBJECTS = (HalfSquaredError, SquaredError, Poisson, AbsoluteError, Huber, Quantile, CustomLoss)
+"""Losses of which a regressor takes objects: those that need no outputs of another number."""
 
 
 class ParameterError(ValueError, TypeError):
@@ -28,13 +48,12 @@ def check(model: Any) -> None:
 
 def _check(model: Any) -> None:
     for name, known in (
-        ("activation", ACTIVATIONS),
         ("solver", SOLVERS),
         ("learning_rate", SCHEDULES),
     ):
         checks.choice(name, getattr(model, name), known)
     if hasattr(model, "loss"):
-        checks.choice("loss", model.loss, LOSSES)
+        loss(model)
     bounds: tuple[tuple[str, dict[str, float]], ...] = (
         ("alpha", {"low": 0.0}),
         ("learning_rate_init", {"above": 0.0}),
@@ -63,7 +82,28 @@ def _check(model: Any) -> None:
         checks.boolean(name, getattr(model, name))
     if not isinstance(model.verbose, bool):
         checks.integer("verbose", model.verbose, low=0)
-    hidden_layers(model)
+    activations(model.activation, len(hidden_layers(model)))
+    _check_own(model)
+
+
+def _check_own(model: Any) -> None:
+    """Check what scikit-learn has not."""
+    if not checks.is_list(model.dropout):
+        checks.number("dropout", model.dropout, low=0.0, below=1.0)
+    for name in ("keep_optimizer", "bootstrap"):
+        checks.boolean(name, getattr(model, name))
+    checks.optional_integer("n_threads", model.n_threads, low=1)
+    checks.integer("n_members", model.n_members, low=1)
+    callbacks(model)
+    if not (model.scoring is None or isinstance(model.scoring, str) or callable(model.scoring)):
+        raise TypeError(
+            "scoring must be 'loss', a scorer's name or a function (estimator, X, y); "
+            f"got {checks.shown(model.scoring)}"
+        )
+    if model.solver == "lbfgs":
+        for name, default in (("dropout", 0.0), ("callbacks", None), ("n_members", 1)):
+            if getattr(model, name) != default:
+                raise ValueError(f"{name} goes with solver 'sgd' or 'adam'; got 'lbfgs'")
 
 
 def _is_infinite(value: Any) -> bool:
@@ -76,3 +116,43 @@ def hidden_layers(model: Any) -> list[int]:
     if not hasattr(sizes, "__iter__"):
         sizes = [sizes]
     return [checks.integer("hidden_layer_sizes", n, low=1) for n in sizes]
+
+
+def activations(given: Any, n_hidden: int) -> list[str | CustomActivation]:
+    """One for each hidden layer, by the trainer's names."""
+    given = list(given) if checks.is_list(given) else [given] * max(1, n_hidden)
+    made: list[str | CustomActivation] = []
+    for activation in given:
+        if not isinstance(activation, CustomActivation):
+            activation = checks.choice("activation", activation, ACTIVATIONS)
+        made.append("sigmoid" if activation == "logistic" else activation)
+    if n_hidden and len(made) != n_hidden:
+        raise ValueError(
+            f"activation must be one name, or one for each of the {n_hidden} hidden layers; "
+            f"got {len(made)} names"
+        )
+    return made[:n_hidden]
+
+
+def loss(model: Any) -> Loss:
+    """A regressor's loss, by which it is trained."""
+    if isinstance(model.loss, OBJECTS):
+        return model.loss
+    if isinstance(model.loss, Loss):
+        raise ValueError(f"loss {model.loss.name!r} is none of a regressor")
+    return LOSSES[checks.choice("loss", model.loss, tuple(LOSSES))]
+
+
+def callbacks(model: Any) -> list[Callable[..., Any]]:
+    """What is to be called after each epoch."""
+    given = model.callbacks
+    if given is None:
+        return []
+    given = list(given) if checks.is_list(given) else [given]
+    for function in given:
+        if not callable(function):
+            raise TypeError(
+                "callbacks must be a function (estimator, epoch, logs), or a list of them; "
+                f"got {checks.shown(function)}"
+            )
+    return given

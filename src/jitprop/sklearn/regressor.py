@@ -12,7 +12,9 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from jitprop._types import Array
-from jitprop.sklearn.base import BaseMLP, is_stochastic
+from jitprop.losses import Loss, Poisson
+from jitprop.sklearn import parameters
+from jitprop.sklearn.base import BaseMLP, dense, is_stochastic
 
 
 class MLPRegressor(RegressorMixin, BaseMLP):
@@ -21,13 +23,17 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     Parameters
     ----------
-    loss : {"squared_error", "poisson"}, default "squared_error"
-        1/2 (a - y)**2, or half the Poisson deviance y log(y / a) - y + a, whose outputs a are the
-        exponential of the last layer's sums and whose targets are at least 0.
+    loss : str or Loss, default "squared_error"
+        "squared_error" is 1/2 (a - y)**2, "poisson" half the Poisson deviance
+        y log(y / a) - y + a, whose outputs a are the exponential of the last layer's sums and
+        whose targets are at least 0; or "absolute_error",
+        "huber", "quantile", or an object with settings: `jitprop.Huber`, `jitprop.Quantile`,
+        `jitprop.CustomLoss`.
     hidden_layer_sizes : int or sequence of int, default (100,)
         Units of each hidden layer; none with ().
-    activation : {"identity", "logistic", "tanh", "relu"}, default "relu"
-        Of all hidden layers.
+    activation : str, CustomActivation or sequence of them, default "relu"
+        Of all hidden layers, or one for each: scikit-learn's "identity", "logistic", "tanh" and
+        "relu", and all others of `jitprop.Trainer`.
     solver : {"lbfgs", "sgd", "adam"}, default "adam"
         "lbfgs" is scipy's L-BFGS-B on the loss of all samples, in float64; the others train by
         batches.
@@ -69,6 +75,27 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         Stop after more than so many epochs in a row without an improvement.
     max_fun : int, default 15000
         For "lbfgs": how often it may compute the loss.
+    n_threads : int or None, default None
+        As of `jitprop.Trainer`. The model does not depend on it, to the bit; workers of joblib keep
+        to their share.
+    dropout : float or sequence of float, default 0.0
+        The share of a hidden layer's units left out at each update, of all layers or of each.
+    keep_optimizer : bool, default False
+        With ``warm_start``, ``fit`` goes on with the optimizer too: momentum, Adam's moments, the
+        learning rate.
+    scoring : "loss", str, callable or None, default None
+        What early stopping goes by: None is R**2, "loss" the loss of the samples held
+        out, else a scorer's name or a function (estimator, X, y).
+    callbacks : function or list of functions, default None
+        Called with (estimator, epoch, logs) after each epoch, counted from 0 over all calls;
+        ``logs`` has "loss", "learning_rate", and with samples held out "validation_loss" and
+        "validation_score". One that returns True ends the fit.
+    n_members : int, default 1
+        With more, as many nets are trained at once, as a `jitprop.Fleet`, each from weights and
+        shuffles of its own, until it is done; predictions are their mean. Early stopping is then by
+        the loss of the samples held out.
+    bootstrap : bool, default False
+        Let each member train on as many samples, drawn with replacement.
 
     Attributes
     ----------
@@ -88,6 +115,13 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     validation_scores_ : list of float, or None
     best_validation_score_ : float or None
         With early stopping.
+    stopped_ : bool
+        Whether training ended before ``max_iter`` since nothing got better.
+    validation_loss_curve_ : list of float, or None
+        The loss of the samples held out or given, after each epoch, without the penalty.
+    fleet_ : Fleet
+        Of several members. Then ``coefs_`` and ``intercepts_`` have the members as their first
+        dimension, and ``loss_curve_`` is the mean of those that are still trained.
     n_iter_ : int
         Epochs of the last ``fit``.
     t_ : int
@@ -110,9 +144,9 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     def __init__(
         self,
-        loss: str = "squared_error",
+        loss: str | Loss = "squared_error",
         hidden_layer_sizes: Any = (100,),
-        activation: str = "relu",
+        activation: Any = "relu",
         *,
         solver: str = "adam",
         alpha: float = 0.0001,
@@ -135,6 +169,13 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         epsilon: float = 1e-8,
         n_iter_no_change: float = 10,
         max_fun: int = 15000,
+        n_threads: int | None = None,
+        dropout: Any = 0.0,
+        keep_optimizer: bool = False,
+        scoring: Any = None,
+        callbacks: Any = None,
+        n_members: int = 1,
+        bootstrap: bool = False,
     ) -> None:
         self.loss = loss
         self.hidden_layer_sizes = hidden_layer_sizes
@@ -160,10 +201,16 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         self.epsilon = epsilon
         self.n_iter_no_change = n_iter_no_change
         self.max_fun = max_fun
+        self.n_threads = n_threads
+        self.dropout = dropout
+        self.keep_optimizer = keep_optimizer
+        self.scoring = scoring
+        self.callbacks = callbacks
+        self.n_members = n_members
+        self.bootstrap = bootstrap
 
-    def _validate_input(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Any, Array]:
-        """X, and y as (n_samples, n_outputs), both of X's dtype."""
-        del incremental
+    def _validate_samples(self, X: Any, y: Any, reset: bool) -> tuple[Any, Array]:
+        """X and y, checked."""
         X, y = validate_data(
             self,
             X,
@@ -176,18 +223,33 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         )
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
-        if self.loss == "poisson" and y.min() < 0:
+        if self._out_activation() == "exp" and y.min() < 0:
             raise ValueError(f"loss='poisson' needs y >= 0; got values from {y.min():g}")
-        return X, np.ascontiguousarray(y, X.dtype).reshape(len(y), -1)
+        return X, y
+
+    def _targets(self, y: Array, dtype: np.dtype[Any]) -> Array:
+        """(n_samples, n_outputs)."""
+        return np.ascontiguousarray(y, dtype).reshape(len(y), -1)
+
+    def _validate_input(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Any, Array]:
+        """X, and y as (n_samples, n_outputs), both of X's dtype."""
+        del incremental
+        X, y = self._validate_samples(X, y, reset)
+        return X, self._targets(y, X.dtype)
+
+    def _classes_of(self, y: Array) -> Array:
+        return y.ravel() if y.shape[1] == 1 else y
 
     def _out_activation(self) -> str:
-        return "exp" if self.loss == "poisson" else "identity"
+        return "exp" if isinstance(parameters.loss(self), Poisson) else "identity"
 
     def _stratified(self) -> bool:
         return False
 
     @available_if(is_stochastic)
-    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> MLPRegressor:
+    def partial_fit(
+        self, X: Any, y: Any, sample_weight: Any = None, *, X_val: Any = None, y_val: Any = None
+    ) -> MLPRegressor:
         """
         Train for one epoch on these samples.
 
@@ -195,6 +257,9 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         ----------
         X, y, sample_weight
             As in `fit`.
+        X_val, y_val : default None
+            As in `fit`; ``early_stopping`` needs them. When the patience is exhausted, ``stopped_``
+            is True, the best weights are put back, and later calls train no more.
 
         Returns
         -------
@@ -206,24 +271,38 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         ValueError
             As `fit` does.
         """
-        self._fit(X, y, sample_weight, incremental=True)
+        self._fit(X, y, sample_weight, X_val, y_val, incremental=True)
         return self
 
-    def predict(self, X: Any) -> Array:
+    def predict(self, X: Any, return_std: bool = False) -> Any:
         """
         Outputs.
 
         Parameters
         ----------
         X : (n_samples, n_features) array-like or sparse matrix
+        return_std : bool, default False
+            Return the standard deviation of the members' outputs too.
 
         Returns
         -------
         (n_samples,) or (n_samples, n_outputs) array
+            With several members, their mean; with ``return_std`` a tuple of it and of their
+            standard deviation.
+
+        Raises
+        ------
+        ValueError
+            For ``return_std`` of one member.
         """
         check_is_fitted(self)
-        outputs = self._outputs(X)
-        return outputs.ravel() if outputs.shape[1] == 1 else outputs
+        if not return_std:
+            return self._classes_of(self._outputs(X))
+        if self.n_members == 1:
+            raise ValueError("return_std=True needs n_members of at least 2")
+        X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
+        outputs = self.fleet_.predict(dense(X))
+        return self._classes_of(outputs.mean(axis=0)), self._classes_of(outputs.std(axis=0))
 
     def _score_of(self, outputs: Array, y: Array, weights: Array | None) -> float:
         """R**2; nan if an output is not finite."""

@@ -1,0 +1,124 @@
+"""Estimators of many members: a fleet, trained at once."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+
+from jitprop._types import Array
+from jitprop.callbacks import EarlyStopping
+from jitprop.fleet import Fleet
+from jitprop.sklearn import losses, net
+
+
+def check(model: Any, incremental: bool) -> None:
+    """Refuse what no ensemble can do."""
+    if incremental:
+        raise ValueError("partial_fit is for n_members=1")
+    for name, allowed in (
+        ("warm_start", (False,)),
+        ("dropout", (0.0,)),
+        ("callbacks", (None,)),
+        ("scoring", (None, "loss")),
+        ("learning_rate", ("constant",)),
+    ):
+        value = getattr(model, name)
+        if not any(value is known or value == known for known in allowed):
+            raise ValueError(
+                f"{name} must be {' or '.join(map(repr, allowed))} with n_members > 1; "
+                f"got {value!r}"
+            )
+
+
+def fit(
+    model: Any,
+    sizes: list[int],
+    X: Array,
+    y: Array,
+    weights: Array | None,
+    held_out: Any,
+) -> None:
+    """Train all members, each from its own weights until it gets no better; leave the fleet."""
+    k, n, random = model.n_members, len(X), model._random_state
+    starts: list[tuple[list[Array], list[Array]]] = []
+    for _ in range(k):
+        model._initialize(sizes, X.dtype)
+        starts.append((model.coefs_, model.intercepts_))
+    weights_0, biases_0 = (
+        [np.stack(layers) for layers in zip(*(start[part] for start in starts), strict=True)]
+        for part in (0, 1)
+    )
+    spec = net.spec_of(model)
+    batch = min(200 if model.batch_size == "auto" else int(model.batch_size), n)
+    fleet = Fleet(
+        sizes,
+        members=k,
+        activation=[_named(activation) for activation in spec.activations[:-1]],
+        output_activation=_named(spec.activations[-1]),
+        loss=spec.loss,
+        optimizer=net.optimizer_of(model),
+        learning_rate=float(model.learning_rate_init),
+        weight_decay=float(model.alpha) / batch,
+        batch_size=batch,
+        shuffle=bool(model.shuffle),
+        dtype=X.dtype,
+        seed=random.randint(2**31 - 1, size=k).tolist(),
+        init=(weights_0, biases_0),
+        n_threads=model.n_threads,
+    )
+    if model.bootstrap:
+        counts = [np.bincount(random.randint(n, size=n), minlength=n) for _ in range(k)]
+        weights = np.array(counts, X.dtype) * (1 if weights is None else weights)
+    stopping = []
+    if np.isfinite(model.n_iter_no_change):
+        stopping.append(
+            EarlyStopping(
+                "validation_loss" if model.early_stopping else "loss",
+                patience=int(model.n_iter_no_change) + 1,
+                min_delta=float(model.tol),
+                restore_best=bool(model.early_stopping),
+            )
+        )
+    validation = None
+    if held_out is not None:
+        validation = tuple(part for part in held_out if part is not None)
+    history = fleet.fit(
+        X,
+        y,
+        int(model.max_iter),
+        sample_weight=weights,
+        validation_data=validation,
+        callbacks=stopping,
+    )
+    model.fleet_, model.coefs_, model.intercepts_ = fleet, fleet.weights, fleet.biases
+    model.n_iter_ = len(history.loss)
+    model.t_ = model.n_iter_ * n
+    model.stopped_ = bool((history.epochs < model.max_iter).all())
+    model.loss_curve_ = _curve(model, spec, history.loss, y)
+    model.loss_, model.best_loss_ = model.loss_curve_[-1], min(model.loss_curve_)
+    if history.validation_loss is not None:
+        model.validation_loss_curve_ = _curve(model, spec, history.validation_loss, held_out[1])
+    if not model.stopped_:
+        warnings.warn(
+            f"Stochastic Optimizer: Maximum iterations ({model.max_iter}) reached and the "
+            "optimization hasn't converged yet.",
+            ConvergenceWarning,
+            stacklevel=4,
+        )
+
+
+def _curve(model: Any, spec: Any, told: Array, y: Array) -> list[float]:
+    """Mean of the members' losses, epoch by epoch, as scikit-learn tells them."""
+    rest = losses.constants(spec, y)
+    curve = np.nanmean(told, axis=1) / net.told_share(spec)
+    made: list[float] = (curve + (0.0 if rest is None else rest.mean())).tolist()
+    return made
+
+
+def _named(activation: Any) -> str:
+    if not isinstance(activation, str):
+        raise ValueError(f"activations of your own are for n_members=1; got {activation}")
+    return activation

@@ -1,0 +1,300 @@
+"""What scikit-learn's users asked for; the numbers are those of its issues."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+from joblib import Parallel, delayed
+from sklearn.base import clone
+from sklearn.datasets import load_iris
+from sklearn.metrics import get_scorer
+from sklearn.utils.class_weight import compute_sample_weight
+
+from jitprop import CustomActivation, CustomLoss, Huber, Trainer, losses, threads
+from jitprop.sklearn import MLPClassifier, MLPRegressor
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+X, LABELS = load_iris(return_X_y=True)
+X = (X - X.mean(axis=0)) / X.std(axis=0)
+Y = X[:, 0] * X[:, 1]
+NAMES = np.array(["setosa", "versicolor", "virginica"])[LABELS]
+SMALL = {"hidden_layer_sizes": (6, 5), "max_iter": 15, "random_state": 0, "batch_size": 40}
+
+
+def equal(a, b):
+    for ref, comp in zip([*a.coefs_, *a.intercepts_], [*b.coefs_, *b.intercepts_], strict=True):
+        np.testing.assert_array_equal(ref, comp)
+    return True
+
+
+def differ(a, b):
+    return any((ref != comp).any() for ref, comp in zip(a.coefs_, b.coefs_, strict=True))
+
+
+@pytest.mark.parametrize(
+    "weights", ["balanced", {"setosa": 5.0, "versicolor": 1, "virginica": 0.1}]
+)
+def test_class_weight_9113(weights):
+    rows = slice(0, 120)  # not as many of each class
+    comp = MLPClassifier(**SMALL, class_weight=weights).fit(X[rows], NAMES[rows])
+    of_samples = compute_sample_weight(weights, NAMES[rows])
+    ref = MLPClassifier(**SMALL).fit(X[rows], NAMES[rows], of_samples)
+    assert equal(ref, comp)
+    assert differ(comp, MLPClassifier(**SMALL).fit(X[rows], NAMES[rows]))
+    twice = MLPClassifier(**SMALL, class_weight=weights).fit(X[rows], NAMES[rows], of_samples)
+    assert equal(twice, MLPClassifier(**SMALL).fit(X[rows], NAMES[rows], of_samples**2))
+
+
+def test_balanced_classes_need_all_samples():
+    model = MLPClassifier(**SMALL, class_weight="balanced")
+    with pytest.raises(ValueError, match="which partial_fit has not"):
+        model.partial_fit(X, LABELS, classes=[0, 1, 2])
+
+
+def test_activations_of_each_layer_10097():
+    model = MLPClassifier(**SMALL, activation=["tanh", "gelu"]).fit(X, LABELS)
+    trainer = Trainer(
+        [4, 6, 5, 3],
+        activation=["tanh", "gelu"],
+        output_activation="softmax",
+        loss="cross_entropy",
+        init=(model.coefs_, model.intercepts_),
+    )
+    np.testing.assert_allclose(model.predict_proba(X), trainer.predict(X), rtol=1e-12)
+    both = MLPClassifier(**SMALL, activation=("logistic", "logistic")).fit(X, LABELS)
+    assert equal(both, MLPClassifier(**SMALL, activation="logistic").fit(X, LABELS))
+    own = CustomActivation(lambda z: z * 0.5, lambda z: 0.5, name="half")
+    assert MLPRegressor(**SMALL, activation=own).fit(X, Y).predict(X).shape == (150,)
+    with pytest.raises(ValueError, match="one for each of the 2 hidden layers; got 1 names"):
+        MLPClassifier(**SMALL, activation=["tanh"]).fit(X, LABELS)
+
+
+def test_other_losses_and_ones_own_14571():
+    Y_far = Y.copy()
+    Y_far[:5] = 1000.0
+    settings = SMALL | {"max_iter": 500, "learning_rate_init": 0.01, "tol": 0.0}
+    robust = MLPRegressor(loss="absolute_error", **settings).fit(X, Y_far)
+    assert (
+        robust.score(X[5:], Y[5:])
+        > 0.5
+        > 0.0
+        > MLPRegressor(**settings).fit(X, Y_far).score(X[5:], Y[5:])
+    )
+    assert equal(
+        MLPRegressor(loss="huber", **SMALL).fit(X, Y),
+        MLPRegressor(loss=Huber(1.0), **SMALL).fit(X, Y),
+    )
+    own = CustomLoss(lambda a, y: 0.5 * (a - y) ** 2, lambda a, y: a - y, name="own")
+    ref, comp = MLPRegressor(**SMALL).fit(X, Y), MLPRegressor(loss=own, **SMALL).fit(X, Y)
+    np.testing.assert_allclose(comp.predict(X), ref.predict(X), rtol=1e-9)
+    with pytest.raises(ValueError, match="'gaussian_nll' is none of a regressor"):
+        MLPRegressor(loss=losses.GaussianNLL()).fit(X, Y)
+
+
+def test_dropout_6175():
+    model = MLPClassifier(**SMALL, dropout=(0.5, 0.0)).fit(X, LABELS)
+    assert equal(model, clone(model).fit(X, LABELS))
+    assert differ(model, MLPClassifier(**SMALL).fit(X, LABELS))
+    np.testing.assert_array_equal(model.predict_proba(X), model.predict_proba(X))
+    with pytest.raises(ValueError, match="dropout goes with solver"):
+        MLPClassifier(solver="lbfgs", dropout=0.5).fit(X, LABELS)
+
+
+def test_validation_loss_curve_and_callbacks_18507():
+    told = []
+
+    def callback(model, epoch, logs):
+        told.append((epoch, logs, model.score(X, LABELS)))
+        return epoch == 7
+
+    model = MLPClassifier(**SMALL, callbacks=callback)
+    model.fit(X[:100], LABELS[:100] % 2, X_val=X[100:], y_val=LABELS[100:] % 2)
+    assert [epoch for epoch, *_ in told] == list(range(8))
+    assert len(model.validation_loss_curve_) == model.n_iter_ == 8
+    assert [logs["validation_loss"] for _, logs, _ in told] == model.validation_loss_curve_
+    assert [logs["loss"] for _, logs, _ in told] == model.loss_curve_
+    p = model.predict_proba(X[100:])[np.arange(50), LABELS[100:] % 2]
+    np.testing.assert_allclose(model.validation_loss_curve_[-1], -np.log(p).mean(), rtol=1e-12)
+    unwatched = MLPClassifier(**SMALL | {"max_iter": 8}).fit(X[:100], LABELS[:100] % 2)
+    assert equal(unwatched, model)
+    assert unwatched.validation_loss_curve_ is None
+    with pytest.raises(TypeError, match="callbacks must be a function"):
+        MLPClassifier(callbacks=[3]).fit(X, LABELS)
+
+
+@pytest.mark.parametrize("scoring", ["loss", "neg_log_loss", get_scorer("f1_macro"), None])
+def test_early_stopping_on_the_loss_or_any_scorer_24411(scoring):
+    train, held_out = np.arange(0, 150, 2), np.arange(1, 150, 2)
+    settings = SMALL | {"max_iter": 400, "learning_rate_init": 0.02}
+    model = MLPClassifier(**settings, early_stopping=True, scoring=scoring, n_iter_no_change=5)
+    model.fit(X[train], NAMES[train], X_val=X[held_out], y_val=NAMES[held_out])
+    assert model.stopped_
+    assert len(model.validation_scores_) == model.n_iter_ < 400
+    best = int(np.argmax(model.validation_scores_))
+    if scoring == "loss":
+        np.testing.assert_array_equal(
+            model.validation_scores_, -np.array(model.validation_loss_curve_)
+        )
+        return
+    scorer = get_scorer("accuracy" if scoring is None else scoring)
+    np.testing.assert_allclose(
+        scorer(model, X[held_out], NAMES[held_out]), model.validation_scores_[best], rtol=1e-9
+    )
+
+
+def test_scorers_are_not_asked_for_names_of_features():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(X, columns=list("abcd"))
+    model = MLPClassifier(**SMALL, early_stopping=True, scoring="balanced_accuracy")
+    assert model.fit(frame, LABELS).feature_names_in_.tolist() == list("abcd")
+
+
+def test_early_stopping_with_partial_fit_25693():
+    model = MLPRegressor(
+        **SMALL | {"learning_rate_init": 0.05}, early_stopping=True, n_iter_no_change=3
+    )
+    rounds = 0
+    while not getattr(model, "stopped_", False):
+        model.partial_fit(X[:75], Y[:75], X_val=X[75:], y_val=Y[75:])
+        rounds += 1
+        assert rounds < 500
+    assert len(model.validation_scores_) == rounds
+    np.testing.assert_allclose(model.score(X[75:], Y[75:]), max(model.validation_scores_))
+    before = clone(model), [W.copy() for W in model.coefs_]
+    model.partial_fit(X[:75], Y[:75], X_val=X[75:], y_val=Y[75:])
+    for ref, comp in zip(before[1], model.coefs_, strict=True):
+        np.testing.assert_array_equal(ref, comp)
+    with pytest.raises(ValueError, match="partial_fit does not support early_stopping=True"):
+        clone(model).partial_fit(X, Y)
+
+
+@pytest.mark.parametrize("solver", ["adam", "sgd"])
+def test_warm_start_that_keeps_the_optimizer_6091_12505(solver):
+    settings = SMALL | {"max_iter": 10, "solver": solver, "shuffle": False}
+    ref = MLPRegressor(**settings | {"max_iter": 20}).fit(X, Y)
+    comp = MLPRegressor(**settings, warm_start=True, keep_optimizer=True).fit(X, Y).fit(X, Y)
+    assert equal(ref, comp)
+    assert ref.loss_curve_ == comp.loss_curve_
+    assert differ(ref, MLPRegressor(**settings, warm_start=True).fit(X, Y).fit(X, Y))
+
+
+def test_divergence_is_told_with_its_epoch_29504():
+    model = MLPRegressor(**SMALL | {"max_iter": 200}, solver="sgd", learning_rate_init=10.0)
+    with pytest.raises(
+        ValueError, match=r"inf or nan in epoch \d+, batch \d+, with learning rate 10"
+    ):
+        model.fit(X * 100, Y)
+
+
+def test_hidden_activations_9468():
+    model = MLPClassifier(**SMALL, activation=["logistic", "tanh"]).fit(X, LABELS)
+    first, second = model.hidden_activations(X)
+    np.testing.assert_allclose(
+        first, 1 / (1 + np.exp(-(X @ model.coefs_[0] + model.intercepts_[0]))), rtol=1e-12
+    )
+    np.testing.assert_allclose(
+        second, np.tanh(first @ model.coefs_[1] + model.intercepts_[1]), rtol=1e-11
+    )
+    assert MLPClassifier((), max_iter=1).fit(X, LABELS).hidden_activations(X) == []
+
+
+def test_workers_of_joblib_keep_to_their_share_7280_13567():
+    found = Parallel(n_jobs=2)(delayed(threads.available)() for _ in range(2))
+    assert found == [max(1, threads.cores() // 2)] * 2
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_same_model_on_any_number_of_threads_13108_14603(dtype):
+    rng = np.random.default_rng(0)
+    many, labels = rng.normal(size=(600, 60)).astype(dtype), rng.integers(0, 3, 600)
+    settings = {"hidden_layer_sizes": (150,), "max_iter": 3, "random_state": 0, "batch_size": 300}
+    one = MLPClassifier(**settings, n_threads=1).fit(many, labels)
+    assert equal(one, MLPClassifier(**settings, n_threads=2).fit(many, labels))
+    assert equal(one, MLPClassifier(**settings).fit(many, labels))
+
+
+def test_progress(capsys):
+    MLPClassifier(**SMALL | {"max_iter": 3}, verbose=True).fit(X, LABELS)
+    assert [line[:11] for line in capsys.readouterr().out.splitlines()] == [
+        "Iteration 1", "Iteration 2", "Iteration 3"
+    ]  # fmt: skip
+
+
+class TestEnsembles:
+    def test_members_begin_and_train_as_if_alone(self):
+        settings = SMALL | {"shuffle": False, "alpha": 0.0}
+        fleet = MLPRegressor(**settings, n_members=3).fit(X, Y)
+        alone = MLPRegressor(**settings).fit(X, Y)
+        assert [W.shape for W in fleet.coefs_] == [(3, 4, 6), (3, 6, 5), (3, 5, 1)]
+        for ref, comp in zip(alone.coefs_, fleet.coefs_, strict=True):
+            np.testing.assert_allclose(comp[0], ref, rtol=1e-6, atol=1e-9)
+            assert (comp[1] != ref).all()
+
+    def test_predictions_are_means(self):
+        model = MLPRegressor(**SMALL, n_members=4).fit(X, Y)
+        each = np.array([member.predict(X).ravel() for member in model.fleet_])
+        mean, std = model.predict(X, return_std=True)
+        np.testing.assert_allclose(mean, each.mean(axis=0))
+        np.testing.assert_allclose(std, each.std(axis=0))
+        np.testing.assert_array_equal(mean, model.predict(X))
+        with pytest.raises(ValueError, match="return_std=True needs n_members"):
+            MLPRegressor(**SMALL).fit(X, Y).predict(X, return_std=True)
+
+    @pytest.mark.parametrize("y", [NAMES, NAMES == "setosa", np.eye(3, dtype=int)[LABELS]])
+    def test_probabilities_are_means(self, y):
+        model = MLPClassifier(**SMALL | {"max_iter": 60}, n_members=4).fit(X, y)
+        p = np.mean([member.predict(X) for member in model.fleet_], axis=0)
+        comp = model.predict_proba(X)
+        np.testing.assert_allclose(comp if p.shape[1] > 1 else comp[:, 1:], p, rtol=1e-9)
+        assert model.predict(X).shape == y.shape
+        assert equal(model, pickle.loads(pickle.dumps(model)))
+        assert equal(model, clone(model).fit(X, y))
+
+    def test_bootstrap(self):
+        with_it = MLPRegressor(**SMALL, n_members=3, bootstrap=True).fit(X, Y)
+        assert differ(with_it, MLPRegressor(**SMALL, n_members=3).fit(X, Y))
+
+    def test_early_stopping(self):
+        model = MLPClassifier(
+            **SMALL | {"max_iter": 500, "learning_rate_init": 0.05},
+            n_members=3,
+            early_stopping=True,
+            n_iter_no_change=3,
+        )
+        model.fit(X, NAMES)
+        assert model.stopped_
+        assert len(model.validation_loss_curve_) == model.n_iter_ < 500
+        assert model.score(X, NAMES) > 0.9
+
+    @pytest.mark.parametrize(
+        "setting", [{"warm_start": True}, {"dropout": 0.5}, {"scoring": "r2"}, {"callbacks": print}]
+    )
+    def test_what_no_ensemble_can_do(self, setting):
+        with pytest.raises(ValueError, match=f"{next(iter(setting))} must be .* with n_members"):
+            MLPRegressor(**SMALL, **setting, n_members=2).fit(X, Y)
+
+
+@pytest.mark.parametrize(
+    ("setting", "error"),
+    [
+        ({"dropout": 1.0}, "dropout must be a finite number at least 0 and below 1"),
+        ({"n_threads": 0}, "n_threads must be an integer of at least 1"),
+        ({"n_members": 0}, "n_members must be an integer of at least 1"),
+        ({"keep_optimizer": 1}, "keep_optimizer must be True or False"),
+        ({"bootstrap": None}, "bootstrap must be True or False"),
+        ({"scoring": 5}, "scoring must be 'loss'"),
+    ],
+)
+def test_bad_settings(setting, error):
+    with pytest.raises(ValueError, match=error):
+        MLPRegressor(**setting).fit(X, Y)
+
+
+def test_held_out_samples_must_be_whole():
+    with pytest.raises(ValueError, match="X_val and y_val must be given together"):
+        MLPClassifier().fit(X, LABELS, X_val=X)
+    with pytest.raises(ValueError, match="classes not in"):
+        MLPClassifier().fit(X[:100], LABELS[:100], X_val=X[100:], y_val=LABELS[100:])

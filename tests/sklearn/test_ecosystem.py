@@ -1,0 +1,161 @@
+"""What stands around estimators takes these: pipelines, searches, frames, files, ONNX, C."""
+
+from __future__ import annotations
+
+import joblib
+import numpy as np
+import onnxruntime
+import pandas
+import polars
+import pytest
+from skl2onnx import to_onnx, update_registered_converter
+from skl2onnx.common.shape_calculator import (
+    calculate_linear_classifier_output_shapes,
+    calculate_linear_regressor_output_shapes,
+)
+from skl2onnx.operator_converters.multilayer_perceptron import (
+    convert_sklearn_mlp_classifier,
+    convert_sklearn_mlp_regressor,
+)
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.compose import make_column_transformer
+from sklearn.datasets import load_iris
+from sklearn.inspection import permutation_importance
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.neural_network import MLPClassifier as Theirs
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+from exported import CLASSIFIED, TARGETS, TOLERANCE, estimator, needs_compiler, run_c, run_onnx
+from jitprop import export
+from jitprop.sklearn import MLPClassifier, MLPRegressor
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+X, LABELS = load_iris(return_X_y=True)
+SMALL = {"hidden_layer_sizes": (8,), "max_iter": 30, "learning_rate_init": 0.02, "random_state": 0}
+
+
+@pytest.mark.parametrize("frames", [pandas, polars], ids=lambda module: module.__name__)
+def test_a_pipeline_of_a_frame(frames):
+    frame = frames.DataFrame(
+        {
+            "length": X[:, 0],
+            "width": X[:, 3],
+            "place": np.array(["north", "south", "west"])[np.arange(150) % 3].tolist(),
+        }
+    )
+    columns = make_column_transformer(
+        (StandardScaler(), ["length", "width"]), (OneHotEncoder(), ["place"])
+    )
+    model = make_pipeline(columns, MLPClassifier(**SMALL)).fit(frame, LABELS)
+    theirs = make_pipeline(columns, Theirs(**SMALL)).fit(frame, LABELS)
+    np.testing.assert_array_equal(model.predict(frame), theirs.predict(frame))
+    assert model[-1].n_features_in_ == 5
+    assert model.score(frame, LABELS) > 0.9
+
+
+def test_a_grid_search_in_two_processes_finds_what_scikit_learn_finds():
+    grid = {"alpha": [1e-4, 1.0], "activation": ["tanh", "relu"]}
+    ours, theirs = (
+        GridSearchCV(kind(**SMALL), grid, cv=3, n_jobs=2).fit(X, LABELS)
+        for kind in (MLPClassifier, Theirs)
+    )
+    scores = "mean_test_score"
+    np.testing.assert_allclose(ours.cv_results_[scores], theirs.cv_results_[scores])
+    assert ours.best_params_ == theirs.best_params_
+
+
+def test_a_cross_validation():
+    ours, theirs = (
+        cross_val_score(kind(**SMALL), X, LABELS, cv=4) for kind in (MLPClassifier, Theirs)
+    )
+    np.testing.assert_allclose(ours, theirs)
+
+
+def test_a_calibration():
+    model = CalibratedClassifierCV(MLPClassifier(**SMALL), cv=3).fit(X, LABELS)
+    np.testing.assert_allclose(model.predict_proba(X).sum(axis=1), 1)
+    assert model.score(X, LABELS) > 0.9
+
+
+def test_importances_by_permutation():
+    rng = np.random.default_rng(0)
+    points = rng.normal(size=(200, 2))
+    model = MLPRegressor(**SMALL).fit(points, points[:, 0] ** 2)
+    important, other = permutation_importance(
+        model, points, points[:, 0] ** 2, n_repeats=3, random_state=0
+    ).importances_mean
+    assert important > 10 * abs(other)
+
+
+@pytest.mark.parametrize("n_members", [1, 3])
+def test_a_file_of_joblib_goes_on_to_the_same_bits(n_members, tmp_path):
+    model = MLPClassifier(**SMALL, n_members=n_members).fit(X, LABELS)
+    joblib.dump(model, tmp_path / "model")
+    loaded = joblib.load(tmp_path / "model")
+    np.testing.assert_array_equal(loaded.predict_proba(X), model.predict_proba(X))
+    if n_members == 1:
+        model.partial_fit(X, LABELS)
+        loaded.partial_fit(X, LABELS)
+        np.testing.assert_array_equal(loaded.coefs_[0], model.coefs_[0])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", TARGETS)
+def test_onnx_and_c(name, dtype, tmp_path):
+    model, points = estimator(name, dtype, MLPClassifier, MLPRegressor)
+    ref = model.predict_proba(points) if name in CLASSIFIED else model.predict(points)
+    ref = ref.reshape(len(points), -1)
+    export.to_onnx(model, tmp_path / "net.onnx")
+    found = run_onnx(tmp_path / "net.onnx", points)
+    if name in CLASSIFIED:
+        np.testing.assert_array_equal(found["label"], model.predict(points))
+    tolerance = TOLERANCE[dtype]
+    comp = found["probabilities" if name in CLASSIFIED else "prediction"]
+    np.testing.assert_allclose(comp, ref, rtol=tolerance, atol=tolerance)
+
+
+@needs_compiler
+def test_c(tmp_path):
+    model, points = estimator("three", "float64", MLPClassifier, MLPRegressor)
+    export.to_c(model, tmp_path / "net.c")
+    comp = run_c(tmp_path / "net.c", points, 3, np.float32)
+    np.testing.assert_allclose(comp, model.predict_proba(points), rtol=1e-4, atol=1e-6)
+
+
+def test_an_ensemble_is_more_than_one_net(tmp_path):
+    model = MLPClassifier(**SMALL, n_members=2).fit(X, LABELS)
+    with pytest.raises(ValueError, match="one net can be exported"):
+        export.to_onnx(model, tmp_path / "net.onnx")
+    export.to_onnx(model.fleet_[1], tmp_path / "net.onnx")
+
+
+def test_skl2onnx_takes_whole_pipelines_once_it_is_told():
+    update_registered_converter(
+        MLPClassifier,
+        "JitpropMLPClassifier",
+        calculate_linear_classifier_output_shapes,
+        convert_sklearn_mlp_classifier,
+        options={
+            "zipmap": [True, False, "columns"],
+            "nocl": [True, False],
+            "output_class_labels": [False, True],
+        },
+    )
+    update_registered_converter(
+        MLPRegressor,
+        "JitpropMLPRegressor",
+        calculate_linear_regressor_output_shapes,
+        convert_sklearn_mlp_regressor,
+    )
+    single = X.astype(np.float32)
+    for model, y, options in (
+        (MLPClassifier(**SMALL), LABELS, {"zipmap": False}),
+        (MLPRegressor(**SMALL), X[:, 0], None),
+    ):
+        pipeline = make_pipeline(StandardScaler(), model).fit(single, y)
+        made = to_onnx(pipeline, single[:1], options=options and {id(model): options})
+        session = onnxruntime.InferenceSession(made.SerializeToString())
+        comp, *_ = session.run(None, {"X": single})
+        np.testing.assert_allclose(comp.ravel(), pipeline.predict(single), rtol=1e-4)
