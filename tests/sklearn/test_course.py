@@ -25,7 +25,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("activation", "sigmoid"),
+        ("activation", "sigmoidal"),
         ("solver", "newton"),
         ("loss", "hinge"),
         ("learning_rate", 0.1),

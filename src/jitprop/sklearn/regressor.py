@@ -102,7 +102,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     coefs_, intercepts_ : lists of arrays
         (n_in, n_out) and (n_out,) of each layer. Predictions are made from them.
     n_features_in_ : int
-    feature_names_in_ : (n_features_in_,) array
+    feature_names_in_ : (n_features,) array
         If X had names.
     n_layers_, n_outputs_ : int
     out_activation_ : str
