@@ -28,7 +28,7 @@ class SweepResult:
         What was varied.
     measured : dict of (S, F) arrays
         "training_loss" and "validation_loss", on the samples trained on and on those held out,
-        after training; "validation_" + name of each metric; "epochs_trained", those of the
+        after training; ``"validation_"`` + name of each metric; "epochs_trained", those of the
         parameters that were measured; "diverged". Where that is True the other numbers are nan.
     monitor : str
         The number by which settings are compared.

@@ -76,8 +76,8 @@ def sweep(
     metrics : names or functions, default none
         As in `Trainer.fit`; taken on the rows held out, after training.
     monitor : str, default "validation_loss"
-        By whose mean over the folds settings are compared; or "validation_" and a metric's name.
-        Losses of different kinds cannot be compared: if ``grid`` has some, name a metric.
+        By whose mean over the folds settings are compared; or ``"validation_"`` and the name of a
+        metric. Losses of different kinds cannot be compared: if ``grid`` has some, name a metric.
     mode : {"auto", "min", "max"}, default "auto"
         Whether lower or higher is better; "auto" is "max" for r2 and accuracy, else "min".
     early_stopping : EarlyStopping, optional
