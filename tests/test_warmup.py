@@ -14,7 +14,7 @@ SECONDS = 300  # of patience; alone it needs 30
 USE_ALL = """
 import numpy as np
 from numba.core import event
-from jitprop import Adam, Trainer
+from jitprop import Adam, Fleet, Trainer
 
 compiles = event.RecordingListener()
 event.register("numba:compile", compiles)
@@ -32,6 +32,14 @@ for dtype in ("float32", "float64"):
             trainer.fit(X, y, 2)
             trainer.fit(X, np.eye(sizes[-1])[y], 2)
             trainer.predict(X), trainer.evaluate(X, y), trainer.gradients(X, y)
+    for sizes in ([3, 4, 2], [40, 50, 10]):
+        X, y = rng.random((9, sizes[0]), dtype), rng.integers(0, 2, 9)
+        fleet = Fleet(
+            sizes, members=3, output_activation="softmax", loss="cross_entropy",
+            optimizer=Adam(), batch_size=4, dropout=0.1, n_threads=2, backend="numba",
+        )
+        fleet.fit(X, y, 2, sample_weight=np.ones(9), validation_data=(X, y))
+        fleet.predict(X), fleet.evaluate(X, y)
 print(len(compiles.buffer))
 """
 

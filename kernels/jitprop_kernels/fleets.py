@@ -151,6 +151,7 @@ def train_members(
     rows: Indices,
     losses: Array,
     rates: Array,
+    rate_step: int,
     decays: Array,
     momenta: Array,
     dropped: Indices,
@@ -183,9 +184,11 @@ def train_members(
         Each one's number in X, Y and weights.
     rows : (A * epochs * n_samples,) int64 array
         Each one's order of presentation, epoch after epoch; empty for the order of X.
-    losses : (epochs * A,) float64 array
-        Each batch's summed loss is added to its epoch's.
+    losses : (G * epochs * V,) float64 array
+        Each batch's summed loss is added to its epoch's. Group by group: rows of all members would
+        lie in a page of their own, and take as long to write as to compute.
     rates : (epochs * A,) float64 array
+        With a ``rate_step`` of 0 instead of A, (A,): the same in all epochs.
     decays, momenta : (A,) float64 arrays
     dropped : (A * hidden layers,) int64 array
         Of `dropout.WHOLE` units of each layer, how many are dropped.
@@ -207,6 +210,7 @@ def train_members(
     n_batches = (n_samples + plan.batch_size - 1) // plan.batch_size
     same = n_batches == 1 and rows.size == 0
     row_step = rows.size // members.size
+    n_epochs = losses.size // (n_groups * V)
     group = take(gate)
     while group < n_groups:
         lane, due = group * V, 0
@@ -252,10 +256,11 @@ def train_members(
                 n,
             )
             output(plan, memory, m)
-            at = epoch * members.size
-            for v in range(min(V, members.size - lane)):
-                losses[at + lane + v] += powers[v] * memory[plan.errors + v]
+            at = (group * n_epochs + epoch) * V
+            for v in range(V):
+                losses[at + v] += powers[v] * memory[plan.errors + v]
             backward(plan, params, group * size, memory, m)
+            at = epoch * rate_step
             due = set_rates(plan, members, lane, rates, at, updates, n, due, powers, memory)
             descend(plan, params, slots, group * size, group * slot_size, size, memory, m)
         group = take(gate)

@@ -7,6 +7,7 @@ import time
 
 import numpy as np
 
+from jitprop.fleet import Fleet
 from jitprop.trainer import Trainer
 
 WIDTHS = 2, 64
@@ -15,7 +16,7 @@ WIDTHS = 2, 64
 
 def warm_up() -> str | None:
     """
-    Compile the kernels of both routes in float32 and float64, or read them from the cache.
+    Compile the kernels of both routes and of fleets, in both dtypes, or read them from the cache.
 
     Returns
     -------
@@ -29,6 +30,12 @@ def warm_up() -> str | None:
         trainer.predict(X)
         trainer.evaluate(X, X)
         trainer.gradients(X, X)
+    for dtype in ("float32", "float64"):
+        fleet = Fleet([2, 2], members=1, dtype=dtype, seed=0, backend="numba")
+        X = np.zeros((1, 2), dtype)
+        fleet.fit(X, X, epochs=1)
+        fleet.predict(X)
+        fleet.evaluate(X, X)
     from jitprop import compiled
 
     return compiled.cache_folder()

@@ -84,7 +84,7 @@ class Course:
         self.shuffle = shuffle and self.n_batches > 1
         self.stopping, self.told, self.progress = stopping, told, progress
         k = len(state.params)
-        self.loss = np.full((epochs, k), np.nan)
+        self.loss = np.empty((epochs, k))  # filled as epochs are done
         self.validation_loss = None if validation is None else np.full((epochs, k), np.nan)
         self.done = np.zeros(k, np.int64)
         self.diverged: dict[int, int] = {}
@@ -169,8 +169,14 @@ class Course:
 
     def _commit(self, first: int, trained: Members, losses: Array, done: Indices) -> None:
         state, members = self.state, trained.numbers
-        losses[np.arange(len(losses))[:, None] >= done] = np.nan
-        self.loss[first : first + len(losses), members] = losses
+        if (done < len(losses)).any():
+            losses[np.arange(len(losses))[:, None] >= done] = np.nan
+        rows = self.loss[first : first + len(losses)]
+        if len(members) == rows.shape[1]:
+            rows[...] = losses
+        else:
+            rows[...] = np.nan
+            rows[:, members] = losses
         state.params[members], state.slots[members] = trained.params, trained.slots
         state.epochs[members] += done
         state.updates[members] += done * self.n_batches
@@ -210,7 +216,7 @@ class Course:
     def _rates(self, members: Indices, n_epochs: int) -> Array:
         """The learning rate of each epoch and member, (epochs, members)."""
         if isinstance(self.rates, np.ndarray):
-            return np.tile(self.rates[members], (n_epochs, 1))
+            return np.broadcast_to(self.rates[members], (n_epochs, len(members)))
         rates, epochs = np.empty((n_epochs, len(members))), self.state.epochs[members]
         for start in np.unique(epochs):
             own = np.empty(n_epochs)

@@ -43,17 +43,22 @@ class Lanes:
         rows = compiled.NATURAL_ORDER if orders is None else orders.reshape(-1)
         gate = np.zeros(kernels.GATE_SIZE, np.int64)
         n_steps = len(losses) * -(-n // plan.batch_size)
-        rates = np.ascontiguousarray(rates)
+        constant = rates.strides[0] == 0
+        rates = np.ascontiguousarray(rates[:1] if constant else rates)
+        rate_step = 0 if constant else rates.shape[1]
+        lanes = kernels.WIDE_BYTES // dtype.itemsize
+        blocks = np.zeros((-(-len(members.numbers) // lanes), len(losses), lanes))
 
         def work(_: int) -> None:
             kernels.train_members(
-                plan, params, slots, *_flat(data), n, members.numbers, rows, losses.reshape(-1),
-                rates.reshape(-1), members.decays, members.momenta,
+                plan, params, slots, *_flat(data), n, members.numbers, rows, blocks.reshape(-1),
+                rates.reshape(-1), rate_step, members.decays, members.momenta,
                 compiled.dropped(members.dropout).reshape(-1), members.keys, members.updates,
                 0, n_steps, *_scratch(size, dtype), gate,
             )  # fmt: skip
 
         self._run(work, gate, 3 * params.size * n * len(losses))
+        losses += blocks.transpose(1, 0, 2).reshape(len(losses), -1)[:, : losses.shape[1]]
         _from_lanes(params, members.params[:, None])
         _from_lanes(slots, members.slots)
 
