@@ -141,7 +141,7 @@ def test_a_fraction_is_held_out_and_stays_the_same(backend, samples):
             {"callbacks": EarlyStopping()},
             ValueError,
             "EarlyStopping monitors 'validation_loss', which this fit does not have; it needs "
-            "validation_data or validation_fraction; it has loss, learning_rate, seconds",
+            "validation data; it has loss, learning_rate, seconds",
         ),
         (
             {"callbacks": EarlyStopping("validation_mse"), "metrics": "mse"},

@@ -164,8 +164,17 @@ class EarlyStopping(Callback):
             f"min_delta={self.min_delta:g}, restore_best={self.restore_best}, mode={self.mode!r})"
         )
 
+    @property
+    def _worst(self) -> float:
+        """What each number is better than: inf, or -inf where higher is better."""
+        return -self._sign * np.inf
+
+    def _is_better(self, value: Any, best: Any) -> Any:
+        """Whether a number is better than the best one, by more than ``min_delta``; or arrays."""
+        return self._sign * (value - best) > self.min_delta
+
     def _forget(self) -> None:
-        self.best = -self._sign * np.inf
+        self.best = self._worst
         self.best_epoch: int | None = None
         self.stopped = False
         self._waited = 0
@@ -178,7 +187,7 @@ class EarlyStopping(Callback):
     def on_epoch_end(self, trainer: Trainer, epoch: int, logs: dict[str, float]) -> bool | None:
         """Count, and keep the parameters if they are the best."""
         value = logs[self.monitor]
-        if self._sign * (value - self.best) > self.min_delta:
+        if self._is_better(value, self.best):
             self.best, self.best_epoch, self._waited = value, epoch, 0
             if self.restore_best:
                 self._parameters = trainer.parameters.copy()

@@ -234,9 +234,17 @@ def order(name: str, value: Any, shape: tuple[int, ...]) -> npt.NDArray[np.int64
 
 
 def parameters(
-    weights: Any, biases: Any, shapes: list[tuple[int, int]], dtype: np.dtype[Any]
+    weights: Any,
+    biases: Any,
+    shapes: list[tuple[int, int]],
+    dtype: np.dtype[Any],
+    members: int | None = None,
 ) -> tuple[list[Array], list[Array]]:
-    """Copies of one (n_in, n_out) and one (n_out,) per layer; one bias may be a number."""
+    """
+    Copies of one (n_in, n_out) and one (n_out,) per layer; one bias may be a number.
+
+    With ``members`` each may have one dimension more, of that length, in front.
+    """
     made: tuple[list[Array], list[Array]] = ([], [])
     groups: tuple[tuple[str, Any, list[tuple[int, ...]]], ...] = (
         ("weights", weights, [*shapes]),
@@ -253,8 +261,15 @@ def parameters(
             array = real(f"{name}[{l}]", values[l])
             if shape == (1,) and array.ndim == 0:
                 array = array.reshape(1)
-            if array.shape != shape:
-                raise ValueError(f"{name}[{l}] must have shape {shape}; got shape {array.shape}")
+            if array.shape != shape and (members is None or array.shape != (members, *shape)):
+                of_each = (
+                    ""
+                    if members is None
+                    else (f", or {(members, *shape)} for each of the {members} members")
+                )
+                raise ValueError(
+                    f"{name}[{l}] must have shape {shape}{of_each}; got shape {array.shape}"
+                )
             out.append(finite(f"{name}[{l}]", array, dtype).copy())
     return made
 

@@ -24,7 +24,7 @@ from jitprop.progress import Progress
 from jitprop.schedules import LearningRate, ReduceOnPlateau
 from jitprop.sources import Source
 from jitprop.state import Snapshot, State
-from jitprop.watching import Watch
+from jitprop.watching import Watch, check_monitor
 
 
 class Saved(NamedTuple):
@@ -120,7 +120,8 @@ class Fit:
         rates, losses = record.learning_rate[first:last], record.loss[first:last]
         learning_rate = self.learning_rate()
         if isinstance(learning_rate, ReduceOnPlateau):
-            self.watch.check("learning_rate, a ReduceOnPlateau,", learning_rate.monitor)
+            who = "learning_rate, a ReduceOnPlateau,"
+            check_monitor(who, learning_rate.monitor, self.watch.known)
         schedules.fill(rates, learning_rate, self.state.epochs, self.state.plateau)
         order = self.source.draw(self.state, first, last)
         saved.append(Saved(first, snapshot, order))

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from jitprop import checks
+
 Draw = Callable[[np.random.Generator, int, int], npt.NDArray[np.float64]]
 
 
@@ -39,6 +41,18 @@ One W from the generator. glorot: Glorot and Bengio, AISTATS 2010; he: He et al.
 arXiv:1502.01852; lecun: LeCun et al., *Efficient BackProp*, 1998. The normals are not truncated
 (PyTorch's form; Keras truncates).
 """
+
+
+def named(init: Any) -> str | None:
+    """The name that ``init`` is; None for arrays, (weights, biases), which are not looked at."""
+    if isinstance(init, str):
+        return checks.choice("init", init, tuple(WEIGHTS))
+    if isinstance(init, tuple | list) and len(init) == 2:
+        return None
+    raise TypeError(
+        f"init must be a name, one of {', '.join(WEIGHTS)}, or (weights, biases); "
+        f"got {checks.shown(init)}"
+    )
 
 
 def draw(

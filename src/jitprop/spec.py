@@ -136,14 +136,14 @@ def make_spec(
         batch_size=checks.optional_integer("batch_size", batch_size, low=1),
     )
     _check_output(spec)
-    _check_rate(spec)
+    check_rate(spec.learning_rate, spec.optimizer)
     return spec
 
 
 def with_learning_rate(spec: Spec, learning_rate: Any) -> Spec:
     """The spec with another learning rate, checked as the first was."""
     spec = replace(spec, learning_rate=schedules.resolve(learning_rate))
-    _check_rate(spec)
+    check_rate(spec.learning_rate, spec.optimizer)
     return spec
 
 
@@ -184,11 +184,12 @@ def _activation(name: str, value: Any, known: tuple[str, ...]) -> str | CustomAc
     return value if isinstance(value, CustomActivation) else checks.choice(name, value, known)
 
 
-def _check_rate(spec: Spec) -> None:
-    if isinstance(spec.optimizer, Rprop) and not isinstance(spec.learning_rate, float):
+def check_rate(learning_rate: LearningRate, optimizer: Optimizer) -> None:
+    """Refuse schedules with Rprop."""
+    if isinstance(optimizer, Rprop) and not isinstance(learning_rate, float):
         raise ValueError(
             "learning_rate must be a number with the optimizer Rprop, which takes its first steps "
-            f"from it and the others from themselves; got {checks.shown(spec.learning_rate)}"
+            f"from it and the others from themselves; got {checks.shown(learning_rate)}"
         )
 
 

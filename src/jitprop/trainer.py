@@ -224,17 +224,12 @@ class Trainer:
             split=int(seeds.split.generate_state(1)[0]),
         )
         self._course: list[History | Record] = []
-        if isinstance(init, str):
-            name = checks.choice("init", init, tuple(initializers.WEIGHTS))
-            rng = np.random.default_rng(seeds.init)
-            self.set_parameters(*initializers.draw(name, self._spec.shapes, rng))
-        elif isinstance(init, tuple | list) and len(init) == 2:
+        name = initializers.named(init)
+        if name is None:
             self.set_parameters(*init)
         else:
-            raise TypeError(
-                f"init must be a name, one of {', '.join(initializers.WEIGHTS)}, or "
-                f"(weights, biases); got {checks.shown(init)}"
-            )
+            rng = np.random.default_rng(seeds.init)
+            self.set_parameters(*initializers.draw(name, self._spec.shapes, rng))
 
     # What a user may look at.
 

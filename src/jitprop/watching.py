@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -62,20 +62,8 @@ class Watch:
             raise ValueError("metrics of a fit from batches need validation_data")
         names = [VALIDATION_LOSS] if validation is not None else []
         self.names = names + [begin + name for begin, *_ in self.measured for name in metrics]
-        for callback in callbacks:
-            monitor = getattr(callback, "monitor", None)
-            if isinstance(monitor, str):
-                self.check(type(callback).__name__, monitor)
-
-    def check(self, who: str, monitor: str) -> None:
-        """Raise a ValueError where a fit does not have the number that somebody wants."""
-        known = ["loss", *self.names, "learning_rate", "seconds"]
-        if monitor not in known:
-            needed = "; it needs validation_data or validation_fraction"
-            raise ValueError(
-                f"{who} monitors {monitor!r}, which this fit does not have"
-                f"{needed if monitor.startswith(VALIDATION) else ''}; it has {', '.join(known)}"
-            )
+        self.known = ["loss", *self.names, "learning_rate", "seconds"]
+        check_monitors(callbacks, self.known)
 
     def __bool__(self) -> bool:
         """Whether there is anything to do after each epoch."""
@@ -108,6 +96,24 @@ class Watch:
         """Tell the callbacks that the fit ends."""
         for callback in self.callbacks:
             callback.on_fit_end(self.trainer)
+
+
+def check_monitors(callbacks: Sequence[Callback], known: Sequence[str]) -> None:
+    """Refuse callbacks that want a number which a fit does not have."""
+    for callback in callbacks:
+        monitor = getattr(callback, "monitor", None)
+        if isinstance(monitor, str):
+            check_monitor(type(callback).__name__, monitor, known)
+
+
+def check_monitor(who: str, monitor: str, known: Sequence[str]) -> None:
+    """Raise a ValueError where somebody wants a number that is not among those known."""
+    if monitor not in known:
+        needed = "; it needs validation data" if monitor.startswith(VALIDATION) else ""
+        raise ValueError(
+            f"{who} monitors {monitor!r}, which this fit does not have{needed}; "
+            f"it has {', '.join(known)}"
+        )
 
 
 def shown(y: Rows) -> Array:

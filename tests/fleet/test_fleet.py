@@ -300,51 +300,6 @@ def test_blocks_do_not_show(monkeypatch, rng):
     np.testing.assert_array_equal(fleets[0].parameters, fleets[1].parameters)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"members": 0}, "members"),
-        (
-            {"learning_rate": [0.1, 0.2]},
-            "learning_rate must be one value, or one for each of the 3",
-        ),
-        ({"learning_rate": [0.1, 0.2, -1.0]}, r"learning_rate\[2\]"),
-        ({"weight_decay": np.zeros((3, 1))}, "weight_decay"),
-        ({"momentum": 0.5, "optimizer": "adam"}, "momentum is one of SGD"),
-        ({"seed": [1, 2]}, "seed must be one int, or one for each of the 3 members; got 2"),
-        ({"seed": -1}, "seed"),
-        ({"init": ([np.zeros((2, 2, 3)), np.zeros((3, 1))], [[0] * 3, [0]])}, r"weights\[0\]"),
-    ],
-)
-def test_bad_arguments(arguments, message):
-    with pytest.raises((TypeError, ValueError), match=message):
-        Fleet([2, 3, 1], **{"members": 3, **arguments})
-
-
-@pytest.mark.parametrize(
-    ("X", "y", "weight", "message"),
-    [
-        (
-            np.zeros((2, 5, 2)),
-            np.zeros(5),
-            None,
-            "X of 3 dimensions has one entry for each of the 3",
-        ),
-        (np.zeros((5, 2)), np.zeros((2, 5, 1)), None, "y of 3 dimensions has one entry for each"),
-        (np.zeros((5, 2)), np.zeros((3, 4, 1)), None, "y must have 5 samples for each of the 3"),
-        (np.zeros((5, 2)), np.zeros(5), np.zeros((2, 5)), "sample_weight of 2 dimensions"),
-        (np.zeros((5, 2)), np.zeros(5), np.ones((3, 4)), r"sample_weight must have shape \(5,\)"),
-        (np.zeros((5, 2)), np.zeros(5), np.zeros((3, 5)), "of member 0"),
-    ],
-)
-def test_bad_data_names_the_member_count(X, y, weight, message):
-    fleet = Fleet([2, 3, 1], members=3, seed=0)
-    before = fleet.parameters.copy()
-    with pytest.raises((TypeError, ValueError), match=message):
-        fleet.fit(X, y, 1, sample_weight=weight)
-    np.testing.assert_array_equal(fleet.parameters, before)
-
-
 @pytest.mark.parametrize("kind", NETS)
 def test_dropout_of_each(kind, rng):
     X, y = data(NETS[kind], 12, "half_squared_error", False, rng)

@@ -13,13 +13,16 @@ from typing import Any
 
 import numpy as np
 
-from jitprop import schedules
+from jitprop import cast, schedules
 from jitprop._types import Array
 from jitprop.callbacks import EarlyStopping
 from jitprop.fleet.data import Data
 from jitprop.fleet.engines import Engine, Indices, Members
 from jitprop.fleet.history import FleetHistory
+from jitprop.fleet.settings import Own
 from jitprop.fleet.state import FleetState
+from jitprop.fleet.stopping import Stopping
+from jitprop.history import VALIDATION_LOSS
 from jitprop.interrupts import Interrupts
 from jitprop.progress import Progress
 from jitprop.spec import Spec
@@ -43,10 +46,8 @@ class Course:
     spec : Spec
     state : FleetState
         Changed in place.
-    rates : (K,) array, or schedule
-        Learning rates.
-    decays, momenta : (K,) arrays
-    dropout : (K, hidden layers) array
+    own : Own
+        Whose learning rates callbacks may change.
     data : Data
     validation : Data or None
     epochs : int
@@ -55,8 +56,6 @@ class Course:
         By which each member is stopped.
     told : function or None
         Called after each epoch with its number in this call and its losses; True stops all.
-    progress : Progress or None
-        Told of blocks, and of the members' mean losses.
     """
 
     def __init__(
@@ -64,47 +63,41 @@ class Course:
         engine: Engine,
         spec: Spec,
         state: FleetState,
-        rates: Any,
-        decays: Array,
-        momenta: Array,
-        dropout: Array,
+        own: Own,
         data: Data,
         validation: Data | None,
         epochs: int,
         shuffle: bool,
         stopping: EarlyStopping | None,
         told: Told | None,
-        progress: Progress | None,
     ) -> None:
-        self.engine, self.spec, self.state = engine, spec, state
-        self.rates, self.decays, self.momenta, self.dropout = rates, decays, momenta, dropout
+        self.engine, self.spec, self.state, self.own = engine, spec, state, own
         self.data, self.validation, self.epochs = data, validation, epochs
         n = data.n_samples
         self.n_batches = -(-n // spec.batch(n))
         self.shuffle = shuffle and self.n_batches > 1
-        self.stopping, self.told, self.progress = stopping, told, progress
+        self.stopping = None if stopping is None else Stopping(stopping, state)
+        self.told = told
         k = len(state.params)
-        self.loss = np.empty((epochs, k))  # filled as epochs are done
-        self.validation_loss = None if validation is None else np.full((epochs, k), np.nan)
+        self.loss = cast.zeros("epochs", (epochs, k), np.float64)  # filled as epochs are done
+        self.validation_loss = None
+        if validation is not None:
+            self.validation_loss = cast.zeros("epochs", (epochs, k), np.float64)
         self.done = np.zeros(k, np.int64)
         self.diverged: dict[int, int] = {}
-        self.best = np.full(k, np.inf)
-        self.best_epoch = np.full(k, -1)
-        self.best_params = state.params.copy() if stopping and stopping.restore_best else None
         self.active: Indices = np.arange(k)
 
-    def run(self) -> None:
+    def run(self, progress: Progress | None) -> None:
         """Train until all epochs are done, or no member is left."""
         try:
             with Interrupts() as interrupts:
-                self._run(interrupts)
+                self._run(interrupts, progress)
         finally:
             self.engine.close()
-        if self.best_params is not None:
-            better = np.flatnonzero(self.best_epoch >= 0)
-            self.state.params[better] = self.best_params[better]
+        if self.stopping is not None:
+            self.stopping.restore()
 
-    def _run(self, interrupts: Interrupts) -> None:
+    def _run(self, interrupts: Interrupts, progress: Progress | None) -> None:
         each = self.validation is not None or self.stopping is not None or self.told is not None
         first, size = 0, 1
         while first < self.epochs and len(self.active):
@@ -119,10 +112,10 @@ class Course:
             first += n_epochs
             if each and self._look(first - 1):
                 break
-            if self.progress is not None and self.progress.is_due():
-                self._draw(first)
-        if self.progress is not None:
-            self._draw(first)
+            if progress is not None and progress.is_due():
+                self._draw(progress, first)
+        if progress is not None:
+            self._draw(progress, first)
 
     def history(self) -> FleetHistory:
         """What was trained, to the last epoch that any member had."""
@@ -132,7 +125,7 @@ class Course:
             loss=self.loss[:n],
             validation_loss=None if validated is None else validated[:n],
             epochs=self.done,
-            best_epoch=None if self.stopping is None else self.best_epoch,
+            best_epoch=None if self.stopping is None else self.stopping.best_epoch,
             diverged=dict(sorted(self.diverged.items())),
         )
 
@@ -148,7 +141,7 @@ class Course:
         try:
             rates = self._rates(members, n_epochs)
             orders = self._orders(members, n_epochs)
-            trained = self._members(members)
+            trained = self.state.members(self.own, members)
             losses = np.zeros((n_epochs, len(members)))
             with np.errstate(all="ignore"):
                 self.engine.train(trained, self.data, orders, losses, rates)
@@ -182,31 +175,16 @@ class Course:
         state.updates[members] += done * self.n_batches
         self.done[members] += done
 
-    def _draw(self, epochs: int) -> None:
+    def _draw(self, progress: Progress, epochs: int) -> None:
         """Show how far the fit is, and the mean losses of the members that got there."""
-        assert self.progress is not None
         logs = {"loss": self.loss[epochs - 1]}
         if self.validation_loss is not None:
-            logs["validation_loss"] = self.validation_loss[epochs - 1]
+            logs[VALIDATION_LOSS] = self.validation_loss[epochs - 1]
         with np.errstate(all="ignore"):
             means = {
                 name: v[np.isfinite(v)].mean() for name, v in logs.items() if np.isfinite(v).any()
             }
-        self.progress.draw(epochs, means)
-
-    def _members(self, members: Indices) -> Members:
-        """Copies of what training changes."""
-        state = self.state
-        return Members(
-            members,
-            state.params[members],
-            state.slots[members],
-            state.updates[members],
-            self.decays[members],
-            self.momenta[members],
-            self.dropout[members],
-            state.keys[members],
-        )
+        progress.draw(epochs, means)
 
     def _orders(self, members: Indices, n_epochs: int) -> Indices | None:
         if not self.shuffle:
@@ -215,12 +193,13 @@ class Course:
 
     def _rates(self, members: Indices, n_epochs: int) -> Array:
         """The learning rate of each epoch and member, (epochs, members)."""
-        if isinstance(self.rates, np.ndarray):
-            return np.broadcast_to(self.rates[members], (n_epochs, len(members)))
+        given = self.own.rates
+        if isinstance(given, np.ndarray):
+            return np.broadcast_to(given[members], (n_epochs, len(members)))
         rates, epochs = np.empty((n_epochs, len(members))), self.state.epochs[members]
         for start in np.unique(epochs):
             own = np.empty(n_epochs)
-            schedules.fill(own, self.rates, int(start))
+            schedules.fill(own, given, int(start))
             rates[:, epochs == start] = own[:, None]
         return rates
 
@@ -236,7 +215,7 @@ class Course:
     ) -> None:
         """Bring the members that diverged to the last epoch before: again, epoch by epoch."""
         places = np.flatnonzero(bad)
-        before = self._members(trained.numbers[places])
+        before = self.state.members(self.own, trained.numbers[places])
         for epoch in range(len(losses)):
             after = before._replace(params=before.params.copy(), slots=before.slots.copy())
             own = np.zeros((1, len(places)))
@@ -260,20 +239,17 @@ class Course:
         members = self.active
         logs = {"loss": self.loss[epoch]}
         if self.validation is not None and self.validation_loss is not None:
-            found = self.engine.evaluate(self._members(members), self.validation)
-            self.validation_loss[epoch, members] = found / self.validation.divisors(
-                self.spec, members
-            )
-            logs["validation_loss"] = self.validation_loss[epoch]
+            found = self.engine.evaluate(self.state.members(self.own, members), self.validation)
+            row = self.validation_loss[epoch]
+            row[:] = np.nan
+            row[members] = found / self.validation.divisors(self.spec, members)
+            logs[VALIDATION_LOSS] = row
         if self.stopping is not None:
-            value = logs[self.stopping.monitor][members]
-            better = members[value < self.best[members] - self.stopping.min_delta]
-            self.best[better], self.best_epoch[better] = logs[self.stopping.monitor][better], epoch
-            if self.best_params is not None:
-                self.best_params[better] = self.state.params[better]
-            waited = epoch - self.best_epoch[members]
-            self.active = members[waited < self.stopping.patience]
-        return self.told is not None and self.told(epoch, logs)
+            values = logs[self.stopping.how.monitor][members]
+            self.active = self.stopping.look(epoch, members, values)
+        if self.told is None:
+            return False
+        return self.told(epoch, {name: values.copy() for name, values in logs.items()})
 
 
 def _finite(members: Members) -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +11,7 @@ import numpy as np
 
 from jitprop import cast
 from jitprop._types import Array
+from jitprop.mapped import Rows
 from jitprop.spec import Spec
 
 
@@ -67,11 +70,14 @@ class Data:
 def inputs(X: Any, n_inputs: int, n_members: int, dtype: np.dtype[Any] | None) -> Part:
     """X as (n, n_inputs), or as (members, n, n_inputs)."""
     array = cast.real("X", X)
-    if array.ndim != 3:
-        return Part(cast.inputs(array, n_inputs, dtype)[:], own=False)
-    _check_members("X", array.shape, n_members)
-    flat = cast.inputs(array.reshape(-1, array.shape[2]), n_inputs, dtype)[:]
-    return Part(flat.reshape(n_members, -1, n_inputs), own=True)
+    of_each = array.ndim == 3 and array.shape[::2] == (n_members, n_inputs) and array.size > 0
+    if array.ndim != 2 and not of_each:
+        raise ValueError(
+            f"X must have shape (n_samples, {n_inputs}), or, with one for each of the {n_members} "
+            f"members, ({n_members}, n_samples, {n_inputs}), and at least one sample: layer_sizes "
+            f"begins with {n_inputs}; got shape {array.shape}"
+        )
+    return _part(array, of_each, lambda rows: cast.inputs(rows, n_inputs, dtype))
 
 
 def samples(
@@ -80,78 +86,93 @@ def samples(
     """
     Check and cast; an array with one dimension more than a `Trainer` takes is one for each member.
 
-    (members, n) is that too, for labels and for single outputs, where n is not 1 or the members
-    are not as many as the samples.
+    (members, n) is that too, for labels and for single outputs, where it is not also the shape of
+    one row for each sample.
     """
     x = inputs(X, spec.layer_sizes[0], n_members, dtype)
     n, kind = x.array.shape[-2], x.array.dtype
-    array = cast.real("y", y)
-    flat_is_enough = spec.loss.name == "cross_entropy" or spec.n_targets == 1
-    rows = (n, spec.n_targets)
-    own = array.ndim == 3 or (
-        array.ndim == 2
-        and flat_is_enough
-        and array.shape not in (rows, (n, 1))
-        and array.shape == (n_members, n)
-    )
-    if own:
-        _check_members("y", array.shape, n_members)
-        if array.shape[1] != n:
-            raise ValueError(
-                f"y must have {n} samples for each of the {n_members} members, as X has; "
-                f"got shape {array.shape}"
-            )
-        flat = cast.targets(
-            array.reshape(n_members * n, *array.shape[2:]),
-            n_members * n,
-            spec.n_targets,
-            spec.loss,
-            kind,
-        )[:]
-        targets = Part(flat.reshape(n_members, n, *flat.shape[1:]), own=True)
-    else:
-        targets = Part(cast.targets(array, n, spec.n_targets, spec.loss, kind)[:], own=False)
+    targets = _targets(y, n, spec, n_members, kind)
     weights = _weights(sample_weight, n, n_members, kind)
     return Data(x, targets, _with_class_weights(weights, targets, spec, n_members))
 
 
-def _with_class_weights(weights: Part | None, y: Part, spec: Spec, n_members: int) -> Part | None:
-    """The samples' weights times those of their classes, where the loss has any."""
-    if spec.loss.sample_weights(y.of(0)) is None:
-        return weights
-    own = y.own or (weights is not None and weights.own)
-    made = [
-        cast.with_class_weights(None if weights is None else weights.of(i), y.of(i), spec.loss)
-        for i in range(n_members if own else 1)
-    ]
-    return Part(np.stack(made) if own else made[0], own)  # type: ignore[arg-type]
+def _targets(y: Any, n: int, spec: Spec, n_members: int, dtype: np.dtype[Any]) -> Part:
+    array = cast.real("y", y)
+    shared: list[tuple[int, ...]] = [(n, spec.n_targets)]
+    if spec.loss.name == "cross_entropy":
+        shared += [(n,), (n, 1)]
+    elif spec.n_targets == 1:
+        shared += [(n,)]
+    of_each = [(n_members, *shape) for shape in shared]
+    if array.shape not in shared and array.shape not in of_each:
+        raise ValueError(
+            f"y must have shape {_either(shared)}, or, with one for each of the {n_members} "
+            f"members, {_either(of_each)}: X has {n} samples, and {spec.n_targets} are the "
+            f"targets that go with layer_sizes and loss; got shape {array.shape}"
+        )
+    return _part(
+        array,
+        array.shape not in shared,
+        lambda rows: cast.targets(rows, len(rows), spec.n_targets, spec.loss, dtype),
+    )
 
 
 def _weights(value: Any, n: int, n_members: int, dtype: np.dtype[Any]) -> Part | None:
     if value is None:
         return None
     array = cast.real("sample_weight", value)
-    if array.ndim != 2:
+    if array.shape not in ((n,), (n_members, n)):
+        raise ValueError(
+            f"sample_weight must have shape ({n},), or, with one row for each of the {n_members} "
+            f"members, ({n_members}, {n}): X has {n} samples; got shape {array.shape}"
+        )
+    if array.ndim == 1:
         checked = cast.weights(array, n, dtype)
         return None if checked is None else Part(checked, own=False)
-    _check_members("sample_weight", array.shape, n_members)
-    if array.shape[1] != n:
-        raise ValueError(
-            f"sample_weight must have shape ({n},) or ({n_members}, {n}), one weight for each row "
-            f"of X; got shape {array.shape}"
-        )
-    made = np.empty(array.shape, dtype)
-    for i, row in enumerate(array):
-        try:
-            made[i] = cast.weights(row, n, dtype)
-        except ValueError as error:
-            raise ValueError(f"{error} (of member {i})") from None
+    with np.errstate(over="ignore", invalid="ignore"):
+        made = np.ascontiguousarray(array, dtype)
+        totals = made.sum(axis=1, dtype=np.float64)
+    bad = ~((made >= 0).all(axis=1) & (totals > 0) & (totals < np.inf))
+    for i in np.flatnonzero(bad)[:1]:
+        with _of(i):
+            cast.weights(array[i], n, dtype)
     return Part(made, own=True)
 
 
-def _check_members(name: str, shape: tuple[int, ...], n_members: int) -> None:
-    if shape[0] != n_members:
-        raise ValueError(
-            f"{name} of {len(shape)} dimensions has one entry for each of the {n_members} members; "
-            f"got shape {shape}"
-        )
+def _with_class_weights(weights: Part | None, y: Part, spec: Spec, n_members: int) -> Part | None:
+    """The samples' weights times those of their classes, where the loss has any."""
+    if spec.loss.sample_weights(y.of(0)) is None:
+        return weights
+    own, made = y.own or (weights is not None and weights.own), []
+    for i in range(n_members if own else 1):
+        of_member = None if weights is None else weights.of(i)
+        with _of(i) if own else nullcontext():
+            made.append(cast.with_class_weights(of_member, y.of(i), spec.loss))
+    return Part(np.stack(made) if own else made[0], own)  # type: ignore[arg-type]
+
+
+def _part(array: Array, own: bool, check: Callable[[Array], Rows]) -> Part:
+    """Check and cast what all members see, or, all at once, what each of them does."""
+    if not own:
+        return Part(check(array)[:], own=False)
+    try:
+        flat = check(array.reshape(-1, *array.shape[2:]))[:]
+    except ValueError:
+        for i, rows in enumerate(array):
+            with _of(i):
+                check(rows)
+        raise
+    return Part(flat.reshape(len(array), -1, *flat.shape[1:]), own=True)
+
+
+@contextmanager
+def _of(member: int) -> Iterator[None]:
+    """Let an error name the member whose data it is about."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{error} (of member {member})") from None
+
+
+def _either(shapes: list[tuple[int, ...]]) -> str:
+    return " or ".join(map(str, dict.fromkeys(shapes)))

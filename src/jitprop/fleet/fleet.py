@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,14 +14,25 @@ import numpy.typing as npt
 
 from jitprop import backends, cast, checks, initializers, optimizers, validation
 from jitprop._types import Array
-from jitprop.callbacks import Callback, EarlyStopping
+from jitprop.callbacks import Callback
 from jitprop.fleet import engines, saving
 from jitprop.fleet.course import Course
 from jitprop.fleet.data import Data, inputs, samples
 from jitprop.fleet.engines import Engine, Members
 from jitprop.fleet.history import FleetHistory
-from jitprop.fleet.settings import above_0, at_least_0, below_1, per_member, seeds_of, shares
+from jitprop.fleet.settings import (
+    Own,
+    at_least_0,
+    count,
+    momenta_of,
+    per_member,
+    rates_of,
+    seeds_of,
+    shares,
+)
 from jitprop.fleet.state import FleetState
+from jitprop.fleet.stopping import told_and_stopping
+from jitprop.history import VALIDATION_LOSS
 from jitprop.losses import Loss
 from jitprop.optimizers import SGD, Optimizer
 from jitprop.progress import Progress
@@ -69,6 +81,8 @@ batch_size, shuffle, dtype, backend
     parameters : (K, P) array
         Of each member, as `Trainer.parameters`.
     seeds : list of int
+    learning_rate : (K,) float64 array or schedule
+        The one that may be set.
     layer_sizes : tuple of int
     epochs_trained : (K,) int64 array
 
@@ -119,20 +133,8 @@ batch_size, shuffle, dtype, backend
         backend: str = "auto",
         n_threads: int | None = None,
     ) -> None:
-        k = checks.integer("members", members, low=1)
-        schedule = callable(learning_rate)
-        self._decays = per_member("weight_decay", weight_decay, k, at_least_0)
-        resolved = optimizers.resolve(optimizer)
-        if momentum is not None:
-            if not isinstance(resolved, SGD):
-                raise ValueError(f"momentum is one of SGD; the optimizer is {resolved!r}")
-            self._momenta = per_member("momentum", momentum, k, below_1)
-            largest = float(self._momenta.max())
-            if resolved.nesterov and (self._momenta == 0).any():
-                raise ValueError("nesterov=True needs a momentum above 0 of each member")
-            resolved = SGD(largest, resolved.nesterov)
-        else:
-            self._momenta = np.full(k, getattr(resolved, "momentum", 0.0))
+        k = count(members)
+        own_momenta, resolved = momenta_of(momentum, optimizers.resolve(optimizer), k)
         self._spec = make_spec(
             layer_sizes,
             activation,
@@ -140,21 +142,21 @@ batch_size, shuffle, dtype, backend
             loss,
             reduction,
             resolved,
-            learning_rate if schedule else 0.1,
-            0.0,  # each member's weight decay is its own
-            0.0,  # and so is its dropout
+            0.1,  # each member's learning rate is its own,
+            0.0,  # so is its weight decay,
+            0.0,  # and its dropout
             clip_norm,
             batch_size,
         )
-        self._dropout = shares(dropout, k, len(self._spec.layer_sizes) - 2)
-        # What engines must know: whether any unit is dropped.
-        most = tuple(self._dropout.max(axis=0).tolist())
-        self._spec = replace(self._spec, dropout=most)
-        self._rates: Any = (
-            self._spec.learning_rate
-            if schedule
-            else per_member("learning_rate", learning_rate, k, above_0)
+        self._own = Own(
+            rates_of(learning_rate, resolved, k),
+            per_member("weight_decay", weight_decay, k, at_least_0),
+            own_momenta,
+            shares(dropout, k, len(self._spec.layer_sizes) - 2),
         )
+        # What engines must know: whether any unit is dropped.
+        most = tuple(self._own.dropout.max(axis=0).tolist())
+        self._spec = replace(self._spec, dropout=most)
         self._shuffle = checks.boolean("shuffle", shuffle)
         self._dtype = cast.dtype(dtype)
         self._backend = backends.check(backend)
@@ -169,27 +171,23 @@ batch_size, shuffle, dtype, backend
             updates=np.zeros(k, np.int64),
             keys=np.zeros(k, np.int64),
         )
-        if self._dropout.any():  # 20 us a member
+        self._in_fit = False
+        if self._own.dropout.any():  # 20 us a member
             self._state.keys[:] = [streams(own).dropout_key for own in self._state.seeds]
         self._begin(init)
 
     def _begin(self, init: Any) -> None:
         """Set the parameters of all members."""
-        if isinstance(init, str):
-            name = checks.choice("init", init, tuple(initializers.WEIGHTS))
-            for params, seed in zip(self._state.params, self._state.seeds, strict=True):
-                rng = np.random.default_rng(streams(seed).init)
-                drawn = initializers.draw(name, self._spec.shapes, rng)
-                for views, arrays in zip(self._spec.split(params), drawn, strict=True):
-                    for view, array in zip(views, arrays, strict=True):
-                        view[:] = array
-        elif isinstance(init, tuple | list) and len(init) == 2:
+        name = initializers.named(init)
+        if name is None:
             self.set_parameters(*init)
-        else:
-            raise TypeError(
-                f"init must be a name, one of {', '.join(initializers.WEIGHTS)}, or "
-                f"(weights, biases); got {checks.shown(init)}"
-            )
+            return
+        for params, seed in zip(self._state.params, self._state.seeds, strict=True):
+            rng = np.random.default_rng(streams(seed).init)
+            drawn = initializers.draw(name, self._spec.shapes, rng)
+            for views, arrays in zip(self._spec.split(params), drawn, strict=True):
+                for view, array in zip(views, arrays, strict=True):
+                    view[:] = array
 
     # What a user may look at.
 
@@ -225,9 +223,27 @@ batch_size, shuffle, dtype, backend
         """Epochs that each member was trained, over all calls of `fit`: (K,)."""
         return self._state.epochs.copy()
 
+    @property
+    def learning_rate(self) -> Any:
+        """
+        Each member's learning rate, a copy, (K,); or the schedule of them all.
+
+        It may be set, as the argument of that name; between calls of `fit` and by callbacks.
+        """
+        rates = self._own.rates
+        return rates if callable(rates) else rates.copy()
+
+    @learning_rate.setter
+    def learning_rate(self, value: LearningRate | PerMember) -> None:
+        self._own.rates = rates_of(value, self._spec.optimizer, len(self))
+
     def __len__(self) -> int:
         """K."""
         return len(self._state.params)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A copy made by a callback is in no fit.
+        return self.__dict__ | {"_in_fit": False}
 
     def __repr__(self) -> str:
         s = self._spec
@@ -246,14 +262,23 @@ batch_size, shuffle, dtype, backend
         """
         Member number ``key`` as a `Trainer`, with copies of all it needs to go on training.
 
-        Or, for a slice, a list of numbers or a mask, a smaller fleet of such copies.
+        Or, for a slice, a list of numbers or a mask, a fleet of such copies.
         """
         k = len(self)
-        if isinstance(key, int | np.integer) and not isinstance(key, bool):
-            if not -k <= key < k:
-                raise IndexError(f"member {key} of a fleet of {k}")
-            return self._trainer(int(key) % k)
-        return self._some(np.arange(k)[key])
+        if hasattr(key, "__array__"):
+            key = np.asarray(key)
+        if isinstance(key, slice | list) or (isinstance(key, np.ndarray) and key.ndim > 0):
+            return self._some(np.arange(k)[key])
+        try:
+            i = operator.index(key)
+        except TypeError:
+            raise TypeError(
+                f"the {k} members are fleet[i], fleet[i:j], fleet[[i, j]] or fleet[mask]; "
+                f"got {checks.shown(key)}"
+            ) from None
+        if not -k <= i < k:
+            raise IndexError(f"member {i} of a fleet of {k}")
+        return self._trainer(i % k)
 
     def __iter__(self) -> Iterator[Trainer]:
         """The members as trainers."""
@@ -277,28 +302,12 @@ batch_size, shuffle, dtype, backend
         TypeError, ValueError
             For another number of arrays, another shape, or values that are not finite numbers.
         """
-        k, shapes, made = len(self), self._spec.shapes, []
-        groups: tuple[tuple[str, Any, list[tuple[int, ...]]], ...] = (
-            ("weights", weights, [*shapes]),
-            ("biases", biases, [(n_out,) for _, n_out in shapes]),
+        made = cast.parameters(
+            weights, biases, self._spec.shapes, self.parameters.dtype, members=len(self)
         )
-        for name, values, wanted in groups:
-            if not checks.is_list(values) or len(values) != len(shapes):
-                raise ValueError(
-                    f"{name} must be a list of {len(shapes)} arrays; got {checks.shown(values)}"
-                )
-            for l, shape in enumerate(wanted):
-                array = cast.finite(
-                    f"{name}[{l}]", cast.real(f"{name}[{l}]", values[l]), self.parameters.dtype
-                )
-                if array.shape not in (shape, (k, *shape)):
-                    raise ValueError(
-                        f"{name}[{l}] must have shape {shape}, or {(k, *shape)} for each of the "
-                        f"{k} members; got shape {array.shape}"
-                    )
-                made.append(array)
-        for view, array in zip([*self.weights, *self.biases], made, strict=True):
-            view[:] = array
+        for views, arrays in zip((self.weights, self.biases), made, strict=True):
+            for view, array in zip(views, arrays, strict=True):
+                view[:] = array
 
     def fit(
         self,
@@ -319,7 +328,8 @@ batch_size, shuffle, dtype, backend
         X : (n_samples, n_inputs) or (K, n_samples, n_inputs) array-like
             Of all members, or of each.
         y : (n_samples, n_targets) or (K, n_samples, n_targets) array-like
-            Labels and single outputs may be (n_samples,), or (K, n_samples).
+            Labels and single outputs may be (n_samples,), or (K, n_samples) where that is not also
+            (n_samples, n_targets), which comes first.
         epochs : int
             At least 1.
         sample_weight : (n_samples,) or (K, n_samples) array-like, optional
@@ -329,8 +339,10 @@ batch_size, shuffle, dtype, backend
             Samples that are not trained on; after each epoch each member's loss is taken.
         callbacks : Callback objects or functions, default none
             An `EarlyStopping`, by "validation_loss" or "loss", stops each member by itself; those
-            that are left take less time. All others are told of the fleet: their ``logs`` hold
-            (K,) arrays, nan for members that have stopped.
+            that are left take less time. What it found is in the history, not in its attributes.
+            All others are told of the fleet, and of the epoch's number in this call: their ``logs``
+            hold (K,) arrays, "loss" and, where there are validation data, "validation_loss"; nan
+            for members that have stopped.
         progress : bool, default False
             Show a bar, as `Trainer.fit` does, with the mean losses of the members.
 
@@ -344,7 +356,10 @@ batch_size, shuffle, dtype, backend
             For bad input; the fleet is as before.
         KeyboardInterrupt
             On Ctrl-C; the fleet keeps a whole number of epochs, all but those of the last tenths of
-            a second, and the next `fit` goes on from there.
+            a second, and the next `fit` goes on from there. So it does when a callback raises an
+            error.
+        RuntimeError
+            From a callback, or from another thread, while the fleet is in a fit.
         ImportError
             For ``progress=True`` without tqdm.
 
@@ -376,42 +391,48 @@ batch_size, shuffle, dtype, backend
         progress: Any = False,
     ) -> FleetHistory:
         """`fit`, without the warning."""
+        if self._in_fit:
+            raise RuntimeError(
+                "this fleet is in a fit already; a callback or another thread may fit a "
+                "copy.deepcopy of it"
+            )
         n_epochs = checks.integer("epochs", epochs, low=1)
+        progress = checks.boolean("progress", progress)
         data = samples(X, y, sample_weight, self._spec, len(self), self._dtype)
         check_batch(self._spec, data.n_samples)
         kind = data.X.array.dtype
         held_out = None if validation_data is None else self._validation(validation_data, kind)
-        told, stopping = _callbacks(callbacks, held_out is not None)
-        bar = Progress(n_epochs) if checks.boolean("progress", progress) else None
-        if self._state.params.dtype != kind:
-            self._state.cast(kind)
-        self._dtype = kind
+        known = ["loss"] if held_out is None else ["loss", VALIDATION_LOSS]
+        told, stopping = told_and_stopping(callbacks, known)
+        state = self._state.cast(kind)
         course = Course(
             self._engine(data.n_samples),
             self._spec,
-            self._state,
-            self._rates,
-            self._decays,
-            self._momenta,
-            self._dropout,
+            state,
+            self._own,
             data,
             held_out,
             n_epochs,
             self._shuffle,
             stopping,
             (lambda epoch, logs: _tell(told, self, epoch, logs)) if told else None,
-            bar,
         )
-        for callback in told:
-            callback.on_fit_begin(self)  # type: ignore[arg-type]
+        bar = Progress(n_epochs) if progress else None
+        before = self._state, self._dtype
+        self._state, self._dtype, self._in_fit = state, kind, True
         try:
+            for callback in told:
+                callback.on_fit_begin(self)  # type: ignore[arg-type]
             with one_blas_thread():
-                course.run()
+                course.run(bar)
+            for callback in told:
+                callback.on_fit_end(self)  # type: ignore[arg-type]
         finally:
+            self._in_fit = False
             if bar is not None:
                 bar.close()
-        for callback in told:
-            callback.on_fit_end(self)  # type: ignore[arg-type]
+            if not course.done.any():  # the first epoch settles the dtype
+                self._state, self._dtype = before
         return course.history()
 
     def predict(self, X: npt.ArrayLike) -> Array:
@@ -442,7 +463,7 @@ batch_size, shuffle, dtype, backend
 
         Parameters
         ----------
-        X : (n_samples, n_inputs) array-like
+        X : (n_samples, n_inputs) or (K, n_samples, n_inputs) array-like
 
         Returns
         -------
@@ -560,27 +581,17 @@ batch_size, shuffle, dtype, backend
             raise type(error)(f"in validation_data, {error}") from None
 
     def _members(self) -> Members:
-        state = self._state
-        return Members(
-            np.arange(len(self)),
-            state.params,
-            state.slots,
-            state.updates,
-            self._decays,
-            self._momenta,
-            self._dropout,
-            state.keys,
-        )
+        return self._state.members(self._own)
 
     def _engine(self, n_samples: int) -> Engine:
         return engines.choose(backends.load(self._backend), self._spec, n_samples, self._n_threads)
 
     def _trainer(self, i: int) -> Trainer:
         """Member i, with copies of all it needs."""
-        spec, state = self._spec, self._state
+        spec, state, own = self._spec, self._state, self._own
         optimizer = spec.optimizer
         if isinstance(optimizer, SGD):
-            optimizer = replace(optimizer, momentum=float(self._momenta[i]))
+            optimizer = replace(optimizer, momentum=float(own.momenta[i]))
         trainer = Trainer(
             spec.layer_sizes,
             activation=spec.activations[:-1],
@@ -588,15 +599,15 @@ batch_size, shuffle, dtype, backend
             loss=spec.loss,
             reduction=spec.reduction,
             optimizer=optimizer,
-            learning_rate=self._rates if callable(self._rates) else float(self._rates[i]),
-            weight_decay=float(self._decays[i]),
-            dropout=self._dropout[i].tolist(),
+            learning_rate=own.rates if callable(own.rates) else float(own.rates[i]),
+            weight_decay=float(own.decays[i]),
+            dropout=own.dropout[i].tolist(),
             clip_norm=spec.clip_norm,
             batch_size=spec.batch_size,
             shuffle=self._shuffle,
             dtype=self._dtype,
             seed=state.seeds[i],
-            init=self._spec.split(state.params[i].astype(np.float64)),
+            init=spec.split(state.params[i].astype(np.float64)),
             backend=self._backend,
             n_threads=self._n_threads,
         )
@@ -608,45 +619,12 @@ batch_size, shuffle, dtype, backend
 
     def _some(self, numbers: npt.NDArray[np.int64]) -> Fleet:
         """Copies of some members."""
-        if len(numbers) == 0:
-            raise IndexError("a fleet needs at least one member")
+        if numbers.ndim != 1 or len(numbers) == 0:
+            raise IndexError(f"a fleet needs one member or more; got numbers {numbers.shape}")
         made = object.__new__(Fleet)
-        made.__dict__.update(self.__dict__)
-        state = self._state
-        made._decays, made._momenta = self._decays[numbers], self._momenta[numbers]
-        made._dropout = self._dropout[numbers]
-        made._rates = self._rates if callable(self._rates) else self._rates[numbers]
-        made._state = FleetState(
-            params=state.params[numbers],
-            slots=state.slots[numbers],
-            seeds=[state.seeds[i] for i in numbers],
-            epochs=state.epochs[numbers],
-            updates=state.updates[numbers],
-            keys=state.keys[numbers],
-        )
-        for i, number in enumerate(numbers):
-            if int(number) in state.generators:
-                made._state.set_random({i: state.generators[int(number)].bit_generator.state})
+        made.__dict__.update(self.__getstate__())
+        made._own, made._state = self._own.some(numbers), self._state.some(numbers)
         return made
-
-
-def _callbacks(callbacks: Any, validated: bool) -> tuple[list[Callback], EarlyStopping | None]:
-    """All but the early stopping, and that."""
-    from jitprop.callbacks import resolve
-
-    told = resolve(callbacks)
-    stopping = [callback for callback in told if isinstance(callback, EarlyStopping)]
-    if len(stopping) > 1:
-        raise ValueError(f"callbacks may hold one EarlyStopping; got {len(stopping)}")
-    names = ("loss", "validation_loss") if validated else ("loss",)
-    for callback in stopping:
-        if callback.monitor not in names:
-            raise ValueError(
-                f"EarlyStopping's monitor must be one of {', '.join(names)} here; "
-                f"got {callback.monitor!r}"
-            )
-    others = [callback for callback in told if not isinstance(callback, EarlyStopping)]
-    return others, stopping[0] if stopping else None
 
 
 def _tell(told: list[Callback], fleet: Fleet, epoch: int, logs: dict[str, Array]) -> bool:

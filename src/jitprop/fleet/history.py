@@ -25,7 +25,8 @@ class FleetHistory:
     epochs : (K,) int64 array
         Epochs that each member was trained in this call.
     best_epoch : (K,) int64 array, or None
-        With early stopping, the epoch of this call, counted from 0, whose parameters a member has.
+        With early stopping, the best epoch of this call, counted from 0: the one whose parameters a
+        member has, if these are restored. -1 where no number was better than inf.
     diverged : dict of int to int
         Members whose loss or parameters became inf or nan, and the epoch of this call in which
         they did. They keep the last epoch before it.

@@ -60,7 +60,7 @@ def write(path: str | os.PathLike[str], fleet: Fleet) -> None:
         "backend": fleet._backend,
         "n_threads": fleet._n_threads,
     }
-    scheduled = callable(fleet._rates)
+    own, scheduled = fleet._own, callable(fleet._own.rates)
     settings = {name: shared.get(name, getattr(spec, name, None)) for name in SETTINGS}
     seeds = _words(state.seeds)
     tensors = {
@@ -69,12 +69,12 @@ def write(path: str | os.PathLike[str], fleet: Fleet) -> None:
         "seeds": seeds,
         "epochs": state.epochs.astype(np.float64),
         "updates": state.updates.astype(np.float64),
-        "weight_decay": fleet._decays,
-        "momentum": fleet._momenta,
-        "dropout": fleet._dropout,
+        "weight_decay": own.decays,
+        "momentum": own.momenta,
+        "dropout": own.dropout,
     }
     if not scheduled:
-        tensors["learning_rate"] = fleet._rates
+        tensors["learning_rate"] = own.rates
     if state.generators:
         tensors["random"] = np.stack([_random(state.generator(i)) for i in range(len(fleet))])
     content = {
@@ -83,7 +83,7 @@ def write(path: str | os.PathLike[str], fleet: Fleet) -> None:
         "members": len(fleet),
         "seed_words": seeds.shape[1],
         "shuffled": bool(state.generators),
-        "schedule": encoding.encoded("learning_rate", fleet._rates) if scheduled else None,
+        "schedule": encoding.encoded("learning_rate", own.rates) if scheduled else None,
         "settings": {name: encoding.encoded(name, value) for name, value in settings.items()},
     }
     sealed.write(path, content, tensors)

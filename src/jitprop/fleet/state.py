@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from jitprop._types import Array
+from jitprop.fleet.engines import Indices, Members
+from jitprop.fleet.settings import Own
 from jitprop.seeds import streams
-
-Indices = npt.NDArray[np.int64]
 
 
 @dataclass
@@ -55,6 +54,20 @@ class FleetState:
             self.generator(int(member)).permuted(own, axis=1, out=own)
         return rows
 
+    def members(self, own: Own, numbers: Indices | None = None) -> Members:
+        """Copies of some members with what they have of their own; without numbers, all as is."""
+        which = slice(None) if numbers is None else numbers
+        return Members(
+            np.arange(len(self.params)) if numbers is None else numbers,
+            self.params[which],
+            self.slots[which],
+            self.updates[which],
+            own.decays[which],
+            own.momenta[which],
+            own.dropout[which],
+            self.keys[which],
+        )
+
     def random(self, members: Indices) -> dict[int, Any]:
         """The random states of some members."""
         return {int(i): self.generator(int(i)).bit_generator.state for i in members}
@@ -64,6 +77,22 @@ class FleetState:
         for member, state in states.items():
             self.generator(member).bit_generator.state = state
 
-    def cast(self, dtype: np.dtype[Any]) -> None:
-        """To another dtype."""
-        self.params, self.slots = self.params.astype(dtype), self.slots.astype(dtype)
+    def cast(self, dtype: np.dtype[Any]) -> FleetState:
+        """In another dtype, parameters of its own; itself if it has that dtype."""
+        if self.params.dtype == dtype:
+            return self
+        return replace(self, params=self.params.astype(dtype), slots=self.slots.astype(dtype))
+
+    def some(self, numbers: Indices) -> FleetState:
+        """Copies of some members."""
+        made = FleetState(
+            params=self.params[numbers],
+            slots=self.slots[numbers],
+            seeds=[self.seeds[i] for i in numbers],
+            epochs=self.epochs[numbers],
+            updates=self.updates[numbers],
+            keys=self.keys[numbers],
+        )
+        known = {i: self.generators.get(int(number)) for i, number in enumerate(numbers)}
+        made.set_random({i: rng.bit_generator.state for i, rng in known.items() if rng is not None})
+        return made

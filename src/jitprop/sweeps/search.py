@@ -17,7 +17,6 @@ from jitprop._types import Array
 from jitprop.callbacks import HIGHER_IS_BETTER, EarlyStopping
 from jitprop.errors import DivergenceError
 from jitprop.fleet import Fleet
-from jitprop.fleet.data import samples
 from jitprop.history import VALIDATION, VALIDATION_LOSS
 from jitprop.losses import BinaryCrossEntropy, CrossEntropy
 from jitprop.metrics import Metric
@@ -246,15 +245,29 @@ def _classes(y: Array, specs: list[Spec]) -> folds.Rows | None:
 def _check(group: Group, spec: Spec, data: Data, tried: list[Setting]) -> None:
     """What the samples must be for these settings."""
     with _in(group, tried):
-        kind = cast.dtype(group.shared.get("dtype"))
-        trained = samples(data.X, data.y, data.weights, spec, 1, kind)
+        kind = _check_samples((data.X, data.y, data.weights), spec, group.shared.get("dtype"))
         for n, _ in data.sizes():
             check_batch(spec, n)
         if data.validation is not None:
             try:
-                samples(*data.validation, spec, 1, trained.X.array.dtype)
+                _check_samples(data.validation, spec, kind)
             except (TypeError, ValueError) as error:
                 raise type(error)(f"in validation_data, {error}") from None
+        elif getattr(spec.loss, "class_weight", None) is not None:
+            for i in range(len(data.folds)):  # some may have only classes that count 0
+                for part in data.of([i]):
+                    try:
+                        _check_samples(part, spec, kind)
+                    except ValueError as error:
+                        raise ValueError(f"in fold {i}, {error}") from None
+
+
+def _check_samples(given: Given, spec: Spec, dtype: Any) -> np.dtype[Any]:
+    """Returns the dtype in which they are computed with."""
+    x = cast.inputs(given[0], spec.layer_sizes[0], cast.dtype(dtype))
+    y = cast.targets(given[1], len(x), spec.n_targets, spec.loss, x.dtype)
+    cast.with_class_weights(given[2], y, spec.loss)
+    return x.dtype
 
 
 def _table(

@@ -1,0 +1,122 @@
+"""What is told of a fleet after each epoch, and what that may change."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from jitprop import Callback, Checkpoint, Cosine, EarlyStopping, Fleet, Trainer
+from nets import data
+
+RATES = [0.01, 0.1, 0.5]
+ARGUMENTS = {"batch_size": 5, "activation": "tanh"}
+
+
+@pytest.fixture
+def samples(rng):
+    return data([3, 4, 2], 12, "half_squared_error", False, rng)
+
+
+def test_the_learning_rate_may_be_set(samples):
+    def halve(net, epoch, logs):
+        net.learning_rate = net.learning_rate / 2
+
+    fleet = Fleet([3, 4, 2], members=3, seed=0, learning_rate=RATES, **ARGUMENTS)
+    fleet.fit(*samples, 3, callbacks=halve)
+    np.testing.assert_allclose(fleet.learning_rate, np.array(RATES) / 8, rtol=1e-15)
+    fleet.learning_rate[0] = 7.0  # a copy's
+    some = fleet[:2]
+    some.learning_rate = 0.3
+    fleet.learning_rate = Cosine(0.2, 9)
+    fleet.fit(*samples, 2)
+    for i, rate in enumerate(RATES):
+        trainer = Trainer([3, 4, 2], seed=i, learning_rate=rate, **ARGUMENTS)
+        trainer.fit(*samples, 3, callbacks=halve)
+        trainer.learning_rate = Cosine(0.2, 9)
+        trainer.fit(*samples, 2)
+        np.testing.assert_allclose(fleet.parameters[i], trainer.parameters, rtol=1e-10)
+    assert some.learning_rate.tolist() == [0.3, 0.3]
+    with pytest.raises(ValueError, match="one for each of the 3 members; got 2 values"):
+        fleet.learning_rate = [0.1, 0.2]
+    assert fleet.learning_rate == Cosine(0.2, 9)
+
+
+def test_what_callbacks_are_told(samples):
+    seen = []
+
+    class Sees(Callback):
+        def on_fit_begin(self, fleet):
+            seen.append("begin")
+
+        def on_epoch_end(self, fleet, epoch, logs):
+            seen.append((epoch, {name: values.tolist() for name, values in logs.items()}))
+            for values in logs.values():
+                values[:] = -1.0  # copies
+            return epoch == 2
+
+        def on_fit_end(self, fleet):
+            seen.append("end")
+
+    fleet = Fleet([3, 4, 2], members=3, seed=0, learning_rate=RATES, **ARGUMENTS)
+    fleet.fit(*samples, 1)
+    history = fleet.fit(*samples, 9, validation_data=samples, callbacks=Sees())
+    assert seen[0] == "begin"
+    assert seen[-1] == "end"
+    assert [epoch for epoch, _ in seen[1:-1]] == [0, 1, 2], "counted in this call"
+    for epoch, logs in seen[1:-1]:
+        assert logs == {
+            "loss": history.loss[epoch].tolist(),
+            "validation_loss": history.validation_loss[epoch].tolist(),
+        }
+
+
+def test_a_number_that_nobody_takes_is_refused(samples):
+    class Wants(Callback):
+        monitor = "validation_accuracy"
+
+    message = "Wants monitors 'validation_accuracy', which this fit does not have; it needs"
+    with pytest.raises(ValueError, match=message):
+        Fleet([3, 4, 2], members=3, seed=0).fit(*samples, 1, callbacks=Wants())
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        EarlyStopping("loss", patience=2, min_delta=0.002),
+        EarlyStopping("loss", patience=2, mode="max"),
+        EarlyStopping(patience=3, restore_best=False),
+        EarlyStopping(patience=4, min_delta=1e-4),
+    ],
+)
+def test_each_stops_as_a_trainer_would(how, samples):
+    before = vars(how).copy()
+    fleet = Fleet([3, 4, 2], members=3, seed=0, learning_rate=RATES, **ARGUMENTS)
+    X, y = samples
+    fit = {"validation_data": (X[:6], 1 - y[:6])}
+    history = fleet.fit(X, y, 60, callbacks=how, **fit)
+    assert vars(how) == before
+    for i, rate in enumerate(RATES):
+        trainer = Trainer([3, 4, 2], seed=i, learning_rate=rate, **ARGUMENTS)
+        ref = trainer.fit(X, y, 60, callbacks=how, **fit)
+        assert history.epochs[i] == len(ref.loss)
+        assert history.best_epoch[i] == how.best_epoch
+        np.testing.assert_allclose(fleet.parameters[i], trainer.parameters, rtol=1e-9)
+    assert history.epochs.min() < 60
+
+
+def test_a_checkpoint_holds_the_fleet(samples, tmp_path):
+    path = tmp_path / "fleet"
+    fleet = Fleet([3, 4, 2], members=3, seed=0, learning_rate=RATES, **ARGUMENTS)
+    found = []
+
+    def look(fleet, epoch, logs):
+        if path.exists():
+            found.append(Fleet.load(path).epochs_trained.tolist())
+
+    stopping = EarlyStopping("loss", patience=1, min_delta=1e9)
+    fleet.fit(*samples, 5, callbacks=[Checkpoint(path, every=2), look])
+    assert found == [[2, 2, 2]] * 2 + [[4, 4, 4]] * 2
+    fleet.fit(*samples, 5, callbacks=[Checkpoint(path), stopping])
+    loaded = Fleet.load(path)
+    np.testing.assert_array_equal(loaded.parameters, fleet.parameters)
+    assert loaded.epochs_trained.tolist() == fleet.epochs_trained.tolist() == [7, 7, 7]
