@@ -16,11 +16,15 @@ from jitprop_kernels.losses import softmax
 from jitprop_kernels.meeting import halted, take
 from jitprop_kernels.members import backward, descend, forward, n_parameters, output, place
 from jitprop_kernels.plan import ACTIVATION, N_IN, N_OUT, OUTPUTS, Plan
-from jitprop_kernels.simd import wide_lanes
+from jitprop_kernels.simd import prefetch_to_write, wide_lanes
 
 POWERS = 64
 """Updates after which Adam's powers of beta are computed anew: in between, each is the one before
 times beta, which costs a tenth."""
+
+
+AHEAD = 4
+"""Epochs. Losses of one that follow each other lie in a page of their own, and this new."""
 
 
 @jit()
@@ -42,6 +46,7 @@ def set_rates(
     lane: int,
     rates: Array,
     at: int,
+    constant: bool,
     updates: Indices,
     n: int,
     due: int,
@@ -53,7 +58,8 @@ def set_rates(
 
     For the n-th update of this call, n = 1, 2, ..., which is update t = ``updates`` + n of each.
     Behind V other numbers ``powers`` keeps beta_1**t and beta_2**t. Returns the n at which they are
-    computed anew: t alone decides, so that bits do not depend on where a call begins.
+    computed anew: t alone decides, so that bits do not depend on where a call begins. Of all other
+    optimizers, rates that are ``constant`` are written once.
     """
     V = wide_lanes(memory)
     beta_1, beta_2, _, _ = plan.settings
@@ -77,7 +83,7 @@ def set_rates(
             rate = rates[at + place(members, lane + v)]
             memory[plan.panels + v] = rate * correction
             memory[plan.panels + V + v] = rate
-    else:
+    elif n == 1 or not constant:
         for v in range(V):
             memory[plan.panels + v] = rates[at + place(members, lane + v)]
     return due
@@ -135,6 +141,31 @@ def load_group(
                     memory[plan.targets + at + k * m * V] = plan.gain * y + plan.offset
 
 
+@jit()
+def add_losses(plan: Plan, memory: Array, sums: Array, begins: bool) -> None:
+    """Add each member's loss of a batch, from `output`, to its epoch's, behind the powers."""
+    V = wide_lanes(memory)
+    for v in range(V):
+        before = 0.0 if begins else sums[3 * V + v]
+        sums[3 * V + v] = before + sums[v] * memory[plan.errors + v]
+
+
+@jit()
+def put_losses(
+    memory: Array, sums: Array, divisors: Array, members: Indices, lane: int, losses: Array, at: int
+) -> None:
+    """Write an epoch's losses of a group, and note behind them whether all were finite."""
+    V = wide_lanes(memory)
+    ahead = at + AHEAD * members.size + lane
+    if ahead + V <= losses.size:
+        for v in range(0, V, 8):
+            prefetch_to_write(losses, ahead + v)
+    for v in range(min(V, members.size - lane)):
+        loss = sums[3 * V + v] / divisors[lane + v]
+        losses[at + lane + v] = loss
+        sums[4 * V + v] += 0.0 * loss  # nan, once it is inf or nan
+
+
 @jit(entry=True)
 def train_members(
     plan: Plan,
@@ -150,6 +181,8 @@ def train_members(
     members: Indices,
     rows: Indices,
     losses: Array,
+    divisors: Array,
+    faults: Array,
     rates: Array,
     rate_step: int,
     decays: Array,
@@ -157,16 +190,14 @@ def train_members(
     dropped: Indices,
     keys: Indices,
     updates: Indices,
-    start: int,
-    stop: int,
     memory: Array,
-    powers: Array,
+    sums: Array,
     gate: Indices,
 ) -> None:
     """
-    Train all members on batches ``start`` to ``stop``, counted through the epochs.
+    Train all members for some epochs.
 
-    Several threads may run it at once, each with its own ``memory`` and ``powers``: each takes the
+    Several threads may run it at once, each with its own ``memory`` and ``sums``: each takes the
     next group when it has done one. There are A members in G groups of V, as many as a wide vector
     has lanes; lanes behind the last member repeat it. A member whose loss is not finite goes on, to
     no harm of the others.
@@ -184,9 +215,12 @@ def train_members(
         Each one's number in X, Y and weights.
     rows : (A * epochs * n_samples,) int64 array
         Each one's order of presentation, epoch after epoch; empty for the order of X.
-    losses : (G * epochs * V,) float64 array
-        Each batch's summed loss is added to its epoch's. Group by group: rows of all members would
-        lie in a page of their own, and take as long to write as to compute.
+    losses : (epochs * A,) float64 array
+        Becomes each epoch's loss of each member: the sum over its samples, by ``divisors``. Threads
+        write to it as they go, so that the memory, which is new, comes while they compute.
+    divisors : (A,) float64 array
+    faults : (A,) float64 array
+        Becomes nan for members of which a loss was not finite, and 0 for the others.
     rates : (epochs * A,) float64 array
         With a ``rate_step`` of 0 instead of A, (A,): the same in all epochs.
     decays, momenta : (A,) float64 arrays
@@ -196,8 +230,8 @@ def train_members(
         For dropout.
     updates : (A,) int64 array
         How many updates of each came before.
-    memory, powers : arrays
-        Scratch: see `Plan`, with 4 V numbers at its ``panels``; and 3 V numbers of float64.
+    memory, sums : arrays
+        Scratch: see `Plan`, with 4 V numbers at its ``panels``; and 5 V numbers of float64.
     gate : (GATE_SIZE,) int64 array of 0
         Where groups are taken. Where another thread writes a number to ``gate[HALT]`` all leave
         soon, and nothing that changes here is of use.
@@ -210,18 +244,20 @@ def train_members(
     n_batches = (n_samples + plan.batch_size - 1) // plan.batch_size
     same = n_batches == 1 and rows.size == 0
     row_step = rows.size // members.size
-    n_epochs = losses.size // (n_groups * V)
+    n_steps = losses.size // members.size * n_batches
     group = take(gate)
     while group < n_groups:
         lane, due = group * V, 0
         set_group(plan, members, lane, decays, momenta, memory)
-        for step in range(start, stop):
+        for v in range(V):
+            sums[4 * V + v] = 0.0
+        for step in range(n_steps):
             if halted(gate):
                 return
             epoch = step // n_batches
             first = (step - epoch * n_batches) * plan.batch_size
             m = min(plan.batch_size, n_samples - first)
-            if step == start or not same:
+            if step == 0 or not same:
                 at = first + (epoch * n_samples if rows.size > 0 else 0)
                 load_group(
                     plan,
@@ -238,9 +274,9 @@ def train_members(
                     at,
                     m,
                     memory,
-                    powers,
+                    sums,
                 )
-            n = step - start + 1
+            n = step + 1
             forward(
                 plan,
                 params,
@@ -256,13 +292,15 @@ def train_members(
                 n,
             )
             output(plan, memory, m)
-            at = (group * n_epochs + epoch) * V
-            for v in range(V):
-                losses[at + v] += powers[v] * memory[plan.errors + v]
+            add_losses(plan, memory, sums, first == 0)
+            if first + m == n_samples:
+                put_losses(memory, sums, divisors, members, lane, losses, epoch * members.size)
             backward(plan, params, group * size, memory, m)
-            at = epoch * rate_step
-            due = set_rates(plan, members, lane, rates, at, updates, n, due, powers, memory)
+            at, constant = epoch * rate_step, rate_step == 0
+            due = set_rates(plan, members, lane, rates, at, constant, updates, n, due, sums, memory)
             descend(plan, params, slots, group * size, group * slot_size, size, memory, m)
+        for v in range(min(V, members.size - lane)):
+            faults[lane + v] = sums[4 * V + v]
         group = take(gate)
 
 

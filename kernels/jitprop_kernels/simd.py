@@ -239,22 +239,31 @@ def store(array: Array, at: int, x: Scalar) -> None:
     array[at : at + x.size] = x
 
 
-def _prefetched(typing: Any, array: Any, at: Any) -> Any:
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        pointer, _ = _place(context, builder, sig.args[0], args, _vector(sig.args[0].dtype))
-        byte, integer = ir.IntType(8).as_pointer(), ir.IntType(32)
-        kind = ir.FunctionType(ir.VoidType(), [byte, integer, integer, integer])
-        function = builder.module.declare_intrinsic("llvm.prefetch", (byte,), kind)
-        to_read, keep_near, is_data = integer(0), integer(3), integer(1)
-        builder.call(function, [builder.bitcast(pointer, byte), to_read, keep_near, is_data])
-        return context.get_dummy_value()
+def _prefetched(to_write: int) -> Callable[..., Any]:
+    def native(typing: Any, array: Any, at: Any) -> Any:
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            pointer, _ = _place(context, builder, sig.args[0], args, _vector(sig.args[0].dtype))
+            byte, integer = ir.IntType(8).as_pointer(), ir.IntType(32)
+            kind = ir.FunctionType(ir.VoidType(), [byte, integer, integer, integer])
+            function = builder.module.declare_intrinsic("llvm.prefetch", (byte,), kind)
+            keep_near, is_data = integer(3), integer(1)
+            arguments = [builder.bitcast(pointer, byte), integer(to_write), keep_near, is_data]
+            builder.call(function, arguments)
+            return context.get_dummy_value()
 
-    return types.void(array, types.int64), codegen
+        return types.void(array, types.int64), codegen
+
+    return native
 
 
-@compiled(_prefetched)
+@compiled(_prefetched(0))
 def prefetch(array: Array, at: int) -> None:
     """Ask for the cache line of ``array[at]``, which will be read soon; no harm if it is not."""
+
+
+@compiled(_prefetched(1))
+def prefetch_to_write(array: Array, at: int) -> None:
+    """The same where it will be written: a store that has to wait keeps all behind it waiting."""
 
 
 def _splatted(typing: Any, x: Any) -> Any:

@@ -99,7 +99,8 @@ class Course:
 
     def _run(self, interrupts: Interrupts, progress: Progress | None) -> None:
         each = self.validation is not None or self.stopping is not None or self.told is not None
-        first, size = 0, 1
+        work = 3 * self.data.n_samples * self.state.params.size
+        first, size = 0, max(1, int(self.engine.first_work / work))
         while first < self.epochs and len(self.active):
             n_epochs = 1 if each else min(size, self.epochs - first, self._most())
             began = time.perf_counter()
@@ -130,9 +131,11 @@ class Course:
         )
 
     def _most(self) -> int:
-        """Epochs that a block may have."""
-        numbers = len(self.active) * (self.data.n_samples if self.shuffle else 1)
-        return max(1, BLOCK_NUMBERS // numbers)
+        """Epochs that a block may have, for what it holds of each epoch and member."""
+        numbers = self.data.n_samples if self.shuffle else 0
+        if callable(self.own.rates) or len(self.active) < len(self.done):
+            numbers = max(numbers, 1)
+        return max(1, BLOCK_NUMBERS // (len(self.active) * numbers)) if numbers else self.epochs
 
     def _block(self, first: int, n_epochs: int, interrupts: Interrupts) -> None:
         """Train the active members for some epochs."""
@@ -142,16 +145,17 @@ class Course:
             rates = self._rates(members, n_epochs)
             orders = self._orders(members, n_epochs)
             trained = self.state.members(self.own, members)
-            losses = np.zeros((n_epochs, len(members)))
+            losses = self.loss[first : first + n_epochs]
+            if len(members) < losses.shape[1]:
+                losses = np.empty((n_epochs, len(members)))
             with np.errstate(all="ignore"):
-                self.engine.train(trained, self.data, orders, losses, rates)
-            bad = ~(np.isfinite(losses).all(axis=0) & _finite(trained))
+                finite = self.engine.train(trained, self.data, orders, losses, rates)
+            bad = ~(finite & _finite(trained))
             if bad.any():
                 self._keep_finite(first, bad, trained, orders, losses, rates, random)
         except BaseException:
             self.state.set_random(random)
             raise
-        losses /= self.data.divisors(self.spec, members)
         done = np.full(len(members), n_epochs)
         done[bad] = [self.diverged[int(i)] - first for i in members[bad]]
         interrupts.halt = lambda: True  # Ctrl-C waits
@@ -164,10 +168,8 @@ class Course:
         state, members = self.state, trained.numbers
         if (done < len(losses)).any():
             losses[np.arange(len(losses))[:, None] >= done] = np.nan
-        rows = self.loss[first : first + len(losses)]
-        if len(members) == rows.shape[1]:
-            rows[...] = losses
-        else:
+        if len(members) < self.loss.shape[1]:
+            rows = self.loss[first : first + len(losses)]
             rows[...] = np.nan
             rows[:, members] = losses
         state.params[members], state.slots[members] = trained.params, trained.slots
@@ -218,11 +220,13 @@ class Course:
         before = self.state.members(self.own, trained.numbers[places])
         for epoch in range(len(losses)):
             after = before._replace(params=before.params.copy(), slots=before.slots.copy())
-            own = np.zeros((1, len(places)))
+            own = np.empty((1, len(places)))
             some = None if orders is None else orders[places, epoch : epoch + 1]
             with np.errstate(all="ignore"):
-                self.engine.train(after, self.data, some, own, rates[epoch : epoch + 1, places])
-            failed = ~(np.isfinite(own[0]) & _finite(after))
+                finite = self.engine.train(
+                    after, self.data, some, own, rates[epoch : epoch + 1, places]
+                )
+            failed = ~(finite & _finite(after))
             trained.params[places[failed]] = before.params[failed]
             trained.slots[places[failed]] = before.slots[failed]
             for member in before.numbers[failed].tolist():

@@ -23,7 +23,11 @@ from jitprop.optimizers import SGD, Adam
 from jitprop.spec import Spec
 
 Indices = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
 
+
+FIRST_WORK = 1e8
+"""Multiply-adds that compiled kernels do in 0.05 s at the most, and in 0.01 s in lanes."""
 
 THREAD_WORK = 5e6
 """Multiply-adds for which a thread is started, which takes 0.1 ms: some 0.5 ms of them."""
@@ -58,14 +62,18 @@ class Members(NamedTuple):
 class Engine(Protocol):
     """What trains, evaluates and predicts."""
 
+    first_work: float
+    """Multiply-adds after which it had better be asked whether Ctrl-C came."""
+
     def train(
         self, members: Members, data: Data, orders: Indices | None, losses: Array, rates: Array
-    ) -> None:
+    ) -> Mask:
         """
-        Train the epochs of ``losses``, (epochs, A), to which each batch's summed loss is added.
+        Train the epochs of ``losses``, (epochs, A), C-contiguous, which become each one's loss.
 
         ``orders`` is (A, epochs, n) or None for the order of the samples, ``rates`` (epochs, A).
-        After a loss that is not finite, a member's numbers are of no use.
+        Returns whether all of a member's losses were finite, (A,); after one that was not, its
+        numbers are of no use.
         """
 
     def evaluate(self, members: Members, data: Data) -> Array:
@@ -92,6 +100,7 @@ class Loop:
 
     def __init__(self, backend: Backend, spec: Spec, n_threads: int) -> None:
         self.backend, self.spec, self.n_threads = backend, spec, n_threads
+        self.first_work = 0.0 if backend is backends.load("numpy") else FIRST_WORK
         self._nets: list[tuple[Any, Any]] = []
         self._lock = threading.Lock()
 
@@ -108,7 +117,7 @@ class Loop:
 
     def train(
         self, members: Members, data: Data, orders: Indices | None, losses: Array, rates: Array
-    ) -> None:
+    ) -> Mask:
         """See `Engine`."""
         n_epochs, n = len(losses), data.n_samples
         n_steps = n_epochs * -(-n // self.spec.batch(n))
@@ -139,7 +148,8 @@ class Loop:
 
         passes = 3 * n_epochs * n * len(members.numbers)
         run(work, len(members.numbers), self._threads(passes), halt)
-        losses += own_losses.T
+        losses[:] = own_losses.T / data.divisors(self.spec, members.numbers)
+        return np.asarray(np.isfinite(own_losses).all(axis=1))
 
     def evaluate(self, members: Members, data: Data) -> Array:
         """See `Engine`."""

@@ -12,7 +12,7 @@ import jitprop_kernels as kernels
 from jitprop import compiled
 from jitprop._types import Array
 from jitprop.fleet.data import Data, Part
-from jitprop.fleet.engines import Indices, Members, run, threads_for
+from jitprop.fleet.engines import FIRST_WORK, Indices, Mask, Members, run, threads_for
 from jitprop.spec import Spec
 
 TILE = 32
@@ -32,35 +32,36 @@ class Lanes:
 
     def __init__(self, spec: Spec, n_threads: int) -> None:
         self.spec, self.n_threads = spec, n_threads
+        self.first_work = FIRST_WORK
 
     def train(
         self, members: Members, data: Data, orders: Indices | None, losses: Array, rates: Array
-    ) -> None:
+    ) -> Mask:
         """See `Engine`."""
         dtype, n = members.params.dtype, data.n_samples
         plan, size = self._plan(self.spec, data, dtype)
         params, slots = _to_lanes(members.params[:, None]), _to_lanes(members.slots)
         rows = compiled.NATURAL_ORDER if orders is None else orders.reshape(-1)
         gate = np.zeros(kernels.GATE_SIZE, np.int64)
-        n_steps = len(losses) * -(-n // plan.batch_size)
-        constant = rates.strides[0] == 0
-        rates = np.ascontiguousarray(rates[:1] if constant else rates)
-        rate_step = 0 if constant else rates.shape[1]
-        lanes = kernels.WIDE_BYTES // dtype.itemsize
-        blocks = np.zeros((-(-len(members.numbers) // lanes), len(losses), lanes))
+        rate_step = 0 if rates.strides[0] == 0 else rates.shape[1]
+        # A copy where nothing needs one: a view of one row is read-only, another type to numba.
+        rates = rates.copy() if rate_step else rates[0].copy()
+        divisors = np.empty(len(members.numbers))
+        divisors[:] = data.divisors(self.spec, members.numbers)
+        faults = np.empty(len(members.numbers))
 
         def work(_: int) -> None:
             kernels.train_members(
-                plan, params, slots, *_flat(data), n, members.numbers, rows, blocks.reshape(-1),
-                rates.reshape(-1), rate_step, members.decays, members.momenta,
+                plan, params, slots, *_flat(data), n, members.numbers, rows, losses.reshape(-1),
+                divisors, faults, rates.reshape(-1), rate_step, members.decays, members.momenta,
                 compiled.dropped(members.dropout).reshape(-1), members.keys, members.updates,
-                0, n_steps, *_scratch(size, dtype), gate,
+                *_scratch(size, dtype), gate,
             )  # fmt: skip
 
         self._run(work, gate, 3 * params.size * n * len(losses))
-        losses += blocks.transpose(1, 0, 2).reshape(len(losses), -1)[:, : losses.shape[1]]
         _from_lanes(params, members.params[:, None])
         _from_lanes(slots, members.slots)
+        return np.isfinite(faults)
 
     def evaluate(self, members: Members, data: Data) -> Array:
         """See `Engine`."""
@@ -124,7 +125,7 @@ def _flat(data: Data) -> tuple[Array, int, Array, int, Array, int]:
 
 
 def _scratch(size: int, dtype: np.dtype[Any]) -> tuple[Array, Array]:
-    return compiled.aligned_zeros(size, dtype), np.zeros(3 * kernels.WIDE_BYTES // dtype.itemsize)
+    return compiled.aligned_zeros(size, dtype), np.zeros(5 * kernels.WIDE_BYTES // dtype.itemsize)
 
 
 def _to_lanes(members: Array) -> Array:
