@@ -54,6 +54,17 @@ def test_balanced_classes_need_all_samples():
         model.partial_fit(X, LABELS, classes=[0, 1, 2])
 
 
+def test_weights_of_classes_that_are_not_among_these_samples():
+    two = LABELS > 0
+    weighted = MLPClassifier(**SMALL, class_weight={0: 5.0, 2: 3.0})
+    weighted.partial_fit(X[two], LABELS[two], classes=[0, 1, 2])
+    of_samples = np.array([5.0, 1.0, 3.0])[LABELS[two]]
+    ref = MLPClassifier(**SMALL).partial_fit(X[two], LABELS[two], of_samples, [0, 1, 2])
+    assert equal(ref, weighted)
+    with pytest.raises(ValueError, match="class_weight must not be negative"):
+        MLPClassifier(class_weight={1: -1.0}).fit(X, LABELS)
+
+
 def test_activations_of_each_layer_10097():
     model = MLPClassifier(**SMALL, activation=["tanh", "gelu"]).fit(X, LABELS)
     trainer = Trainer(
@@ -171,14 +182,46 @@ def test_early_stopping_with_partial_fit_25693():
         clone(model).partial_fit(X, Y)
 
 
-@pytest.mark.parametrize("solver", ["adam", "sgd"])
-def test_warm_start_that_keeps_the_optimizer_6091_12505(solver):
-    settings = SMALL | {"max_iter": 10, "solver": solver, "shuffle": False}
-    ref = MLPRegressor(**settings | {"max_iter": 20}).fit(X, Y)
-    comp = MLPRegressor(**settings, warm_start=True, keep_optimizer=True).fit(X, Y).fit(X, Y)
+@pytest.mark.parametrize("random", [int, np.random.RandomState])
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"solver": "adam"},
+        {"solver": "adam", "dropout": 0.3},
+        {"solver": "adam", "batch_size": 150},
+        {"solver": "sgd", "learning_rate": "invscaling"},
+        {"solver": "sgd", "learning_rate": "adaptive", "tol": 0.1, "n_iter_no_change": 2},
+    ],
+)
+def test_warm_start_that_keeps_the_optimizer_6091_12505(setting, random):
+    settings = SMALL | {"max_iter": 20} | setting
+    ref = MLPRegressor(**settings | {"random_state": random(0)}).fit(X, Y)
+    settings |= {"max_iter": 1, "warm_start": True}
+    comp = MLPRegressor(**settings | {"random_state": random(0)}, keep_optimizer=True)
+    forgetful = MLPRegressor(**settings | {"random_state": random(0)})
+    for _ in range(ref.n_iter_):
+        comp.fit(X, Y)
+        forgetful.fit(X, Y)
     assert equal(ref, comp)
     assert ref.loss_curve_ == comp.loss_curve_
-    assert differ(ref, MLPRegressor(**settings, warm_start=True).fit(X, Y).fit(X, Y))
+    assert differ(ref, forgetful)
+
+
+@pytest.mark.parametrize("keep_optimizer", [False, True])
+def test_warm_start_keeps_the_best_weights_if_it_keeps_the_optimizer(keep_optimizer):
+    seen = []
+
+    def worse_and_worse(model, X, y):
+        seen.append(X)
+        return -len(seen)
+
+    settings = {"early_stopping": True, "scoring": worse_and_worse, "warm_start": True}
+    model = MLPClassifier(**SMALL, **settings, keep_optimizer=keep_optimizer).fit(X, LABELS)
+    best, first = [W.copy() for W in model.coefs_], seen[0]
+    model.fit(X, LABELS)
+    kept = all((ref == comp).all() for ref, comp in zip(best, model.coefs_, strict=True))
+    assert kept == keep_optimizer
+    assert (seen[-1] == first).all() == keep_optimizer  # or it has been trained on
 
 
 def test_divergence_is_told_with_its_epoch_29504():
@@ -206,11 +249,13 @@ def test_workers_of_joblib_keep_to_their_share_7280_13567():
     assert found == [max(1, threads.cores() // 2)] * 2
 
 
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_the_same_model_on_any_number_of_threads_13108_14603(dtype):
+def test_the_same_model_on_any_number_of_threads_13108_14603(dtype, solver):
     rng = np.random.default_rng(0)
     many, labels = rng.normal(size=(600, 60)).astype(dtype), rng.integers(0, 3, 600)
     settings = {"hidden_layer_sizes": (150,), "max_iter": 3, "random_state": 0, "batch_size": 300}
+    settings["solver"] = solver
     one = MLPClassifier(**settings, n_threads=1).fit(many, labels)
     assert equal(one, MLPClassifier(**settings, n_threads=2).fit(many, labels))
     assert equal(one, MLPClassifier(**settings).fit(many, labels))
@@ -224,14 +269,36 @@ def test_progress(capsys):
 
 
 class TestEnsembles:
-    def test_members_begin_and_train_as_if_alone(self):
-        settings = SMALL | {"shuffle": False, "alpha": 0.0}
-        fleet = MLPRegressor(**settings, n_members=3).fit(X, Y)
-        alone = MLPRegressor(**settings).fit(X, Y)
+    @pytest.mark.parametrize("weights", [None, np.tile([0.2, 1.8, 0.5, 0.1, 1.0], 30)])
+    def test_members_begin_and_train_as_if_alone(self, weights):
+        settings = SMALL | {"shuffle": False, "alpha": 1.0, "batch_size": 50}
+        fleet = MLPRegressor(**settings, n_members=3).fit(X, Y, weights)
+        alone = MLPRegressor(**settings).fit(X, Y, weights)
         assert [W.shape for W in fleet.coefs_] == [(3, 4, 6), (3, 6, 5), (3, 5, 1)]
         for ref, comp in zip(alone.coefs_, fleet.coefs_, strict=True):
-            np.testing.assert_allclose(comp[0], ref, rtol=1e-6, atol=1e-9)
+            np.testing.assert_allclose(comp[0], ref, rtol=1e-10, atol=1e-13)
             assert (comp[1] != ref).all()
+
+    def test_another_number_of_members(self):
+        model = MLPRegressor(**SMALL, n_members=3).fit(X, Y)
+        mean = model.predict(X)
+        model.set_params(n_members=1)  # of the next fit
+        np.testing.assert_array_equal(model.predict(X), mean)
+        with pytest.raises(ValueError, match="the net that is there"):
+            model.partial_fit(X, Y)
+        assert equal(model.fit(X, Y), MLPRegressor(**SMALL).fit(X, Y))
+        np.testing.assert_array_equal(model.predict(X), MLPRegressor(**SMALL).fit(X, Y).predict(X))
+        assert not hasattr(model, "fleet_")
+
+    def test_it_tells_what_it_does(self, capsys):
+        model = MLPRegressor(**SMALL | {"max_iter": 2}, n_members=3, verbose=True)
+        model.set_params(learning_rate="adaptive", batch_size=500)  # Adam has no such rates
+        with pytest.warns(UserWarning, match="It is going to be clipped"):
+            model.fit(X, Y)
+        first, second = model.loss_curve_
+        assert capsys.readouterr().out == (
+            f"Iteration 1, loss = {first:.8f}\nIteration 2, loss = {second:.8f}\n"
+        )
 
     def test_predictions_are_means(self):
         model = MLPRegressor(**SMALL, n_members=4).fit(X, Y)
@@ -256,6 +323,8 @@ class TestEnsembles:
     def test_bootstrap(self):
         with_it = MLPRegressor(**SMALL, n_members=3, bootstrap=True).fit(X, Y)
         assert differ(with_it, MLPRegressor(**SMALL, n_members=3).fit(X, Y))
+        with pytest.raises(ValueError, match="bootstrap=True needs n_members"):
+            MLPRegressor(bootstrap=True).fit(X, Y)
 
     def test_early_stopping(self):
         model = MLPClassifier(
@@ -267,6 +336,9 @@ class TestEnsembles:
         model.fit(X, NAMES)
         assert model.stopped_
         assert len(model.validation_loss_curve_) == model.n_iter_ < 500
+        assert model.validation_scores_ == [-loss for loss in model.validation_loss_curve_]
+        assert model.best_validation_score_ == max(model.validation_scores_)
+        assert model.best_loss_ is None
         assert model.score(X, NAMES) > 0.9
 
     @pytest.mark.parametrize(

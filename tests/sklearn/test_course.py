@@ -37,6 +37,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
         ("beta_1", 1.0),
         ("epsilon", 0.0),
         ("tol", -1.0),
+        ("tol", np.inf),
         ("n_iter_no_change", 0),
         ("n_iter_no_change", 1.5),
         ("batch_size", 0),
@@ -47,6 +48,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
         ("verbose", -1),
         ("hidden_layer_sizes", (3, 0)),
         ("hidden_layer_sizes", 2.5),
+        ("hidden_layer_sizes", iter([3])),
     ],
 )
 def test_bad_parameters_are_named(name, value):
@@ -65,6 +67,7 @@ def test_bad_parameters_are_named(name, value):
         (np.ones((60, 2)), "1D"),
         (np.zeros(60), "zero"),
         (np.full(60, np.nan), "NaN"),
+        (np.linspace(-1, 1, 60), "negative; got -1"),
     ],
 )
 def test_bad_sample_weights(weights, message):
@@ -77,6 +80,11 @@ def test_a_number_is_the_weight_of_every_sample():
         ours.MLPRegressor(max_iter=3, random_state=0).fit(X, Y, w) for w in (np.full(60, 2.0), 2.0)
     )
     np.testing.assert_array_equal(comp.coefs_[0], ref.coefs_[0])
+
+
+def test_a_regressor_refuses_text():
+    with pytest.raises(ValueError, match=r"y must be numbers; got <U\d+"):
+        ours.MLPRegressor().fit(X, Y.astype(str))
 
 
 def test_poisson_refuses_negative_targets():
@@ -94,8 +102,12 @@ def test_what_is_printed_is_what_scikit_learn_prints(capsys):
     settings = {"max_iter": 80, "verbose": True, "random_state": 0, "tol": 0.05, "solver": "sgd"}
     printed = []
     for module in (theirs, ours):
-        for more in ({}, {"early_stopping": True}, {"learning_rate": "adaptive"}):
-            module.MLPRegressor(**settings, **more).fit(X, Y)
+        for more in (
+            {"verbose": np.True_},
+            {"early_stopping": True},
+            {"learning_rate": "adaptive"},
+        ):
+            module.MLPRegressor(**settings | more).fit(X, Y)
         printed.append(capsys.readouterr().out)
     numbers = [re.findall(r"[^\s=]+$", text, flags=re.MULTILINE) for text in printed]
     words = [re.sub(r"[-\d.e]+$", "", text, flags=re.MULTILINE) for text in printed]
@@ -155,6 +167,36 @@ def test_a_pickled_model_goes_on_to_the_same_bits(solver):
         one.partial_fit(X, Y)
     np.testing.assert_array_equal(copy.coefs_[0], model.coefs_[0])
     assert not hasattr(clone(model), "coefs_")
+
+
+@pytest.mark.parametrize(
+    ("setting", "y"),
+    [({"hidden_layer_sizes": (3,)}, Y), ({"hidden_layer_sizes": (9, 9)}, Y), ({}, X[:, :2])],
+)
+def test_training_goes_on_with_the_same_layers_or_not_at_all(setting, y):
+    model = ours.MLPRegressor(
+        hidden_layer_sizes=(9,), max_iter=2, random_state=0, warm_start=True
+    ).fit(X, Y)
+    before = pickle.dumps(model.coefs_)
+    model.set_params(**setting)
+    for go_on in (model.fit, model.partial_fit):
+        with pytest.raises(
+            ValueError, match=r"net that is there, of layers \[5, 9, 1\]; .* for \[5, "
+        ):
+            go_on(X, y)
+    assert pickle.dumps(model.coefs_) == before
+
+
+def test_another_solver_goes_on():
+    model = ours.MLPRegressor(
+        hidden_layer_sizes=(9,), solver="lbfgs", max_iter=5, random_state=0, warm_start=True
+    )
+    first = model.fit(X, Y).loss_
+    model.set_params(solver="adam").fit(X, Y)
+    assert len(model.loss_curve_) == 5
+    np.testing.assert_allclose(model.loss_curve_[0], first, rtol=1e-9)
+    second = model.loss_
+    assert model.set_params(solver="lbfgs").fit(X, Y).loss_ < second
 
 
 def test_lbfgs_tells_that_it_has_not_converged():

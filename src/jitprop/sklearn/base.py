@@ -40,6 +40,8 @@ def is_stochastic(model: Any) -> bool:
 class BaseMLP(BaseEstimator):
     """The fit of both estimators; their subclasses say what targets are, and what a score."""
 
+    _split: Any
+
     def fit(
         self, X: Any, y: Any, sample_weight: Any = None, *, X_val: Any = None, y_val: Any = None
     ) -> Any:
@@ -51,7 +53,8 @@ class BaseMLP(BaseEstimator):
         X : (n_samples, n_features) array-like or sparse matrix
             float32 is trained in float32, anything else in float64. What is sparse becomes dense.
         y : (n_samples,) or (n_samples, n_outputs) array-like
-        sample_weight : (n_samples,) array-like, default None
+        sample_weight : (n_samples,) array-like or float, default None
+            None below 0, and not all 0.
         X_val, y_val : as X and y, default None
             Samples that are not trained on: their loss is in ``validation_loss_curve_``, and early
             stopping is by their score, instead of holding samples out.
@@ -64,8 +67,8 @@ class BaseMLP(BaseEstimator):
         Raises
         ------
         ValueError
-            For parameters or data that are not as they should be; and if the loss or the
-            parameters become inf or nan.
+            For parameters or data that are not as they should be, or of another net than that which
+            a warm start is to go on with; and if the loss or the parameters become inf or nan.
         """
         return self._fit(X, y, sample_weight, X_val, y_val, incremental=False)
 
@@ -90,19 +93,26 @@ class BaseMLP(BaseEstimator):
         self.n_outputs_ = y.shape[1]
         weights = self._with_class_weights(weights, y, incremental)
         held_out = self._given_validation(X_val, y_val, X.dtype)
-        self._random_state = check_random_state(self.random_state)
+        goes_on = self.keep_optimizer and not first and not incremental
+        if not goes_on:
+            self._random_state = check_random_state(self.random_state)
         sizes = [X.shape[1], *hidden, self.n_outputs_]
         if self.n_members > 1:
             ensemble.check(self, incremental)
         elif first:
+            self.__dict__.pop("fleet_", None)
             self._initialize(sizes, X.dtype)
+        else:
+            self._check_sizes(sizes)
+            if self.solver in STOCHASTIC and not hasattr(self, "loss_curve_"):  # "lbfgs" before
+                self._begin_curves()
         if self.solver == "lbfgs":
             if held_out is not None:
                 raise ValueError("X_val goes with solver 'sgd' or 'adam'; got 'lbfgs'")
             lbfgs.fit(self, X, y, weights)
         else:
             if self.early_stopping and held_out is None:
-                X, y, weights, held_out = self._hold_out(X, y, weights)
+                X, y, weights, held_out = self._hold_out(X, y, weights, goes_on)
             if self.n_members > 1:
                 ensemble.fit(self, sizes, X, y, weights, held_out)
             else:
@@ -122,20 +132,38 @@ class BaseMLP(BaseEstimator):
         self.out_activation_ = self._out_activation()
         net.initialize(self, sizes, dtype)
         if self.solver in STOCHASTIC:
-            self.loss_curve_: list[float] = []
-            self.validation_loss_curve_: list[float] | None = None
-            self.stopped_ = False
-            self._no_improvement_count = 0
-            self.best_loss_ = None if self.early_stopping else np.inf
-            self.validation_scores_: list[float] | None = [] if self.early_stopping else None
-            self.best_validation_score_ = -np.inf if self.early_stopping else None
+            self._begin_curves()
 
-    def _hold_out(self, X: Array, y: Array, weights: Array | None) -> Any:
+    def _begin_curves(self) -> None:
+        self.loss_curve_: list[float] = []
+        self.validation_loss_curve_: list[float] | None = None
+        self.stopped_ = False
+        self._no_improvement_count = 0
+        self.best_loss_ = None if self.early_stopping else np.inf
+        self.validation_scores_: list[float] | None = [] if self.early_stopping else None
+        self.best_validation_score_ = -np.inf if self.early_stopping else None
+
+    def _check_sizes(self, sizes: list[int]) -> None:
+        """A net that is trained on must be of the layers that are asked for."""
+        there = [*self.coefs_[0].shape[:-1], *(b.shape[-1] for b in self.intercepts_)]
+        if sizes != there:
+            raise ValueError(
+                "training can only go on with the net that is there, of layers "
+                f"{there}; hidden_layer_sizes, X and y are for {sizes}"
+            )
+
+    def _hold_out(self, X: Array, y: Array, weights: Array | None, goes_on: bool) -> Any:
         """X, y and weights of the samples to train on, and the same of those to validate with."""
         arrays = [X, y] if weights is None else [X, y, weights]
+        random = self._random_state
+        if goes_on and hasattr(self, "_split"):  # the same samples again
+            random = np.random.RandomState()
+            random.set_state(self._split)
+        elif self.keep_optimizer:
+            self._split = random.get_state()
         parts = train_test_split(
             *arrays,
-            random_state=self._random_state,
+            random_state=random,
             test_size=self.validation_fraction,
             stratify=y.astype(bool) if self._stratified() else None,
         )
@@ -166,7 +194,9 @@ class BaseMLP(BaseEstimator):
     def _outputs(self, X: Any) -> Array:
         """The net's outputs, of samples that are checked: (n_samples, n_outputs)."""
         X = dense(validate_data(self, X, accept_sparse=["csr", "csc"], reset=False))
-        return net.outputs(self, X) if self.n_members == 1 else self.fleet_.predict(X).mean(axis=0)
+        return (
+            self.fleet_.predict(X).mean(axis=0) if hasattr(self, "fleet_") else net.outputs(self, X)
+        )
 
     def hidden_activations(self, X: Any) -> list[Array]:
         """
@@ -187,7 +217,7 @@ class BaseMLP(BaseEstimator):
             With more members than one.
         """
         check_is_fitted(self)
-        if self.n_members > 1:
+        if hasattr(self, "fleet_"):
             raise ValueError(
                 "hidden_activations are of one net; see fleet_ for those of each member"
             )
@@ -220,4 +250,6 @@ def sample_weights(sample_weight: Any, X: Array) -> Array | None:
         raise ValueError(f"sample_weight.shape == {weights.shape}, expected {(len(X),)}!")
     if not weights.any():
         raise ValueError("sample_weight must not be zero for all samples")
+    if (weights < 0).any():
+        raise ValueError(f"sample_weight must not be negative; got {weights.min():g}")
     return weights

@@ -9,7 +9,7 @@ import scipy.sparse
 from sklearn.base import ClassifierMixin
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import column_or_1d
-from sklearn.utils.class_weight import compute_sample_weight
+from sklearn.utils.class_weight import compute_class_weight, compute_sample_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import type_of_target, unique_labels
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -56,7 +56,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         An improvement of the loss, or with early stopping of the score, must be as large to count.
         Of "lbfgs", the gradient's largest component at the end.
     verbose : bool or int, default False
-        Print each epoch's loss.
+        Print each epoch's loss; of several members their mean.
     warm_start : bool, default False
         Let ``fit`` go on from the weights that are there.
     momentum : float, default 0.9
@@ -79,8 +79,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     dropout : float or sequence of float, default 0.0
         The share of a hidden layer's units left out at each update, of all layers or of each.
     keep_optimizer : bool, default False
-        With ``warm_start``, ``fit`` goes on with the optimizer too: momentum, Adam's moments, the
-        learning rate.
+        With ``warm_start``, ``fit`` goes on as one longer fit would: with momentum, Adam's moments,
+        the learning rate, the shuffles, the samples held out and the best weights.
     scoring : "loss", str, callable or None, default None
         What early stopping goes by: None is accuracy, "loss" the loss of the samples held
         out, else a scorer's name or a function (estimator, X, y).
@@ -93,10 +93,10 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         shuffles of its own, until it is done; predictions are their mean. Early stopping is then by
         the loss of the samples held out.
     bootstrap : bool, default False
-        Let each member train on as many samples, drawn with replacement.
+        Let each of several members train on as many samples, drawn with replacement.
     class_weight : dict, "balanced" or None, default None
         What samples of each class count, in training and in the score of those held out;
-        "balanced" is inverse to how many there are.
+        "balanced" is inverse to how many there are. With several labels, a dict for each.
 
     Attributes
     ----------
@@ -109,7 +109,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     n_layers_, n_outputs_ : int
     out_activation_ : str
     loss_ : float
-        Of the last epoch, with the penalty.
+        Of the last epoch, with the penalty; of several members without.
     loss_curve_ : list of float
         Of all epochs.
     best_loss_ : float or None
@@ -132,7 +132,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     Notes
     -----
     From the same ``random_state`` the weights, shuffles and updates are scikit-learn's, up to the
-    order of sums. Where it clips probabilities to 1 - 2e-16, the loss here is computed without.
+    order of sums. So is the loss, of which probabilities are rounded, and clipped to epsilon and
+    1 - epsilon, the dtype's.
 
     Examples
     --------
@@ -241,8 +242,16 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
                 f"class_weight={self.class_weight!r} needs all samples, which partial_fit has not: "
                 "give it the weights that compute_class_weight makes of all"
             )
-        of_classes = compute_sample_weight(self.class_weight, self._classes_of(y)).astype(y.dtype)
-        made: Array = of_classes if weights is None else weights * of_classes
+        labels = self._classes_of(y)
+        if labels.ndim == 2:
+            of_samples = compute_sample_weight(self.class_weight, labels)
+        else:  # not all classes need be among these samples
+            of_classes = compute_class_weight(self.class_weight, classes=self.classes_, y=labels)
+            of_samples = of_classes[np.searchsorted(self.classes_, labels)]
+        if (of_samples < 0).any():
+            raise ValueError(f"class_weight must not be negative; got {self.class_weight}")
+        of_samples = of_samples.astype(y.dtype)
+        made: Array = of_samples if weights is None else weights * of_samples
         return made
 
     def _validate_input(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Any, Array]:

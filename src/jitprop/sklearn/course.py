@@ -54,6 +54,8 @@ class Descent:
     slots: Array
     updates: int = 0
     dropout_key: int = 0
+    rows: npt.NDArray[np.int64] | None = None
+    """The order of presentation, if the next ``fit`` is to go on from it."""
 
     def rates(self, epochs: int, t: int, n_samples: int) -> npt.NDArray[np.float64]:
         """The learning rates of the next epochs, after t samples were seen."""
@@ -91,13 +93,20 @@ class Shuffles:
         Whether the order matters to anyone.
     drawn : bool
         Whether the generator must be moved on all the same, since others will draw from it.
+    rows : (n_samples,) array or None
+        The order of the epoch before the first, instead of the samples' own.
     """
 
     def __init__(
-        self, random: np.random.RandomState, n_samples: int, wanted: bool, drawn: bool
+        self,
+        random: np.random.RandomState,
+        n_samples: int,
+        wanted: bool,
+        drawn: bool,
+        rows: npt.NDArray[np.int64] | None,
     ) -> None:
         self.random, self.wanted, self.drawn = random, wanted, wanted or drawn
-        self.rows = np.arange(n_samples)
+        self.rows = rows if rows is not None and len(rows) == n_samples else np.arange(n_samples)
 
     def draw(self, epochs: int) -> npt.NDArray[np.int64] | None:
         """The order in each of the next epochs: (epochs, n_samples); or None."""
@@ -181,7 +190,7 @@ class Course:
             model._optimizer = begin(model, spec, X.dtype)
         self.descent: Descent = model._optimizer
         spec = replace(
-            spec, optimizer=self.descent.optimizer, batch_size=_batch(model.batch_size, n)
+            spec, optimizer=self.descent.optimizer, batch_size=samples_in_batch(model.batch_size, n)
         )
         self.spec, self.n = spec, n
         self.state = State(
@@ -192,7 +201,9 @@ class Course:
             split=0,
             updates=self.descent.updates,
         )
-        self.best = self.state.params.copy() if first else self.state.params
+        # Going on, scikit-learn forgets the best weights when it begins to change them.
+        forgets = not (first or model.keep_optimizer)
+        self.best = self.state.params if forgets else self.state.params.copy()
         if incremental and self.scored:
             self.best = getattr(model, "_best", self.best)
         if validation is not None and model.validation_loss_curve_ is None:
@@ -208,8 +219,11 @@ class Course:
             n,
             wanted=bool(model.shuffle) and self.source.n_batches > 1,
             # One made from a number is this fit's alone.
-            drawn=bool(model.shuffle) and not isinstance(model.random_state, int | np.integer),
+            drawn=bool(model.shuffle)
+            and (model.keep_optimizer or not isinstance(model.random_state, int | np.integer)),
+            rows=None if incremental else self.descent.rows,
         )
+        self.descent.rows = self.shuffles.rows if model.keep_optimizer else None
         self.rest = losses.constants(spec, y)
         self.interrupts = Interrupts()
         self.weights = weights
@@ -403,7 +417,7 @@ class Course:
         return end.endswith("Stopping.")
 
 
-def _batch(batch_size: Any, n_samples: int) -> int:
+def samples_in_batch(batch_size: Any, n_samples: int) -> int:
     """Samples in a batch."""
     if batch_size == "auto":
         return min(200, n_samples)

@@ -12,6 +12,7 @@ from jitprop._types import Array
 from jitprop.callbacks import EarlyStopping
 from jitprop.fleet import Fleet
 from jitprop.sklearn import losses, net
+from jitprop.sklearn.course import samples_in_batch
 
 
 def check(model: Any, incremental: bool) -> None:
@@ -25,6 +26,8 @@ def check(model: Any, incremental: bool) -> None:
         ("scoring", (None, "loss")),
         ("learning_rate", ("constant",)),
     ):
+        if name == "learning_rate" and model.solver == "adam":
+            continue  # which has none of these
         value = getattr(model, name)
         if not any(value is known or value == known for known in allowed):
             raise ValueError(
@@ -52,7 +55,13 @@ def fit(
         for part in (0, 1)
     )
     spec = net.spec_of(model)
-    batch = min(200 if model.batch_size == "auto" else int(model.batch_size), n)
+    batch = samples_in_batch(model.batch_size, n)
+    seeds = random.randint(2**31 - 1, size=k).tolist()
+    if model.bootstrap:
+        counts = [np.bincount(random.randint(n, size=n), minlength=n) for _ in range(k)]
+        weights = np.array(counts, X.dtype) * (1 if weights is None else weights)
+    # alpha is divided by the weights of a batch: here, by those of a mean one.
+    share = 1.0 if weights is None else weights.mean(axis=-1, dtype=np.float64)
     fleet = Fleet(
         sizes,
         members=k,
@@ -61,20 +70,17 @@ def fit(
         loss=spec.loss,
         optimizer=net.optimizer_of(model),
         learning_rate=float(model.learning_rate_init),
-        weight_decay=float(model.alpha) / batch,
+        weight_decay=float(model.alpha) / batch / share,
         batch_size=batch,
         shuffle=bool(model.shuffle),
         dtype=X.dtype,
-        seed=random.randint(2**31 - 1, size=k).tolist(),
+        seed=seeds,
         init=(weights_0, biases_0),
         n_threads=model.n_threads,
     )
-    if model.bootstrap:
-        counts = [np.bincount(random.randint(n, size=n), minlength=n) for _ in range(k)]
-        weights = np.array(counts, X.dtype) * (1 if weights is None else weights)
-    stopping = []
+    callbacks: list[Any] = [_print] if model.verbose else []
     if np.isfinite(model.n_iter_no_change):
-        stopping.append(
+        callbacks.append(
             EarlyStopping(
                 "validation_loss" if model.early_stopping else "loss",
                 patience=int(model.n_iter_no_change) + 1,
@@ -91,16 +97,21 @@ def fit(
         int(model.max_iter),
         sample_weight=weights,
         validation_data=validation,
-        callbacks=stopping,
+        callbacks=callbacks,
     )
     model.fleet_, model.coefs_, model.intercepts_ = fleet, fleet.weights, fleet.biases
     model.n_iter_ = len(history.loss)
     model.t_ = model.n_iter_ * n
     model.stopped_ = bool((history.epochs < model.max_iter).all())
     model.loss_curve_ = _curve(model, spec, history.loss, y)
-    model.loss_, model.best_loss_ = model.loss_curve_[-1], min(model.loss_curve_)
+    model.loss_ = model.loss_curve_[-1]
     if history.validation_loss is not None:
         model.validation_loss_curve_ = _curve(model, spec, history.validation_loss, held_out[1])
+    if model.early_stopping:
+        model.validation_scores_ = [-loss for loss in model.validation_loss_curve_]
+        model.best_validation_score_ = max(model.validation_scores_)
+    else:
+        model.best_loss_ = min(model.loss_curve_)
     if not model.stopped_:
         warnings.warn(
             f"Stochastic Optimizer: Maximum iterations ({model.max_iter}) reached and the "
@@ -108,6 +119,12 @@ def fit(
             ConvergenceWarning,
             stacklevel=4,
         )
+
+
+def _print(fleet: Any, epoch: int, logs: Any) -> None:
+    """What ``verbose`` shows: the mean loss of the members that are still trained."""
+    del fleet
+    print(f"Iteration {epoch + 1}, loss = {np.nanmean(logs['loss']):.8f}")
 
 
 def _curve(model: Any, spec: Any, told: Array, y: Array) -> list[float]:

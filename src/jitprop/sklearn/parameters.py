@@ -7,6 +7,8 @@ import numbers
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from jitprop import checks
 from jitprop.custom import CustomActivation, CustomLoss
 from jitprop.losses import (
@@ -59,6 +61,7 @@ def _check(model: Any) -> None:
         ("learning_rate_init", {"above": 0.0}),
         ("power_t", {"low": 0.0}),
         ("momentum", {"low": 0.0}),
+        ("tol", {"low": 0.0}),
         ("validation_fraction", {"low": 0.0, "below": 1.0}),
         ("beta_1", {"low": 0.0, "below": 1.0}),
         ("beta_2", {"low": 0.0, "below": 1.0}),
@@ -68,8 +71,6 @@ def _check(model: Any) -> None:
         checks.number(name, getattr(model, name), **limits)
     if model.momentum > 1.0:
         raise ValueError(f"momentum must be at most 1; got {model.momentum!r}")
-    if not _is_infinite(model.tol):
-        checks.number("tol", model.tol, low=0.0)
     if not _is_infinite(model.n_iter_no_change):
         checks.integer("n_iter_no_change", model.n_iter_no_change, low=1)
     if not isinstance(model.batch_size, str):
@@ -80,7 +81,7 @@ def _check(model: Any) -> None:
         checks.integer(name, getattr(model, name), low=1)
     for name in ("shuffle", "warm_start", "nesterovs_momentum", "early_stopping"):
         checks.boolean(name, getattr(model, name))
-    if not isinstance(model.verbose, bool):
+    if not isinstance(model.verbose, bool | np.bool_):
         checks.integer("verbose", model.verbose, low=0)
     activations(model.activation, len(hidden_layers(model)))
     _check_own(model)
@@ -94,6 +95,8 @@ def _check_own(model: Any) -> None:
         checks.boolean(name, getattr(model, name))
     checks.optional_integer("n_threads", model.n_threads, low=1)
     checks.integer("n_members", model.n_members, low=1)
+    if model.bootstrap and model.n_members == 1:
+        raise ValueError("bootstrap=True needs n_members of at least 2")
     callbacks(model)
     if not (model.scoring is None or isinstance(model.scoring, str) or callable(model.scoring)):
         raise TypeError(
@@ -113,8 +116,7 @@ def _is_infinite(value: Any) -> bool:
 def hidden_layers(model: Any) -> list[int]:
     """Units of each hidden layer, of which there may be none."""
     sizes = model.hidden_layer_sizes
-    if not hasattr(sizes, "__iter__"):
-        sizes = [sizes]
+    sizes = sizes if checks.is_list(sizes) else [sizes]
     return [checks.integer("hidden_layer_sizes", n, low=1) for n in sizes]
 
 

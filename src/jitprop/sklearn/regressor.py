@@ -58,7 +58,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         An improvement of the loss, or with early stopping of the score, must be as large to count.
         Of "lbfgs", the gradient's largest component at the end.
     verbose : bool or int, default False
-        Print each epoch's loss.
+        Print each epoch's loss; of several members their mean.
     warm_start : bool, default False
         Let ``fit`` go on from the weights that are there.
     momentum : float, default 0.9
@@ -81,8 +81,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     dropout : float or sequence of float, default 0.0
         The share of a hidden layer's units left out at each update, of all layers or of each.
     keep_optimizer : bool, default False
-        With ``warm_start``, ``fit`` goes on with the optimizer too: momentum, Adam's moments, the
-        learning rate.
+        With ``warm_start``, ``fit`` goes on as one longer fit would: with momentum, Adam's moments,
+        the learning rate, the shuffles, the samples held out and the best weights.
     scoring : "loss", str, callable or None, default None
         What early stopping goes by: None is R**2, "loss" the loss of the samples held
         out, else a scorer's name or a function (estimator, X, y).
@@ -95,7 +95,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         shuffles of its own, until it is done; predictions are their mean. Early stopping is then by
         the loss of the samples held out.
     bootstrap : bool, default False
-        Let each member train on as many samples, drawn with replacement.
+        Let each of several members train on as many samples, drawn with replacement.
 
     Attributes
     ----------
@@ -107,7 +107,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     n_layers_, n_outputs_ : int
     out_activation_ : str
     loss_ : float
-        Of the last epoch, with the penalty.
+        Of the last epoch, with the penalty; of several members without.
     loss_curve_ : list of float
         Of all epochs.
     best_loss_ : float or None
@@ -223,6 +223,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         )
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
+        if y.dtype.kind not in "biuf":
+            raise ValueError(f"y must be numbers; got {y.dtype}")
         if self._out_activation() == "exp" and y.min() < 0:
             raise ValueError(f"loss='poisson' needs y >= 0; got values from {y.min():g}")
         return X, y
@@ -298,7 +300,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         check_is_fitted(self)
         if not return_std:
             return self._classes_of(self._outputs(X))
-        if self.n_members == 1:
+        if not hasattr(self, "fleet_"):
             raise ValueError("return_std=True needs n_members of at least 2")
         X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
         outputs = self.fleet_.predict(dense(X))
