@@ -125,14 +125,15 @@ def log(x: Scalar) -> Scalar:
         scaled = x * T(33554432.0) if tiny else x  # 2**25: a subnormal becomes normal
         bits = np.int64(reinterpret(np.float32(scaled), np.int32))
         exponent = (bits - 0x3F3504F3) >> 23  # 0x3F3504F3: sqrt(1/2)
-        mantissa = reinterpret(np.int32(bits - (exponent << 23)), np.float32)
+        mantissa = T(reinterpret(np.int32(bits - (exponent << 23)), np.float32))
         k = T(exponent) - (T(25.0) if tiny else T(0.0))
     else:
         tiny = x < T(2.2250738585072014e-308)
         scaled = x * T(18014398509481984.0) if tiny else x  # 2**54
         bits = reinterpret(np.float64(scaled), np.int64)
         exponent = (bits - 0x3FE6A09E667F3BCD) >> 52
-        mantissa = reinterpret(np.int64(bits - (exponent << 52)), np.float64)
+        # T: a variable has one type, in the code for float32 too.
+        mantissa = T(reinterpret(np.int64(bits - (exponent << 52)), np.float64))
         k = T(exponent) - (T(54.0) if tiny else T(0.0))
     y = _log_reduced(mantissa - T(1.0), k)
     y = x if x == T(np.inf) else y

@@ -83,23 +83,33 @@ def softmax_delta(
 
     The loss is sum_j t_j (log(sum_k exp(z_k)) - z_j), in which no log(0) can come up.
     """
+    T, deltas, slopes = type(scale), plan.deltas + z, plan.slopes + z
     subtract_maximum(memory, z, m, n, sample_stride, unit_stride)
     size = (m - 1) * sample_stride + (n - 1) * unit_stride + 1
     for q in range(size):
         memory[errors + q] = memory[z + q]
         memory[z + q] = exp_of_negative(memory[z + q])
-    T = type(scale)
-    for i in range(0, m * sample_stride, sample_stride):
+    # LLVM makes vectors of what stands side by side: so do the samples' sums first, and then,
+    # beside its outputs, what each sample needs. It takes two thirds of one sample at a time.
+    for i in range(m):
         total = T(0.0)
-        for q in range(i, i + n * unit_stride, unit_stride):
-            total += memory[z + q]
-        log_total, share = log(total), T(1.0) / total
-        for q in range(i, i + n * unit_stride, unit_stride):
-            a, t = memory[z + q] * share, memory[targets + q]
-            memory[z + q] = a
-            e = t * (log_total - memory[errors + q])
-            memory[errors + q] = e if t != T(0.0) else T(0.0)  # not 0 * inf
-            memory[plan.deltas + z + q] = scale * (a - t)
+        for j in range(n):
+            total += memory[z + i * sample_stride + j * unit_stride]
+        memory[deltas + i] = total
+    for i in range(m):
+        memory[slopes + i] = log(memory[deltas + i])
+        memory[deltas + i] = T(1.0) / memory[deltas + i]
+    for i in range(m - 1, -1, -1):  # upwards, a sample's would overwrite others'
+        log_total, share = memory[slopes + i], memory[deltas + i]
+        for j in range(n):
+            q = i * sample_stride + j * unit_stride
+            memory[slopes + q], memory[deltas + q] = log_total, share
+    for q in range(size):
+        a, t = memory[z + q] * memory[deltas + q], memory[targets + q]
+        memory[z + q] = a
+        e = t * (memory[slopes + q] - memory[errors + q])
+        memory[errors + q] = e if t != T(0.0) else T(0.0)  # not 0 * inf
+        memory[deltas + q] = scale * (a - t)
 
 
 @jit()
@@ -227,6 +237,11 @@ def round_errors(plan: Plan, memory: Array, z: int, targets: int, errors: int, s
     """
     T = type(memory[0])
     epsilon, one = T(plan.epsilon), T(1.0)
+    n_over = 0
+    for i in range(errors, errors + size):
+        n_over += 1 if memory[i] > T(plan.rounded_from) else 0
+    if n_over == 0:  # as nearly always; LLVM would compute the rest for all, and then select
+        return
     for i in range(size):
         if not memory[errors + i] > T(plan.rounded_from):
             continue

@@ -353,9 +353,10 @@ def own_weights(
                     start, stop = w + k * n_out, w + (k + n) * n_out
                     update(plan, params, slots, gradients, start, stop, rate, decay, factor, t)
                 blocks.refresh(plan, l, k, n, params, memory, True)
-        if computing and rank == 0:
+        # The last rank often has a tile less, while the first adds up the weights' squares.
+        if computing and rank == ranks - 1:
             blocks.bias_gradient(plan, l, alpha, keep_bias, memory, m, C, 0)
-        if updating and rank == 0 and not fused:
+        if updating and rank == ranks - 1 and not fused:
             update(plan, params, slots, gradients, b, b + n_out, rate, 0.0, factor, t)
 
 
