@@ -18,7 +18,7 @@ from jitprop_kernels.elementary import (
     expm1_of_negative,
     log1p_of_fraction,
 )
-from jitprop_kernels.simd import lanes, load, select, splat, store
+from jitprop_kernels.simd import load_like, select, size_of, store
 
 LEAK = 0.01
 
@@ -115,53 +115,56 @@ def exponential(memory: Array, z: int, slopes: int, size: int) -> None:
 
 
 @jit()
-def activate_lanes(code: int, memory: Array, z: int, slopes: int, size: int) -> None:
-    """`activate` by vectors; size is a multiple of `simd.lanes`."""
+def activate_vectors(
+    like: Scalar, code: int, memory: Array, z: int, slopes: int, size: int
+) -> None:
+    """`activate` by vectors as wide as ``like``; size is a multiple of their lanes."""
+    n = size_of(like)
     if code == codes.SIGMOID:
-        for i in range(0, size, lanes(memory)):
-            value, slope = sigmoid(load(memory, z + i))
+        for i in range(0, size, n):
+            value, slope = sigmoid(load_like(like, memory, z + i))
             store(memory, z + i, value)
             store(memory, slopes + i, slope)
     elif code == codes.TANH:
-        for i in range(0, size, lanes(memory)):
-            value, slope = tanh(load(memory, z + i))
+        for i in range(0, size, n):
+            value, slope = tanh(load_like(like, memory, z + i))
             store(memory, z + i, value)
             store(memory, slopes + i, slope)
     elif code == codes.RELU:
-        for i in range(0, size, lanes(memory)):
-            value, slope = relu(load(memory, z + i))
+        for i in range(0, size, n):
+            value, slope = relu(load_like(like, memory, z + i))
             store(memory, z + i, value)
             store(memory, slopes + i, slope)
     elif code == codes.LEAKY_RELU:
-        for i in range(0, size, lanes(memory)):
-            value, slope = leaky_relu(load(memory, z + i))
+        for i in range(0, size, n):
+            value, slope = leaky_relu(load_like(like, memory, z + i))
             store(memory, z + i, value)
             store(memory, slopes + i, slope)
     elif code == codes.ELU:
-        for i in range(0, size, lanes(memory)):
-            value, slope = elu(load(memory, z + i))
+        for i in range(0, size, n):
+            value, slope = elu(load_like(like, memory, z + i))
             store(memory, z + i, value)
             store(memory, slopes + i, slope)
     elif code == codes.SOFTPLUS:
-        for i in range(0, size, lanes(memory)):
-            value, slope = softplus(load(memory, z + i))
+        for i in range(0, size, n):
+            value, slope = softplus(load_like(like, memory, z + i))
             store(memory, z + i, value)
             store(memory, slopes + i, slope)
     elif code == codes.GELU:
-        for i in range(0, size, lanes(memory)):
-            value, slope = gelu(load(memory, z + i))
+        for i in range(0, size, n):
+            value, slope = gelu(load_like(like, memory, z + i))
             store(memory, z + i, value)
             store(memory, slopes + i, slope)
     elif code == codes.SILU:
-        for i in range(0, size, lanes(memory)):
-            value, slope = silu(load(memory, z + i))
+        for i in range(0, size, n):
+            value, slope = silu(load_like(like, memory, z + i))
             store(memory, z + i, value)
             store(memory, slopes + i, slope)
     elif code == codes.EXP:
         exponential(memory, z, slopes, size)
     elif code <= codes.SOFTMAX:
-        for i in range(0, size, lanes(memory)):
-            store(memory, slopes + i, splat(type(memory[0])(1.0)))
+        for i in range(0, size, n):
+            store(memory, slopes + i, type(like)(1.0))
     else:
         call(code, memory, z, z, z, slopes, size)
 

@@ -12,9 +12,9 @@ from __future__ import annotations
 from jitprop_kernels import codes
 from jitprop_kernels._jit import jit
 from jitprop_kernels._types import Array, Indices, Scalar
-from jitprop_kernels.activations import activate
+from jitprop_kernels.activations import activate_vectors
 from jitprop_kernels.dropout import WHOLE, factor, layer_seed
-from jitprop_kernels.losses import output_delta
+from jitprop_kernels.losses import output_delta, squared_delta
 from jitprop_kernels.plan import (
     ACTIVATION,
     BIASES,
@@ -50,12 +50,13 @@ def multiply(
     a: int,
     c: int,
     width: int,
+    f: int,
 ) -> None:
     """
     C[r] <- b[r] + sum over q of W[r, q] A[q], for samples side by side in rows of ``width``.
 
     W[r, q] stands at ``params[w + r * row + q * step]``, b there too; with b < 0 it is 0. A and C
-    stand in ``memory``.
+    stand in ``memory``. C comes times what is at ``f`` there; with f < 0 times nothing.
     """
     V, none = wide_lanes(memory), splat_wide(type(memory[0])(0.0))
     whole = width // (4 * V) * (4 * V)
@@ -79,6 +80,16 @@ def multiply(
                 x3 += u * e3
                 y2 += v * e2
                 y3 += v * e3
+            if f >= 0:
+                i, k = f + r * width + s, f + (r + 1) * width + s
+                x0 = x0 * load_wide(memory, i)
+                x1 = x1 * load_wide(memory, i + V)
+                x2 = x2 * load_wide(memory, i + 2 * V)
+                x3 = x3 * load_wide(memory, i + 3 * V)
+                y0 = y0 * load_wide(memory, k)
+                y1 = y1 * load_wide(memory, k + V)
+                y2 = y2 * load_wide(memory, k + 2 * V)
+                y3 = y3 * load_wide(memory, k + 3 * V)
             store(memory, c0 + s, x0)
             store(memory, c0 + s + V, x1)
             store(memory, c0 + s + 2 * V, x2)
@@ -93,6 +104,9 @@ def multiply(
                 e0 = load_wide(memory, a + q * width + s)
                 x0 += load_wide(params, w0 + q * step) * e0
                 y0 += load_wide(params, w1 + q * step) * e0
+            if f >= 0:
+                x0 = x0 * load_wide(memory, f + r * width + s)
+                y0 = y0 * load_wide(memory, f + (r + 1) * width + s)
             store(memory, c0 + s, x0)
             store(memory, c1 + s, y0)
     for r in range(rows // 2 * 2, rows):
@@ -106,6 +120,12 @@ def multiply(
                 x1 += u * load_wide(memory, i + V)
                 x2 += u * load_wide(memory, i + 2 * V)
                 x3 += u * load_wide(memory, i + 3 * V)
+            if f >= 0:
+                i = f + r * width + s
+                x0 = x0 * load_wide(memory, i)
+                x1 = x1 * load_wide(memory, i + V)
+                x2 = x2 * load_wide(memory, i + 2 * V)
+                x3 = x3 * load_wide(memory, i + 3 * V)
             store(memory, c0 + s, x0)
             store(memory, c0 + s + V, x1)
             store(memory, c0 + s + 2 * V, x2)
@@ -114,6 +134,8 @@ def multiply(
             x0 = b0
             for q in range(depth):
                 x0 += load_wide(params, w0 + q * step) * load_wide(memory, a + q * width + s)
+            if f >= 0:
+                x0 = x0 * load_wide(memory, f + r * width + s)
             store(memory, c0 + s, x0)
 
 
@@ -178,9 +200,10 @@ def forward(
         n_in, n_out = layers[l, N_IN], layers[l, N_OUT]
         w, b = p + layers[l, WEIGHTS] * V, p + layers[l, BIASES] * V
         a, z = layers[l, INPUTS], layers[l, OUTPUTS]
-        multiply(params, w, V, n_out * V, b, n_out, n_in, memory, a, z, m * V)
+        multiply(params, w, V, n_out * V, b, n_out, n_in, memory, a, z, m * V, -1)
         activation = layers[l, ACTIVATION] if l < L - 1 else last
-        activate(activation, memory, z, plan.slopes + z, n_out * m * V)
+        like = splat_wide(type(memory[0])(0.0))
+        activate_vectors(like, activation, memory, z, plan.slopes + z, n_out * m * V)
         if plan.layers[l, DROPPED] > 0 and step > 0:
             drop(plan, l, memory, z, m, members, lane, dropped, keys, updates, step)
 
@@ -196,16 +219,29 @@ def output(plan: Plan, memory: Array, m: int) -> None:
     T, V, last = type(memory[0]), wide_lanes(memory), len(plan.layers) - 1
     z, n, width = plan.layers[last, OUTPUTS], plan.layers[last, N_OUT], m * V
     scale = T(1.0 / m if plan.mean and not plan.weighted else 1.0)
-    output_delta(plan, memory, z, plan.targets, plan.errors, width, n, 1, width, n * width, scale)
-    loss = splat_wide(T(0.0))
+    squared = plan.loss == codes.HALF_SQUARED_ERROR or plan.loss == codes.SQUARED_ERROR
+    squared = squared and plan.epsilon == 0.0
+    if not squared:
+        targets, errors = plan.targets, plan.errors
+        output_delta(plan, memory, z, targets, errors, width, n, 1, width, n * width, scale)
+    loss, scales = splat_wide(T(0.0)), splat_wide(scale)
+    factor = splat_wide(T(0.5) if plan.loss == codes.HALF_SQUARED_ERROR else T(1.0))
     for j in range(0, n * width, width):
         for s in range(0, width, V):
-            e, d = plan.errors + j + s, plan.deltas + z + j + s
-            error = load_wide(memory, e)
+            i = j + s
+            if squared:
+                slope = load_wide(memory, plan.slopes + z + i)
+                target = load_wide(memory, plan.targets + i)
+                error, delta = squared_delta(
+                    load_wide(memory, z + i), slope, target, factor, scales
+                )
+            else:
+                error = load_wide(memory, plan.errors + i)
+                delta = load_wide(memory, plan.deltas + z + i)
             if plan.weighted:
                 share = load_wide(memory, plan.shares + s)
-                error = share * error
-                store(memory, d, share * load_wide(memory, d))
+                error, delta = share * error, share * delta
+            store(memory, plan.deltas + z + i, delta)
             loss += error
     store(memory, plan.errors, loss)
 
@@ -217,10 +253,8 @@ def backward(plan: Plan, params: Array, p: int, memory: Array, m: int) -> None:
     for l in range(len(layers) - 1, 0, -1):
         n_in, n_out, w = layers[l, N_IN], layers[l, N_OUT], p + layers[l, WEIGHTS] * V
         a, d = layers[l, INPUTS], plan.deltas + layers[l, OUTPUTS]
-        e = plan.deltas + a
-        multiply(params, w, n_out * V, V, -1, n_in, n_out, memory, d, e, m * V)
-        for i in range(n_in * m * V):
-            memory[e + i] *= memory[plan.slopes + a + i]
+        e, f = plan.deltas + a, plan.slopes + a
+        multiply(params, w, n_out * V, V, -1, n_in, n_out, memory, d, e, m * V, f)
 
 
 @jit()

@@ -224,6 +224,20 @@ def load_wide(array: Array, at: int) -> Scalar:
     return array[at : at + vector(0).size].copy().view(vector)
 
 
+def _load_like(typing: Any, like: Any, array: Any, at: Any) -> Any:
+    def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        pointer, align = _place(context, builder, sig.args[1], args[1:], sig.args[0])
+        return builder.load(pointer, align=align)
+
+    return like(like, array, types.int64), code
+
+
+@compiled(_load_like)
+def load_like(like: Scalar, array: Array, at: int) -> Scalar:
+    """As `load`, as many numbers as a vector has."""
+    return array[at : at + like.size].copy().view(type(like))
+
+
 def _store(typing: Any, array: Any, at: Any, x: Any) -> Any:
     def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         pointer, align = _place(context, builder, sig.args[0], args, sig.args[2])
@@ -296,6 +310,17 @@ def _lanes(typing: Any, array: Any) -> Any:
 def _wide_lanes(typing: Any, array: Any) -> Any:
     n = _vector(array.dtype, WIDE_BYTES).lanes
     return types.int64(array), lambda context, builder, sig, args: ir.IntType(64)(n)
+
+
+def _size(typing: Any, x: Any) -> Any:
+    n = x.lanes
+    return types.int64(x), lambda context, builder, sig, args: ir.IntType(64)(n)
+
+
+@compiled(_size)
+def size_of(x: Scalar) -> int:
+    """How many numbers a vector has."""
+    return int(x.size)
 
 
 @compiled(_lanes)

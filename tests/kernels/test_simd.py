@@ -15,9 +15,11 @@ CODES = [
 
 
 @jit(entry=True)
-def both(code, one, other, size):
+def three(code, one, other, wide, size):
+    zero = type(one[0])(0.0)
     activations.activate(code, one, 0, size, size)
-    activations.activate_lanes(code, other, 0, size, size)
+    activations.activate_vectors(simd.splat(zero), code, other, 0, size, size)
+    activations.activate_vectors(simd.splat_wide(zero), code, wide, 0, size, size)
 
 
 @jit(entry=True)
@@ -33,10 +35,11 @@ def test_activations_of_vectors_are_those_of_numbers(dtype):
     z = np.linspace(-50, 50, 1024, dtype=dtype)
     z[:4] = 0.0, np.inf, -np.inf, np.nan
     for code in CODES:
-        one, other = (np.concatenate([z, np.zeros_like(z)]) for _ in range(2))
+        one, other, wide = (np.concatenate([z, np.zeros_like(z)]) for _ in range(3))
         with np.errstate(all="ignore"):  # as NumPy, where kernels are interpreted
-            both(code, one, other, z.size)
+            three(code, one, other, wide, z.size)
         np.testing.assert_allclose(other, one, rtol=8 * np.finfo(dtype).eps, atol=0)
+        np.testing.assert_array_equal(wide, other)
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
