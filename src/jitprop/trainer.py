@@ -229,7 +229,8 @@ class Trainer:
             self.set_parameters(*init)
         else:
             rng = np.random.default_rng(seeds.init)
-            self.set_parameters(*initializers.draw(name, self._spec.shapes, rng))
+            weights, biases = initializers.draw(name, self._spec.shapes, [rng])
+            self.set_parameters([W[0] for W in weights], [b[0] for b in biases])
 
     # What a user may look at.
 

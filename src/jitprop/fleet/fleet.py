@@ -37,12 +37,15 @@ from jitprop.losses import Loss
 from jitprop.optimizers import SGD, Optimizer
 from jitprop.progress import Progress
 from jitprop.schedules import LearningRate
-from jitprop.seeds import streams
+from jitprop.seeds import generator, words
 from jitprop.spec import check_batch, make_spec
 from jitprop.threads import one_blas_thread
 from jitprop.trainer import Trainer
 
 PerMember = float | npt.ArrayLike
+
+TOGETHER = 4096
+"""Members whose parameters are drawn together: enough, and what they take in float64 is little."""
 
 
 class Fleet:
@@ -172,8 +175,8 @@ batch_size, shuffle, dtype, backend
             keys=np.zeros(k, np.int64),
         )
         self._in_fit = False
-        if self._own.dropout.any():  # 20 us a member
-            self._state.keys[:] = [streams(own).dropout_key for own in self._state.seeds]
+        if self._own.dropout.any():
+            self._state.keys[:] = words(self._state.seeds, "dropout")[:, 0] >> np.uint64(1)
         self._begin(init)
 
     def _begin(self, init: Any) -> None:
@@ -182,12 +185,13 @@ batch_size, shuffle, dtype, backend
         if name is None:
             self.set_parameters(*init)
             return
-        for params, seed in zip(self._state.params, self._state.seeds, strict=True):
-            rng = np.random.default_rng(streams(seed).init)
-            drawn = initializers.draw(name, self._spec.shapes, rng)
-            for views, arrays in zip(self._spec.split(params), drawn, strict=True):
-                for view, array in zip(views, arrays, strict=True):
-                    view[:] = array
+        seeds, views = self._state.seeds, [*self.weights, *self.biases]
+        for first in range(0, len(self), TOGETHER):
+            some = slice(first, first + TOGETHER)
+            generators = map(generator, words(seeds[some], "init"))
+            weights, biases = initializers.draw(name, self._spec.shapes, generators)
+            for view, array in zip(views, [*weights, *biases], strict=True):
+                view[some] = array
 
     # What a user may look at.
 

@@ -10,7 +10,7 @@ import numpy as np
 from jitprop._types import Array
 from jitprop.fleet.engines import Indices, Members
 from jitprop.fleet.settings import Own
-from jitprop.seeds import streams
+from jitprop.seeds import generator, words
 
 
 @dataclass
@@ -43,8 +43,15 @@ class FleetState:
     def generator(self, member: int) -> np.random.Generator:
         """The generator of one member's shuffles, as a `Trainer` with its seed has it."""
         if member not in self.generators:
-            self.generators[member] = np.random.default_rng(streams(self.seeds[member]).shuffle)
+            self._make([member])
         return self.generators[member]
+
+    def _make(self, members: list[int]) -> None:
+        """Generators for those that have none."""
+        missing = [member for member in members if member not in self.generators]
+        if missing:
+            made = map(generator, words([self.seeds[i] for i in missing], "shuffle"))
+            self.generators.update(zip(missing, made, strict=True))
 
     def orders(self, members: Indices, n_epochs: int, n: int) -> Indices:
         """Draw the order of n samples in the next epochs of some members: (members, epochs, n)."""
@@ -70,7 +77,9 @@ class FleetState:
 
     def random(self, members: Indices) -> dict[int, Any]:
         """The random states of some members."""
-        return {int(i): self.generator(int(i)).bit_generator.state for i in members}
+        numbers: list[int] = members.tolist()
+        self._make(numbers)
+        return {i: self.generators[i].bit_generator.state for i in numbers}
 
     def set_random(self, states: dict[int, Any]) -> None:
         """Go back to them."""
