@@ -266,7 +266,8 @@ def run(
 
 def has_lanes(spec: Spec) -> bool:
     """Whether the lanes engine knows all that the spec asks for."""
-    return isinstance(spec.optimizer, SGD | Adam) and spec.clip_norm is None
+    asked = spec.clip_norm is not None or spec.penalty > 0 or spec.penalty_loss > 0 or spec.even
+    return isinstance(spec.optimizer, SGD | Adam) and not asked
 
 
 LANES_WEIGHTS, LANES_BATCH = 40, 32

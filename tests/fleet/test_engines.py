@@ -1,0 +1,100 @@
+"""No engine ignores anything that a spec asks for."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+
+from jitprop import SGD, Adam, AdamW, RMSprop, Rprop, backends
+from jitprop.fleet import engines
+from jitprop.fleet.data import Data, Part
+from jitprop.fleet.engines import Loop, Members
+from jitprop.losses import BinaryCrossEntropy, Huber
+from jitprop.spec import Spec
+
+K, N = 5, 11
+PLAIN = Spec(
+    layer_sizes=(3, 4, 2),
+    activations=("tanh", "sigmoid"),
+    loss=BinaryCrossEntropy(),
+    reduction="mean",
+    optimizer=SGD(),
+    learning_rate=0.1,
+    weight_decay=0.0,
+    dropout=(0.0,),
+    clip_norm=None,
+    batch_size=4,
+)
+# Of each field, one value or more that another result must come of.
+OTHERS = {
+    "layer_sizes": [(3, 5, 2)],
+    "activations": [("relu", "sigmoid")],
+    "loss": [Huber(delta=0.1), BinaryCrossEntropy(label_smoothing=0.2)],
+    "reduction": ["sum"],
+    "optimizer": [
+        SGD(momentum=0.9),
+        SGD(momentum=0.9, nesterov=True),
+        Adam(beta_1=0.8),
+        AdamW(),
+        RMSprop(momentum=0.5),
+        Rprop(),
+    ],
+    "learning_rate": [0.3],
+    "weight_decay": [0.5],
+    "dropout": [(0.5,)],
+    "clip_norm": [0.01],
+    "batch_size": [3, None],
+    "penalty": [0.5],
+    "penalty_loss": [0.5],
+    "rounded_from": [0.4],
+    "even": [True],
+}
+
+
+def trained(engine, spec, weighted, scale):
+    """Parameters and losses, behind each other, of members that an engine trained."""
+    rng = np.random.default_rng(0)
+    data = Data(
+        Part(rng.normal(size=(N, 3)), own=False),
+        Part(rng.integers(0, 2, (K, N, 2)).astype(float), own=True),
+        Part(rng.integers(1, 4, (K, N)).astype(float), own=True) if weighted else None,
+    )
+    momentum = getattr(spec.optimizer, "momentum", 0.0)
+    members = Members(
+        numbers=np.arange(K),
+        params=scale * rng.normal(size=(K, spec.n_parameters)),
+        slots=np.zeros((K, spec.optimizer.n_slots, spec.n_parameters)),
+        updates=np.zeros(K, np.int64),
+        decays=np.full(K, spec.weight_decay),
+        momenta=np.full(K, momentum),
+        dropout=np.tile(spec.dropout, (K, 1)),
+        keys=np.arange(K),
+    )
+    losses = np.empty((3, K))
+    engine.train(members, data, None, losses, np.full((3, K), spec.learning_rate))
+    engine.close()
+    return np.concatenate([members.params.T, losses])
+
+
+def test_the_walk_is_over_all_fields():
+    assert OTHERS.keys() == {field.name for field in fields(Spec)}
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize(
+    ("name", "value"), [(name, value) for name, values in OTHERS.items() for value in values]
+)
+def test_the_chosen_engine_does_all_that_a_spec_says(name, value, weighted):
+    weighted = weighted or name == "even"  # which is one of weights
+    spec = replace(PLAIN, **{name: value})
+    if isinstance(spec.optimizer, Rprop):
+        spec = replace(spec, batch_size=None)
+    scale = 100.0 if name == "rounded_from" else 1.0  # probabilities that are 0, rounded
+    numpy, numba = backends.load("numpy"), backends.load("numba")
+    ref = trained(Loop(numpy, spec, 1), spec, weighted, scale)
+    comp = trained(engines.choose(numba, spec, N, 1), spec, weighted, scale)
+    np.testing.assert_allclose(comp, ref, rtol=1e-11, atol=1e-12)
+    plain = trained(Loop(numpy, PLAIN, 1), PLAIN, weighted, scale)
+    assert ref.shape != plain.shape or np.abs(ref - plain).max() > 1e-6, "it makes no difference"
