@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+from concurrent.futures import Executor
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -216,10 +220,53 @@ def test_what_diverges_is_not_the_best(rng):
     assert comp.ranks.tolist() == [2, 1]
     assert comp.best == {"learning_rate": 0.01}
     assert "validation_loss 0." in repr(comp)
-    with pytest.warns(RuntimeWarning, match="each of the 1 settings diverged in some fold"):
+    with pytest.warns(RuntimeWarning, match="none of the 1 settings is the best: each diverged"):
         comp = sweep(X, y, {"learning_rate": [1e200]}, **fixed)
     assert comp.best is comp.best_index is comp.trainer is None
-    assert repr(comp) == "SweepResult(1 settings, 2 folds, all diverged)"
+    assert repr(comp) == "SweepResult(1 settings, 2 folds, none with a finite validation_loss)"
+
+
+def test_what_has_no_number_is_not_the_best(rng):
+    X, y = data([3, 4, 2], 20, "half_squared_error", False, rng)
+    fixed = {**FIXED, "layer_sizes": [3, 4, 2], "cv": 2, "monitor": "validation_odd"}
+
+    def odd(y, prediction):
+        return np.nan if np.abs(prediction).max() < 1e-3 else np.abs(prediction).max()
+
+    zeros = [[np.zeros((3, 4)), np.zeros((4, 2))], [np.zeros(4), np.zeros(2)]]
+    grid = [{"init": zeros, "learning_rate": 1e-9}, {}]
+    comp = sweep(X, y, grid, metrics=odd, **fixed)
+    assert (comp.best_index, comp.ranks.tolist()) == (1, [2, 1])
+    with pytest.warns(RuntimeWarning, match="or validation_odd is not finite"):
+        comp = sweep(X, y, grid[:1], metrics=odd, **fixed)
+    assert comp.best is comp.trainer is None
+    assert not comp.measured["diverged"].any()
+
+
+def test_of_equals_the_first_is_the_best(rng):
+    X, y = data([3, 4, 2], 20, "half_squared_error", False, rng)
+    comp = sweep(X, y, [{"learning_rate": 0.001}, {}, {}], cv=2, layer_sizes=[3, 4, 2], **FIXED)
+    assert comp.ranks.tolist() == [3, 1, 2]
+    assert comp.best_index == 1
+
+
+def test_results_are_copied_and_pickled(rng):
+    X, y = data([3, 4, 2], 20, "half_squared_error", False, rng)
+    comp = sweep(X, y, {"loss": ["huber", Huber(2.0)]}, cv=2, layer_sizes=[3, 4, 2], **FIXED)
+    for made in (copy.deepcopy(comp), pickle.loads(pickle.dumps(comp))):
+        equal(made, comp)
+        np.testing.assert_array_equal(made.trainer.parameters, comp.trainer.parameters)
+        assert made.best == comp.best
+
+
+def test_class_weights_that_leave_a_fold_empty(rng, monkeypatch):
+    X, y = rng.normal(size=(12, 2)), np.array([0] * 11 + [1])
+    monkeypatch.setattr(tasks, "run", None)
+    with pytest.raises(ValueError, match=r"in setting 1, .*: in fold \d, y must have some class"):
+        sweep(
+            X, y, {"loss": ["cross_entropy", CrossEntropy(class_weight=[0, 1])]}, cv=3, epochs=1,
+            layer_sizes=[2, 2], output_activation="softmax",
+        )  # fmt: skip
 
 
 def test_tables(rng):
@@ -295,8 +342,10 @@ GOOD = {"layer_sizes": [2, 1], "epochs": 1}
         ({}, {"mode": "up"}, "mode 'up' is unknown"),
         ({}, {"metrics": "nothing"}, "metrics"),
         ({}, {"early_stopping": 3}, "early_stopping must be an EarlyStopping"),
+        ({}, {"early_stopping": EarlyStopping("mse")}, "early_stopping monitors 'mse', which this"),
         ({}, {"refit": 1}, "refit must be True or False"),
         ({}, {"executor": 4}, "executor must be None or a concurrent.futures.Executor"),
+        ({}, {"executor": Executor}, "executor must be None or a concurrent.futures.Executor"),
         ({}, {"X": [1, 2]}, "X must be 2-dimensional"),
         ({}, {"y": [1, 2]}, "y must have one row for each of the 6 rows of X"),
         ({"loss": [CrossEntropy()]}, {}, "softmax"),

@@ -15,6 +15,7 @@ from concurrent.futures import (
     ThreadPoolExecutor,
 )
 from pathlib import Path
+from pickle import PicklingError
 
 import numpy as np
 import pytest
@@ -125,6 +126,23 @@ def test_errors_come_out_and_end_the_others(samples):
     with ThreadPoolExecutor(1) as executor, pytest.raises(RuntimeError, match="no such number"):
         sweep(*samples, GRID, metrics=fails, executor=executor, **FIXED)
     assert len(ran) < 15
+
+
+def test_tasks_that_others_cancelled(samples, monkeypatch):
+    class Cancels:
+        def submit(self, *arguments):
+            future = Future()
+            future.cancel()  # and no more, as shutdown(cancel_futures=True) does
+            return future
+
+    monkeypatch.setattr(executors, "LOOK_SECONDS", 0.01)
+    with pytest.raises(CancelledError, match="the executor has cancelled tasks of the sweep"):
+        sweep(*samples, GRID, executor=Cancels(), **FIXED)
+
+
+def test_what_cannot_be_sent_is_told(samples):
+    with processes() as executor, pytest.raises((PicklingError, AttributeError), match="pickle"):
+        sweep(*samples, GRID, metrics=lambda y, prediction: 0.0, executor=executor, **FIXED)
 
 
 def ends(y, prediction):

@@ -34,7 +34,8 @@ def resolve(executor: Any) -> Any:
     """`sweep`'s ``executor``, checked: what has a method ``submit``; a Dask client's own."""
     if hasattr(executor, "get_executor"):
         executor = executor.get_executor()
-    if executor is not None and not callable(getattr(executor, "submit", None)):
+    runs = callable(getattr(executor, "submit", None)) and not isinstance(executor, type)
+    if executor is not None and not runs:
         raise TypeError(
             "executor must be None or a concurrent.futures.Executor, with a method submit; "
             f"got {checks.shown(executor)}"
@@ -69,7 +70,8 @@ def _submit(
         while True:
             done, others = wait(futures, timeout=LOOK_SECONDS, return_when=FIRST_EXCEPTION)
             found = {future: future.result() for future in done if not future.cancelled()}
-            if not others or lost(data):
+            # Of those that are cancelled before they run, `wait` hears nothing.
+            if all(future.cancelled() for future in others) or lost(data):
                 return [found.get(future) for future in futures]
     finally:
         for future in futures:

@@ -33,8 +33,8 @@ class SweepResult:
     monitor : str
         The number by which settings are compared.
     ranks : (S,) int64 array
-        1 is the best setting by the mean of ``monitor`` over the folds. Those that diverged in
-        a fold come last.
+        1 is the best setting by the mean of ``monitor`` over the folds; of equals the first. Those
+        for which it is not finite, as where they diverged in a fold, come last.
     trainer : Trainer or None
         The best setting trained anew on all samples, where that was asked for.
     """
@@ -47,7 +47,7 @@ class SweepResult:
 
     @property
     def best_index(self) -> int | None:
-        """Number of the best setting; None if each diverged in some fold."""
+        """Number of the best setting; None if in some fold of each ``monitor`` is not finite."""
         i = int(np.argmin(self.ranks))
         return i if np.isfinite(self.measured[self.monitor][i]).all() else None
 
@@ -117,7 +117,7 @@ class SweepResult:
         s, f = self.measured[self.monitor].shape
         i = self.best_index
         if i is None:
-            return f"SweepResult({s} settings, {f} folds, all diverged)"
+            return f"SweepResult({s} settings, {f} folds, none with a finite {self.monitor})"
         values = self.measured[self.monitor][i]
         return (
             f"SweepResult({s} settings, {f} folds, best {self.settings[i]}: "

@@ -27,6 +27,7 @@ from jitprop.sweeps.result import SweepResult, ranks
 from jitprop.sweeps.settings import Group, Setting, expand, groups
 from jitprop.sweeps.tasks import Data, Found, Given, Task, cut
 from jitprop.trainer import Trainer
+from jitprop.watching import check_monitor
 
 
 def sweep(
@@ -65,9 +66,9 @@ def sweep(
         (such as "layer_sizes"), and "epochs".
     cv : int, splitter or iterable, default 5
         The folds: how many; an object with ``split(X, y)``, as scikit-learn's; or pairs of (rows
-        to train on, rows held out). An int's are dealt at random, the same ones for the same
-        number of samples; so that, if all settings' losses are cross-entropies, each class is
-        in all of them alike.
+        to train on, rows held out), as of ``splitter.split(X, y, groups)``. An int's are dealt at
+        random, the same ones for the same number of samples; so that, if all settings' losses
+        are cross-entropies, each class is in all of them alike.
     validation_data : (X, y) or (X, y, sample_weight), optional
         Instead of folds: samples to measure with; all of X is trained on.
     sample_weight : (n_samples,) array-like, optional
@@ -105,12 +106,18 @@ def sweep(
     concurrent.futures.BrokenExecutor
         From an executor of worker processes on this machine of which one has died. Dask tries
         the tasks of a worker that is lost on another.
+    concurrent.futures.CancelledError
+        Where tasks were cancelled by others.
+    pickle.PicklingError, AttributeError, TypeError
+        For functions of your own that the executor cannot send to its workers: a
+        `ProcessPoolExecutor` sends those of a module, no lambdas; loky and Dask send both.
 
     Warns
     -----
     RuntimeWarning
-        If each setting diverged in some fold: then there is no best one. If the best one diverged
-        when it was fitted to all samples: its trainer is that of the last good epoch.
+        If each setting diverged in some fold, or has a number by which it cannot be compared: then
+        there is no best one. If the best one diverged when it was fitted to all samples: its
+        trainer is that of the last good epoch.
 
     Notes
     -----
@@ -136,6 +143,8 @@ def sweep(
         raise TypeError(
             f"early_stopping must be an EarlyStopping or None; got {checks.shown(early_stopping)}"
         )
+    if early_stopping is not None:
+        check_monitor("early_stopping", early_stopping.monitor, ["loss", VALIDATION_LOSS])
     refit = checks.boolean("refit", refit)
     executor = executors.resolve(executor)
     tried = expand(grid, settings)
@@ -158,8 +167,9 @@ def sweep(
     best = result.best_index
     if best is None:
         warnings.warn(
-            f"each of the {len(tried)} settings diverged in some fold: none is the best. Try "
-            "smaller learning rates, or inputs scaled to about -1...1",
+            f"none of the {len(tried)} settings is the best: each diverged in some fold, or "
+            f"{monitor} is not finite. Try smaller learning rates, or inputs scaled to about "
+            "-1...1",
             RuntimeWarning,
             stacklevel=2,
         )
