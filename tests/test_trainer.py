@@ -267,6 +267,12 @@ def test_divergence_is_told_and_the_last_good_epoch_kept(
     np.testing.assert_array_equal(trainer.fit(X, y, 3).loss, ref.fit(X, y, 3).loss)
 
 
+def test_large_weights_have_a_finite_loss(backend):
+    """Their squares, of a penalty that is not there, would be inf."""
+    net = Trainer([1, 1], output_activation="identity", init=([[[1e160]]], [[0]]), backend=backend)
+    assert net.fit([[1e-100]], [0.0], 1).loss == pytest.approx([5e119], rel=1e-9)
+
+
 def test_the_error_travels_between_processes():
     numbers = np.array([2.0, 1.0, 4.0])
     history = History(numbers, numbers, {"mse": numbers}, numbers, numbers)

@@ -358,9 +358,10 @@ def train(
             if not np.isfinite(loss):
                 return step
             whole = len(x) if w is None else w.sum(dtype=np.float64) or 1.0
-            squares = sum(np.sum(W.astype(np.float64) ** 2) for W in net.split(params)[0])
-            share = len(x) / whole if net.even else 1.0
-            losses[epoch] += share * (loss + net.penalty_loss * squares)
+            if net.penalty_loss > 0:  # 0 times inf is no number
+                squares = sum(np.sum(W.astype(np.float64) ** 2) for W in net.split(params)[0])
+                loss += net.penalty_loss * float(squares)
+            losses[epoch] += loss * (len(x) / whole if net.even else 1.0)
             decay = net.weight_decay + net.penalty / whole
             clip(net, [d for group in gradients for d in group])
             rate = float(rates[epoch])

@@ -189,36 +189,6 @@ def test_early_stopping_is_that_of_a_trainer(kind, rng):
     np.testing.assert_array_equal(alone.parameters[0], fleet.parameters[last])
 
 
-@pytest.mark.parametrize("shuffled", [False, True])
-@pytest.mark.parametrize("kind", NETS)
-def test_a_diverged_member_keeps_its_last_good_epoch(kind, shuffled, rng):
-    sizes, k = NETS[kind], 19
-    X, y = data(sizes, 12, "half_squared_error", False, rng)
-    rates = np.full(k, 0.01)
-    rates[[4, 17]] = 30.0, 1e200
-    arguments = {
-        "activation": "relu",
-        "output_activation": "identity",
-        "batch_size": 4 if shuffled else None,
-    }
-    fleet = Fleet(sizes, members=k, seed=0, learning_rate=rates, **arguments)
-    with pytest.warns(RuntimeWarning, match="2 of 19 members diverged"):
-        history = fleet.fit(X, y, 400)
-    assert set(history.diverged) == {4, 17}
-    assert np.isfinite(fleet.parameters).all()
-    for i, epoch in history.diverged.items():
-        assert history.epochs[i] == epoch == fleet.epochs_trained[i]
-        assert np.isfinite(history.loss[:epoch, i]).all()
-        assert np.isnan(history.loss[epoch:, i]).all()
-        if epoch:
-            again = Fleet(sizes, members=1, seed=i, learning_rate=rates[i], **arguments)
-            again.fit(X, y, epoch)
-            np.testing.assert_array_equal(again.parameters[0], fleet.parameters[i])
-    sound = Fleet(sizes, members=1, seed=3, learning_rate=0.01, **arguments)
-    sound.fit(X, y, 400)
-    np.testing.assert_array_equal(sound.parameters[0], fleet.parameters[3])
-
-
 @pytest.mark.parametrize("kind", NETS)
 def test_a_member_goes_on_as_a_trainer(kind, rng):
     X, y = data(NETS[kind], 12, "half_squared_error", False, rng)

@@ -2,13 +2,15 @@
 The course of a fleet's fit: epochs in blocks, of those members that are still being trained.
 
 A block trains copies. The fleet's own arrays change when it is done, so that an exception, a
-diverged member or Ctrl-C finds each member at the end of a whole epoch.
+diverged member or Ctrl-C finds each member at the end of a whole epoch. What the block before began
+with is kept too: a member that diverges in its first epoch may have to go back to one before that.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -34,6 +36,31 @@ BLOCK_NUMBERS = 1 << 20
 """Losses, rates and indices of samples that a block may hold: 8 MB of each."""
 
 Told = Callable[[int, dict[str, Array]], bool]
+
+
+@dataclass
+class Block:
+    """
+    Some epochs of some members, A of them: what it takes to train them again.
+
+    Attributes
+    ----------
+    first : int
+        The first epoch.
+    members : (A,) ascending ints
+    rates : (epochs, A) array
+    random : dict
+        States of the members' generators at its beginning, where samples are shuffled.
+    params, slots : arrays
+        The members' at its beginning, once they have others.
+    """
+
+    first: int
+    members: Indices
+    rates: Array
+    random: dict[int, Any]
+    params: Array = field(init=False)
+    slots: Array = field(init=False)
 
 
 class Course:
@@ -86,6 +113,7 @@ class Course:
         self.done = np.zeros(k, np.int64)
         self.diverged: dict[int, int] = {}
         self.active: Indices = np.arange(k)
+        self.last: Block | None = None
 
     def run(self, progress: Progress | None) -> None:
         """Train until all epochs are done, or no member is left."""
@@ -120,7 +148,7 @@ class Course:
 
     def history(self) -> FleetHistory:
         """What was trained, to the last epoch that any member had."""
-        n = int(self.done.max())
+        n = max(int(self.done.max()), *self.diverged.values(), 0)
         validated = self.validation_loss
         return FleetHistory(
             loss=self.loss[:n],
@@ -141,37 +169,37 @@ class Course:
         """Train the active members for some epochs."""
         members = self.active
         random = self.state.random(members) if self.shuffle else {}
+        block = Block(first, members, self._rates(members, n_epochs), random)
         try:
-            rates = self._rates(members, n_epochs)
             orders = self._orders(members, n_epochs)
             trained = self.state.members(self.own, members)
             losses = self.loss[first : first + n_epochs]
             if len(members) < losses.shape[1]:
                 losses = np.empty((n_epochs, len(members)))
             with np.errstate(all="ignore"):
-                finite = self.engine.train(trained, self.data, orders, losses, rates)
+                finite = self.engine.train(trained, self.data, orders, losses, block.rates)
             bad = ~(finite & _finite(trained))
+            done = np.full(len(members), n_epochs)
             if bad.any():
-                self._keep_finite(first, bad, trained, orders, losses, rates, random)
+                self._go_back(block, bad, trained, orders, losses, done)
         except BaseException:
             self.state.set_random(random)
             raise
-        done = np.full(len(members), n_epochs)
-        done[bad] = [self.diverged[int(i)] - first for i in members[bad]]
         interrupts.halt = lambda: True  # Ctrl-C waits
-        self._commit(first, trained, losses, done)
+        self._commit(block, trained, losses, done)
         self.active = members[~bad]
         interrupts.halt = None
         interrupts.check()
 
-    def _commit(self, first: int, trained: Members, losses: Array, done: Indices) -> None:
+    def _commit(self, block: Block, trained: Members, losses: Array, done: Indices) -> None:
         state, members = self.state, trained.numbers
-        if (done < len(losses)).any():
-            losses[np.arange(len(losses))[:, None] >= done] = np.nan
         if len(members) < self.loss.shape[1]:
-            rows = self.loss[first : first + len(losses)]
+            rows = self.loss[block.first : block.first + len(losses)]
             rows[...] = np.nan
             rows[:, members] = losses
+        self.last = None  # gives its memory back
+        block.params, block.slots = state.params[members], state.slots[members]
+        self.last = block
         state.params[members], state.slots[members] = trained.params, trained.slots
         state.epochs[members] += done
         state.updates[members] += done * self.n_batches
@@ -205,38 +233,95 @@ class Course:
             rates[:, epochs == start] = own[:, None]
         return rates
 
-    def _keep_finite(
+    def _go_back(
         self,
-        first: int,
+        block: Block,
         bad: Any,
         trained: Members,
         orders: Indices | None,
         losses: Array,
-        rates: Array,
-        random: dict[int, Any],
+        done: Indices,
     ) -> None:
-        """Bring the members that diverged to the last epoch before: again, epoch by epoch."""
+        """
+        Bring members that diverged to where a `Trainer` would be.
+
+        That is the last epoch boundary from which a batch was trained with a finite loss: the one
+        before the epoch that failed, or, if its first batch did, the one before that. They are
+        trained again, epoch by epoch; from the block before this one, if need be.
+        """
         places = np.flatnonzero(bad)
-        before = self.state.members(self.own, trained.numbers[places])
+        before = self.state.members(self.own, block.members[places])
+        earlier: Members | None = None  # by an epoch
         for epoch in range(len(losses)):
-            after = before._replace(params=before.params.copy(), slots=before.slots.copy())
-            own = np.empty((1, len(places)))
-            some = None if orders is None else orders[places, epoch : epoch + 1]
-            with np.errstate(all="ignore"):
-                finite = self.engine.train(
-                    after, self.data, some, own, rates[epoch : epoch + 1, places]
-                )
+            order = None if orders is None else orders[places, epoch : epoch + 1]
+            rates = block.rates[epoch : epoch + 1, places]
+            after, finite = self._epoch(before, self.data, order, rates)
             failed = ~(finite & _finite(after))
-            trained.params[places[failed]] = before.params[failed]
-            trained.slots[places[failed]] = before.slots[failed]
-            for member in before.numbers[failed].tolist():
-                self.diverged[member] = first + epoch
-                if self.shuffle:  # so far its generator has come
-                    self.state.set_random({member: random[member]})
-                    self._orders(np.array([member]), epoch)
-            places, before = places[~failed], after.some(~failed, self.n_batches)
-            if not len(places):
+            if failed.any():
+                which, kept = places[failed], before.some(failed, 0)
+                begun = finite[failed]
+                if self.n_batches > 1:
+                    some = None if order is None else order[failed]
+                    begun = self._first_batch(kept, some, rates[:, failed])
+                if earlier is None and self.last is not None:
+                    earlier = self._last_but_one(self.last, before)
+                if earlier is not None:
+                    kept.params[~begun] = earlier.params[failed][~begun]
+                    kept.slots[~begun] = earlier.slots[failed][~begun]
+                done[which] = epoch if earlier is None else epoch - ~begun
+                trained.params[which], trained.slots[which] = kept.params, kept.slots
+                losses[epoch:, which] = np.nan
+                self.diverged.update(dict.fromkeys(kept.numbers.tolist(), block.first + epoch))
+                if self.shuffle:
+                    self._rewind(block, kept.numbers, done[which])
+            if failed.all():
                 break
+            earlier = before.some(~failed, 0)
+            places, before = places[~failed], after.some(~failed, self.n_batches)
+
+    def _epoch(
+        self, before: Members, data: Data, order: Indices | None, rates: Array
+    ) -> tuple[Members, Any]:
+        """The same members an epoch later, and whether their losses were finite, (A,)."""
+        after = before._replace(params=before.params.copy(), slots=before.slots.copy())
+        losses = np.empty((1, len(before.numbers)))
+        with np.errstate(all="ignore"):
+            finite = self.engine.train(after, data, order, losses, rates)
+        return after, finite
+
+    def _first_batch(self, members: Members, order: Indices | None, rates: Array) -> Any:
+        """Whether the loss of their next batch is finite, (A,)."""
+        n, a = self.spec.batch(self.data.n_samples), len(members.numbers)
+        rows = np.broadcast_to(np.arange(n), (a, n)) if order is None else order[:, 0, :n]
+        data = self.data.part(members.numbers, rows)
+        return self._epoch(members._replace(numbers=np.arange(a)), data, None, rates)[1]
+
+    def _last_but_one(self, last: Block, members: Members) -> Members:
+        """Members as they were an epoch before the end of the last block."""
+        numbers, n = members.numbers, len(last.rates) - 1
+        at = np.searchsorted(last.members, numbers)
+        made = members._replace(
+            params=last.params[at],
+            slots=last.slots[at],
+            updates=members.updates - (n + 1) * self.n_batches,
+        )
+        if n > 0:
+            if self.shuffle:  # whoever goes back is rewound in the end
+                self.state.set_random({i: last.random[i] for i in numbers.tolist()})
+            orders = self._orders(numbers, n)
+            with np.errstate(all="ignore"):
+                losses = np.empty((n, len(numbers)))
+                self.engine.train(made, self.data, orders, losses, last.rates[:n, at])
+        return made
+
+    def _rewind(self, block: Block, members: Indices, epochs: Indices) -> None:
+        """Bring generators to so many epochs after the beginning of a block, or one before it."""
+        for member, n in zip(members.tolist(), epochs.tolist(), strict=True):
+            begin, drawn = block, n
+            if n < 0 and self.last is not None:
+                begin, drawn = self.last, len(self.last.rates) + n
+            self.state.set_random({member: begin.random[member]})
+            self._orders(np.array([member]), drawn)
 
     def _look(self, epoch: int) -> bool:
         """Validate, tell, and let members go that are stopped; returns whether all are."""

@@ -59,6 +59,15 @@ class Data:
         weights = None if self.weights is None else self.weights.of(member)
         return self.X.of(member), self.y.of(member), weights
 
+    def part(self, members: Any, rows: Any) -> Data:
+        """Some rows of some members, (A, b), which become members 0 to A - 1."""
+
+        def taken(part: Part) -> Part:
+            return Part(np.stack([part.of(i)[r] for i, r in zip(members, rows, strict=True)]), True)
+
+        weights = None if self.weights is None else taken(self.weights)
+        return Data(taken(self.X), taken(self.y), weights)
+
     def divisors(self, spec: Spec, members: Any) -> Any:
         """What each member's summed loss is divided by, as ``reduction`` says."""
         if self.weights is None or not self.weights.own:

@@ -19,17 +19,18 @@ class FleetHistory:
     Attributes
     ----------
     loss : (epochs, K) float64 array
-        As `History.loss`, of each member; nan after a member's last epoch.
+        As `History.loss`, of each member; nan after it was stopped, or diverged.
     validation_loss : (epochs, K) float64 array, or None
         The loss on the validation data after each epoch, if there are any.
     epochs : (K,) int64 array
-        Epochs that each member was trained in this call.
+        Epochs of this call that each member was trained, and kept.
     best_epoch : (K,) int64 array, or None
         With early stopping, the best epoch of this call, counted from 0: the one whose parameters a
         member has, if these are restored. -1 where no number was better than inf.
     diverged : dict of int to int
         Members whose loss or parameters became inf or nan, and the epoch of this call in which
-        they did. They keep the last epoch before it.
+        they did. They keep the end of the last epoch from which a batch had a finite loss, as in
+        `DivergenceError`: the one before or the one before that.
     """
 
     loss: Numbers
