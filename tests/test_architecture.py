@@ -64,6 +64,26 @@ assert 'jitprop.compiled' not in sys.modules
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def test_fleets_and_sweeps_are_imported_when_first_used_and_not_before():
+    code = """
+import sys
+import jitprop
+late = {"jitprop.fleet", "jitprop.sweeps", "jitprop.gradient_check"}
+jitprop.Trainer([2, 1])
+assert not late & set(sys.modules)
+assert set(jitprop.__all__) <= set(dir(jitprop))
+jitprop.sweep, jitprop.check_gradients
+assert late <= set(sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_every_public_name_is_there_and_no_other():
+    assert all(getattr(jitprop, name) is not None for name in jitprop.__all__)
+    with pytest.raises(AttributeError, match="has no attribute 'Flete'"):
+        _ = jitprop.Flete
+
+
 def test_numba_is_imported_when_first_used_and_not_before():
     code = """
 import sys
