@@ -92,6 +92,15 @@ def test_poisson_refuses_negative_targets():
         ours.MLPRegressor("poisson").fit(X, Y)
 
 
+def test_a_batch_without_weight_counts_nothing():
+    model = ours.MLPRegressor("poisson", max_iter=2, batch_size=30, shuffle=False, alpha=0.0)
+    weights = np.repeat([0.0, 1.0], 30)
+    both = clone(model).set_params(random_state=0, solver="sgd").fit(X, Y**2, weights)
+    half = clone(model).set_params(random_state=0, solver="sgd").fit(X[30:], Y[30:] ** 2)
+    np.testing.assert_allclose(both.loss_curve_[0], half.loss_curve_[0] / 2)
+    np.testing.assert_allclose(both.coefs_[0], half.coefs_[0], atol=1e-3)
+
+
 def test_divergence_names_the_epoch():
     model = ours.MLPRegressor(solver="sgd", learning_rate_init=1e4, random_state=0)
     with pytest.raises(ValueError, match=r"non-finite .* epoch \d+, batch \d+, with learning rate"):
@@ -136,6 +145,21 @@ def test_interrupted_it_keeps_whole_epochs(monkeypatch):
     assert len(model.loss_curve_) == model.n_iter_
     ref = ours.MLPRegressor(max_iter=model.n_iter_, **settings).fit(X, Y)
     np.testing.assert_array_equal(model.coefs_[0], ref.coefs_[0])
+
+
+def test_epochs_are_told_as_they_pass_and_an_interrupt_loses_but_a_tenth_of_a_second(monkeypatch):
+    train, calls = Arrays.train, []
+
+    def counted(self, state, told, *args):
+        calls.append(len(told))
+        return train(self, state, told, *args)
+
+    monkeypatch.setattr(Arrays, "train", counted)
+    settings = {"n_iter_no_change": np.inf, "max_iter": 3}
+    ours.MLPRegressor(**settings).fit(X, Y)
+    ours.MLPRegressor(**settings, verbose=True).fit(X, Y)
+    ours.MLPRegressor(hidden_layer_sizes=(2000, 2000), **settings).fit(X.astype(np.float32), Y)
+    assert calls == [3] + [1] * 6
 
 
 def test_epochs_do_not_depend_on_how_many_make_a_call(monkeypatch):
@@ -202,6 +226,24 @@ def test_another_solver_goes_on():
 def test_lbfgs_tells_that_it_has_not_converged():
     with pytest.warns(ConvergenceWarning, match="max_iter=2"):
         ours.MLPRegressor(solver="lbfgs", max_iter=2).fit(X, Y)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"max_iter": 1},
+        {"max_iter": 1, "solver": "lbfgs"},
+        {"max_iter": 1, "n_members": 2},
+        {"batch_size": 99, "tol": 1.0},
+        {"batch_size": 99, "tol": 1.0, "n_members": 2},
+        {"solver": "sgd", "learning_rate_init": 1e9, "early_stopping": True},
+    ],
+)
+@pytest.mark.filterwarnings("default")
+def test_warnings_name_the_line_that_called_fit(setting):
+    with pytest.warns(UserWarning, match="converged yet|status=1|clipped|inf or nan") as caught:
+        ours.MLPRegressor(**setting).fit(X, Y)
+    assert {warning.filename for warning in caught} == {__file__}
 
 
 def test_there_is_no_partial_fit_with_lbfgs():

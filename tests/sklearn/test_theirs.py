@@ -10,7 +10,7 @@ import sklearn.neural_network
 
 from jitprop.sklearn import MLPClassifier, MLPRegressor
 
-pytestmark = pytest.mark.filterwarnings("default")
+pytestmark = pytest.mark.filterwarnings("default", "ignore::sklearn.exceptions.ConvergenceWarning")
 
 PRIVATE = {
     "test_gradient": "calls _loss_grad_lbfgs with scratch arrays of its own",

@@ -80,6 +80,8 @@ def _of_estimator(model: Any) -> Net:
         hidden = [hidden] * (len(model.coefs_) - 1)
     names = _names([*hidden, model.out_activation_])
     classes = getattr(model, "classes_", None)
+    if classes is not None and len(classes) == 1:  # of which scikit-learn tells two probabilities
+        classes = np.repeat(classes, 2)
     if classes is None:
         answer = "outputs"
     else:

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, is_regressor
 from sklearn.model_selection import train_test_split
-from sklearn.utils import check_array, check_random_state
+from sklearn.utils import check_array, check_random_state, column_or_1d
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from jitprop._types import Array
@@ -183,6 +183,20 @@ class BaseMLP(BaseEstimator):
             raise ValueError("X_val and y_val must be given together")
         X, y = self._validate_samples(X_val, y_val, reset=False)
         return dense(X).astype(dtype, copy=False), self._targets(y, dtype), None
+
+    def _validate_samples(self, X: Any, y: Any, reset: bool) -> tuple[Any, Array]:
+        """X and y, checked; y of one column is (n_samples,)."""
+        X, y = validate_data(
+            self,
+            X,
+            y,
+            accept_sparse=["csr", "csc"],
+            multi_output=True,
+            y_numeric=is_regressor(self),
+            dtype=(np.float64, np.float32),
+            reset=reset,
+        )
+        return X, column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
 
     def _with_class_weights(
         self, weights: Array | None, y: Array, incremental: bool

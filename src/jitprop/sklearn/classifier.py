@@ -8,11 +8,10 @@ import numpy as np
 import scipy.sparse
 from sklearn.base import ClassifierMixin
 from sklearn.preprocessing import LabelBinarizer
-from sklearn.utils import column_or_1d
 from sklearn.utils.class_weight import compute_class_weight, compute_sample_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import type_of_target, unique_labels
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from jitprop._types import Array
 from jitprop.sklearn.base import BaseMLP, is_stochastic
@@ -210,19 +209,6 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         self.n_members = n_members
         self.bootstrap = bootstrap
         self.class_weight = class_weight
-
-    def _validate_samples(self, X: Any, y: Any, reset: bool) -> tuple[Any, Array]:
-        """X and y, checked."""
-        X, y = validate_data(
-            self,
-            X,
-            y,
-            accept_sparse=["csr", "csc"],
-            multi_output=True,
-            dtype=(np.float64, np.float32),
-            reset=reset,
-        )
-        return X, column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
 
     def _targets(self, y: Array, dtype: np.dtype[Any]) -> Array:
         """A row of 0 and 1 for each sample."""

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
-from sklearn.utils import column_or_1d
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -211,18 +210,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     def _validate_samples(self, X: Any, y: Any, reset: bool) -> tuple[Any, Array]:
         """X and y, checked."""
-        X, y = validate_data(
-            self,
-            X,
-            y,
-            accept_sparse=["csr", "csc"],
-            multi_output=True,
-            y_numeric=True,
-            dtype=(np.float64, np.float32),
-            reset=reset,
-        )
-        if y.ndim == 2 and y.shape[1] == 1:
-            y = column_or_1d(y, warn=True)
+        X, y = super()._validate_samples(X, y, reset)
         if y.dtype.kind not in "biuf":
             raise ValueError(f"y must be numbers; got {y.dtype}")
         if self._out_activation() == "exp" and y.min() < 0:
@@ -310,4 +298,5 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         """R**2; nan if an output is not finite."""
         if not np.isfinite(outputs).all():
             return np.nan
-        return float(r2_score(y, outputs, sample_weight=weights))
+        with np.errstate(over="ignore"):
+            return float(r2_score(y, outputs, sample_weight=weights))
