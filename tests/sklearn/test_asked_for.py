@@ -303,6 +303,11 @@ class TestEnsembles:
         np.testing.assert_array_equal(model.predict(X), MLPRegressor(**SMALL).fit(X, Y).predict(X))
         assert not hasattr(model, "fleet_")
 
+    def test_there_is_no_partial_fit(self):
+        model = MLPClassifier(n_members=2)
+        assert not hasattr(model, "partial_fit")
+        assert hasattr(model.set_params(n_members=1), "partial_fit")
+
     def test_it_tells_what_it_does(self, capsys):
         model = MLPRegressor(**SMALL | {"max_iter": 2}, n_members=3, verbose=True)
         model.set_params(learning_rate="adaptive", batch_size=500)  # Adam has no such rates
