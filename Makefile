@@ -10,7 +10,7 @@ ASV = HOME="$(CURDIR)/.asv" $(BIN)/asv
 # The peers weigh gigabytes: an environment of their own.
 PEERS = .venv-peers
 
-.PHONY: demo test lint docs bench peers clean help
+.PHONY: demo test lint docs bench peers drop-in clean help
 
 help:
 	@echo "make demo   train XOR and the handwritten digits, and show how fast"
@@ -19,6 +19,7 @@ help:
 	@echo "make docs   build the pages of docs/ into docs/_build/html"
 	@echo "make bench  run the benchmarks once (asv)"
 	@echo "make peers  time other systems beside jitprop"
+	@echo "make drop-in  time scikit-learn's estimators beside jitprop's"
 	@echo "make clean  remove what these made"
 
 $(READY): pyproject.toml
@@ -56,6 +57,10 @@ $(PEERS)/ready: pyproject.toml benchmarks/peers/requirements.txt
 peers: $(PEERS)/ready
 	$(PEERS)/bin/python benchmarks/peers/run.py $(PEERS_FLAGS)
 	$(PEERS)/bin/python benchmarks/peers/fleets.py
+
+# The peers' environment has what it needs, and is not made for it: this one is light.
+drop-in: $(READY)
+	$(BIN)/python benchmarks/peers/drop_in.py $(DROP_IN_FLAGS)
 
 clean:
 	rm -rf $(VENV) $(PEERS) .asv .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist docs/_build

@@ -98,7 +98,7 @@ def main():
     parser.add_argument("--only", default="", help="works with this in their names")
     args = parser.parse_args()
     modules = sklearn.neural_network, jitprop.sklearn
-    rows = [["fit", "scikit-learn, s", "jitprop, s", "ratio"], ["---"] * 4]
+    print("| fit | scikit-learn, s | jitprop, s | ratio |\n| --- | --- | --- | --- |", flush=True)
     for name, (fit, X, y, settings, tolerance) in WORKS.items():
         if args.only not in name:
             continue
@@ -114,8 +114,7 @@ def main():
                 fit(module, X, y, **settings)
                 best[module] = min(best[module], time.perf_counter() - began)
         ref, comp = best.values()
-        rows.append([name, f"{ref:.3g}", f"{comp:.3g}", f"{ref / comp:.1f}"])
-    print("\n".join(f"| {' | '.join(row)} |" for row in rows))
+        print(f"| {name} | {ref:.3g} | {comp:.3g} | {ref / comp:.1f} |", flush=True)
     print("\n" + "; ".join(ran()) + ".")
 
 

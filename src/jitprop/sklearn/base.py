@@ -20,17 +20,15 @@ from jitprop.sklearn.validation import Validation
 STOCHASTIC = ("sgd", "adam")
 
 
-def has_partial_fit(model: Any) -> bool:
+def is_stochastic(model: Any) -> bool:
     """
-    Whether there is a ``partial_fit``: where one net is trained, and by batches.
+    Whether the solver trains by batches, as ``partial_fit`` must.
 
     Raises
     ------
     AttributeError
-        If there is none.
+        If it does not: then there is no ``partial_fit``.
     """
-    if model.n_members != 1:
-        raise AttributeError(f"partial_fit is for n_members=1; got {model.n_members!r}")
     if model.solver not in STOCHASTIC:
         raise AttributeError(
             "partial_fit is only available for stochastic optimizers. "
@@ -100,7 +98,7 @@ class BaseMLP(BaseEstimator):
             self._random_state = check_random_state(self.random_state)
         sizes = [X.shape[1], *hidden, self.n_outputs_]
         if self.n_members > 1:
-            ensemble.check(self)
+            ensemble.check(self, incremental)
         elif first:
             self.__dict__.pop("fleet_", None)
             self._initialize(sizes, X.dtype)
