@@ -1,12 +1,16 @@
 """
 How one kernel is compiled: numba's compiler for nopython mode, short of what kernels do not need.
 
-Compiling is slow because numba asks much of itself for every single operation. Three things here
-make it ask less; none changes a result.
+Compiling is slow because numba asks much of itself for every single operation. Here it asks less;
+none of it changes a result.
 
-- `TypingContext` types each operation once, not at each place where it stands.
-- Passes that look for what no kernel has (closures, ``with``, array expressions) do not run.
+- Each operation is typed once, and its code looked up once (`_contexts`).
+- Arrays and plans are few arguments (`_handing`), and an operation of integers is one (`Lowering`).
+- Passes that look for what no kernel has do not run.
 - `UnsignedIndices` makes the branch go that numba adds to each signed index.
+
+It needs of kernels: a variable has one type, integers that are divided are not negative, nothing is
+raised.
 """
 
 from __future__ import annotations
@@ -15,14 +19,16 @@ import gc
 import operator
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
 from typing import Any
 
+from llvmlite.ir import IRBuilder
 from numba.core import ir, types
 from numba.core.compiler import CompilerBase, DefaultPassBuilder, PassManager
 from numba.core.compiler_machinery import AnalysisPass, register_pass
-from numba.core.typing.context import Context
-from numba.core.utils import OPERATORS_TO_BUILTINS
+from numba.core.lowering import Lower
+from numba.core.typed_passes import BaseNativeLowering, NativeLowering
+
+from jitprop_kernels._contexts import target_context, typing_context
 
 UNNEEDED = {
     # What these look for, no kernel has.
@@ -37,57 +43,57 @@ UNNEEDED = {
     "NopythonRewrites",
     "NoPythonSupportedFeatureValidation",
     "DumpParforDiagnostics",
+    "GenericRewrites",
+    # A name for each assignment, with another type perhaps; and its end.
+    "ReconstructSSA",
+    "PreLowerStripPhis",
     # It inserts the ends of variables' lives, where references are given back. There are none.
     "IRLegalization",
 }
 
-# Numba types a power with a literal exponent in a way of its own.
-OPERATORS = OPERATORS_TO_BUILTINS.keys() - {operator.pow, operator.ipow}
+# Of numbers that are not negative, by what is not 0. Numba asks for both, by thirty operations.
+DIVISIONS = {operator.floordiv: IRBuilder.udiv, operator.mod: IRBuilder.urem}
 
 
-class TypingContext(Context):  # type: ignore[misc]
-    """Numba's typing context, with a memory: what was typed once is not typed again."""
+class Lowering(Lower):  # type: ignore[misc]
+    """Numba's translation into LLVM's language."""
 
-    def __init__(self, context: Context) -> None:
-        self.__dict__.update(vars(context))  # the same registries: numba adds to them in place
-        self._signatures_known: dict[Any, Any] = {}
-        self._attributes_known: dict[Any, Any] = {}
-
-    def resolve_function_type(self, func: Any, args: Any, kws: Any) -> Any:
-        """Signature of a builtin for types of arguments."""
-        if kws or not isinstance(func, (types.Function, types.NumberClass)):
-            return super().resolve_function_type(func, args, kws)
-        if isinstance(func, types.Function) and func.typing_key in OPERATORS:
-            args = tuple(a.literal_type if isinstance(a, types.IntegerLiteral) else a for a in args)
-        key = func, args
-        if key not in self._signatures_known:
-            found = super().resolve_function_type(func, args, kws)
-            if found is None:
-                return None
-            self._signatures_known[key] = found
-        return self._signatures_known[key]
-
-    def resolve_getattr(self, typ: Any, attr: str) -> Any:
-        """Type of an attribute."""
-        key = typ, attr
-        if key not in self._attributes_known:
-            found = super().resolve_getattr(typ, attr)
-            if found is None:
-                return None
-            self._attributes_known[key] = found
-        return self._attributes_known[key]
+    def lower_binop(self, resty: Any, expr: Any, op: Any) -> Any:
+        """Translate x + y and the like: as typed, where numba types it once more."""
+        signature = self.fndesc.calltypes[expr]
+        args = [
+            self.context.cast(self.builder, self.loadvar(x.name), self.typeof(x.name), kind)
+            for x, kind in zip((expr.lhs, expr.rhs), signature.args, strict=True)
+        ]
+        if op in DIVISIONS and {*signature.args} == {types.int64}:
+            return DIVISIONS[op](self.builder, *args)
+        typing = self.context.typing_context
+        function = typing.resolve_value_type(op)  # for x += y of numbers, that of x + y
+        signature = typing.resolve_function_type(function, signature.args, {})
+        result = self.context.get_function(function, signature)(self.builder, args)
+        return self.context.cast(self.builder, result, signature.return_type, resty)
 
 
-_typing_context = cache(TypingContext)
+@register_pass(mutates_CFG=True, analysis_only=False)
+class KernelLowering(BaseNativeLowering):  # type: ignore[misc]
+    """The pass that runs `Lowering`."""
+
+    _name = "kernel_lowering"
+
+    @property
+    def lowering_class(self) -> type[Lower]:
+        """What translates."""
+        return Lowering
 
 
 @register_pass(mutates_CFG=False, analysis_only=True)
 class UnsignedIndices(AnalysisPass):  # type: ignore[misc]
     """
-    Read each computed index as unsigned: none is negative.
+    Read each computed index of an entry's arrays as unsigned: none is negative.
 
     Numba lets a signed index count from the end, and the branch for that hides from LLVM that
-    neighbours are neighbours: with it XOR takes 0.28 us an epoch, without 0.19 (Zen 4).
+    neighbours are neighbours. With it in all kernels XOR took 0.28 us an epoch, without 0.19
+    (Zen 4).
     """
 
     _name = "unsigned_indices"
@@ -118,11 +124,17 @@ def _uncollected() -> Iterator[None]:
         yield
     finally:
         if enabled:
+            if not gc.get_freeze_count():  # count them as looked at, which would take 0.2 s
+                gc.freeze()
+                gc.unfreeze()
             gc.enable()
 
 
 class KernelCompiler(CompilerBase):  # type: ignore[misc]
     """The compiler of kernels."""
+
+    def __init__(self, typingctx: Any, targetctx: Any, *args: Any) -> None:
+        super().__init__(typing_context(typingctx), target_context(targetctx), *args)
 
     def compile_extra(self, func: Any) -> Any:
         """Compile a Python function."""
@@ -131,10 +143,11 @@ class KernelCompiler(CompilerBase):  # type: ignore[misc]
 
     def define_pipelines(self) -> list[Any]:
         """Numba's passes without the unneeded ones, and our own."""
-        self.state.typingctx = _typing_context(self.state.typingctx)
         passes = PassManager("kernel")
         for kind, description in DefaultPassBuilder.define_nopython_pipeline(self.state).passes:
-            if kind.__name__ not in UNNEEDED:
+            if kind is NativeLowering:
+                passes.add_pass(KernelLowering, description)
+            elif kind.__name__ not in UNNEEDED:
                 passes.add_pass(kind, description)
             if kind.__name__ == "NopythonTypeInference":
                 passes.add_pass(UnsignedIndices, "read indices as unsigned")

@@ -15,8 +15,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
-from numba.extending import intrinsic
 
+from jitprop_kernels import _handing
+from jitprop_kernels._intrinsic import intrinsic
 from jitprop_kernels._jit import INTERPRETED
 from jitprop_kernels._types import Array
 
@@ -55,7 +56,7 @@ def heights(context: Any, number: Any) -> list[int]:
     return [rows for rows in (1, 2, 4, 8) if rows < full] + [full]
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def largest_block(typing_context: Any, array: Any, rows: Any) -> Any:
     """Rows of the largest block that ``rows`` rows have room for, for the array's type."""
 
@@ -69,7 +70,7 @@ def largest_block(typing_context: Any, array: Any, rows: Any) -> Any:
     return types.int64(array, types.int64), codegen
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def block_columns(typing_context: Any, array: Any) -> Any:
     """Columns of the block, for the array's type: a constant."""
 
@@ -202,7 +203,7 @@ def _function(module: Any, number: Any, rows: int, vectors: int, lanes: int) -> 
     return function
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def multiply_block(
     typing_context: Any,
     rows: Any,
@@ -244,7 +245,7 @@ def multiply_block(
         shape = block_shape(context, kind.dtype)
 
         def pointer(kind: Any, array: Any, index: Any) -> Any:
-            return builder.gep(context.make_array(kind)(context, builder, array).data, [index])
+            return _handing.pointer(context, builder, kind, array, index)
 
         def cast(value: Any) -> Any:
             return value if number == value.type else builder.fptrunc(value, number)
@@ -274,7 +275,7 @@ def multiply_block(
     return signature, codegen
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def transpose_block(typing_context: Any, A: Any, a: Any, lda: Any, C: Any, c: Any, ldc: Any) -> Any:
     """C[j, i] <- A[i, j], for i and j up to half of `block_columns`: one vector each."""
     signature = types.void(A, types.int64, types.int64, C, types.int64, types.int64)
@@ -286,8 +287,8 @@ def transpose_block(typing_context: Any, A: Any, a: Any, lda: Any, C: Any, c: An
         vector = ir.VectorType(number, lanes)
 
         def row(kind: Any, array: Any, index: Any, ld: Any, i: int) -> Any:
-            data = context.make_array(kind)(context, builder, array).data
-            at = builder.gep(data, [builder.add(index, builder.mul(ld, INT64(i)))])
+            place = builder.add(index, builder.mul(ld, INT64(i)))
+            at = _handing.pointer(context, builder, kind, array, place)
             return builder.bitcast(at, vector.as_pointer())
 
         align = kind.dtype.bitwidth // 8

@@ -18,6 +18,7 @@ from jitprop_kernels._microkernel import (
 from jitprop_kernels._types import Array
 from jitprop_kernels.activations import activate
 from jitprop_kernels.dropout import drop
+from jitprop_kernels.elementary import smaller
 from jitprop_kernels.losses import output_delta
 from jitprop_kernels.plan import (
     ACTIVATION,
@@ -74,7 +75,7 @@ def multiply(
     """
     i = j = 0
     while i < height and j < width:
-        rows, columns = largest_block(C, height - i), min(block_columns(C), width - j)
+        rows, columns = largest_block(C, height - i), smaller(block_columns(C), width - j)
         multiply_block(
             rows,
             columns,
@@ -116,7 +117,7 @@ def pack(
     own, cost half the speed of a product.
     """
     for j in range(0, n_out, block_columns(memory)):
-        columns = min(block_columns(memory), n_out - j)
+        columns = smaller(block_columns(memory), n_out - j)
         for i in range(k, k + rows):
             target, source = at + j * n_in + i * columns, w + i * n_out + j
             for q in range(columns):
@@ -130,15 +131,15 @@ def pack_transposed(
     """Copy rows k to k + rows of W, k a multiple of TILE, into the columns of packed W^T."""
     lanes = block_columns(memory) // 2
     for i in range(k, k + rows, 2 * lanes):
-        columns = min(2 * lanes, n_in - i)
+        columns = smaller(2 * lanes, n_in - i)
         for q in range(0, columns, lanes):
             for j in range(0, n_out, lanes):
                 source, target = w + (i + q) * n_out + j, at + i * n_out + j * columns + q
                 if q + lanes <= columns and j + lanes <= n_out:
                     transpose_block(params, source, n_out, memory, target, columns)
                 else:
-                    for r in range(min(lanes, columns - q)):
-                        for c in range(min(lanes, n_out - j)):
+                    for r in range(smaller(lanes, columns - q)):
+                        for c in range(smaller(lanes, n_out - j)):
                             memory[target + c * columns + r] = params[source + r * n_out + c]
 
 

@@ -17,6 +17,7 @@ from numba.core import types
 from numba.core.errors import NumbaError
 from numba.core.types.misc import CPointer
 
+from jitprop_kernels._handing import pointer
 from jitprop_kernels._jit import INTERPRETED, callback, own
 from jitprop_kernels._types import Array
 from jitprop_kernels.simd import compiled
@@ -95,9 +96,8 @@ def _call(
     typing: Any, address: Any, memory: Any, x: Any, y: Any, out: Any, slope: Any, n: Any
 ) -> Any:
     def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        data = context.make_array(sig.args[1])(context, builder, args[1]).data
-        pointers = [builder.gep(data, [at]) for at in args[2:6]]
-        kind = ir.FunctionType(ir.VoidType(), [data.type] * POINTERS + [ir.IntType(64)])
+        pointers = [pointer(context, builder, sig.args[1], args[1], at) for at in args[2:6]]
+        kind = ir.FunctionType(ir.VoidType(), [*(p.type for p in pointers), ir.IntType(64)])
         function = builder.inttoptr(args[0], kind.as_pointer())
         builder.call(function, [*pointers, args[6]])
         return context.get_dummy_value()

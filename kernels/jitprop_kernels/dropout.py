@@ -14,6 +14,7 @@ import numpy as np
 
 from jitprop_kernels._jit import jit
 from jitprop_kernels._types import Array, Scalar
+from jitprop_kernels.elementary import smaller
 from jitprop_kernels.plan import DROPPED, N_OUT, Plan
 
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
@@ -78,6 +79,6 @@ def drop_lanes(plan: Plan, l: int, memory: Array, z: int, m: int, width: int, t:
     for j in range(n):
         at = z + j * width
         for i in range(width):
-            f = factor(seed, min(i, m - 1) * n + j, dropped, kept)
+            f = factor(seed, smaller(i, m - 1) * n + j, dropped, kept)
             memory[at + i] *= f
             memory[plan.slopes + at + i] *= f

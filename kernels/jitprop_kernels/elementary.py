@@ -162,3 +162,9 @@ def power(x: float, n: int) -> float:
         x *= x
         n //= 2
     return y
+
+
+@jit()
+def smaller(m: int, n: int) -> int:
+    """min(m, n), for which numba would load all it knows: see `_contexts.TargetContext`."""
+    return m if m < n else n

@@ -11,12 +11,12 @@ import numpy as np
 from jitprop_kernels import codes, lanes
 from jitprop_kernels._jit import jit
 from jitprop_kernels._types import Array, Indices
-from jitprop_kernels.elementary import power
+from jitprop_kernels.elementary import power, smaller
 from jitprop_kernels.losses import softmax
 from jitprop_kernels.meeting import halted, take
 from jitprop_kernels.members import backward, descend, forward, n_parameters, output, place
 from jitprop_kernels.plan import ACTIVATION, N_IN, N_OUT, OUTPUTS, Plan
-from jitprop_kernels.simd import prefetch_to_write, wide_lanes
+from jitprop_kernels.simd import none_of, prefetch_to_write, wide_lanes
 
 POWERS = 64
 """Updates after which Adam's powers of beta are computed anew: in between, each is the one before
@@ -73,7 +73,7 @@ def set_rates(
                 for _ in range(base, t):
                     p1, p2 = p1 * beta_1, p2 * beta_2
                 powers[V + v], powers[2 * V + v] = p1, p2
-                due = min(due, n + base + POWERS + 1 - t)
+                due = smaller(due, n + base + POWERS + 1 - t)
         else:
             for v in range(V):
                 powers[V + v] *= beta_1
@@ -160,7 +160,7 @@ def put_losses(
     if ahead + V <= losses.size:
         for v in range(0, V, 8):
             prefetch_to_write(losses, ahead + v)
-    for v in range(min(V, members.size - lane)):
+    for v in range(smaller(V, members.size - lane)):
         loss = sums[3 * V + v] / divisors[lane + v]
         losses[at + lane + v] = loss
         sums[4 * V + v] += 0.0 * loss  # nan, once it is inf or nan
@@ -256,7 +256,7 @@ def train_members(
                 return
             epoch = step // n_batches
             first = (step - epoch * n_batches) * plan.batch_size
-            m = min(plan.batch_size, n_samples - first)
+            m = smaller(plan.batch_size, n_samples - first)
             if step == 0 or not same:
                 at = first + (epoch * n_samples if rows.size > 0 else 0)
                 load_group(
@@ -299,7 +299,7 @@ def train_members(
             at, constant = epoch * rate_step, rate_step == 0
             due = set_rates(plan, members, lane, rates, at, constant, updates, n, due, sums, memory)
             descend(plan, params, slots, group * size, group * slot_size, size, memory, m)
-        for v in range(min(V, members.size - lane)):
+        for v in range(smaller(V, members.size - lane)):
             faults[lane + v] = sums[4 * V + v]
         group = take(gate)
 
@@ -328,14 +328,14 @@ def predict_members(
         for first in range(0, n_samples, plan.batch_size):
             if halted(gate):
                 return
-            m = min(plan.batch_size, n_samples - first)
+            m = smaller(plan.batch_size, n_samples - first)
             load_group(
                 plan,
                 X,
                 x_step,
-                out[:0],
+                none_of(out),
                 0,
-                out[:0],
+                none_of(out),
                 0,
                 members,
                 group * V,
@@ -362,7 +362,7 @@ def predict_members(
             )
             if activation == codes.SOFTMAX:
                 softmax(memory, z, m * V, n, 1, m * V)
-            for v in range(min(V, members.size - group * V)):
+            for v in range(smaller(V, members.size - group * V)):
                 at = ((group * V + v) * n_samples + first) * n
                 for i in range(m):
                     for j in range(n):
@@ -396,7 +396,7 @@ def evaluate_members(
         for first in range(0, n_samples, plan.batch_size):
             if halted(gate):
                 return
-            m = min(plan.batch_size, n_samples - first)
+            m = smaller(plan.batch_size, n_samples - first)
             load_group(
                 plan,
                 X,
@@ -429,6 +429,6 @@ def evaluate_members(
                 0,
             )
             output(plan, memory, m)
-            for v in range(min(V, members.size - group * V)):
+            for v in range(smaller(V, members.size - group * V)):
                 losses[group * V + v] += wholes[v] * memory[plan.errors + v]
         group = take(gate)

@@ -30,7 +30,7 @@ from jitprop_kernels._jit import jit
 from jitprop_kernels._types import Array, Scalar
 from jitprop_kernels.activations import exponentials, sigmoid
 from jitprop_kernels.custom import call
-from jitprop_kernels.elementary import exp_of_negative, log, log1p_of_fraction
+from jitprop_kernels.elementary import exp_of_negative, log, log1p_of_fraction, smaller
 from jitprop_kernels.plan import Plan
 from jitprop_kernels.simd import select
 
@@ -133,7 +133,7 @@ def gaussian_delta(
     T, k, deltas = type(scale), n // 2, plan.deltas + z
     half, to_s = T(0.5), k * unit_stride
     exponentials(memory, z, deltas, (m - 1) * sample_stride + (n - 1) * unit_stride + 1, -1.0)
-    target_stride = min(sample_stride, k)  # row by row k; 1 where samples are neighbours
+    target_stride = smaller(sample_stride, k)  # row by row k; 1 where samples are neighbours
     for i in range(m):
         for j in range(k):
             q = i * sample_stride + j * unit_stride

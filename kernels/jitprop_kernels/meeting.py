@@ -13,8 +13,9 @@ from typing import Any
 
 from llvmlite import ir
 from numba.core import cgutils, types
-from numba.extending import intrinsic
 
+from jitprop_kernels._handing import pointer
+from jitprop_kernels._intrinsic import intrinsic
 from jitprop_kernels._jit import INTERPRETED, jit
 from jitprop_kernels._types import Indices
 
@@ -29,11 +30,10 @@ GIVE_WAY = "SwitchToThread" if sys.platform == "win32" else "sched_yield"
 
 
 def _element(context: Any, builder: Any, array_type: Any, array: Any, index: Any) -> Any:
-    data = context.make_array(array_type)(context, builder, array).data
-    return builder.gep(data, [index])
+    return pointer(context, builder, array_type, array, index)
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def atomic_add(typing_context: Any, array: Any, index: Any, value: Any) -> Any:
     """array[index] += value, in one piece; returns what was there."""
 
@@ -54,7 +54,7 @@ if INTERPRETED:  # in one thread
     atomic_add = _add
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def atomic_load(typing_context: Any, array: Any, index: Any) -> Any:
     """array[index], as other threads wrote it."""
 
@@ -73,7 +73,7 @@ if INTERPRETED:
     atomic_load = _load
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def give_way(typing_context: Any) -> Any:
     """Offer the processor to another thread."""
 
@@ -135,4 +135,5 @@ def agree(gate: Indices, rank: int) -> None:
 @jit()
 def take(gate: Indices) -> int:
     """The next piece of work that nobody has taken, counted from 0."""
-    return int(atomic_add(gate, TAKEN, 1))
+    taken: int = atomic_add(gate, TAKEN, 1)
+    return taken

@@ -14,6 +14,7 @@ from jitprop_kernels._jit import jit
 from jitprop_kernels._types import Array, Indices, Scalar
 from jitprop_kernels.activations import activate_vectors
 from jitprop_kernels.dropout import WHOLE, factor, layer_seed
+from jitprop_kernels.elementary import smaller
 from jitprop_kernels.losses import output_delta, squared_delta
 from jitprop_kernels.plan import (
     ACTIVATION,
@@ -142,7 +143,7 @@ def multiply(
 @jit()
 def place(members: Indices, lane: int) -> int:
     """Which of the members is in a lane: the last fills the rest of its group."""
-    return min(lane, members.size - 1)
+    return smaller(lane, members.size - 1)
 
 
 @jit()

@@ -16,6 +16,7 @@ from jitprop_kernels import blocks, codes, lanes, simd
 from jitprop_kernels._jit import jit
 from jitprop_kernels._types import Array, Indices, Route
 from jitprop_kernels.activations import activate
+from jitprop_kernels.elementary import smaller
 from jitprop_kernels.losses import softmax, total
 from jitprop_kernels.plan import ACTIVATION, N_IN, N_OUT, OUTPUTS, Plan
 
@@ -255,7 +256,7 @@ def evaluate(
     refresh(plan, blocked, params, memory, False)
     loss = 0.0
     for first in range(0, n_samples, plan.batch_size):
-        m = min(plan.batch_size, n_samples - first)
+        m = smaller(plan.batch_size, n_samples - first)
         loss += load_loss(
             plan, blocked, params, X, Y, weights, whole, rows, first, m, n_samples, memory
         )
@@ -284,7 +285,7 @@ def gradient(
     refresh(plan, blocked, params, memory, True)
     loss = 0.0
     for first in range(0, n_samples, plan.batch_size):
-        m = min(plan.batch_size, n_samples - first)
+        m = smaller(plan.batch_size, n_samples - first)
         loss += load_loss(
             plan, blocked, params, X, Y, weights, whole, rows, first, m, n_samples, memory
         )
@@ -310,7 +311,7 @@ def predict(
     activation = plan.layers[len(plan.layers) - 1, ACTIVATION]
     refresh(plan, blocked, params, memory, False)
     for first in range(0, n_samples, plan.batch_size):
-        m = min(plan.batch_size, n_samples - first)
+        m = smaller(plan.batch_size, n_samples - first)
         width = padded(blocked, memory, m)
         load(blocked, X, rows, first, m, n_inputs, memory, 0)
         if len(blocked) == 0:

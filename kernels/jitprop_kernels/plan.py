@@ -15,8 +15,8 @@ class Plan(NamedTuple):
     A net and its training in numbers; there are L layers with weights.
 
     One type for every net: a new depth, width, loss, optimizer or batch size compiles nothing.
-    All scratch is one vector, ``memory``, and the plan says what stands where: each array handed
-    from kernel to kernel is seven arguments to LLVM, and five of them doubled the compile time.
+    All scratch is one vector, ``memory``, and the plan says what stands where: each array more that
+    is handed from kernel to kernel is more to compile.
 
     A layer's block of activations is (samples, units) row by row on the blocks route; on the
     lanes route it is (units, samples), samples padded to a multiple of LANES. The inputs' block

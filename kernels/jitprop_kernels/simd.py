@@ -26,8 +26,10 @@ from numba.core.typing.templates import (
     infer_global,
     signature,
 )
-from numba.extending import intrinsic, lower_builtin, lower_cast, models, register_model
+from numba.extending import lower_builtin, lower_cast, models, register_model
 
+from jitprop_kernels._handing import Flat, pointer
+from jitprop_kernels._intrinsic import intrinsic
 from jitprop_kernels._jit import INTERPRETED
 from jitprop_kernels._types import Array, Scalar
 
@@ -189,9 +191,9 @@ def compiled(native: Callable[..., Any]) -> Callable[[F], F]:
 def _place(context: Any, builder: Any, kind: Any, args: Any, vector: Any) -> tuple[Any, int]:
     """Pointer to the vector that begins at ``array[at]``, the first args, and its alignment."""
     array, at = args[:2]
-    pointer = builder.gep(context.make_array(kind)(context, builder, array).data, [at])
     place = context.get_data_type(vector).as_pointer()
-    return builder.bitcast(pointer, place), kind.dtype.bitwidth // 8
+    found = builder.bitcast(pointer(context, builder, kind, array, at), place)
+    return found, kind.dtype.bitwidth // 8
 
 
 def _loaded(array: Any, vector: VectorType) -> Any:
@@ -278,6 +280,20 @@ def prefetch(array: Array, at: int) -> None:
 @compiled(_prefetched(1))
 def prefetch_to_write(array: Array, at: int) -> None:
     """The same where it will be written: a store that has to wait keeps all behind it waiting."""
+
+
+def _none_of(typing: Any, array: Any) -> Any:
+    def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        flat = context.cast(builder, args[0], array, sig.return_type)
+        return builder.insert_value(flat, ir.IntType(64)(0), 1)
+
+    return Flat(array.dtype)(array), code
+
+
+@compiled(_none_of)
+def none_of(array: Array) -> Array:
+    """An array of its kind, without numbers."""
+    return array[:0]
 
 
 def _splatted(typing: Any, x: Any) -> Any:

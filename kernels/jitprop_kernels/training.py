@@ -7,6 +7,7 @@ import numpy as np
 from jitprop_kernels import blocks, codes, lanes
 from jitprop_kernels._jit import jit
 from jitprop_kernels._types import BLOCKS, LANES, Array, Indices, Route
+from jitprop_kernels.elementary import smaller
 from jitprop_kernels.losses import total
 from jitprop_kernels.meeting import AGREED, RUNNING, TAKEN, agree, halted, meet, take
 from jitprop_kernels.network import (
@@ -40,7 +41,7 @@ def batch_of(plan: Plan, X: Array, rows: Indices, step: int) -> tuple[int, int, 
     n_batches = (n_samples + plan.batch_size - 1) // plan.batch_size
     epoch = step // n_batches
     first = (step - epoch * n_batches) * plan.batch_size
-    m = min(plan.batch_size, n_samples - first)
+    m = smaller(plan.batch_size, n_samples - first)
     return epoch, first, m, first + (epoch * n_samples if rows.size > 0 else 0)
 
 
@@ -108,8 +109,6 @@ def train_lanes(
     updates: int,
     memory: Array,
     gradients: Array,
-    parts: Array,
-    gate: Indices,
 ) -> int:
     """`train` on the lanes route, where a batch is too little work for two threads."""
     same, last = always_same(plan, X, rows), lanes.output_activation(plan)
@@ -139,14 +138,23 @@ def train_lanes(
                 lanes.weight_gradient(plan, l, alpha, keep, memory, width, C, 0)
                 lanes.bias_gradient(plan, l, alpha, keep_bias, memory, width, C, 0)
             if not fused:
-                factor = clipping(plan, params.size, gradients, parts, gate, 0, 1)
+                factor = 1.0
+                if plan.clip_norm > 0.0:
+                    factor = clipping(plan, sum_of_squares(gradients, 0, params.size))
                 update_all(plan, params, slots, gradients, rate, decay, factor, t, 0, 1)
         step = end
     return stop
 
 
 @jit()
-def clipping(
+def clipping(plan: Plan, squares: float) -> float:
+    """min(1, clip_norm / norm): what a gradient with these squares shall be multiplied by."""
+    norm = np.sqrt(squares)
+    return 1.0 if norm <= plan.clip_norm else plan.clip_norm / norm  # nan stays
+
+
+@jit()
+def shared_clipping(
     plan: Plan,
     n_parameters: int,
     gradients: Array,
@@ -155,24 +163,19 @@ def clipping(
     rank: int,
     ranks: int,
 ) -> float:
-    """
-    min(1, clip_norm / norm): what the gradient, which is there, shall be multiplied by.
-
-    The threads meet in it, each having added up the squares of its share.
-    """
+    """`clipping` of the gradient, which is there; threads meet in it, with squares of a share."""
     if plan.clip_norm == 0.0:
         return 1.0
     pieces = (n_parameters + PIECE - 1) // PIECE
     low, high = share(pieces, 1, rank, ranks)
     for piece in range(low, high):
-        stop = min(n_parameters, (piece + 1) * PIECE)
+        stop = smaller(n_parameters, (piece + 1) * PIECE)
         parts[plan.squares + piece] = sum_of_squares(gradients, piece * PIECE, stop)
     meet(gate, ranks)
     squares = 0.0
     for piece in range(plan.squares, plan.squares + pieces):
         squares += parts[piece]
-    norm = np.sqrt(squares)
-    return 1.0 if norm <= plan.clip_norm else plan.clip_norm / norm  # nan stays
+    return clipping(plan, squares)
 
 
 @jit()
@@ -223,10 +226,10 @@ def own_chunks(
     _, first, m, at = batch_of(plan, X, rows, step)
     chunk = take(gate)
     while chunk * plan.chunk < m and not halted(gate):
-        low, high = chunk * plan.chunk, min(m, (chunk + 1) * plan.chunk)
+        low, high = chunk * plan.chunk, smaller(m, (chunk + 1) * plan.chunk)
         loss = 0.0
         for skip in range(low, high, blocks.REACH):
-            some = min(blocks.REACH, high - skip)
+            some = smaller(blocks.REACH, high - skip)
             load_batch(plan, BLOCKS, X, Y, weights, whole, rows, at + skip, some, direct, memory, 0)
             A, a = (X, (first + skip) * plan.layers[0, N_IN]) if direct else (memory, 0)
             loss += loss_of(plan, BLOCKS, params, A, a, memory, some, m, skip, t)
@@ -261,7 +264,7 @@ def descend_chunks(
         for i in range(low, high):
             gradients[i] += gradients[at + i]
     meet(gate, ranks)
-    factor = clipping(plan, params.size, gradients, parts, gate, rank, ranks)
+    factor = shared_clipping(plan, params.size, gradients, parts, gate, rank, ranks)
     update_all(plan, params, slots, gradients, rate, decay, factor, t, rank, ranks)
 
 
@@ -289,7 +292,7 @@ def own_samples(
     n_inputs, n_outputs = plan.layers[0, N_IN], plan.layers[len(plan.layers) - 1, N_OUT]
     low, high = share(m, blocks.TILE, rank, ranks)
     for skip in range(low, high, blocks.REACH):
-        some = min(blocks.REACH, high - skip)
+        some = smaller(blocks.REACH, high - skip)
         if fresh:
             load_batch(
                 plan, BLOCKS, X, Y, weights, whole, rows, at + skip, some, direct, memory, skip
@@ -303,7 +306,7 @@ def own_samples(
             return
         blocks.backward(plan, memory, skip, some)
     for skip in range(low, high, blocks.TILE):
-        size = min(blocks.TILE, high - skip) * n_outputs
+        size = smaller(blocks.TILE, high - skip) * n_outputs
         parts[skip // blocks.TILE] = total(memory, plan.errors + skip * n_outputs, size)
 
 
@@ -340,11 +343,11 @@ def own_weights(
         w, b = plan.layers[l, WEIGHTS], plan.layers[l, BIASES]
         low, high = share(n_in, blocks.TILE, rank, ranks)
         for k in range(low, high, SPAN):
-            n = min(SPAN, high - k)
+            n = smaller(SPAN, high - k)
             for skip in range(0, m if computing else 0, blocks.DEPTH):
                 if halted(gate):
                     return
-                some, kept = min(blocks.DEPTH, m - skip), keep if skip == 0 else 1.0
+                some, kept = smaller(blocks.DEPTH, m - skip), keep if skip == 0 else 1.0
                 blocks.weight_gradient(
                     plan, l, k, n, alpha, kept, X, x, memory, skip, some, C, 0, rank
                 )
@@ -465,7 +468,7 @@ def train_blocks(
                 )
                 if not updating:
                     meet(gate, ranks)
-                    factor = clipping(plan, params.size, gradients, parts, gate, rank, ranks)
+                    factor = shared_clipping(plan, params.size, gradients, parts, gate, rank, ranks)
         meet(gate, ranks)
     return stop
 
@@ -552,8 +555,6 @@ def train(
             updates,
             memory,
             gradients,
-            parts,
-            gate,
         )
     else:
         return train_blocks(
