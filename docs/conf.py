@@ -35,7 +35,7 @@ def draw(app: Any) -> None:
     picture.parent.mkdir(exist_ok=True)
     example = DOCS.parent / "examples/xor_atlas.py"
     subprocess.run(
-        [sys.executable, example, "--members=1000", f"--out={picture}"],
+        [sys.executable, example, f"--out={picture}"],
         check=True,
         stdout=subprocess.DEVNULL,
     )

@@ -10,10 +10,10 @@ this is held against one net alone and against linear regression, over several r
 
 import argparse
 from time import perf_counter
-from typing import Any
 
 import numpy as np
 
+from _pyplot import pyplot
 from jitprop import EarlyStopping, Fleet
 
 MEMBERS = 20
@@ -126,13 +126,7 @@ def print_table(found: list[dict[str, np.ndarray]]) -> None:
 
 def draw(y: np.ndarray, mean: np.ndarray, deviation: np.ndarray, out: str) -> None:
     """Draw predicted against true, with error bars of one standard deviation."""
-    plt: Any
-    try:
-        from matplotlib import pyplot as plt
-    except ImportError as error:
-        raise SystemExit(
-            f"--out needs matplotlib: pip install 'jitprop[plot]' ({error})"
-        ) from error
+    plt = pyplot()
     figure, ax = plt.subplots(figsize=(6, 5.5), layout="constrained")
     within = np.abs(y - mean) <= deviation
     for chosen, colour, mark, label in (

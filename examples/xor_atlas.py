@@ -9,10 +9,10 @@ time before; those that have solved it leave, the others go on.
 
 import argparse
 from time import perf_counter
-from typing import Any
 
 import numpy as np
 
+from _pyplot import pyplot
 from jitprop import Fleet
 
 HIDDEN = 2, 3, 4
@@ -91,13 +91,7 @@ def print_table(found: dict[tuple[str, int, float], np.ndarray]) -> None:
 
 def draw(found: dict[tuple[str, int, float], np.ndarray], epochs: int, out: str) -> None:
     """Draw the share that has solved XOR against the epochs, for each setting."""
-    plt: Any
-    try:
-        from matplotlib import pyplot as plt
-    except ImportError as error:
-        raise SystemExit(
-            f"--out needs matplotlib: pip install 'jitprop[plot]' ({error})"
-        ) from error
+    plt = pyplot()
     figure, axes = plt.subplots(
         len(ACTIVATIONS), len(RATES), figsize=(11, 6), sharex=True, sharey=True,
         layout="constrained", squeeze=False,

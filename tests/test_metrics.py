@@ -58,6 +58,21 @@ def test_two_classes_by_one_output(rng):
     assert metrics.log_loss(y, p) == pytest.approx(expected, rel=1e-12)
 
 
+@pytest.mark.parametrize("n_outputs", [1, 3])
+def test_what_is_certainly_no_class_is_refused(n_outputs, rng):
+    y, p = rng.normal(size=(20, n_outputs)), rng.uniform(0.1, 0.9, size=(20, n_outputs))
+    for metric in (metrics.accuracy, metrics.log_loss):
+        message = f"{metric.__name__} needs labels, or targets from 0 to 1; these are from -.* to"
+        with pytest.raises(ValueError, match=message):
+            metric(y, p)
+        assert np.isfinite(metric(np.clip(y, 0, 1), p)), "they may be probabilities"
+    signs = np.where(y == y.max(axis=1, keepdims=True), 1.0, -1.0)
+    signs[0] *= -1
+    assert 0 <= metrics.accuracy(signs, p) <= 1, "and these may be classes"
+    with pytest.raises(ValueError, match="log_loss needs labels"):
+        metrics.log_loss(signs, p)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_log_loss_of_certainty_is_finite(dtype):
     p = np.array([[0.0, 1.0], [1.0, 0.0]], dtype)

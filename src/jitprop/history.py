@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -82,11 +82,7 @@ class History:
         ImportError
             Without pandas.
         """
-        try:
-            import pandas as pd
-        except ImportError as error:
-            raise ImportError("to_frame needs pandas: pip install 'jitprop[frame]'") from error
-        return pd.DataFrame(self.columns, index=pd.RangeIndex(len(self.loss), name="epoch"))
+        return frame(self.columns, "epoch")
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """
@@ -116,6 +112,17 @@ class History:
         n = len(self.loss)
         course = f", loss {self.loss[0]:.6g} -> {self.loss[-1]:.6g}" if n else ""
         return f"History({n} epochs{course})"
+
+
+def frame(columns: Mapping[str, Any], rows: str | None = None) -> pd.DataFrame:
+    """Columns as a data frame; its index, which counts from 0, has the name ``rows``."""
+    try:
+        import pandas as pd
+    except ImportError as error:
+        raise ImportError("to_frame needs pandas: pip install 'jitprop[frame]'") from error
+    made = pd.DataFrame(columns)
+    made.index.name = rows
+    return made
 
 
 def join(histories: Sequence[History]) -> History:

@@ -25,6 +25,18 @@ def _rows(y: Array, prediction: Array) -> tuple[Array, Array]:
     return y.astype(np.float64), prediction[:, : y.shape[1]].astype(np.float64)
 
 
+def _beyond_0_to_1(y: Array) -> bool:
+    """Whether targets, not labels, are no probabilities."""
+    return y.ndim > 1 and bool(y.min() < 0 or y.max() > 1)
+
+
+def _no_classes(name: str, y: Array) -> ValueError:
+    return ValueError(
+        f"{name} needs labels, or targets from 0 to 1; these are from {y.min():g} to {y.max():g}. "
+        "For regression there are mse, mae and r2"
+    )
+
+
 def mse(y: Array, prediction: Array) -> float:
     """Mean squared error: the mean of (a - y)**2 over samples and outputs."""
     y, a = _rows(y, prediction)
@@ -57,7 +69,14 @@ def accuracy(y: Array, prediction: Array) -> float:
     Share of the samples whose class is right.
 
     The class is the largest output's; with one output it is 1 from 0.5 on, else 0.
+
+    Raises
+    ------
+    ValueError
+        For targets that are no classes: more than two values, and not all from 0 to 1.
     """
+    if _beyond_0_to_1(y) and np.unique(y).size > 2:
+        raise _no_classes("accuracy", y)
     if prediction.shape[1] == 1:
         return float(np.mean((prediction >= 0.5) == (y >= 0.5)))
     label = y if y.ndim == 1 else y.argmax(axis=1)
@@ -69,7 +88,14 @@ def log_loss(y: Array, prediction: Array) -> float:
     Mean of -sum y log a over the samples; with one output, of -y log a - (1 - y) log(1 - a).
 
     No a counts as nearer to 0 or 1 than the predictions' dtype tells apart at 1.
+
+    Raises
+    ------
+    ValueError
+        For targets that are no probabilities, from 0 to 1, nor labels.
     """
+    if _beyond_0_to_1(y):
+        raise _no_classes("log_loss", y)
     epsilon = np.finfo(prediction.dtype).eps
     y, a = _rows(y, prediction)
     if prediction.shape[1] == 1:

@@ -116,7 +116,8 @@ class Trainer:
         Above 0: the largest norm that the gradient g of a batch may have. A longer one becomes
         g clip_norm / norm, norm = sqrt(sum g**2) being that of all weights and biases together,
         before weight decay: Keras' global_clipnorm; PyTorch's ``clip_grad_norm_``, which adds 1e-6
-        to the norm. Losses and `gradients` are not clipped.
+        to the norm. Losses and `gradients` are not clipped. In float64 a norm beyond 1e154, whose
+        square overflows, is taken for inf: that batch changes nothing but by momentum and decay.
     batch_size : int or None, default None
         Samples per update; a last short batch is trained too. None is all samples.
     shuffle : bool, default True
@@ -490,7 +491,8 @@ class Trainer:
         Parameters
         ----------
         X, y, sample_weight
-            As in `fit`. Labels may be of some classes only.
+            As in `fit`. Labels may be of some classes only. There are no validation data: a
+            `ReduceOnPlateau` goes by "loss".
 
         Returns
         -------

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 
@@ -102,6 +105,26 @@ def test_each_stops_as_a_trainer_would(how, samples):
         assert history.best_epoch[i] == how.best_epoch
         np.testing.assert_allclose(fleet.parameters[i], trainer.parameters, rtol=1e-9)
     assert history.epochs.min() < 60
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_validation_and_stopping_do_not_show_in_what_goes_on(samples, dtype):
+    """fit(2) then fit(3) is fit(5), watched or not; where nothing is put back."""
+    arguments = {"seed": 0, "learning_rate": RATES, "dropout": 0.2, "dtype": dtype, **ARGUMENTS}
+    ref = Fleet([3, 4, 2], members=3, **arguments)
+    losses = ref.fit(*samples, 5).loss
+    watching = {
+        "validation_data": samples,
+        "callbacks": EarlyStopping(patience=9, restore_best=False),
+    }
+    for watched in ({}, watching):
+        comp = Fleet([3, 4, 2], members=3, **arguments)
+        parts = [comp.fit(*samples, n, **watched) for n in (2, 3)]
+        np.testing.assert_array_equal(np.concatenate([part.loss for part in parts]), losses)
+        np.testing.assert_array_equal(comp.parameters, ref.parameters)
+    for made in (copy.deepcopy(parts[1]), pickle.loads(pickle.dumps(parts[1]))):
+        np.testing.assert_array_equal(made.validation_loss, parts[1].validation_loss)
+        np.testing.assert_array_equal(made.best_epoch, parts[1].best_epoch)
 
 
 def test_a_checkpoint_holds_the_fleet(samples, tmp_path):

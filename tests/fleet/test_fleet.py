@@ -12,9 +12,9 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from jitprop import SGD, Adam, AdamW, CrossEntropy, EarlyStopping, Fleet, Trainer
+from jitprop import SGD, Adam, CrossEntropy, EarlyStopping, Fleet, Trainer
 from jitprop.fleet import course, engines
-from nets import data
+from nets import OPTIMIZERS, data
 
 SETTINGS = settings(
     max_examples=12,
@@ -25,13 +25,6 @@ SETTINGS = settings(
 )
 # Tiny nets share vectors, wider ones are trained one by one.
 NETS = {"lanes": [3, 4, 2], "loop": [5, 24, 3]}
-OPTIMIZERS = {
-    "sgd": SGD(),
-    "momentum": SGD(momentum=0.9),
-    "nesterov": SGD(momentum=0.8, nesterov=True),
-    "adam": Adam(),
-    "adamw": AdamW(beta_1=0.8, beta_2=0.99, epsilon=1e-6),
-}
 LOSSES = {
     "half_squared_error": "tanh",
     "binary_cross_entropy": "sigmoid",

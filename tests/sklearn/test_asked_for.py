@@ -182,6 +182,19 @@ def test_early_stopping_with_partial_fit_25693():
         clone(model).partial_fit(X, Y)
 
 
+def test_partial_fit_after_fit_does_not_forget_the_best_weights_25693():
+    calls = []
+    settings = SMALL | {"scoring": lambda model, X, y: -len(calls.append(1) or calls)}
+    model = MLPRegressor(**settings | {"max_iter": 2}, early_stopping=True, n_iter_no_change=3)
+    held_out = {"X_val": X[75:], "y_val": Y[75:]}
+    best = [W.copy() for W in model.fit(X[:75], Y[:75], **held_out).coefs_]
+    for stopped in (False, False, True):  # the second epoch of fit was no better either
+        model.partial_fit(X[:75], Y[:75], **held_out)
+        assert model.stopped_ == stopped
+        kept = all((ref == comp).all() for ref, comp in zip(best, model.coefs_, strict=True))
+        assert kept == stopped
+
+
 @pytest.mark.parametrize("random", [int, np.random.RandomState])
 @pytest.mark.parametrize(
     "setting",
@@ -289,6 +302,11 @@ class TestEnsembles:
         assert equal(model.fit(X, Y), MLPRegressor(**SMALL).fit(X, Y))
         np.testing.assert_array_equal(model.predict(X), MLPRegressor(**SMALL).fit(X, Y).predict(X))
         assert not hasattr(model, "fleet_")
+
+    def test_there_is_no_partial_fit(self):
+        model = MLPClassifier(n_members=2)
+        assert not hasattr(model, "partial_fit")
+        assert hasattr(model.set_params(n_members=1), "partial_fit")
 
     def test_it_tells_what_it_does(self, capsys):
         model = MLPRegressor(**SMALL | {"max_iter": 2}, n_members=3, verbose=True)

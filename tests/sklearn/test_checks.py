@@ -10,7 +10,12 @@ from jitprop.sklearn import MLPClassifier, MLPRegressor
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @parametrize_with_checks(
-    [MLPClassifier(max_iter=100), MLPRegressor(max_iter=100)], expected_failed_checks=None
+    [
+        MLPClassifier(max_iter=100),
+        MLPRegressor(max_iter=100),
+        MLPRegressor(max_iter=20, n_members=2),
+    ],
+    expected_failed_checks=None,
 )
 def test_estimator(estimator, check):
     check(estimator)

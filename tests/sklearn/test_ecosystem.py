@@ -17,15 +17,19 @@ from skl2onnx.operator_converters.multilayer_perceptron import (
     convert_sklearn_mlp_classifier,
     convert_sklearn_mlp_regressor,
 )
+from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_iris
+from sklearn.ensemble import BaggingClassifier, StackingClassifier, VotingClassifier
 from sklearn.inspection import permutation_importance
-from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.model_selection import GridSearchCV, cross_val_score, learning_curve
+from sklearn.multiclass import OneVsRestClassifier
 from sklearn.neural_network import MLPClassifier as Theirs
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
+import sklearn
 from exported import CLASSIFIED, TARGETS, TOLERANCE, estimator, needs_compiler, run_c, run_onnx
 from jitprop import export
 from jitprop.sklearn import MLPClassifier, MLPRegressor
@@ -71,6 +75,63 @@ def test_a_cross_validation():
         cross_val_score(kind(**SMALL), X, LABELS, cv=4) for kind in (MLPClassifier, Theirs)
     )
     np.testing.assert_allclose(ours, theirs)
+
+
+@pytest.mark.parametrize(
+    "around",
+    [
+        lambda model: VotingClassifier([("a", model), ("b", clone(model))], voting="soft"),
+        lambda model: StackingClassifier([("a", model)], cv=3),
+        lambda model: BaggingClassifier(model, 2, random_state=0, n_jobs=2),
+        OneVsRestClassifier,
+    ],
+)
+def test_ensembles_of_them_are_as_of_scikit_learns(around):
+    ours, theirs = (around(kind(**SMALL)).fit(X, LABELS) for kind in (MLPClassifier, Theirs))
+    np.testing.assert_allclose(ours.predict_proba(X), theirs.predict_proba(X), rtol=1e-6)
+
+
+def test_learning_curves():
+    how = {"cv": 2, "shuffle": True, "random_state": 0, "exploit_incremental_learning": True}
+    ours, theirs = (
+        learning_curve(kind(**SMALL), X, LABELS, **how) for kind in (MLPClassifier, Theirs)
+    )
+    for comp, ref in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(comp, ref)
+
+
+@pytest.fixture
+def _routing():
+    with sklearn.config_context(enable_metadata_routing=True):
+        yield
+
+
+@pytest.mark.usefixtures("_routing")
+def test_sample_weights_are_routed_through_a_search_and_a_pipeline():
+    weights = np.linspace(0.1, 1, 150)
+    made = []
+    for kind in (MLPClassifier, Theirs):
+        model = kind(**SMALL).set_fit_request(sample_weight=True)
+        model.set_score_request(sample_weight=True)
+        pipeline = make_pipeline(StandardScaler().set_fit_request(sample_weight=False), model)
+        search = GridSearchCV(pipeline, {f"{kind.__name__.lower()}__alpha": [0.1, 1.0]}, cv=3)
+        made.append(search.fit(X, LABELS, sample_weight=weights).cv_results_["mean_test_score"])
+    np.testing.assert_allclose(*made)
+
+
+@pytest.mark.usefixtures("_routing")
+def test_validation_samples_are_routed_and_scaled():
+    model = MLPClassifier(**SMALL).set_fit_request(X_val=True, y_val=True)
+    steps = [("scaler", StandardScaler()), ("mlp", model)]
+    pipeline = Pipeline(steps, transform_input=["X_val"]).fit(X, LABELS, X_val=X, y_val=LABELS)
+    p = pipeline.predict_proba(X)[np.arange(150), LABELS]
+    np.testing.assert_allclose(pipeline[-1].validation_loss_curve_[-1], -np.log(p).mean())
+
+
+def test_the_picture_of_a_pipeline_shows_the_parameters():
+    html = make_pipeline(StandardScaler(), MLPClassifier(dropout=0.25))._repr_html_()
+    assert "MLPClassifier" in html
+    assert "0.25" in html
 
 
 def test_a_calibration():

@@ -182,7 +182,21 @@ def test_a_fit_that_stops_leaves_the_generator_where_scikit_learn_does():
     assert comp.random_state.randint(1 << 30) == ref.random_state.randint(1 << 30)
 
 
-@pytest.mark.parametrize("target", ["binary", "three outputs"])
+@since_1_7
+@pytest.mark.parametrize("solver", ["sgd", "adam"])
+@pytest.mark.parametrize("target", TARGETS)
+def test_partial_fit_of_weighted_samples(target, solver):
+    ref, comp, y = pair(target, solver=solver, batch_size=16, random_state=0)
+    classes = {"classes": np.unique(y)} if hasattr(ref, "predict_proba") else {}
+    if target == "multilabel":
+        classes = {"classes": [0, 1, 2]}
+    for model in (ref, comp):
+        for some in (slice(0, 60), slice(0, 25), slice(20, 60)):
+            model.partial_fit(X[some], y[some], WEIGHTS[some], **classes)
+    assert_same(ref, comp)
+
+
+@pytest.mark.parametrize("target", TARGETS)
 def test_early_stopping_and_warm_start(target):
     ref, comp, y = pair(target, early_stopping=True, warm_start=True, random_state=0, max_iter=5)
     for model in (ref, comp):

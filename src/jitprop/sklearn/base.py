@@ -20,15 +20,17 @@ from jitprop.sklearn.validation import Validation
 STOCHASTIC = ("sgd", "adam")
 
 
-def is_stochastic(model: Any) -> bool:
+def has_partial_fit(model: Any) -> bool:
     """
-    Whether the solver trains by batches, as ``partial_fit`` must.
+    Whether there is a ``partial_fit``: where one net is trained, and by batches.
 
     Raises
     ------
     AttributeError
-        If it does not: then there is no ``partial_fit``.
+        If there is none.
     """
+    if model.n_members != 1:
+        raise AttributeError(f"partial_fit is for n_members=1; got {model.n_members!r}")
     if model.solver not in STOCHASTIC:
         raise AttributeError(
             "partial_fit is only available for stochastic optimizers. "
@@ -98,7 +100,7 @@ class BaseMLP(BaseEstimator):
             self._random_state = check_random_state(self.random_state)
         sizes = [X.shape[1], *hidden, self.n_outputs_]
         if self.n_members > 1:
-            ensemble.check(self, incremental)
+            ensemble.check(self)
         elif first:
             self.__dict__.pop("fleet_", None)
             self._initialize(sizes, X.dtype)

@@ -14,7 +14,7 @@ from sklearn.utils.multiclass import type_of_target, unique_labels
 from sklearn.utils.validation import check_is_fitted
 
 from jitprop._types import Array
-from jitprop.sklearn.base import BaseMLP, is_stochastic
+from jitprop.sklearn.base import BaseMLP, has_partial_fit
 
 
 class MLPClassifier(ClassifierMixin, BaseMLP):
@@ -288,7 +288,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     def _stratified(self) -> bool:
         return bool(self.n_outputs_ == 1)
 
-    @available_if(is_stochastic)
+    @available_if(has_partial_fit)
     def partial_fit(
         self,
         X: Any,

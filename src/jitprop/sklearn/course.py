@@ -87,10 +87,11 @@ class Course:
             split=0,
             updates=self.descent.updates,
         )
-        # Going on, scikit-learn forgets the best weights when it begins to change them.
-        forgets = not (first or model.keep_optimizer)
-        self.best = self.state.params if forgets else self.state.params.copy()
-        if incremental and self.scored:
+        # A warm start of scikit-learn's forgets the best weights when it begins to change them.
+        self.best = self.state.params
+        if self.scored and (first or incremental or model.keep_optimizer):
+            self.best = self.best.copy()
+        if self.scored and incremental:
             self.best = getattr(model, "_best", self.best)
         if validation is not None and model.validation_loss_curve_ is None:
             model.validation_loss_curve_ = []

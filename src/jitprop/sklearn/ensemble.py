@@ -15,10 +15,8 @@ from jitprop.sklearn import losses, net
 from jitprop.sklearn.course import samples_in_batch
 
 
-def check(model: Any, incremental: bool) -> None:
+def check(model: Any) -> None:
     """Refuse what no ensemble can do."""
-    if incremental:
-        raise ValueError("partial_fit is for n_members=1")
     for name, allowed in (
         ("warm_start", (False,)),
         ("dropout", (0.0,)),

@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from jitprop._types import Array
 from jitprop.losses import Loss, Poisson
 from jitprop.sklearn import parameters
-from jitprop.sklearn.base import BaseMLP, dense, is_stochastic
+from jitprop.sklearn.base import BaseMLP, dense, has_partial_fit
 
 
 class MLPRegressor(RegressorMixin, BaseMLP):
@@ -236,7 +236,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     def _stratified(self) -> bool:
         return False
 
-    @available_if(is_stochastic)
+    @available_if(has_partial_fit)
     def partial_fit(
         self, X: Any, y: Any, sample_weight: Any = None, *, X_val: Any = None, y_val: Any = None
     ) -> MLPRegressor:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from jitprop.history import frame
 from jitprop.sweeps.settings import Setting
 from jitprop.trainer import Trainer
 
@@ -105,13 +106,7 @@ class SweepResult:
         ImportError
             Without pandas.
         """
-        try:
-            import pandas as pd
-        except ImportError as error:
-            raise ImportError("to_frame needs pandas: pip install 'jitprop[frame]'") from error
-        if not summary:
-            return pd.DataFrame(self.columns)
-        return pd.DataFrame(self.summary, index=pd.RangeIndex(len(self.settings), name="setting"))
+        return frame(self.summary, "setting") if summary else frame(self.columns)
 
     def __repr__(self) -> str:
         s, f = self.measured[self.monitor].shape
