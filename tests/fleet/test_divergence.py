@@ -100,7 +100,7 @@ def test_one_that_diverges_in_the_first_batch_of_a_block(kind, shuffle, rng):
         one = pickle.loads(pickle.dumps(fleet))
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(course.Course, "_most", lambda self, most=most: most)
-            patch.setattr(course, "BLOCK_SECONDS", (np.inf, np.inf))
+            patch.setattr(course, "BLOCK_SECONDS", np.inf)
             history = quietly(one, X, y, 60)
         assert history.diverged[1] == caught.value.epoch
         assert history.epochs[1] == caught.value.kept_epochs

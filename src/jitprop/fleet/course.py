@@ -29,8 +29,11 @@ from jitprop.interrupts import Interrupts
 from jitprop.progress import Progress
 from jitprop.spec import Spec
 
-BLOCK_SECONDS = (0.05, 0.2)
-"""How long a block may take: below, the next has twice as many epochs, above, half as many."""
+BLOCK_SECONDS = 0.1
+"""How long a block is to take: by what the one before took, but of no more than `GROWTH` times its
+epochs. Ctrl-C loses one, and each costs a call from Python for every member that is in no lane."""
+
+GROWTH = 16
 
 BLOCK_NUMBERS = 1 << 20
 """Losses, rates and indices of samples that a block may hold: 8 MB of each."""
@@ -134,10 +137,7 @@ class Course:
             began = time.perf_counter()
             self._block(first, n_epochs, interrupts)
             seconds = time.perf_counter() - began
-            if seconds < BLOCK_SECONDS[0]:
-                size *= 2
-            elif seconds > BLOCK_SECONDS[1]:
-                size = max(1, size // 2)
+            size = max(1, int(n_epochs * min(GROWTH, BLOCK_SECONDS / seconds)))
             first += n_epochs
             if each and self._look(first - 1):
                 break
@@ -343,4 +343,11 @@ class Course:
 
 def _finite(members: Members) -> Any:
     """Whether each member's numbers are all finite, (A,)."""
-    return np.isfinite(members.params).all(axis=1) & np.isfinite(members.slots).all(axis=(1, 2))
+    params, slots = members.params, members.slots
+    with np.errstate(all="ignore"):  # the sum of finite numbers is finite, nearly always
+        sums = params.sum(axis=1, dtype=np.float64) + slots.sum(axis=(1, 2), dtype=np.float64)
+    finite = np.isfinite(sums)
+    doubtful = np.flatnonzero(~finite)
+    finite[doubtful] = np.isfinite(params[doubtful]).all(axis=1)
+    finite[doubtful] &= np.isfinite(slots[doubtful]).all(axis=(1, 2))
+    return finite

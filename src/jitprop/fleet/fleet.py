@@ -96,11 +96,14 @@ batch_size, shuffle, dtype, backend
 
     Notes
     -----
-    A fleet takes K P (1 + s) numbers, for nets of P parameters and an optimizer that keeps s
-    numbers of each; a fit takes as much once more, and the losses, 8 bytes for each member and
-    epoch. To these come, for each block of epochs, 16 MB or what one epoch needs, if that is more:
-    8 K bytes for each sample with shuffling. Threads have scratch for one batch each, of one net,
-    or of 64 bytes' worth of nets in lanes.
+    For nets of P parameters in numbers of b bytes, and an optimizer that keeps s numbers of each
+    parameter, a fleet takes K (P (1 + s) b + 100) bytes. A fit takes K (3 P (1 + s) b + 150) more
+    where nets are in lanes, K (2 P (1 + s) b + 150) where they are trained one by one, and 8 K
+    bytes of losses for each epoch, twice that with validation. Early stopping keeps K P b bytes of
+    best parameters. A shuffled fit takes 1,700 K bytes for generators, of which the fleet keeps
+    1,000 K, and orders of 8 MB, or of one epoch if that is more: 8 K bytes for each sample;
+    schedules take 8 MB too. Threads have scratch for one batch each, of one net or of 64 bytes'
+    worth in lanes.
 
     Examples
     --------

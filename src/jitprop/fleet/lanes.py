@@ -147,6 +147,7 @@ def _from_lanes(lanes: Array, members: Array) -> None:
     """Back, in place."""
     a, s, p = members.shape
     v = kernels.WIDE_BYTES // members.itemsize
-    if s > 0:
-        view = lanes.reshape(-1, s, p, v).transpose(0, 3, 1, 2)
-        members[:] = view.reshape(-1, s, p)[:a]
+    view, whole = lanes.reshape(-(-a // v), s, p, v), a // v
+    members[: whole * v].reshape(whole, v, s, p)[:] = view[:whole].transpose(0, 3, 1, 2)
+    if whole * v < a:
+        members[whole * v :] = view[whole, :, :, : a - whole * v].transpose(2, 0, 1)
