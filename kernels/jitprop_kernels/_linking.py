@@ -85,6 +85,12 @@ class InnerCompiler(KernelCompiler):
         return super().define_pipelines()
 
 
+class ApartCompiler(InnerCompiler):
+    """The compiler of inner functions that stay functions."""
+
+    apart = True
+
+
 class EntryCompiler(KernelCompiler):
     """The compiler of entries."""
 

@@ -99,7 +99,7 @@ def silu(z: Scalar) -> tuple[Scalar, Scalar]:
     return z * s, s + z * s_slope
 
 
-@jit()
+@jit(apart=True)
 def exponentials(memory: Array, z: int, out: int, size: int, sign: float) -> None:
     """exp(sign z) of the numbers ``memory[z:z + size]`` into ``memory[out:]``; sign is 1 or -1."""
     for i in range(size):

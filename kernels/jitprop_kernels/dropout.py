@@ -47,7 +47,7 @@ def layer_seed(key: int, l: int, t: int) -> np.uint64:
     return splitmix64(splitmix64(np.uint64(key), t), l)
 
 
-@jit()
+@jit(apart=True)
 def drop(plan: Plan, l: int, memory: Array, z: int, place: int, m: int, t: int) -> None:
     """
     Layer l's a and slope, at ``z`` and behind it, times 0 or 1 / (1 - p), in update number t.
@@ -67,7 +67,7 @@ def drop(plan: Plan, l: int, memory: Array, z: int, place: int, m: int, t: int) 
         memory[slopes + i] *= f
 
 
-@jit()
+@jit(apart=True)
 def drop_lanes(plan: Plan, l: int, memory: Array, z: int, m: int, width: int, t: int) -> None:
     """`drop` for (n_out, width), all samples of a batch. The padding is like the last of them."""
     seed, dropped, n = (

@@ -35,7 +35,7 @@ from jitprop_kernels.plan import Plan
 from jitprop_kernels.simd import select
 
 
-@jit()
+@jit(apart=True)
 def subtract_maximum(
     memory: Array, z: int, m: int, n: int, sample_stride: int, unit_stride: int
 ) -> None:
@@ -52,7 +52,7 @@ def subtract_maximum(
             memory[j] -= top
 
 
-@jit()
+@jit(apart=True)
 def softmax(memory: Array, z: int, m: int, n: int, sample_stride: int, unit_stride: int) -> None:
     """a_j = exp(z_j) / sum_k exp(z_k) in place of z, for each of m samples of n units."""
     subtract_maximum(memory, z, m, n, sample_stride, unit_stride)
@@ -65,7 +65,7 @@ def softmax(memory: Array, z: int, m: int, n: int, sample_stride: int, unit_stri
             memory[j] /= total
 
 
-@jit()
+@jit(apart=True)
 def softmax_delta(
     plan: Plan,
     memory: Array,
@@ -112,7 +112,7 @@ def softmax_delta(
         memory[deltas + q] = scale * (a - t)
 
 
-@jit()
+@jit(apart=True)
 def gaussian_delta(
     plan: Plan,
     memory: Array,
@@ -190,7 +190,7 @@ def piecewise_delta(
     return g * (r - corner), scale * g * slope
 
 
-@jit()
+@jit(apart=True)
 def other_delta(
     plan: Plan,
     memory: Array,
@@ -227,7 +227,7 @@ def other_delta(
             memory[deltas + i] *= scale * memory[plan.slopes + z + i]
 
 
-@jit()
+@jit(apart=True)
 def round_errors(plan: Plan, memory: Array, z: int, targets: int, errors: int, size: int) -> None:
     """
     Cross-entropies over ``rounded_from`` anew, of probabilities rounded and clipped.
@@ -256,7 +256,7 @@ def round_errors(plan: Plan, memory: Array, z: int, targets: int, errors: int, s
             memory[errors + i] = -log(p) if hit or plan.loss != codes.CROSS_ENTROPY else T(0.0)
 
 
-@jit()
+@jit(apart=True)
 def output_delta(
     plan: Plan,
     memory: Array,

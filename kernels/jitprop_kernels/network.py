@@ -71,7 +71,7 @@ def load(
                 memory[at + i * n + k] = x
 
 
-@jit()
+@jit(apart=True)
 def load_targets(
     plan: Plan,
     blocked: Route,
@@ -113,7 +113,7 @@ def whole_of(plan: Plan, weights: Array, rows: Indices, first: int, m: int) -> f
     return whole if whole > 0.0 else 1.0
 
 
-@jit()
+@jit(apart=True)
 def load_batch(
     plan: Plan,
     blocked: Route,

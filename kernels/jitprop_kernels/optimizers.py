@@ -20,7 +20,7 @@ PIECE = 4096
 """Squares of a gradient that are added up by one thread: 2 us of work."""
 
 
-@jit()
+@jit(apart=True)
 def sum_of_squares(gradients: Array, start: int, stop: int) -> float:
     """Of ``gradients[start:stop]``, in float64; the order is always the same."""
     side = lanes(gradients)
@@ -118,7 +118,7 @@ def adam(
         params[i] = shrink_ * p - rate_ * m / (np.sqrt(v) + epsilon_)
 
 
-@jit()
+@jit(apart=True)
 def rmsprop(
     params: Array,
     slots: Array,
@@ -153,7 +153,7 @@ def rmsprop(
         params[i] = p + u
 
 
-@jit()
+@jit(apart=True)
 def rprop(
     params: Array,
     slots: Array,

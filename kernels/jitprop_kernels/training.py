@@ -146,14 +146,14 @@ def train_lanes(
     return stop
 
 
-@jit()
+@jit(apart=True)
 def clipping(plan: Plan, squares: float) -> float:
     """min(1, clip_norm / norm): what a gradient with these squares shall be multiplied by."""
     norm = np.sqrt(squares)
     return 1.0 if norm <= plan.clip_norm else plan.clip_norm / norm  # nan stays
 
 
-@jit()
+@jit(apart=True)
 def shared_clipping(
     plan: Plan,
     n_parameters: int,
@@ -201,7 +201,7 @@ def update_all(
         update(plan, params, slots, gradients, start + low, start + high, rate, of_part, factor, t)
 
 
-@jit()
+@jit(apart=True)
 def own_chunks(
     plan: Plan,
     params: Array,
@@ -241,7 +241,7 @@ def own_chunks(
         chunk = take(gate)
 
 
-@jit()
+@jit(apart=True)
 def descend_chunks(
     plan: Plan,
     params: Array,
