@@ -66,11 +66,11 @@ def with_jitprop(work):
     """One call of Fleet.fit."""
     from jitprop import Fleet
 
-    X, y = work.data()
+    (X, y), start = work.data(), work.start()
 
     def train(epochs):
         fleet = Fleet(
-            work.sizes, members=work.members, init=work.start(), learning_rate=RATE,
+            work.sizes, members=work.members, init=start, learning_rate=RATE,
             batch_size=work.batch_size, shuffle=False, dtype="float32",
         )  # fmt: skip
         fleet.fit(X, y, epochs)
@@ -145,6 +145,7 @@ def with_torch(work):
     import torch
 
     X, y = map(torch.from_numpy, work.data())
+    start = work.start()
     shape = work.members, -1, -1
     batches = [
         (x.expand(*shape), t.expand(*shape))
@@ -152,7 +153,7 @@ def with_torch(work):
     ]
 
     def train(epochs):
-        weights, biases = ([torch.from_numpy(a.copy()) for a in part] for part in work.start())
+        weights, biases = ([torch.from_numpy(a.copy()) for a in part] for part in start)
         params = [p.requires_grad_() for p in (*weights, *biases)]
         for _ in range(epochs):
             for x, t in batches:

@@ -43,8 +43,9 @@ def jit(*, entry: bool = False, apart: bool = False) -> Callable[[Callable[P, R]
         of all they call is inside theirs.
     apart : bool, default False
         True for a function that shall stay one in the machine code. LLVM would rather put it into
-        the one that calls it: work of 0.5 s for `train`, which gains nothing by it where the
-        function is long, or seldom called.
+        the one that calls it, and optimise that: 0.3 s for `train`, of which a long function at the
+        end of a chain of calls gains nothing. One in the middle does: with `output_delta` or
+        `own_chunks` apart, fleets and chunks took a third longer.
 
     Returns
     -------

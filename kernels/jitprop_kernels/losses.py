@@ -190,7 +190,7 @@ def piecewise_delta(
     return g * (r - corner), scale * g * slope
 
 
-@jit(apart=True)
+@jit()
 def other_delta(
     plan: Plan,
     memory: Array,
@@ -256,7 +256,7 @@ def round_errors(plan: Plan, memory: Array, z: int, targets: int, errors: int, s
             memory[errors + i] = -log(p) if hit or plan.loss != codes.CROSS_ENTROPY else T(0.0)
 
 
-@jit(apart=True)
+@jit()
 def output_delta(
     plan: Plan,
     memory: Array,

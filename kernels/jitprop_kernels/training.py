@@ -201,7 +201,7 @@ def update_all(
         update(plan, params, slots, gradients, start + low, start + high, rate, of_part, factor, t)
 
 
-@jit(apart=True)
+@jit()
 def own_chunks(
     plan: Plan,
     params: Array,
@@ -241,7 +241,7 @@ def own_chunks(
         chunk = take(gate)
 
 
-@jit(apart=True)
+@jit()
 def descend_chunks(
     plan: Plan,
     params: Array,
