@@ -67,8 +67,8 @@ def processes():
 
 
 def loky():
-    executor = pytest.importorskip("joblib.externals.loky").get_reusable_executor
-    return executor(2)
+    # Not the reusable one: joblib would go on with it in other tests of this process.
+    return pytest.importorskip("joblib.externals.loky").ProcessPoolExecutor(2)
 
 
 @pytest.mark.parametrize("make", [processes, loky, lambda: ThreadPoolExecutor(2)])
