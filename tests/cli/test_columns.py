@@ -9,7 +9,7 @@ from decimal import Decimal
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -200,6 +200,7 @@ def test_any_numbers_make_finite_inputs_of_moderate_size(taught, later):
 
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.text(max_size=3) | st.none() | st.booleans(), min_size=2, max_size=30))
+@example(["", "\x00"])
 def test_any_texts_make_rows_of_one(taught):
     if values.kind(pd.Series(taught, dtype=object)) != "text":
         return

@@ -131,7 +131,8 @@ class TextColumn:
         """From some rows of a column; None where they have nothing to say."""
         texts = values.texts(column)[rows]
         absent = values.absent(texts)
-        categories, counts = np.unique(texts[~absent].astype(str), return_counts=True)
+        # As objects: a text of NumPy ends before its last zero characters.
+        categories, counts = np.unique(texts[~absent].astype(object), return_counts=True)
         said = f"column {column.name!r} is left out: "
         if len(categories) == 0:
             say(said + "it has no values")
