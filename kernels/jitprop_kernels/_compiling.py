@@ -74,29 +74,12 @@ class Lowering(Lower):  # type: ignore[misc]
         return self.context.cast(self.builder, result, signature.return_type, resty)
 
 
-class ApartLowering(Lowering):
-    """The same, to a function that LLVM does not put into another."""
-
-    def setup_function(self, fndesc: Any) -> None:
-        """Declare the function."""
-        super().setup_function(fndesc)
-        self.function.attributes.add("noinline")
-
-
 @register_pass(mutates_CFG=True, analysis_only=False)
 class KernelLowering(BaseNativeLowering):  # type: ignore[misc]
     """The pass that runs `Lowering`."""
 
     _name = "kernel_lowering"
     lowering_class = Lowering
-
-
-@register_pass(mutates_CFG=True, analysis_only=False)
-class KernelLoweringApart(BaseNativeLowering):  # type: ignore[misc]
-    """The pass that runs `ApartLowering`."""
-
-    _name = "kernel_lowering_apart"
-    lowering_class = ApartLowering
 
 
 @register_pass(mutates_CFG=False, analysis_only=True)
@@ -146,8 +129,6 @@ def _uncollected() -> Iterator[None]:
 class KernelCompiler(CompilerBase):  # type: ignore[misc]
     """The compiler of kernels."""
 
-    apart = False
-
     def __init__(self, typingctx: Any, targetctx: Any, *args: Any) -> None:
         super().__init__(typing_context(typingctx), target_context(targetctx), *args)
 
@@ -161,8 +142,7 @@ class KernelCompiler(CompilerBase):  # type: ignore[misc]
         passes = PassManager("kernel")
         for kind, description in DefaultPassBuilder.define_nopython_pipeline(self.state).passes:
             if kind is NativeLowering:
-                lowering = KernelLoweringApart if self.apart else KernelLowering
-                passes.add_pass(lowering, description)
+                passes.add_pass(KernelLowering, description)
             elif kind.__name__ not in UNNEEDED:
                 passes.add_pass(kind, description)
             if kind.__name__ == "NopythonTypeInference":

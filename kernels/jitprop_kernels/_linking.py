@@ -39,6 +39,17 @@ class InnerLibrary(KernelLibrary):
         self._finalized = True
 
 
+class ApartLibrary(InnerLibrary):
+    """The code of one inner function that LLVM does not put into another."""
+
+    def add_ir_module(self, ir_module: Any) -> None:
+        """Take the function, marked."""
+        for function in ir_module.functions:
+            if not function.is_declaration:
+                function.attributes.add("noinline")
+        super().add_ir_module(ir_module)
+
+
 class EntryLibrary(KernelLibrary):
     """The code of an entry, and of all it calls."""
 
@@ -77,18 +88,20 @@ def _no_executable(library: Any, fndesc: Any, env: Any) -> object:
 class InnerCompiler(KernelCompiler):
     """The compiler of inner functions, short of machine code."""
 
+    library: type[InnerLibrary] = InnerLibrary
+
     def define_pipelines(self) -> list[Any]:
         """The same passes, with our library and no executable."""
         state = self.state
         state.targetctx = state.targetctx.subtarget(get_executable=_no_executable)
-        state.library = InnerLibrary(state.targetctx.codegen(), state.func_id.func_qualname)
+        state.library = self.library(state.targetctx.codegen(), state.func_id.func_qualname)
         return super().define_pipelines()
 
 
 class ApartCompiler(InnerCompiler):
     """The compiler of inner functions that stay functions."""
 
-    apart = True
+    library = ApartLibrary
 
 
 class EntryCompiler(KernelCompiler):

@@ -29,17 +29,13 @@ GIVE_WAY = "SwitchToThread" if sys.platform == "win32" else "sched_yield"
 """The operating system's function for that."""
 
 
-def _element(context: Any, builder: Any, array_type: Any, array: Any, index: Any) -> Any:
-    return pointer(context, builder, array_type, array, index)
-
-
 @intrinsic
 def atomic_add(typing_context: Any, array: Any, index: Any, value: Any) -> Any:
     """array[index] += value, in one piece; returns what was there."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        pointer = _element(context, builder, signature.args[0], args[0], args[1])
-        return builder.atomic_rmw("add", pointer, args[2], "seq_cst")
+        place = pointer(context, builder, signature.args[0], args[0], args[1])
+        return builder.atomic_rmw("add", place, args[2], "seq_cst")
 
     return types.int64(array, types.int64, types.int64), codegen
 
@@ -59,8 +55,8 @@ def atomic_load(typing_context: Any, array: Any, index: Any) -> Any:
     """array[index], as other threads wrote it."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        pointer = _element(context, builder, signature.args[0], args[0], args[1])
-        return builder.load_atomic(pointer, "seq_cst", 8)
+        place = pointer(context, builder, signature.args[0], args[0], args[1])
+        return builder.load_atomic(place, "seq_cst", 8)
 
     return types.int64(array, types.int64), codegen
 

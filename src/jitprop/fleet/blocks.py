@@ -16,7 +16,7 @@ import numpy as np
 from jitprop import schedules
 from jitprop._types import Array
 from jitprop.fleet.data import Data
-from jitprop.fleet.engines import Engine, Indices, Members
+from jitprop.fleet.engines import Engine, Indices, Mask, Members
 from jitprop.fleet.settings import Own
 from jitprop.fleet.state import FleetState
 from jitprop.spec import Spec
@@ -100,8 +100,7 @@ class Blocks:
         try:
             orders = self._orders(members, n_epochs)
             trained = self.state.members(self.own, members)
-            with np.errstate(all="ignore"):
-                finite = self.engine.train(trained, self.data, orders, losses, block.rates)
+            finite = self._run(trained, self.data, orders, losses, block.rates)
             bad = ~(finite & _finite(trained))
             done = np.full(len(members), n_epochs)
             if bad.any():
@@ -185,15 +184,20 @@ class Blocks:
             earlier = before.some(~failed, 0)
             places, before = places[~failed], after.some(~failed, self.n_batches)
 
+    def _run(
+        self, members: Members, data: Data, orders: Indices | None, losses: Array, rates: Array
+    ) -> Mask:
+        """Train members, who change in place; whether their losses were finite, (A,)."""
+        with np.errstate(all="ignore"):
+            return self.engine.train(members, data, orders, losses, rates)
+
     def _epoch(
         self, before: Members, data: Data, order: Indices | None, rates: Array
     ) -> tuple[Members, Any]:
         """The same members an epoch later, and whether their losses were finite, (A,)."""
         after = before._replace(params=before.params.copy(), slots=before.slots.copy())
         losses = np.empty((1, len(before.numbers)))
-        with np.errstate(all="ignore"):
-            finite = self.engine.train(after, data, order, losses, rates)
-        return after, finite
+        return after, self._run(after, data, order, losses, rates)
 
     def _first_batch(self, members: Members, order: Indices | None, rates: Array) -> Any:
         """Whether the loss of their next batch is finite, (A,)."""
@@ -215,9 +219,7 @@ class Blocks:
             if self.shuffle:  # whoever goes back is rewound in the end
                 self.state.set_random({i: last.random[i] for i in numbers.tolist()})
             orders = self._orders(numbers, n)
-            with np.errstate(all="ignore"):
-                losses = np.empty((n, len(numbers)))
-                self.engine.train(made, self.data, orders, losses, last.rates[:n, at])
+            self._run(made, self.data, orders, np.empty((n, len(numbers))), last.rates[:n, at])
         return made
 
     def _rewind(self, block: Block, members: Indices, epochs: Indices) -> None:

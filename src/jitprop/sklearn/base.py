@@ -207,9 +207,13 @@ class BaseMLP(BaseEstimator):
         del y, incremental
         return weights
 
+    def _checked(self, X: Any) -> Array:
+        """Samples to predict."""
+        return dense(validate_data(self, X, accept_sparse=["csr", "csc"], reset=False))
+
     def _outputs(self, X: Any) -> Array:
         """The net's outputs, of samples that are checked: (n_samples, n_outputs)."""
-        X = dense(validate_data(self, X, accept_sparse=["csr", "csc"], reset=False))
+        X = self._checked(X)
         return (
             self.fleet_.predict(X).mean(axis=0) if hasattr(self, "fleet_") else net.outputs(self, X)
         )
@@ -237,8 +241,7 @@ class BaseMLP(BaseEstimator):
             raise ValueError(
                 "hidden_activations are of one net; see fleet_ for those of each member"
             )
-        X = dense(validate_data(self, X, accept_sparse=["csr", "csc"], reset=False))
-        return net.hidden_activations(self, X)
+        return net.hidden_activations(self, self._checked(X))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

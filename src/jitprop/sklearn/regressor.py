@@ -8,12 +8,12 @@ import numpy as np
 from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from jitprop._types import Array
 from jitprop.losses import Loss, Poisson
 from jitprop.sklearn import parameters
-from jitprop.sklearn.base import BaseMLP, dense, has_partial_fit
+from jitprop.sklearn.base import BaseMLP, has_partial_fit
 
 
 class MLPRegressor(RegressorMixin, BaseMLP):
@@ -290,8 +290,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
             return self._classes_of(self._outputs(X))
         if not hasattr(self, "fleet_"):
             raise ValueError("return_std=True needs n_members of at least 2")
-        X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
-        outputs = self.fleet_.predict(dense(X))
+        outputs = self.fleet_.predict(self._checked(X))
         return self._classes_of(outputs.mean(axis=0)), self._classes_of(outputs.std(axis=0))
 
     def _score_of(self, outputs: Array, y: Array, weights: Array | None) -> float:
