@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import jitprop_kernels
-from jitprop import Trainer, cast, compiled
+from jitprop import Trainer, cast, compiled, threads
 from jitprop.losses import CrossEntropy, HalfSquaredError
 from jitprop.optimizers import SGD, Adam, RMSprop, Rprop
 from jitprop.spec import Spec
@@ -105,7 +105,8 @@ def test_inner_kernels_refuse_calls_from_python():
         log(1.0)
 
 
-def test_scratch_is_what_the_docstring_says():
+def test_scratch_is_what_the_docstring_says(monkeypatch):
+    monkeypatch.setattr(threads, "cores", lambda: 2)
     sizes = [30, 40, 5]
     parameters = 30 * 40 + 40 + 40 * 5 + 5
 
