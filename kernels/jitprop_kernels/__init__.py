@@ -4,8 +4,9 @@ from jitprop_kernels._jit import INTERPRETED
 from jitprop_kernels._types import BLOCKS, LANES, Route
 from jitprop_kernels.blocks import DEPTH, REACH, TILE
 from jitprop_kernels.custom import Block, compile_block
-from jitprop_kernels.fleets import evaluate_members, predict_members, train_members
+from jitprop_kernels.fleets import N_SUMS, evaluate_members, predict_members, train_members
 from jitprop_kernels.meeting import AGREED, GATE_SIZE, HALT, LEFT, RUNNING
+from jitprop_kernels.members import SAMPLES
 from jitprop_kernels.network import evaluate, gradient, predict
 from jitprop_kernels.optimizers import PIECE
 from jitprop_kernels.plan import Plan
@@ -21,9 +22,11 @@ __all__ = [
     "INTERPRETED",
     "LANES",
     "LEFT",
+    "N_SUMS",
     "PIECE",
     "REACH",
     "RUNNING",
+    "SAMPLES",
     "TILE",
     "VECTOR_BYTES",
     "WIDE_BYTES",

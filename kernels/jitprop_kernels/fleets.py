@@ -10,36 +10,65 @@ import numpy as np
 
 from jitprop_kernels import codes, lanes
 from jitprop_kernels._jit import jit
-from jitprop_kernels._types import Array, Indices
+from jitprop_kernels._types import Array, Indices, Scalar
 from jitprop_kernels.elementary import power, smaller
 from jitprop_kernels.losses import softmax
 from jitprop_kernels.meeting import halted, take
-from jitprop_kernels.members import backward, descend, forward, n_parameters, output, place
+from jitprop_kernels.members import (
+    SAMPLES,
+    block_width,
+    descend,
+    forward,
+    n_parameters,
+    output,
+    place,
+)
 from jitprop_kernels.plan import ACTIVATION, N_IN, N_OUT, OUTPUTS, Plan
-from jitprop_kernels.simd import none_of, prefetch_to_write, wide_lanes
+from jitprop_kernels.simd import (
+    behind,
+    load_like,
+    prefetch_to_write,
+    size_of,
+    splat_wide,
+    store,
+    wide_lanes,
+    widened,
+)
 
 POWERS = 64
 """Updates after which Adam's powers of beta are computed anew: in between, each is the one before
 times beta, which costs a tenth."""
 
+WHOLES, POWERS_1, POWERS_2, LOSSES, FAULTS, DIVISORS, N_SUMS = range(7)
+"""What ``sums`` holds of a group, V numbers of each: what shares are parts of; for Adam beta_1**t
+and beta_2**t; an epoch's loss so far; nan once one was not finite; what losses are divided by."""
 
 AHEAD = 4
 """Epochs. Losses of one that follow each other lie in a page of their own, and this new."""
 
 
-@jit()
+@jit(apart=True)
 def set_group(
-    plan: Plan, members: Indices, lane: int, decays: Array, momenta: Array, memory: Array
+    plan: Plan,
+    members: Indices,
+    lane: int,
+    decays: Array,
+    momenta: Array,
+    divisors: Array,
+    memory: Array,
+    sums: Array,
 ) -> None:
-    """Write weight decay and momentum of a group's members to where `descend` reads them."""
+    """Write what is of a group's members to where `descend` and `put_losses` read it."""
     V = wide_lanes(memory)
     for v in range(V):
         i = place(members, lane + v)
         memory[plan.panels + 2 * V + v] = decays[i]
         memory[plan.panels + 3 * V + v] = momenta[i]
+        sums[FAULTS * V + v] = 0.0
+        sums[DIVISORS * V + v] = divisors[i]
 
 
-@jit()
+@jit(apart=True)
 def set_rates(
     plan: Plan,
     members: Indices,
@@ -49,48 +78,65 @@ def set_rates(
     constant: bool,
     updates: Indices,
     n: int,
-    due: int,
-    powers: Array,
     memory: Array,
-) -> int:
+    sums: Array,
+) -> None:
     """
     Write each member's rate to where `descend` reads it: for Adam corrected, and plain behind.
 
-    For the n-th update of this call, n = 1, 2, ..., which is update t = ``updates`` + n of each.
-    Behind V other numbers ``powers`` keeps beta_1**t and beta_2**t. Returns the n at which they are
-    computed anew: t alone decides, so that bits do not depend on where a call begins. Of all other
-    optimizers, rates that are ``constant`` are written once.
+    For the n-th update of this call, n = 1, 2, ..., which is update t = ``updates`` + n of each. t
+    alone decides when powers of beta are computed anew, so that bits do not depend on where a call
+    begins. Of all other optimizers, rates that are ``constant`` are written once.
     """
     V = wide_lanes(memory)
     beta_1, beta_2, _, _ = plan.settings
     if plan.optimizer == codes.ADAM or plan.optimizer == codes.ADAMW:
-        if n >= due:
-            due = n + POWERS
-            for v in range(V):
-                t = updates[place(members, lane + v)] + n
-                base = (t - 1) // POWERS * POWERS
-                p1, p2 = power(beta_1, base), power(beta_2, base)
-                for _ in range(base, t):
-                    p1, p2 = p1 * beta_1, p2 * beta_2
-                powers[V + v], powers[2 * V + v] = p1, p2
-                due = smaller(due, n + base + POWERS + 1 - t)
-        else:
-            for v in range(V):
-                powers[V + v] *= beta_1
-                powers[2 * V + v] *= beta_2
         for v in range(V):
-            correction = np.sqrt(1.0 - powers[2 * V + v]) / (1.0 - powers[V + v])
-            rate = rates[at + place(members, lane + v)]
-            memory[plan.panels + v] = rate * correction
-            memory[plan.panels + V + v] = rate
+            i, p1, p2 = place(members, lane + v), POWERS_1 * V + v, POWERS_2 * V + v
+            t = updates[i] + n
+            if n == 1 or t % POWERS == 1:
+                base = (t - 1) // POWERS * POWERS
+                sums[p1], sums[p2] = power(beta_1, base), power(beta_2, base)
+                for _ in range(base + 1, t):
+                    sums[p1] *= beta_1
+                    sums[p2] *= beta_2
+            sums[p1] *= beta_1
+            sums[p2] *= beta_2
+            memory[plan.panels + v] = rates[at + i] * np.sqrt(1.0 - sums[p2]) / (1.0 - sums[p1])
+            memory[plan.panels + V + v] = rates[at + i]
     elif n == 1 or not constant:
         for v in range(V):
             memory[plan.panels + v] = rates[at + place(members, lane + v)]
-    return due
 
 
-@jit()
-def load_group(
+@jit(apart=True)
+def set_wholes(
+    plan: Plan,
+    weights: Array,
+    weights_step: int,
+    members: Indices,
+    lane: int,
+    rows: Indices,
+    row_step: int,
+    first: int,
+    m: int,
+    memory: Array,
+    sums: Array,
+) -> None:
+    """Write what the shares of a batch are parts of, of each of a group's members: 1 or a sum."""
+    V = wide_lanes(memory)
+    for v in range(V):
+        i = place(members, lane + v)
+        member, whole = members[i], 0.0
+        if plan.weighted and plan.mean:
+            for row in range(first, first + m):
+                sample = rows[i * row_step + row] if rows.size > 0 else row
+                whole += weights[member * weights_step + sample]
+        sums[WHOLES * V + v] = whole if whole > 0.0 else 1.0
+
+
+@jit(apart=True)
+def load_block(
     plan: Plan,
     X: Array,
     x_step: int,
@@ -103,67 +149,75 @@ def load_group(
     rows: Indices,
     row_step: int,
     first: int,
-    m: int,
+    block: int,
+    some: int,
     memory: Array,
-    wholes: Array,
+    sums: Array,
 ) -> None:
     """
-    Copy the inputs, targets and shares of m samples of each of a group's members.
+    Copy the inputs, targets and shares of one block of samples, of each of a group's members.
 
-    Member number ``members[i]`` finds its own behind ``x_step`` times that in X; with a step of
-    0 all have the same. ``rows`` names each one's samples. Nothing is read from an empty Y.
+    Of ``some`` samples from place ``block`` on in a batch that begins at ``first``. Member number
+    ``members[i]`` finds its own behind ``x_step`` times that in X; with a step of 0 all have the
+    same. ``rows`` names each one's samples. Nothing is read from an empty Y.
     """
-    V, n_inputs = wide_lanes(memory), plan.layers[0, N_IN]
-    for v in range(V):
-        number = place(members, lane + v)
-        member, whole, order = members[number], 0.0, number * row_step
+    V, n_inputs, n_targets = wide_lanes(memory), plan.layers[0, N_IN], plan.n_targets
+    width, a, t = (
+        block_width(memory, some),
+        block * n_inputs * V,
+        plan.targets + block * n_targets * V,
+    )
+    for at in range(width):
+        i = place(members, lane + at % V)
+        member, row = members[i], first + block + smaller(at // V, some - 1)
+        if rows.size > 0:
+            row = rows[i * row_step + row]
+        x = member * x_step + row * n_inputs
+        for k in range(n_inputs):
+            memory[a + k * width + at] = X[x + k]
         if plan.weighted:
-            for i in range(first, first + m):
-                row = rows[order + i] if rows.size > 0 else i
-                whole += weights[member * weights_step + row]
-        whole = whole if plan.mean and whole > 0.0 else 1.0
-        wholes[v] = whole
-        for i in range(m):
-            row = first + i
-            if rows.size > 0:
-                row = rows[order + row]
-            at, x = i * V + v, member * x_step + row * n_inputs
-            for k in range(n_inputs):
-                memory[at + k * m * V] = X[x + k]
-            if plan.weighted:
-                memory[plan.shares + at] = weights[member * weights_step + row] / whole
-            if Y.size > 0:
-                for k in range(plan.n_targets):
-                    if plan.labels:
-                        y = 1.0 if Y[member * y_step + row] == k else 0.0
-                    else:
-                        y = Y[member * y_step + row * plan.n_targets + k]
-                    memory[plan.targets + at + k * m * V] = plan.gain * y + plan.offset
+            share = weights[member * weights_step + row] / sums[WHOLES * V + at % V]
+            memory[plan.shares + block * V + at] = share
+        if Y.size > 0 and plan.labels:
+            label = Y[member * y_step + row]
+            for k in range(n_targets):
+                memory[t + k * width + at] = 1.0 if label == k else 0.0
+        elif Y.size > 0:
+            y = member * y_step + row * n_targets
+            for k in range(n_targets):
+                memory[t + k * width + at] = Y[y + k]
+    if Y.size > 0 and plan.gain != 1.0:
+        T = type(memory[0])
+        for i in range(t, t + n_targets * width):
+            memory[i] = T(plan.gain) * memory[i] + T(plan.offset)
 
 
 @jit()
-def add_losses(plan: Plan, memory: Array, sums: Array, begins: bool) -> None:
-    """Add each member's loss of a batch, from `output`, to its epoch's, behind the powers."""
-    V = wide_lanes(memory)
-    for v in range(V):
-        before = 0.0 if begins else sums[3 * V + v]
-        sums[3 * V + v] = before + sums[v] * memory[plan.errors + v]
+def add_losses(loss: Scalar, sums: Array, begins: bool) -> None:
+    """Add each member's loss of a batch, from `output`, to its epoch's."""
+    V, error = size_of(loss), widened(loss)
+    error = error * load_like(error, sums, WHOLES * V)
+    if not begins:
+        error += load_like(error, sums, LOSSES * V)
+    store(sums, LOSSES * V, error)
 
 
 @jit()
 def put_losses(
-    memory: Array, sums: Array, divisors: Array, members: Indices, lane: int, losses: Array, at: int
+    none: Scalar, sums: Array, members: Indices, lane: int, losses: Array, at: int
 ) -> None:
-    """Write an epoch's losses of a group, and note behind them whether all were finite."""
-    V = wide_lanes(memory)
-    ahead = at + AHEAD * members.size + lane
+    """Write an epoch's losses of a group, and note whether all were finite. ``none`` is V zeros."""
+    V, ahead = size_of(none), at + AHEAD * members.size + lane
     if ahead + V <= losses.size:
-        for v in range(0, V, 8):
-            prefetch_to_write(losses, ahead + v)
-    for v in range(smaller(V, members.size - lane)):
-        loss = sums[3 * V + v] / divisors[lane + v]
-        losses[at + lane + v] = loss
-        sums[4 * V + v] += 0.0 * loss  # nan, once it is inf or nan
+        prefetch_to_write(losses, ahead)
+        prefetch_to_write(losses, ahead + V - 1)
+    loss = load_like(none, sums, LOSSES * V) / load_like(none, sums, DIVISORS * V)
+    if lane + V <= members.size:
+        store(losses, at + lane, loss)
+    else:
+        for v in range(members.size - lane):
+            losses[at + lane + v] = sums[LOSSES * V + v] / sums[DIVISORS * V + v]
+    store(sums, FAULTS * V, load_like(none, sums, FAULTS * V) + none * loss)
 
 
 @jit(entry=True)
@@ -231,7 +285,8 @@ def train_members(
     updates : (A,) int64 array
         How many updates of each came before.
     memory, sums : arrays
-        Scratch: see `Plan`, with 4 V numbers at its ``panels``; and 5 V numbers of float64.
+        Scratch: see `Plan`, with 4 V numbers at its ``panels``, the settings of a group, and behind
+        them P V for gradients; and N_SUMS V numbers of float64.
     gate : (GATE_SIZE,) int64 array of 0
         Where groups are taken. Where another thread writes a number to ``gate[HALT]`` all leave
         soon, and nothing that changes here is of use.
@@ -245,63 +300,122 @@ def train_members(
     same = n_batches == 1 and rows.size == 0
     row_step = rows.size // members.size
     n_steps = losses.size // members.size * n_batches
+    none = splat_wide(type(memory[0])(0.0))
     group = take(gate)
     while group < n_groups:
-        lane, due = group * V, 0
-        set_group(plan, members, lane, decays, momenta, memory)
-        for v in range(V):
-            sums[4 * V + v] = 0.0
+        nets, state = behind(params, group * size), behind(slots, group * slot_size)
+        lane = group * V
+        set_group(plan, members, lane, decays, momenta, divisors, memory, sums)
         for step in range(n_steps):
             if halted(gate):
                 return
-            epoch = step // n_batches
+            n, epoch = step + 1, step // n_batches
             first = (step - epoch * n_batches) * plan.batch_size
             m = smaller(plan.batch_size, n_samples - first)
-            if step == 0 or not same:
-                at = first + (epoch * n_samples if rows.size > 0 else 0)
-                load_group(
+            begin = first + (epoch * n_samples if rows.size > 0 else 0)
+            fresh = step == 0 or not same
+            if step == 0 or (plan.weighted and fresh):
+                set_wholes(
                     plan,
-                    X,
-                    x_step,
-                    Y,
-                    y_step,
                     weights,
                     weights_step,
                     members,
                     lane,
                     rows,
                     row_step,
-                    at,
+                    begin,
                     m,
                     memory,
                     sums,
                 )
-            n = step + 1
-            forward(
-                plan,
-                params,
-                group * size,
-                memory,
-                last,
-                m,
-                members,
-                lane,
-                dropped,
-                keys,
-                updates,
-                n,
-            )
-            output(plan, memory, m)
-            add_losses(plan, memory, sums, first == 0)
-            if first + m == n_samples:
-                put_losses(memory, sums, divisors, members, lane, losses, epoch * members.size)
-            backward(plan, params, group * size, memory, m)
             at, constant = epoch * rate_step, rate_step == 0
-            due = set_rates(plan, members, lane, rates, at, constant, updates, n, due, sums, memory)
-            descend(plan, params, slots, group * size, group * slot_size, size, memory, m)
+            set_rates(plan, members, lane, rates, at, constant, updates, n, memory, sums)
+            loss = none
+            for block in range(0, m, SAMPLES):
+                some, x = smaller(SAMPLES, m - block), block * plan.layers[0, N_IN] * V
+                if fresh:
+                    load_block(
+                        plan,
+                        X,
+                        x_step,
+                        Y,
+                        y_step,
+                        weights,
+                        weights_step,
+                        members,
+                        lane,
+                        rows,
+                        row_step,
+                        begin,
+                        block,
+                        some,
+                        memory,
+                        sums,
+                    )
+                forward(
+                    plan,
+                    nets,
+                    memory,
+                    x,
+                    last,
+                    some,
+                    block,
+                    members,
+                    lane,
+                    dropped,
+                    keys,
+                    updates,
+                    n,
+                )
+                loss += output(plan, memory, some, block, m)
+                descend(plan, nets, state, memory, x, some, block == 0, block + some == m)
+            add_losses(loss, sums, first == 0)
+            if first + m == n_samples:
+                put_losses(widened(none), sums, members, lane, losses, epoch * members.size)
         for v in range(smaller(V, members.size - lane)):
-            faults[lane + v] = sums[4 * V + v]
+            faults[lane + v] = sums[FAULTS * V + v]
         group = take(gate)
+
+
+@jit()
+def load_and_forward(
+    plan: Plan,
+    params: Array,
+    X: Array,
+    x_step: int,
+    Y: Array,
+    y_step: int,
+    weights: Array,
+    weights_step: int,
+    members: Indices,
+    lane: int,
+    rows: Indices,
+    first: int,
+    m: int,
+    last: int,
+    memory: Array,
+    sums: Array,
+) -> None:
+    """`load_block`, of ``rows`` that are empty, and `forward`, in which nothing is dropped."""
+    load_block(
+        plan,
+        X,
+        x_step,
+        Y,
+        y_step,
+        weights,
+        weights_step,
+        members,
+        lane,
+        rows,
+        0,
+        first,
+        0,
+        m,
+        memory,
+        sums,
+    )
+    forward(plan, params, memory, 0, last, m, 0, members, 0, members, members, members, 0)
 
 
 @jit(entry=True)
@@ -315,7 +429,7 @@ def predict_members(
     rows: Indices,
     out: Array,
     memory: Array,
-    wholes: Array,
+    sums: Array,
     gate: Indices,
 ) -> None:
     """Outputs of all members into ``out``, (A * n_samples * n_outputs,). ``rows`` is empty."""
@@ -325,48 +439,36 @@ def predict_members(
     activation = plan.layers[L - 1, ACTIVATION]
     group = take(gate)
     while group < params.size // size:
-        for first in range(0, n_samples, plan.batch_size):
+        for first in range(0, n_samples, SAMPLES):
             if halted(gate):
                 return
-            m = smaller(plan.batch_size, n_samples - first)
-            load_group(
+            m = smaller(SAMPLES, n_samples - first)
+            width = block_width(memory, m)
+            load_and_forward(
                 plan,
+                behind(params, group * size),
                 X,
                 x_step,
-                none_of(out),
+                behind(out, out.size),
                 0,
-                none_of(out),
+                behind(out, out.size),
                 0,
                 members,
                 group * V,
                 rows,
-                0,
                 first,
                 m,
-                memory,
-                wholes,
-            )
-            forward(
-                plan,
-                params,
-                group * size,
-                memory,
                 activation,
-                m,
-                members,
-                0,
-                members,
-                members,
-                members,
-                0,
+                memory,
+                sums,
             )
             if activation == codes.SOFTMAX:
-                softmax(memory, z, m * V, n, 1, m * V)
+                softmax(memory, z, width, n, 1, width)
             for v in range(smaller(V, members.size - group * V)):
                 at = ((group * V + v) * n_samples + first) * n
                 for i in range(m):
                     for j in range(n):
-                        out[at + i * n + j] = memory[z + (j * m + i) * V + v]
+                        out[at + i * n + j] = memory[z + j * width + i * V + v]
         group = take(gate)
 
 
@@ -385,20 +487,23 @@ def evaluate_members(
     rows: Indices,
     losses: Array,
     memory: Array,
-    wholes: Array,
+    sums: Array,
     gate: Indices,
 ) -> None:
-    """Summed loss of each member, all samples, is added to ``losses``, (A,)."""
+    """Summed loss of each member, all samples, into ``losses``, (A,). ``rows`` is empty."""
     V = wide_lanes(memory)
     size, last = n_parameters(plan) * V, lanes.output_activation(plan)
     group = take(gate)
     while group < params.size // size:
-        for first in range(0, n_samples, plan.batch_size):
+        for v in range(V):
+            sums[WHOLES * V + v] = 1.0
+        for first in range(0, n_samples, SAMPLES):
             if halted(gate):
                 return
-            m = smaller(plan.batch_size, n_samples - first)
-            load_group(
+            m = smaller(SAMPLES, n_samples - first)
+            load_and_forward(
                 plan,
+                behind(params, group * size),
                 X,
                 x_step,
                 Y,
@@ -408,27 +513,14 @@ def evaluate_members(
                 members,
                 group * V,
                 rows,
-                0,
                 first,
                 m,
-                memory,
-                wholes,
-            )
-            forward(
-                plan,
-                params,
-                group * size,
-                memory,
                 last,
-                m,
-                members,
-                0,
-                members,
-                members,
-                members,
-                0,
+                memory,
+                sums,
             )
-            output(plan, memory, m)
-            for v in range(smaller(V, members.size - group * V)):
-                losses[group * V + v] += wholes[v] * memory[plan.errors + v]
+            loss = output(plan, memory, m, 0, m)
+            add_losses(loss, sums, first == 0)
+        for v in range(smaller(V, members.size - group * V)):
+            losses[group * V + v] = sums[LOSSES * V + v]
         group = take(gate)

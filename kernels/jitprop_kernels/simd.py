@@ -81,8 +81,21 @@ class Wide64(Vector64):
     bytes = WIDE_BYTES
 
 
+class Four32(Vector32):
+    """Four wide ones."""
+
+    bytes = 4 * WIDE_BYTES
+
+
+class Four64(Vector64):
+    """Four wide ones."""
+
+    bytes = 4 * WIDE_BYTES
+
+
 VECTORS = {np.dtype(vector.kind): vector for vector in (Vector32, Vector64)}
 WIDE_VECTORS = {np.dtype(vector.kind): vector for vector in (Wide32, Wide64)}
+FOUR_VECTORS = {np.dtype(vector.kind): vector for vector in (Four32, Four64)}
 
 
 class VectorType(types.Type):
@@ -282,18 +295,20 @@ def prefetch_to_write(array: Array, at: int) -> None:
     """The same where it will be written: a store that has to wait keeps all behind it waiting."""
 
 
-def _none_of(typing: Any, array: Any) -> Any:
+def _behind(typing: Any, array: Any, n: Any) -> Any:
     def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         flat = context.cast(builder, args[0], array, sig.return_type)
-        return builder.insert_value(flat, ir.IntType(64)(0), 1)
+        data, size = (builder.extract_value(flat, i) for i in (0, 1))
+        flat = builder.insert_value(flat, builder.gep(data, [args[1]]), 0)
+        return builder.insert_value(flat, builder.sub(size, args[1]), 1)
 
-    return Flat(array.dtype)(array), code
+    return Flat(array.dtype)(array, types.int64), code
 
 
-@compiled(_none_of)
-def none_of(array: Array) -> Array:
-    """An array of its kind, without numbers."""
-    return array[:0]
+@compiled(_behind)
+def behind(array: Array, n: int) -> Array:
+    """The array without its first n numbers."""
+    return array[n:]
 
 
 def _splatted(typing: Any, x: Any) -> Any:
@@ -339,6 +354,45 @@ def size_of(x: Scalar) -> int:
     return int(x.size)
 
 
+def _four_of(typing: Any, x: Any) -> Any:
+    return VectorType(x.dtype, 4 * x.lanes)(x), _repeated
+
+
+def _spread(typing: Any, like: Any, x: Any) -> Any:
+    return like(like, x), _repeated
+
+
+def _repeated(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    x, n = sig.args[-1], sig.return_type.lanes
+    return builder.shuffle_vector(args[-1], args[-1], _integers([i % x.lanes for i in range(n)]))
+
+
+@compiled(_four_of)
+def four_of(x: Scalar) -> Scalar:
+    """A wide vector beside itself, four times."""
+    return np.tile(x, 4).view(FOUR_VECTORS[x.dtype])
+
+
+@compiled(_spread)
+def spread(like: Scalar, x: Scalar) -> Scalar:
+    """A vector beside itself, as often as ``like`` has room for it."""
+    return np.tile(x, like.size // x.size).view(type(like))
+
+
+def _folded(typing: Any, like: Any, x: Any) -> Any:
+    def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return _halved(builder, args[1], x.lanes, like.lanes)
+
+    return like(like, x), code
+
+
+@compiled(_folded)
+def folded(like: Scalar, x: Scalar) -> Scalar:
+    """The upper half of x onto the lower, until it is as short as ``like``."""
+    half = x.size // 2
+    return folded(like, x[:half] + x[half:]) if x.size > like.size else x.view(type(like))
+
+
 @compiled(_lanes)
 def lanes(array: Array) -> int:
     """How many numbers of the array one vector holds."""
@@ -373,16 +427,20 @@ def square_root(x: Scalar) -> Scalar:
     return np.sqrt(x)
 
 
+def _halved(builder: Any, vector: Any, n: int, until: int) -> Any:
+    """The upper half of n lanes onto the lower, ``until`` so many are left."""
+    while n > until:
+        n //= 2
+        halves = [
+            builder.shuffle_vector(vector, vector, _integers(list(range(i, i + n)))) for i in (0, n)
+        ]
+        vector = builder.fadd(*halves)
+    return vector
+
+
 def _lane_sum(typing: Any, x: Any) -> Any:
     def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        vector, n = args[0], x.lanes
-        while n > 1:
-            n //= 2
-            halves = [
-                builder.shuffle_vector(vector, vector, _integers(list(range(i, i + n))))
-                for i in (0, n)
-            ]
-            vector = builder.fadd(*halves)
+        vector = _halved(builder, args[0], x.lanes, 1)
         return builder.extract_element(vector, ir.IntType(32)(0))
 
     return x.dtype(x), code

@@ -30,6 +30,21 @@ def sums(x, out, n):
     simd.store(out, 2, simd.first(n, v))
 
 
+@jit(entry=True)
+def fours(x, out):
+    V = simd.wide_lanes(x)
+    one = simd.load_wide(x, 0)
+    four = simd.four_of(one)
+    simd.store(out, 0, four)
+    four = simd.load_like(four, x, V)
+    simd.store(out, 4 * V, simd.folded(one, four))
+    simd.store(out, 5 * V, simd.folded(one, one))
+    simd.store(out, 6 * V, simd.spread(one, one))
+    simd.store(out, 7 * V, four + simd.spread(four, one))
+    rest = simd.behind(x, V + 1)
+    out[11 * V], out[11 * V + 1] = rest[0], rest.size
+
+
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_activations_of_vectors_are_those_of_numbers(dtype):
     z = np.linspace(-50, 50, 1024, dtype=dtype)
@@ -51,3 +66,17 @@ def test_sums_and_masks(dtype):
         sums(x, out, n)
         assert out[0] == out[1] == lanes * (lanes + 1) / 2
         np.testing.assert_array_equal(out[2:], np.where(np.arange(lanes) < n, x, 0))
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_four_wide_vectors_side_by_side(dtype):
+    lanes = 64 // np.dtype(dtype).itemsize
+    x = np.arange(5 * lanes, dtype=dtype)
+    out = np.zeros(11 * lanes + 2, dtype)
+    fours(x, out)
+    one, four = x[:lanes], x[lanes:].reshape(4, lanes)
+    np.testing.assert_array_equal(out[: 4 * lanes].reshape(4, lanes), [one] * 4)
+    np.testing.assert_array_equal(out[4 * lanes : 5 * lanes], four.sum(axis=0))
+    np.testing.assert_array_equal(out[5 * lanes : 7 * lanes].reshape(2, lanes), [one] * 2)
+    np.testing.assert_array_equal(out[7 * lanes : 11 * lanes].reshape(4, lanes), four + one)
+    np.testing.assert_array_equal(out[11 * lanes :], [lanes + 1, 4 * lanes - 1])

@@ -15,9 +15,6 @@ from jitprop.fleet.data import Data, Part
 from jitprop.fleet.engines import FIRST_WORK, Indices, Mask, Members, run, threads_for
 from jitprop.spec import Spec
 
-TILE = 32
-"""Samples that are predicted together."""
-
 
 class Lanes:
     """
@@ -66,7 +63,8 @@ class Lanes:
     def evaluate(self, members: Members, data: Data) -> Array:
         """See `Engine`."""
         dtype = members.params.dtype
-        plan, size = self._plan(replace(self.spec, batch_size=TILE), data, dtype)
+        spec = replace(self.spec, batch_size=kernels.SAMPLES)
+        plan, size = self._plan(spec, data, dtype)
         plan = plan._replace(mean=False)
         params, losses = _to_lanes(members.params[:, None]), np.zeros(len(members.numbers))
         gate = np.zeros(kernels.GATE_SIZE, np.int64)
@@ -83,7 +81,9 @@ class Lanes:
     def predict(self, members: Members, X: Part, out: Array) -> None:
         """See `Engine`."""
         dtype, n = members.params.dtype, X.array.shape[-2]
-        plan, size = compiled.prepare_members(replace(self.spec, batch_size=TILE), n, dtype)
+        plan, size = compiled.prepare_members(
+            replace(self.spec, batch_size=kernels.SAMPLES), n, dtype
+        )
         params = _to_lanes(members.params[:, None])
         gate = np.zeros(kernels.GATE_SIZE, np.int64)
 
@@ -125,7 +125,8 @@ def _flat(data: Data) -> tuple[Array, int, Array, int, Array, int]:
 
 
 def _scratch(size: int, dtype: np.dtype[Any]) -> tuple[Array, Array]:
-    return compiled.aligned_zeros(size, dtype), np.zeros(5 * kernels.WIDE_BYTES // dtype.itemsize)
+    lanes = kernels.WIDE_BYTES // dtype.itemsize
+    return compiled.aligned_zeros(size, dtype), np.zeros(kernels.N_SUMS * lanes)
 
 
 def _to_lanes(members: Array) -> Array:
