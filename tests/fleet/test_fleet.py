@@ -24,7 +24,7 @@ SETTINGS = settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 # Tiny nets share vectors, wider ones are trained one by one.
-NETS = {"lanes": [3, 4, 2], "loop": [5, 24, 3]}
+NETS = {"lanes": [3, 4, 2], "loop": [5, 32, 3]}
 LOSSES = {
     "half_squared_error": "tanh",
     "binary_cross_entropy": "sigmoid",

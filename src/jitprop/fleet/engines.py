@@ -270,21 +270,20 @@ def has_lanes(spec: Spec) -> bool:
     return isinstance(spec.optimizer, SGD | Adam) and not asked
 
 
-LANES_WORK, LANES_WEIGHTS, LANES_BATCH = 640, 80, 16
-"""Up to which members share a vector: weights of a layer, on average, times samples of a batch; and
-each of the two. Measured for widths of 2 to 64 with batches of 4 to 256 (Zen 4): full vectors are
-faster than the loop by 2 to 5 in batches of 4, by 1.5 to 3 of 8, by 1.5 to 1.9 of 16, by no more
-than 1.45 of 32, and from 64 on not at all. But a vector takes the same time for one member as for
-16 (8 in float64), and how many there are must not choose: so where it gains little when it is full
-the loop is taken, which is never slower than one over `Trainer`. In lanes 2 to 5 members are as
-fast as that in batches of 4, 4 to 8 in those of 8, and 5 (float64) to 11 in those of 16."""
+LANES_WEIGHTS, LANES_BATCH = 100, 16
+"""Up to which members share a vector: weights of a layer, on average, and samples of a batch.
+Measured for widths of 3 to 16 with batches of 4 to 32 (Zen 4): full vectors are faster than the
+loop by 4 to 11 in batches of 4, by 2.5 to 5 of 8, by 2 to 3 of 16, by 1.4 to 2.6 of 32, and at 176
+weights by 1.6 to 2.3. But a vector takes the same time for one member as for 16 (8 in float64), and
+how many there are must not choose: so where it gains less when it is full the loop is taken, which
+is never slower than one over `Trainer`. In lanes 2 to 4 members are as fast as that in batches of
+4, 3 to 5 in those of 8, and 4 to 7 in those of 16."""
 
 
 def small(spec: Spec, n_samples: int) -> bool:
     """Whether members are so small, and their batches, that they had better share vectors."""
     weights = sum(n_in * n_out for n_in, n_out in spec.shapes) / len(spec.shapes)
-    batch = spec.batch(n_samples)
-    return weights * batch <= LANES_WORK and weights <= LANES_WEIGHTS and batch <= LANES_BATCH
+    return weights <= LANES_WEIGHTS and spec.batch(n_samples) <= LANES_BATCH
 
 
 def choose(backend: Backend, spec: Spec, n_samples: int, n_threads: int | None) -> Engine:
