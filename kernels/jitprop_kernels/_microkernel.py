@@ -10,6 +10,7 @@ Geijn, *BLIS*, ACM Transactions on Mathematical Software 41, 2015.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +20,7 @@ from numba.core import cgutils, types
 from jitprop_kernels import _handing
 from jitprop_kernels._intrinsic import intrinsic
 from jitprop_kernels._jit import INTERPRETED
-from jitprop_kernels._types import Array
+from jitprop_kernels._types import Array, Scalar
 
 INT32, INT64, BOOL = ir.IntType(32), ir.IntType(64), ir.IntType(1)
 BYTES = ir.IntType(8).as_pointer()
@@ -80,6 +81,24 @@ def block_columns(typing_context: Any, array: Any) -> Any:
     return types.int64(array), codegen
 
 
+def _sum(builder: Any, suffix: str, alpha: Any, x: Any, beta: Any, y: Any) -> Any:
+    """Alpha x + beta y, of which the first product is rounded only where there is no fma."""
+    kind = ir.FunctionType(x.type, [x.type] * 3)
+    name = f"llvm.fmuladd.{suffix}"
+    function = cgutils.get_or_insert_function(builder.module, kind, name)
+    return builder.call(function, [alpha, x, builder.fmul(beta, y)])
+
+
+@intrinsic
+def scaled_sum(typing_context: Any, alpha: Any, x: Any, beta: Any, y: Any) -> Any:
+    """Alpha x + beta y, of four numbers of one type, rounded as by `multiply_block`."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return _sum(builder, f"f{x.bitwidth}", *args)
+
+    return x(x, x, x, x), codegen
+
+
 def _function(module: Any, number: Any, rows: int, vectors: int, lanes: int) -> Any:
     """
     The function for a block of so many rows and vectors; see `multiply_block`.
@@ -92,7 +111,7 @@ def _function(module: Any, number: Any, rows: int, vectors: int, lanes: int) -> 
         ir.VoidType(),
         [
             *[INT64, INT64, number, pointer, INT64, INT64, pointer, INT64],
-            *[number, pointer, INT64, pointer, INT64],
+            *[number, BOOL, pointer, INT64, pointer, INT64],
         ],
     )
     name = f"multiply_block.{rows}.{vectors}.{number}"
@@ -101,7 +120,7 @@ def _function(module: Any, number: Any, rows: int, vectors: int, lanes: int) -> 
     function = ir.Function(module, kind, name)
     function.linkage = "internal"
     function.attributes.add("noinline")
-    columns, depth, alpha, a, row, step, b, ldb, beta, kept, ldk, c, ldc = function.args
+    columns, depth, alpha, a, row, step, b, ldb, beta, times, kept, ldk, c, ldc = function.args
     entry, loop, done = (function.append_basic_block(x) for x in ("entry", "loop", "done"))
     builder = ir.IRBuilder(entry)
 
@@ -183,22 +202,29 @@ def _function(module: Any, number: Any, rows: int, vectors: int, lanes: int) -> 
 
     builder.position_at_end(done)
     factor, share = splat(alpha, vector), splat(beta, vector)
-    for i in range(rows):
-        kept_row = builder.gep(kept, [builder.mul(ldk, INT64(i))])
-        c_row = builder.gep(c, [builder.mul(ldc, INT64(i))])
-        for v in range(vectors):
-            last, offset = v == vectors - 1, INT64(lanes * v)
-            wanted = builder.and_(keep, short) if last else keep
-            old = builder.call(masked_load, [at(kept_row, offset), align, wanted, zero])
-            new = builder.fadd(
-                builder.fmul(factor, totals[i][v], CONTRACT),
-                builder.fmul(share, old, CONTRACT),
-                CONTRACT,
-            )
-            if last:
-                builder.call(masked_store, [new, at(c_row, offset), align, short])
-            else:
-                builder.store(new, at(c_row, offset), align=align.constant)
+
+    def store(change: Callable[[Any, Any], Any], read: Any) -> None:
+        for i in range(rows):
+            kept_row = builder.gep(kept, [builder.mul(ldk, INT64(i))])
+            c_row = builder.gep(c, [builder.mul(ldc, INT64(i))])
+            for v in range(vectors):
+                last, offset = v == vectors - 1, INT64(lanes * v)
+                wanted = builder.and_(read, short) if last else read
+                old = builder.call(masked_load, [at(kept_row, offset), align, wanted, zero])
+                new = change(totals[i][v], old)
+                if last:
+                    builder.call(masked_store, [new, at(c_row, offset), align, short])
+                else:
+                    builder.store(new, at(c_row, offset), align=align.constant)
+
+    def add(total: Any, old: Any) -> Any:
+        return _sum(builder, suffix, factor, total, share, old)
+
+    with builder.if_else(times) as (then, otherwise):
+        with then:
+            store(builder.fmul, ir.Constant(flags, [1] * lanes))
+        with otherwise:
+            store(add, keep)
     builder.ret_void()
     return function
 
@@ -218,6 +244,7 @@ def multiply_block(
     b: Any,
     ldb: Any,
     beta: Any,
+    times: Any,
     K: Any,
     k: Any,
     ldk: Any,
@@ -228,18 +255,21 @@ def multiply_block(
     """
     C[i, j] <- alpha sum_q A[i, q] B[q, j] + beta K[i, j], in one block; depth of 1 or more.
 
+    With ``times``, and beta 0, K[i, j] stands in the place of alpha.
+
     A[i, q] stands at ``A[a + i * row + q * step]``, B[q, j] at ``B[b + q * ldb + j]``, K[i, j] at
-    ``K[k + i * ldk + j]``, C[i, j] at ``C[c + i * ldc + j]``. With beta 0, K is not read. The sum
-    runs in the order of q, whatever the block: how C is cut into blocks does not change a bit.
+    ``K[k + i * ldk + j]``, C[i, j] at ``C[c + i * ldc + j]``. With beta 0, K is else not read. The
+    sum runs in the order of q, whatever the block: how C is cut into blocks does not change a bit.
     """
     integer, real = types.int64, types.float64
     signature = types.void(
         *[integer, integer, integer, real, A, integer, integer, integer, B, integer, integer],
-        *[real, K, integer, integer, C, integer, integer],
+        *[real, types.boolean, K, integer, integer, C, integer, integer],
     )
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        rows, columns, depth, alpha, A, a, row, step, B, b, ldb, beta, K, k, ldk, C, c, ldc = args
+        rows, columns, depth, alpha, A, a, row, step, B, b, ldb, beta, times, *kept = args
+        K, k, ldk, C, c, ldc = kept
         kind = signature.args[4]
         number = context.get_value_type(kind.dtype)
         shape = block_shape(context, kind.dtype)
@@ -252,8 +282,8 @@ def multiply_block(
 
         handed = [
             *[columns, depth, cast(alpha), pointer(signature.args[4], A, a), row, step],
-            *[pointer(signature.args[8], B, b), ldb, cast(beta)],
-            *[pointer(signature.args[12], K, k), ldk, pointer(signature.args[15], C, c), ldc],
+            *[pointer(signature.args[8], B, b), ldb, cast(beta), times],
+            *[pointer(signature.args[13], K, k), ldk, pointer(signature.args[16], C, c), ldc],
         ]
         end, never = builder.append_basic_block("end"), builder.append_basic_block("never")
         wide = builder.icmp_signed(">", columns, INT64(shape.lanes))
@@ -322,6 +352,9 @@ if INTERPRETED:  # an intrinsic has no Python body
     def block_columns(array: Array) -> int:
         return 32
 
+    def scaled_sum(alpha: Scalar, x: Scalar, beta: Scalar, y: Scalar) -> Scalar:
+        return alpha * x + beta * y
+
     def transpose_block(A: Array, a: int, lda: int, C: Array, c: int, ldc: int) -> None:
         for i in range(16):
             for j in range(16):
@@ -340,6 +373,7 @@ if INTERPRETED:  # an intrinsic has no Python body
         b: int,
         ldb: int,
         beta: float,
+        times: bool,
         K: Array,
         k: int,
         ldk: int,
@@ -352,7 +386,7 @@ if INTERPRETED:  # an intrinsic has no Python body
             return np.lib.stride_tricks.as_strided(X[at:], (height, width), strides)
 
         product = matrix(A, a, rows, depth, row, step) @ matrix(B, b, depth, columns, ldb, 1)
-        product *= alpha
+        product *= matrix(K, k, rows, columns, ldk, 1) if times else alpha
         if beta != 0.0:
             product += beta * matrix(K, k, rows, columns, ldk, 1)
         matrix(C, c, rows, columns, ldc, 1)[:] = product

@@ -13,6 +13,7 @@ from jitprop_kernels._microkernel import (
     block_columns,
     largest_block,
     multiply_block,
+    scaled_sum,
     transpose_block,
 )
 from jitprop_kernels._types import Array
@@ -57,21 +58,24 @@ def multiply(
     step: int,
     B: Array,
     b: int,
-    packed: bool,
+    ldb: int,
     beta: float,
+    times: bool,
     D: Array,
     d: int,
     ldd: int,
     C: Array,
     c: int,
+    ldc: int,
     rows_outside: bool,
 ) -> None:
     """
-    C <- alpha A B + beta D: C (height, width) and B (depth, width) row by row, or B packed.
+    C <- alpha A B + beta D, for C (height, width) and B (depth, width).
 
-    A[i, q] stands at ``A[a + i * row + q * step]``; row i of D at ``D[d + i * ldd:]``. ``packed``
-    is the layout of `pack`. ``rows_outside`` goes through C row by row, and else column by column,
-    which reads B once.
+    A[i, q] stands at ``A[a + i * row + q * step]``; row i of B, C and D at ``B[b + i * ldb:]`` and
+    so on, but with ``ldb`` of 0 B is packed as by `pack`. With ``times``, and beta 0, each number
+    of D stands in the place of alpha. ``rows_outside`` goes through C row by row, and else column
+    by column, which reads B once.
     """
     i = j = 0
     while i < height and j < width:
@@ -86,15 +90,16 @@ def multiply(
             row,
             step,
             B,
-            b + j * depth if packed else b + j,
-            columns if packed else width,
+            b + j * depth if ldb == 0 else b + j,
+            columns if ldb == 0 else ldb,
             beta,
+            times,
             D,
             d + i * ldd + j,
             ldd,
             C,
-            c + i * width + j,
-            width,
+            c + i * ldc + j,
+            ldc,
         )
         if rows_outside:
             j += columns
@@ -186,7 +191,26 @@ def forward(
         packed = layers[l, PACKED] >= 0
         W, w = (memory, layers[l, PACKED]) if packed else (params, layers[l, WEIGHTS])
         multiply(
-            m, n_out, n_in, 1.0, A, a, n_in, 1, W, w, packed, 1.0, params, b, 0, memory, z, False
+            m,
+            n_out,
+            n_in,
+            1.0,
+            A,
+            a,
+            n_in,
+            1,
+            W,
+            w,
+            0 if packed else n_out,
+            1.0,
+            False,
+            params,
+            b,
+            0,
+            memory,
+            z,
+            n_out,
+            False,
         )
         if l < L - 1:
             activate(layers[l, ACTIVATION], memory, z, plan.slopes + z, n_out * m)
@@ -237,17 +261,49 @@ def backward(plan: Plan, memory: Array, skip: int, m: int) -> None:
             1,
             memory,
             transposed,
-            True,
+            0,
             0.0,
+            True,
             memory,
-            e,
+            plan.slopes + a,
             n_in,
             memory,
             e,
+            n_in,
             False,
         )
-        for i in range(n_in * m):
-            memory[e + i] *= memory[plan.slopes + a + i]
+
+
+@jit()
+def columns_across(C: Array, height: int, width: int, depth: int) -> int:
+    """
+    How many columns of C = A B, the last ones, had better be computed as rows of B^T A^T.
+
+    Those that do not fill their vectors, where this saves more than moving their numbers costs.
+    """
+    n, lanes = width % block_columns(C), block_columns(C) // 2
+    down, across = height * ((n + lanes - 1) // lanes), n * ((height + lanes - 1) // lanes)
+    return n if (down - across) * depth > 2 * height * n else 0
+
+
+@jit()
+def add_transposed(
+    height: int,
+    width: int,
+    alpha: float,
+    memory: Array,
+    at: int,
+    beta: float,
+    C: Array,
+    c: int,
+    ldc: int,
+) -> None:
+    """C <- alpha A^T + beta C; A (height, width) stands at ``memory[at:]``."""
+    T = type(C[0])
+    for i in range(height):
+        for j in range(width):
+            old = C[c + j * ldc + i] if beta != 0.0 else T(0.0)
+            C[c + j * ldc + i] = scaled_sum(T(alpha), memory[at + i * width + j], T(beta), old)
 
 
 @jit()
@@ -277,28 +333,56 @@ def weight_gradient(
     d, w = plan.deltas + plan.layers[l, OUTPUTS], c + plan.layers[l, WEIGHTS] + k * n_out
     A, a = (X, x) if l == 0 else (memory, plan.layers[l, INPUTS])
     packed, panels = plan.layers[l, PACKED] >= 0, plan.panels + rank * plan.panel_size
-    b = d + skip * n_out
+    a, b = a + skip * n_in + k, d + skip * n_out
     if packed:
         pack(memory, b, m, n_out, 0, m, memory, panels)
-        b = panels
+        b, panels = panels, panels + n_out * m
+    across = columns_across(C, rows, n_out, m)
+    rest = n_out - across
+    if across > 0:
+        multiply(
+            across,
+            rows,
+            m,
+            1.0,
+            memory,
+            b + rest * m if packed else b + rest,
+            1,
+            across if packed else n_out,
+            A,
+            a,
+            n_in,
+            0.0,
+            False,
+            memory,
+            panels,
+            rows,
+            memory,
+            panels,
+            rows,
+            False,
+        )
+        add_transposed(across, rows, alpha, memory, panels, beta, C, w + rest, n_out)
     multiply(
         rows,
-        n_out,
+        rest,
         m,
         alpha,
         A,
-        a + skip * n_in + k,
+        a,
         1,
         n_in,
         memory,
         b,
-        packed,
+        0 if packed else n_out,
         beta,
+        False,
         C,
         w,
         n_out,
         C,
         w,
+        n_out,
         True,
     )
 

@@ -73,6 +73,9 @@ PACK_BYTES, PACK_SAMPLES = 4096, 12
 than go through it at once. With rows of 4 KB each lies in a page of its own: 57 GFLOP/s instead of
 100 (float32, 1,024 x 1,024, 128 samples). With rows of 2 KB packing gains nothing."""
 
+ACROSS = 32
+"""Columns whose gradients may be computed across (`blocks.columns_across`): less, anywhere."""
+
 NATURAL_ORDER = np.empty(0, np.int64)
 
 HALTED = -1
@@ -177,6 +180,7 @@ def _plan(
             end += n_in * n_out if wanted and not lanes else 0
     wide = [n_out for (_, n_out), at in zip(spec.shapes, packed, strict=True) if at >= 0]
     panels, panel_size = end, min(batch, kernels.DEPTH) * max(wide, default=0)
+    panel_size += 0 if lanes else max(n_in * min(n_out, ACROSS) for n_in, n_out in spec.shapes)
     shares = panels + n_threads * panel_size
     end = shares + samples
     layers = np.stack(

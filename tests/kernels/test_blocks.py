@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from jitprop_kernels import blocks
 from jitprop_kernels._jit import jit
 from jitprop_kernels._microkernel import block_columns
-from jitprop_kernels.plan import BIASES, N_OUT, OUTPUTS, Plan
+from jitprop_kernels.plan import BIASES, N_IN, N_OUT, OUTPUTS, PACKED, Plan
 
 GUARD = 100
 """Numbers before and after an output that must stay."""
@@ -28,10 +28,13 @@ def columns(array):
 
 
 @jit(entry=True)
-def multiply(height, width, depth, alpha, A, row, step, B, packed, beta, D, d, ldd, C, c, outside):
+def multiply(
+    height, width, depth, alpha, A, row, step, B, ldb, beta, times, D, d, ldd, C, c, outside
+):
     blocks.multiply(
-        height, width, depth, alpha, A, 0, row, step, B, 0, packed, beta, D, d, ldd, C, c, outside
-    )
+        height, width, depth, alpha, A, 0, row, step, B, 0, ldb, beta, times, D, d, ldd, C, c,
+        width, outside,
+    )  # fmt: skip
 
 
 @jit(entry=True)
@@ -40,6 +43,11 @@ def copy(transposed, W, n_in, n_out, k, rows, memory, at):
         blocks.pack_transposed(W, 0, n_in, n_out, k, rows, memory, at)
     else:
         blocks.pack(W, 0, n_in, n_out, k, rows, memory, at)
+
+
+@jit(entry=True)
+def weight_gradient(plan, k, rows, alpha, beta, X, memory, m, C):
+    blocks.weight_gradient(plan, 0, k, rows, alpha, beta, X, 0, memory, 0, m, C, 0, 0)
 
 
 @jit(entry=True)
@@ -64,16 +72,17 @@ def panels(B):
     return np.concatenate([B[:, j : j + n].ravel() for j in range(0, B.shape[1], n)])
 
 
-def product(A, B, C, alpha, beta, *, transposed=False, packed=False, outside=False):
-    """alpha A B + beta C, by the kernel; C of one dimension stands for each row."""
+def product(A, B, C, alpha, beta, *, times=False, transposed=False, packed=False, outside=False):
+    """alpha A B + beta C, or A B times C, by the kernel; C of one dimension stands for each row."""
     (height, depth), width = A.shape, B.shape[1]
     row, step = (1, height) if transposed else (depth, 1)
     out = guarded(height * width, A.dtype)
     out[GUARD:-GUARD] = C.ravel() if C.ndim == 2 else np.nan
     kept = (out, GUARD, width) if C.ndim == 2 else (C, 0, 0)
+    B, ldb = (panels(B), 0) if packed else (B.ravel(), width)
     multiply(
         height, width, depth, alpha, (A.T if transposed else A).ravel(), row, step,
-        panels(B) if packed else B.ravel(), packed, beta, *kept, out, GUARD, outside,
+        B, ldb, beta, times, *kept, out, GUARD, outside,
     )  # fmt: skip
     return inside(out).reshape(height, width)
 
@@ -112,6 +121,15 @@ def test_products(dtype, height, width, depth, factors, transposed, packed, outs
 
 @both_dtypes
 @SETTINGS
+@given(height=SIZES, width=SIZES, depth=SIZES, packed=st.booleans())
+def test_products_times_numbers(dtype, height, width, depth, packed):
+    A, B, C = matrices(height, width, depth, dtype)
+    found = product(A, B, C, 1.0, 0.0, times=True, packed=packed)
+    np.testing.assert_array_equal(found, product(A, B, C, 1.0, 0.0, packed=packed) * C)
+
+
+@both_dtypes
+@SETTINGS
 @given(height=SIZES, width=SIZES, depth=SIZES, draw=st.data())
 def test_bits_do_not_depend_on_the_cut(dtype, height, width, depth, draw):
     A, B, C = matrices(height, width, depth, dtype)
@@ -137,6 +155,30 @@ def test_copies_of_weights(dtype, transposed, n_in, n_out):
         rows = min(blocks.TILE, n_in - k)
         copy(transposed, W.ravel(), n_in, n_out, k, rows, memory, GUARD)
     np.testing.assert_array_equal(inside(memory), panels(W.T if transposed else W))
+
+
+@both_dtypes
+@SETTINGS
+@given(
+    n_in=SIZES, n_out=SIZES, m=SIZES, packed=st.booleans(),
+    factors=st.sampled_from([(1.0, 0.0), (-0.3, 0.9)]),
+)  # fmt: skip
+def test_weight_gradients(dtype, n_in, n_out, m, packed, factors):
+    X, delta, W = matrices(m, n_out, n_in, dtype)[0], *matrices(n_in, n_out, m, dtype)[1:]
+    layers = np.zeros((1, 10), np.int64)
+    layers[0, [N_IN, N_OUT, PACKED]] = n_in, n_out, 0 if packed else -1
+    plan = Plan(layers, *[0] * (len(Plan._fields) - 1))._replace(panels=delta.size)
+    memory = guarded(delta.size * 2 + 32 * n_in, dtype)
+    whole = product(X.T, delta, W, *factors)
+    for tile in (n_in, blocks.TILE):  # as threads share it
+        out, memory[GUARD : GUARD + delta.size] = W.copy(), delta.ravel()
+        for k in range(0, n_in, tile):
+            rows = min(tile, n_in - k)
+            weight_gradient(
+                plan, k, rows, *factors, X.ravel(), memory[GUARD:-GUARD], m, out.ravel()
+            )
+        inside(memory)
+        np.testing.assert_array_equal(out, whole)
 
 
 @both_dtypes
