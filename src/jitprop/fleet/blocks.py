@@ -124,7 +124,7 @@ class Blocks:
     def _orders(self, members: Indices, n_epochs: int) -> Indices | None:
         if not self.shuffle:
             return None
-        return self.state.orders(members, n_epochs, self.data.n_samples)
+        return self.state.orders(members, n_epochs, self.data.n_samples, self.engine.n_threads)
 
     def _rates(self, members: Indices, n_epochs: int) -> Array:
         """The learning rate of each epoch and member, (epochs, members)."""

@@ -64,6 +64,8 @@ class Engine(Protocol):
 
     first_work: float
     """Multiply-adds after which it had better be asked whether Ctrl-C came."""
+    n_threads: int
+    """How many it may use at most."""
 
     def train(
         self, members: Members, data: Data, orders: Indices | None, losses: Array, rates: Array
@@ -234,31 +236,35 @@ def run(
         return
     numbers, lock = iter(range(n)), threading.Lock()
     errors: list[BaseException] = []
+    # Not `Thread.join`: once Ctrl-C broke it off it holds a thread that still works for ended.
+    ended = [threading.Event() for _ in range(min(n, n_threads))]
 
     def take() -> int | None:
         with lock:
             return next(numbers, None) if not errors else None
 
-    def worker() -> None:
+    def worker(end: threading.Event) -> None:
         try:
             while (i := take()) is not None:
                 work(i)
         except BaseException as error:
             errors.append(error)
+        finally:
+            end.set()
 
-    workers = [threading.Thread(target=worker) for _ in range(min(n, n_threads))]
+    workers = [threading.Thread(target=worker, args=(end,)) for end in ended]
     try:
         for thread in workers:
             thread.start()
-        for thread in workers:
-            thread.join()
+        for end in ended:
+            end.wait()
     except BaseException as error:
         errors.append(error)
         if halt is not None:
             halt()
-        for thread in workers:
+        for thread, end in zip(workers, ended, strict=True):
             if thread.ident is not None:
-                thread.join()
+                end.wait()
         raise
     if errors:
         raise errors[0]
