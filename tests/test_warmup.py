@@ -32,10 +32,10 @@ for dtype in ("float32", "float64"):
             trainer.fit(X, y, 2)
             trainer.fit(X, np.eye(sizes[-1])[y], 2)
             trainer.predict(X), trainer.evaluate(X, y), trainer.gradients(X, y)
-    for sizes in ([3, 4, 2], [40, 50, 10]):
+    for sizes, members in ([3, 4, 2], 3), ([3, 4, 2], 20), ([40, 50, 10], 3):
         X, y = rng.random((9, sizes[0]), dtype), rng.integers(0, 2, 9)
         fleet = Fleet(
-            sizes, members=3, output_activation="softmax", loss="cross_entropy",
+            sizes, members=members, output_activation="softmax", loss="cross_entropy",
             optimizer=Adam(), batch_size=4, dropout=0.1, n_threads=2, backend="numba",
         )
         fleet.fit(X, y, 2, sample_weight=np.ones(9), validation_data=(X, y))

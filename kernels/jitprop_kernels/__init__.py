@@ -1,7 +1,7 @@
 """Every compiled function of jitprop: arrays and numbers in, arrays and numbers out."""
 
 from jitprop_kernels._jit import INTERPRETED
-from jitprop_kernels._types import BLOCKS, LANES, Route
+from jitprop_kernels._types import BLOCKS, FEW, LANES, MANY, Route
 from jitprop_kernels.blocks import DEPTH, REACH, TILE
 from jitprop_kernels.custom import Block, compile_block
 from jitprop_kernels.fleets import N_SUMS, evaluate_members, predict_members, train_members
@@ -10,18 +10,21 @@ from jitprop_kernels.members import SAMPLES
 from jitprop_kernels.network import evaluate, gradient, predict
 from jitprop_kernels.optimizers import PIECE
 from jitprop_kernels.plan import Plan
-from jitprop_kernels.simd import VECTOR_BYTES, WIDE_BYTES
+from jitprop_kernels.simd import NARROW_BYTES, VECTOR_BYTES, WIDE_BYTES
 from jitprop_kernels.training import train
 
 __all__ = [
     "AGREED",
     "BLOCKS",
     "DEPTH",
+    "FEW",
     "GATE_SIZE",
     "HALT",
     "INTERPRETED",
     "LANES",
     "LEFT",
+    "MANY",
+    "NARROW_BYTES",
     "N_SUMS",
     "PIECE",
     "REACH",

@@ -21,3 +21,7 @@ Route: TypeAlias = tuple[int, ...]
 
 LANES: Route = ()
 BLOCKS: Route = (1,)
+
+MANY: Route = ()
+FEW: Route = (1,)
+"""The same of a fleet's members, who have narrow vectors where they are few."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from jitprop_kernels import codes, lanes
 from jitprop_kernels._jit import jit
-from jitprop_kernels._types import Array, Indices, Scalar
+from jitprop_kernels._types import Array, Indices, Route, Scalar
 from jitprop_kernels.elementary import power, smaller
 from jitprop_kernels.losses import softmax
 from jitprop_kernels.meeting import halted, take
@@ -29,10 +29,9 @@ from jitprop_kernels.simd import (
     load_like,
     prefetch_to_write,
     size_of,
-    splat_wide,
     store,
-    wide_lanes,
     widened,
+    zeros,
 )
 
 POWERS = 64
@@ -49,6 +48,7 @@ AHEAD = 4
 
 @jit(apart=True)
 def set_group(
+    none: Scalar,
     plan: Plan,
     members: Indices,
     lane: int,
@@ -59,7 +59,7 @@ def set_group(
     sums: Array,
 ) -> None:
     """Write what is of a group's members to where `descend` and `put_losses` read it."""
-    V = wide_lanes(memory)
+    V = size_of(none)
     for v in range(V):
         i = place(members, lane + v)
         memory[plan.panels + 2 * V + v] = decays[i]
@@ -70,6 +70,7 @@ def set_group(
 
 @jit(apart=True)
 def set_rates(
+    none: Scalar,
     plan: Plan,
     members: Indices,
     lane: int,
@@ -88,7 +89,7 @@ def set_rates(
     alone decides when powers of beta are computed anew, so that bits do not depend on where a call
     begins. Of all other optimizers, rates that are ``constant`` are written once.
     """
-    V = wide_lanes(memory)
+    V = size_of(none)
     beta_1, beta_2, _, _ = plan.settings
     if plan.optimizer == codes.ADAM or plan.optimizer == codes.ADAMW:
         for v in range(V):
@@ -111,6 +112,7 @@ def set_rates(
 
 @jit(apart=True)
 def set_wholes(
+    none: Scalar,
     plan: Plan,
     weights: Array,
     weights_step: int,
@@ -124,7 +126,7 @@ def set_wholes(
     sums: Array,
 ) -> None:
     """Write what the shares of a batch are parts of, of each of a group's members: 1 or a sum."""
-    V = wide_lanes(memory)
+    V = size_of(none)
     for v in range(V):
         i = place(members, lane + v)
         member, whole = members[i], 0.0
@@ -137,6 +139,7 @@ def set_wholes(
 
 @jit(apart=True)
 def load_block(
+    none: Scalar,
     plan: Plan,
     X: Array,
     x_step: int,
@@ -161,9 +164,9 @@ def load_block(
     ``members[i]`` finds its own behind ``x_step`` times that in X; with a step of 0 all have the
     same. ``rows`` names each one's samples. Nothing is read from an empty Y.
     """
-    V, n_inputs, n_targets = wide_lanes(memory), plan.layers[0, N_IN], plan.n_targets
+    V, n_inputs, n_targets = size_of(none), plan.layers[0, N_IN], plan.n_targets
     width, a, t = (
-        block_width(memory, some),
+        block_width(none, some),
         block * n_inputs * V,
         plan.targets + block * n_targets * V,
     )
@@ -222,6 +225,7 @@ def put_losses(
 
 @jit(entry=True)
 def train_members(
+    few: Route,
     plan: Plan,
     params: Array,
     slots: Array,
@@ -252,12 +256,14 @@ def train_members(
     Train all members for some epochs.
 
     Several threads may run it at once, each with its own ``memory`` and ``sums``: each takes the
-    next group when it has done one. There are A members in G groups of V, as many as a wide vector
-    has lanes; lanes behind the last member repeat it. A member whose loss is not finite goes on, to
+    next group when it has done one. There are A members in G groups of V, as many as a vector has
+    lanes; lanes behind the last member repeat it. A member whose loss is not finite goes on, to
     no harm of the others.
 
     Parameters
     ----------
+    few : Route
+        Which vectors: wide for MANY, narrow for FEW. No bit depends on it.
     params : (G * P * V,) array
         Changes in place.
     slots : (G * n_slots * P * V,) array
@@ -291,7 +297,8 @@ def train_members(
         Where groups are taken. Where another thread writes a number to ``gate[HALT]`` all leave
         soon, and nothing that changes here is of use.
     """
-    V = wide_lanes(memory)
+    none = zeros(few, memory)
+    V = size_of(none)
     size = n_parameters(plan) * V
     n_groups = params.size // size
     slot_size = slots.size // n_groups
@@ -300,12 +307,11 @@ def train_members(
     same = n_batches == 1 and rows.size == 0
     row_step = rows.size // members.size
     n_steps = losses.size // members.size * n_batches
-    none = splat_wide(type(memory[0])(0.0))
     group = take(gate)
     while group < n_groups:
         nets, state = behind(params, group * size), behind(slots, group * slot_size)
         lane = group * V
-        set_group(plan, members, lane, decays, momenta, divisors, memory, sums)
+        set_group(none, plan, members, lane, decays, momenta, divisors, memory, sums)
         for step in range(n_steps):
             if halted(gate):
                 return
@@ -316,6 +322,7 @@ def train_members(
             fresh = step == 0 or not same
             if step == 0 or (plan.weighted and fresh):
                 set_wholes(
+                    none,
                     plan,
                     weights,
                     weights_step,
@@ -329,12 +336,13 @@ def train_members(
                     sums,
                 )
             at, constant = epoch * rate_step, rate_step == 0
-            set_rates(plan, members, lane, rates, at, constant, updates, n, memory, sums)
+            set_rates(none, plan, members, lane, rates, at, constant, updates, n, memory, sums)
             loss = none
             for block in range(0, m, SAMPLES):
                 some, x = smaller(SAMPLES, m - block), block * plan.layers[0, N_IN] * V
                 if fresh:
                     load_block(
+                        none,
                         plan,
                         X,
                         x_step,
@@ -353,6 +361,7 @@ def train_members(
                         sums,
                     )
                 forward(
+                    none,
                     plan,
                     nets,
                     memory,
@@ -367,8 +376,8 @@ def train_members(
                     updates,
                     n,
                 )
-                loss += output(plan, memory, some, block, m)
-                descend(plan, nets, state, memory, x, some, block == 0, block + some == m)
+                loss += output(none, plan, memory, some, block, m)
+                descend(none, plan, nets, state, memory, x, some, block == 0, block + some == m)
             add_losses(loss, sums, first == 0)
             if first + m == n_samples:
                 put_losses(widened(none), sums, members, lane, losses, epoch * members.size)
@@ -379,6 +388,7 @@ def train_members(
 
 @jit()
 def load_and_forward(
+    none: Scalar,
     plan: Plan,
     params: Array,
     X: Array,
@@ -398,6 +408,7 @@ def load_and_forward(
 ) -> None:
     """`load_block`, of ``rows`` that are empty, and `forward`, in which nothing is dropped."""
     load_block(
+        none,
         plan,
         X,
         x_step,
@@ -415,11 +426,12 @@ def load_and_forward(
         memory,
         sums,
     )
-    forward(plan, params, memory, 0, last, m, 0, members, 0, members, members, members, 0)
+    forward(none, plan, params, memory, 0, last, m, 0, members, 0, members, members, members, 0)
 
 
 @jit(entry=True)
 def predict_members(
+    few: Route,
     plan: Plan,
     params: Array,
     X: Array,
@@ -433,7 +445,8 @@ def predict_members(
     gate: Indices,
 ) -> None:
     """Outputs of all members into ``out``, (A * n_samples * n_outputs,). ``rows`` is empty."""
-    V, L = wide_lanes(memory), len(plan.layers)
+    none, L = zeros(few, memory), len(plan.layers)
+    V = size_of(none)
     size = n_parameters(plan) * V
     n, z = plan.layers[L - 1, N_OUT], plan.layers[L - 1, OUTPUTS]
     activation = plan.layers[L - 1, ACTIVATION]
@@ -443,8 +456,9 @@ def predict_members(
             if halted(gate):
                 return
             m = smaller(SAMPLES, n_samples - first)
-            width = block_width(memory, m)
+            width = block_width(none, m)
             load_and_forward(
+                none,
                 plan,
                 behind(params, group * size),
                 X,
@@ -474,6 +488,7 @@ def predict_members(
 
 @jit(entry=True)
 def evaluate_members(
+    few: Route,
     plan: Plan,
     params: Array,
     X: Array,
@@ -491,7 +506,8 @@ def evaluate_members(
     gate: Indices,
 ) -> None:
     """Summed loss of each member, all samples, into ``losses``, (A,). ``rows`` is empty."""
-    V = wide_lanes(memory)
+    none = zeros(few, memory)
+    V = size_of(none)
     size, last = n_parameters(plan) * V, lanes.output_activation(plan)
     group = take(gate)
     while group < params.size // size:
@@ -502,6 +518,7 @@ def evaluate_members(
                 return
             m = smaller(SAMPLES, n_samples - first)
             load_and_forward(
+                none,
                 plan,
                 behind(params, group * size),
                 X,
@@ -519,7 +536,7 @@ def evaluate_members(
                 memory,
                 sums,
             )
-            loss = output(plan, memory, m, 0, m)
+            loss = output(none, plan, memory, m, 0, m)
             add_losses(loss, sums, first == 0)
         for v in range(smaller(V, members.size - group * V)):
             losses[group * V + v] = sums[LOSSES * V + v]

@@ -1,14 +1,14 @@
 """
 Many small nets at once: members of a fleet in the lanes of a vector.
 
-A group is as many nets as a wide vector has lanes. Each of its parameters is one vector, and so is
-each number of a layer's block, (units, samples, lanes): what `lanes` does with samples is done here
-with members. No lane sees another, so a member's bits depend neither on its place nor on its
-neighbours.
+A group is as many nets as a vector has lanes, V: a wide vector or, of few members, a narrow one.
+Each of its parameters is one vector, and so is each number of a layer's block, (units, samples,
+lanes): what `lanes` does with samples is done here with members. No lane sees another, so a
+member's bits depend neither on its place nor on its neighbours, nor on V.
 
 Samples pass in blocks of SAMPLES, all layers forward and back: a unit's numbers of one block are
-one vector, four wide ones side by side. A batch's last block is filled up, but for a single sample,
-whose units are one wide vector each.
+one vector, four of the group's side by side. A batch's last block is filled up, but for a single
+sample. ``none`` is V zeros throughout: its type says what V is.
 """
 
 from __future__ import annotations
@@ -33,15 +33,13 @@ from jitprop_kernels.plan import (
 )
 from jitprop_kernels.simd import (
     folded,
+    folded_product,
     four_of,
     load_like,
-    load_wide,
     size_of,
-    splat_wide,
     spread,
     square_root,
     store,
-    wide_lanes,
 )
 
 SAMPLES = 4
@@ -49,9 +47,9 @@ SAMPLES = 4
 
 
 @jit()
-def block_width(memory: Array, some: int) -> int:
+def block_width(none: Scalar, some: int) -> int:
     """How many numbers a unit has in a block of ``some`` samples, 1 to SAMPLES."""
-    return (SAMPLES if some > 1 else 1) * wide_lanes(memory)
+    return (SAMPLES if some > 1 else 1) * size_of(none)
 
 
 @jit()
@@ -70,6 +68,7 @@ def place(members: Indices, lane: int) -> int:
 
 @jit(apart=True)
 def drop(
+    none: Scalar,
     plan: Plan,
     l: int,
     memory: Array,
@@ -83,7 +82,7 @@ def drop(
     step: int,
 ) -> None:
     """As `dropout.drop`, with each member's own share of dropped units, key and updates."""
-    T, V, n, z = type(memory[0]), wide_lanes(memory), plan.layers[l, N_OUT], plan.layers[l, OUTPUTS]
+    T, V, n, z = type(memory[0]), size_of(none), plan.layers[l, N_OUT], plan.layers[l, OUTPUTS]
     for v in range(V):
         i = place(members, lane + v)
         share = dropped[i * (len(plan.layers) - 1) + l]
@@ -99,6 +98,7 @@ def drop(
 
 @jit()
 def forward_by(
+    none: Scalar,
     like: Scalar,
     plan: Plan,
     params: Array,
@@ -114,16 +114,16 @@ def forward_by(
     step: int,
 ) -> None:
     """`forward` by vectors as wide as ``like``."""
-    layers, L, V, width = plan.layers, len(plan.layers), wide_lanes(memory), size_of(like)
+    layers, L, V, width = plan.layers, len(plan.layers), size_of(none), size_of(like)
     for l in range(L):
         n_in, n_out = layers[l, N_IN], layers[l, N_OUT]
         w, b, z = layers[l, WEIGHTS] * V, layers[l, BIASES] * V, layers[l, OUTPUTS]
         a = layers[l, INPUTS] if l > 0 else x
         activation = layers[l, ACTIVATION] if l < L - 1 else last
         for j in range(n_out):
-            y = spread(like, load_wide(params, b + j * V))
+            y = spread(like, load_like(none, params, b + j * V))
             for q in range(n_in):
-                weight = spread(like, load_wide(params, w + (q * n_out + j) * V))
+                weight = spread(like, load_like(none, params, w + (q * n_out + j) * V))
                 y += weight * load_like(like, memory, a + q * width)
             if activation == codes.SIGMOID:  # meanwhile the next unit's product begins
                 y, slope = sigmoid(y)
@@ -132,11 +132,12 @@ def forward_by(
         if activation != codes.SIGMOID:
             activate_vectors(like, activation, memory, z, plan.slopes + z, n_out * width)
         if layers[l, DROPPED] > 0 and step > 0:
-            drop(plan, l, memory, first, width, members, lane, dropped, keys, updates, step)
+            drop(none, plan, l, memory, first, width, members, lane, dropped, keys, updates, step)
 
 
 @jit()
 def forward(
+    none: Scalar,
     plan: Plan,
     params: Array,
     memory: Array,
@@ -158,10 +159,10 @@ def forward(
     its batch. ``step`` counts the updates of this call from 1; 0 is outside of training: nothing is
     dropped.
     """
-    one = splat_wide(type(memory[0])(0.0))
     if some > 1:
         forward_by(
-            four_of(one),
+            none,
+            four_of(none),
             plan,
             params,
             memory,
@@ -177,7 +178,8 @@ def forward(
         )
     else:
         forward_by(
-            one,
+            none,
+            none,
             plan,
             params,
             memory,
@@ -202,38 +204,36 @@ def other_deltas(plan: Plan, memory: Array, targets: int, width: int, scale: Sca
 
 
 @jit()
-def output(plan: Plan, memory: Array, some: int, first: int, m: int) -> Scalar:
+def output(none: Scalar, plan: Plan, memory: Array, some: int, first: int, m: int) -> Scalar:
     """
     From the output layer's a and slope, or z where the loss wants it: deltas; returns the losses.
 
     Of a block of ``some`` samples, from the place ``first`` on in a batch of m. What fills it up
     has deltas of 0. With weights, losses and deltas come times the samples' shares.
     """
-    T, V, last = type(memory[0]), wide_lanes(memory), len(plan.layers) - 1
-    width = block_width(memory, some)
+    T, V, last, width = type(none), size_of(none), len(plan.layers) - 1, block_width(none, some)
     z, n = plan.layers[last, OUTPUTS], plan.layers[last, N_OUT]
     targets, shares = plan.targets + first * plan.n_targets * V, plan.shares + first * V
-    scale = T(1.0 / m if plan.mean and not plan.weighted else 1.0)
+    scale = 1.0 / m if plan.mean and not plan.weighted else 1.0
     squared = plan.loss == codes.HALF_SQUARED_ERROR or plan.loss == codes.SQUARED_ERROR
     squared = squared and plan.epsilon == 0.0
     if not squared:
-        other_deltas(plan, memory, targets, width, scale)
-    none, scales = splat_wide(T(0.0)), splat_wide(scale)
-    loss, factor = none, splat_wide(T(0.5) if plan.loss == codes.HALF_SQUARED_ERROR else T(1.0))
+        other_deltas(plan, memory, targets, width, type(memory[0])(scale))
+    loss, factor = none, T(0.5 if plan.loss == codes.HALF_SQUARED_ERROR else 1.0)
     for j in range(0, n * width, width):
         for s in range(0, some * V, V):
             i = j + s
             if squared:
-                slope = load_wide(memory, plan.slopes + z + i)
-                target = load_wide(memory, targets + i)
+                slope = load_like(none, memory, plan.slopes + z + i)
+                target = load_like(none, memory, targets + i)
                 error, delta = squared_delta(
-                    load_wide(memory, z + i), slope, target, factor, scales
+                    load_like(none, memory, z + i), slope, target, factor, T(scale)
                 )
             else:
-                error = load_wide(memory, plan.errors + i)
-                delta = load_wide(memory, plan.deltas + z + i)
+                error = load_like(none, memory, plan.errors + i)
+                delta = load_like(none, memory, plan.deltas + z + i)
             if plan.weighted:
-                share = load_wide(memory, shares + s)
+                share = load_like(none, memory, shares + s)
                 error, delta = share * error, share * delta
             store(memory, plan.deltas + z + i, delta)
             loss += error
@@ -259,29 +259,29 @@ def change(
     ``keep`` is the momentum. For Adam the rate carries the correction of the bias; for AdamW
     ``keep`` is what the decay leaves of p. The equations are those of `optimizers`.
     """
-    T, p = type(params[0]), load_wide(params, i)
+    T, p = type(g), load_like(g, params, i)
     if plan.optimizer == codes.SGD:
         store(params, i, (p - rate * decay * p) - rate * g)
     elif plan.optimizer == codes.MOMENTUM:
-        v = keep * load_wide(slots, i) - rate * (g + decay * p)
+        v = keep * load_like(g, slots, i) - rate * (g + decay * p)
         store(slots, i, v)
         store(params, i, p + v)
     elif plan.optimizer == codes.NESTEROV:
         step = rate * (g + decay * p)
-        v = keep * load_wide(slots, i) - step
+        v = keep * load_like(g, slots, i) - step
         store(slots, i, v)
         store(params, i, p + (keep * v - step))
     else:
         g += decay * p
         beta_1, beta_2, epsilon, _ = plan.settings
-        size = n_parameters(plan) * wide_lanes(params)
-        b1, b2 = splat_wide(T(beta_1)), splat_wide(T(beta_2))
-        c1, c2 = splat_wide(T(1.0 - beta_1)), splat_wide(T(1.0 - beta_2))
-        mean = b1 * load_wide(slots, i) + c1 * g
-        square = b2 * load_wide(slots, size + i) + c2 * (g * g)
+        size = n_parameters(plan) * size_of(g)
+        b1, b2 = T(beta_1), T(beta_2)
+        c1, c2 = T(1.0 - beta_1), T(1.0 - beta_2)
+        mean = b1 * load_like(g, slots, i) + c1 * g
+        square = b2 * load_like(g, slots, size + i) + c2 * (g * g)
         store(slots, i, mean)
         store(slots, size + i, square)
-        root = square_root(square) + splat_wide(T(epsilon))
+        root = square_root(square) + T(epsilon)
         store(params, i, keep * p - rate * mean / root)
 
 
@@ -305,9 +305,9 @@ def learn(
     The sum of the blocks before stands in ``memory``, unless the batch begins here.
     """
     if not (begins and ends):
-        at = plan.panels + 4 * wide_lanes(memory) + i
+        at = plan.panels + 4 * size_of(g) + i
         if not begins:
-            g += load_wide(memory, at)
+            g += load_like(g, memory, at)
         if not ends:
             store(memory, at, g)
             return
@@ -316,6 +316,7 @@ def learn(
 
 @jit()
 def descend_by(
+    none: Scalar,
     like: Scalar,
     plan: Plan,
     params: Array,
@@ -326,14 +327,13 @@ def descend_by(
     ends: bool,
 ) -> None:
     """`descend` by vectors as wide as ``like``."""
-    T, V, width, layers = type(memory[0]), wide_lanes(memory), size_of(like), plan.layers
-    rate, decay = load_wide(memory, plan.panels), load_wide(memory, plan.panels + 2 * V)
-    keep = keep_bias = load_wide(memory, plan.panels + 3 * V)
-    none, one = splat_wide(T(0.0)), splat_wide(T(1.0))
+    V, width, layers, one = size_of(none), size_of(like), plan.layers, type(none)(1.0)
+    rate, decay = load_like(none, memory, plan.panels), load_like(none, memory, plan.panels + 2 * V)
+    keep = keep_bias = load_like(none, memory, plan.panels + 3 * V)
     if plan.optimizer == codes.ADAM:
         keep = keep_bias = one
     elif plan.optimizer == codes.ADAMW:
-        keep, keep_bias, decay = one - load_wide(memory, plan.panels + V) * decay, one, none
+        keep, keep_bias, decay = one - load_like(none, memory, plan.panels + V) * decay, one, none
     for l in range(len(layers) - 1, -1, -1):
         n_in, n_out, i = layers[l, N_IN], layers[l, N_OUT], layers[l, WEIGHTS] * V
         a, d = layers[l, INPUTS] if l > 0 else x, plan.deltas + layers[l, OUTPUTS]
@@ -342,8 +342,8 @@ def descend_by(
             for at_d in range(d, d + n_out * width, width):
                 delta = load_like(like, memory, at_d)
                 if l > 0:
-                    back += spread(like, load_wide(params, i)) * delta
-                g = folded(none, unit * delta)
+                    back += spread(like, load_like(none, params, i)) * delta
+                g = folded_product(none, unit, delta)
                 learn(plan, params, slots, i, g, memory, begins, ends, rate, decay, keep)
                 i += V
             if l > 0:
@@ -358,6 +358,7 @@ def descend_by(
 
 @jit()
 def descend(
+    none: Scalar,
     plan: Plan,
     params: Array,
     slots: Array,
@@ -373,8 +374,7 @@ def descend(
     With the block that ends a batch the parameters change, each as soon as nothing else reads it.
     Settings are where `set_rates` and `set_group` put them.
     """
-    one = splat_wide(type(memory[0])(0.0))
     if some > 1:
-        descend_by(four_of(one), plan, params, slots, memory, x, begins, ends)
+        descend_by(none, four_of(none), plan, params, slots, memory, x, begins, ends)
     else:
-        descend_by(one, plan, params, slots, memory, x, begins, ends)
+        descend_by(none, none, plan, params, slots, memory, x, begins, ends)

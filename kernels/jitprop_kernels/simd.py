@@ -31,13 +31,16 @@ from numba.extending import lower_builtin, lower_cast, models, register_model
 from jitprop_kernels._handing import Flat, pointer
 from jitprop_kernels._intrinsic import intrinsic
 from jitprop_kernels._jit import INTERPRETED
-from jitprop_kernels._types import Array, Scalar
+from jitprop_kernels._types import Array, Route, Scalar
 
 VECTOR_BYTES = 32
 """4 lanes of float64, 8 of float32: a register of AVX2, which most nets this small fill once."""
 
 WIDE_BYTES = 64
 """8 lanes of float64, 16 of float32: one register of AVX-512, or two of AVX2."""
+
+NARROW_BYTES = 16
+"""2 lanes of float64, 4 of float32. Four of them are one register of AVX-512."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -69,6 +72,18 @@ class Vector64(Vector):
     kind = np.float64
 
 
+class Narrow32(Vector32):
+    """4 numbers of float32."""
+
+    bytes = NARROW_BYTES
+
+
+class Narrow64(Vector64):
+    """2 numbers of float64."""
+
+    bytes = NARROW_BYTES
+
+
 class Wide32(Vector32):
     """16 numbers of float32."""
 
@@ -82,20 +97,21 @@ class Wide64(Vector64):
 
 
 class Four32(Vector32):
-    """Four wide ones."""
+    """64 numbers of float32."""
 
     bytes = 4 * WIDE_BYTES
 
 
 class Four64(Vector64):
-    """Four wide ones."""
+    """32 numbers of float64."""
 
     bytes = 4 * WIDE_BYTES
 
 
 VECTORS = {np.dtype(vector.kind): vector for vector in (Vector32, Vector64)}
 WIDE_VECTORS = {np.dtype(vector.kind): vector for vector in (Wide32, Wide64)}
-FOUR_VECTORS = {np.dtype(vector.kind): vector for vector in (Four32, Four64)}
+NARROW_VECTORS = {np.dtype(vector.kind): vector for vector in (Narrow32, Narrow64)}
+FOUR_VECTORS = {Narrow32: Wide32, Narrow64: Wide64, Wide32: Four32, Wide64: Four64}
 
 
 class VectorType(types.Type):
@@ -170,10 +186,11 @@ def _define(function: Any, arity: int, code: Callable[..., Any], compares: bool 
         return code(builder, *args)
 
 
-def _by_llvm(name: str, builder: Any, x: Any) -> Any:
-    name = f"llvm.{name}.v{x.type.count}f{32 if x.type.element == ir.FloatType() else 64}"
-    kind = ir.FunctionType(x.type, [x.type])
-    return builder.call(builder.module.declare_intrinsic(name, (), kind), [x])
+def _by_llvm(name: str, builder: Any, *args: Any) -> Any:
+    vector = args[0].type
+    name = f"llvm.{name}.v{vector.count}f{32 if vector.element == ir.FloatType() else 64}"
+    kind = ir.FunctionType(vector, [vector] * len(args))
+    return builder.call(builder.module.declare_intrinsic(name, (), kind), args)
 
 
 def _abs(builder: Any, x: Any) -> Any:
@@ -221,21 +238,10 @@ def _load(typing: Any, array: Any, at: Any) -> Any:
     return _loaded(array, _vector(array.dtype))
 
 
-def _load_wide(typing: Any, array: Any, at: Any) -> Any:
-    return _loaded(array, _vector(array.dtype, WIDE_BYTES))
-
-
 @compiled(_load)
 def load(array: Array, at: int) -> Scalar:
     """The numbers from ``array[at]`` on."""
     vector = VECTORS[array.dtype]
-    return array[at : at + vector(0).size].copy().view(vector)
-
-
-@compiled(_load_wide)
-def load_wide(array: Array, at: int) -> Scalar:
-    """As `load`, the numbers of a wide vector."""
-    vector = WIDE_VECTORS[array.dtype]
     return array[at : at + vector(0).size].copy().view(vector)
 
 
@@ -316,30 +322,29 @@ def _splatted(typing: Any, x: Any) -> Any:
     return result(x), lambda context, builder, sig, args: _splat(builder, args[0], result.lanes)
 
 
-def _splatted_wide(typing: Any, x: Any) -> Any:
-    result = _vector(x, WIDE_BYTES)
-    return result(x), lambda context, builder, sig, args: _splat(builder, args[0], result.lanes)
-
-
 @compiled(_splatted)
 def splat(x: Scalar) -> Scalar:
     """x in each lane."""
     return VECTORS[x.dtype](x)
 
 
-@compiled(_splatted_wide)
-def splat_wide(x: Scalar) -> Scalar:
-    """x in each lane of a wide vector."""
-    return WIDE_VECTORS[x.dtype](x)
+def _zeros(typing: Any, few: Any, array: Any) -> Any:
+    vector = _vector(array.dtype, NARROW_BYTES if len(few) else WIDE_BYTES)
+
+    def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return ir.Constant(context.get_value_type(vector), [0.0] * vector.lanes)
+
+    return vector(few, array), code
+
+
+@compiled(_zeros)
+def zeros(few: Route, array: Array) -> Scalar:
+    """A vector of 0, a lane for each member of a group; the array says of which type."""
+    return (NARROW_VECTORS if few else WIDE_VECTORS)[array.dtype](0.0)
 
 
 def _lanes(typing: Any, array: Any) -> Any:
     n = _vector(array.dtype).lanes
-    return types.int64(array), lambda context, builder, sig, args: ir.IntType(64)(n)
-
-
-def _wide_lanes(typing: Any, array: Any) -> Any:
-    n = _vector(array.dtype, WIDE_BYTES).lanes
     return types.int64(array), lambda context, builder, sig, args: ir.IntType(64)(n)
 
 
@@ -369,8 +374,8 @@ def _repeated(context: Any, builder: Any, sig: Any, args: Any) -> Any:
 
 @compiled(_four_of)
 def four_of(x: Scalar) -> Scalar:
-    """A wide vector beside itself, four times."""
-    return np.tile(x, 4).view(FOUR_VECTORS[x.dtype])
+    """A vector of a group beside itself, four times."""
+    return np.tile(x, 4).view(FOUR_VECTORS[type(x)])
 
 
 @compiled(_spread)
@@ -393,16 +398,29 @@ def folded(like: Scalar, x: Scalar) -> Scalar:
     return folded(like, x[:half] + x[half:]) if x.size > like.size else x.view(type(like))
 
 
+def _folded_product(typing: Any, like: Any, x: Any, y: Any) -> Any:
+    def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        if x == like:
+            return builder.fmul(*args[1:])
+        # Which products become one with a sum is said here: left to LLVM it would depend on
+        # whether halves are registers, and so would a member's bits.
+        (x0, x1), (y0, y1) = (_halves(builder, v, x.lanes // 2) for v in args[1:])
+        half = _by_llvm("fmuladd", builder, x0, y0, builder.fmul(x1, y1))
+        return _halved(builder, half, x.lanes // 2, like.lanes)
+
+    return like(like, x, x), code
+
+
+@compiled(_folded_product)
+def folded_product(like: Scalar, x: Scalar, y: Scalar) -> Scalar:
+    """`folded` of x y."""
+    return folded(like, x * y)
+
+
 @compiled(_lanes)
 def lanes(array: Array) -> int:
     """How many numbers of the array one vector holds."""
     return VECTOR_BYTES // array.itemsize
-
-
-@compiled(_wide_lanes)
-def wide_lanes(array: Array) -> int:
-    """How many numbers of the array one wide vector holds."""
-    return WIDE_BYTES // array.itemsize
 
 
 def _select(typing: Any, condition: Any, x: Any, y: Any) -> Any:
@@ -431,11 +449,14 @@ def _halved(builder: Any, vector: Any, n: int, until: int) -> Any:
     """The upper half of n lanes onto the lower, ``until`` so many are left."""
     while n > until:
         n //= 2
-        halves = [
-            builder.shuffle_vector(vector, vector, _integers(list(range(i, i + n)))) for i in (0, n)
-        ]
-        vector = builder.fadd(*halves)
+        vector = builder.fadd(*_halves(builder, vector, n))
     return vector
+
+
+def _halves(builder: Any, vector: Any, n: int) -> list[Any]:
+    return [
+        builder.shuffle_vector(vector, vector, _integers(list(range(i, i + n)))) for i in (0, n)
+    ]
 
 
 def _lane_sum(typing: Any, x: Any) -> Any:

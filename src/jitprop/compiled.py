@@ -236,9 +236,11 @@ def _plan(
     return plan, end
 
 
-def prepare_members(spec: Spec, n_samples: int, dtype: np.dtype[Any]) -> tuple[kernels.Plan, int]:
-    """The plan for a group of nets in the lanes of wide vectors, and the size of its scratch."""
-    batch, lanes = spec.batch(n_samples), kernels.WIDE_BYTES // dtype.itemsize
+def prepare_members(
+    spec: Spec, n_samples: int, dtype: np.dtype[Any], lanes: int
+) -> tuple[kernels.Plan, int]:
+    """The plan for a group of nets in the lanes of vectors, and the size of its scratch."""
+    batch = spec.batch(n_samples)
     samples = -(-batch // kernels.SAMPLES) * kernels.SAMPLES
     plan, size = _plan(spec, batch, samples * lanes, 0, True, dtype, 1)
     return plan._replace(panels=size), size + (4 + spec.n_parameters) * lanes

@@ -13,6 +13,9 @@ from jitprop.trainer import Trainer
 WIDTHS = 2, 64
 """One for each route: see `jitprop.compiled.uses_lanes`."""
 
+MEMBERS = 1, 32
+"""One for each kind of vector: see `jitprop.fleet.lanes`."""
+
 
 def warm_up() -> str | None:
     """
@@ -30,8 +33,8 @@ def warm_up() -> str | None:
         trainer.predict(X)
         trainer.evaluate(X, X)
         trainer.gradients(X, X)
-    for dtype in ("float32", "float64"):
-        fleet = Fleet([2, 2], members=1, dtype=dtype, seed=0, backend="numba")
+    for members, dtype in itertools.product(MEMBERS, ("float32", "float64")):
+        fleet = Fleet([2, 2], members=members, dtype=dtype, seed=0, backend="numba")
         X = np.zeros((1, 2), dtype)
         fleet.fit(X, X, epochs=1)
         fleet.predict(X)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import threading
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from jitprop import SGD, Adam, CrossEntropy, EarlyStopping, Fleet, Trainer
 from jitprop.fleet import course, engines
-from nets import OPTIMIZERS, data
+from nets import HIDDEN, OPTIMIZERS, data
 
 SETTINGS = settings(
     max_examples=12,
@@ -126,6 +127,26 @@ def everyone():
         return known[key]
 
     return make
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("activation", HIDDEN)
+def test_few_members_have_the_bits_of_many(activation, dtype, rng):
+    """Narrow vectors instead of wide ones: LLVM could make other instructions of them."""
+    for loss, output in {**LOSSES, "huber": activation, "poisson": "exp"}.items():
+        X, y = data([3, 4, 2], 7, loss, False, rng)
+        for name, batch_size in zip(OPTIMIZERS, itertools.cycle([1, 3, 4, 7]), strict=False):
+            arguments = {
+                "activation": activation, "output_activation": output, "loss": loss, "seed": 0,
+                "optimizer": OPTIMIZERS[name], "batch_size": batch_size, "dtype": dtype,
+                "learning_rate": 0.01, "weight_decay": 0.01, "dropout": 0.2, "backend": "numba",
+            }  # fmt: skip
+            few, many = (Fleet([3, 4, 2], members=k, **arguments) for k in (2, 20))
+            ref = many.fit(X, y, 3).loss[:, :2]
+            assert few.fit(X, y, 3).loss.tobytes() == ref.tobytes()
+            assert few.parameters.tobytes() == many.parameters[:2].tobytes()
+            assert few.predict(X).tobytes() == many.predict(X)[:2].tobytes()
+            assert few.evaluate(X, y).tobytes() == many.evaluate(X, y)[:2].tobytes()
 
 
 @pytest.mark.parametrize("kind", NETS)

@@ -7,6 +7,7 @@ import pytest
 
 from jitprop_kernels import activations, codes, simd
 from jitprop_kernels._jit import jit
+from jitprop_kernels._types import FEW, MANY
 
 CODES = [
     codes.SIGMOID, codes.TANH, codes.RELU, codes.LEAKY_RELU, codes.ELU, codes.SOFTPLUS,
@@ -19,7 +20,7 @@ def three(code, one, other, wide, size):
     zero = type(one[0])(0.0)
     activations.activate(code, one, 0, size, size)
     activations.activate_vectors(simd.splat(zero), code, other, 0, size, size)
-    activations.activate_vectors(simd.splat_wide(zero), code, wide, 0, size, size)
+    activations.activate_vectors(simd.zeros(MANY, wide), code, wide, 0, size, size)
 
 
 @jit(entry=True)
@@ -31,18 +32,20 @@ def sums(x, out, n):
 
 
 @jit(entry=True)
-def fours(x, out):
-    V = simd.wide_lanes(x)
-    one = simd.load_wide(x, 0)
+def fours(few, x, out):
+    none = simd.zeros(few, x)
+    V, one = simd.size_of(none), simd.load_like(none, x, 0)
     four = simd.four_of(one)
     simd.store(out, 0, four)
     four = simd.load_like(four, x, V)
     simd.store(out, 4 * V, simd.folded(one, four))
-    simd.store(out, 5 * V, simd.folded(one, one))
+    simd.store(out, 5 * V, simd.folded(one, one) + none)
+    simd.store(out, 11 * V, simd.folded_product(one, four, four))
+    simd.store(out, 12 * V, simd.folded_product(one, one, one))
     simd.store(out, 6 * V, simd.spread(one, one))
     simd.store(out, 7 * V, four + simd.spread(four, one))
     rest = simd.behind(x, V + 1)
-    out[11 * V], out[11 * V + 1] = rest[0], rest.size
+    out[13 * V], out[13 * V + 1] = rest[0], rest.size
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
@@ -69,14 +72,17 @@ def test_sums_and_masks(dtype):
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
-def test_four_wide_vectors_side_by_side(dtype):
-    lanes = 64 // np.dtype(dtype).itemsize
+@pytest.mark.parametrize(("few", "size"), [(MANY, 64), (FEW, 16)])
+def test_four_vectors_side_by_side(few, size, dtype):
+    lanes = size // np.dtype(dtype).itemsize
     x = np.arange(5 * lanes, dtype=dtype)
-    out = np.zeros(11 * lanes + 2, dtype)
-    fours(x, out)
+    out = np.zeros(13 * lanes + 2, dtype)
+    fours(few, x, out)
     one, four = x[:lanes], x[lanes:].reshape(4, lanes)
     np.testing.assert_array_equal(out[: 4 * lanes].reshape(4, lanes), [one] * 4)
     np.testing.assert_array_equal(out[4 * lanes : 5 * lanes], four.sum(axis=0))
     np.testing.assert_array_equal(out[5 * lanes : 7 * lanes].reshape(2, lanes), [one] * 2)
     np.testing.assert_array_equal(out[7 * lanes : 11 * lanes].reshape(4, lanes), four + one)
-    np.testing.assert_array_equal(out[11 * lanes :], [lanes + 1, 4 * lanes - 1])
+    np.testing.assert_array_equal(out[11 * lanes : 12 * lanes], (four * four).sum(axis=0))
+    np.testing.assert_array_equal(out[12 * lanes : 13 * lanes], one * one)
+    np.testing.assert_array_equal(out[13 * lanes :], [lanes + 1, 4 * lanes - 1])

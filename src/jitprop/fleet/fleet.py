@@ -591,7 +591,8 @@ batch_size, shuffle, dtype, backend
         return self._state.members(self._own)
 
     def _engine(self, n_samples: int) -> Engine:
-        return engines.choose(backends.load(self._backend), self._spec, n_samples, self._n_threads)
+        backend = backends.load(self._backend)
+        return engines.choose(backend, self._spec, len(self), n_samples, self._n_threads)
 
     def _trainer(self, i: int) -> Trainer:
         """Member i, with copies of all it needs."""

@@ -18,26 +18,37 @@ from jitprop.spec import Spec
 
 class Lanes:
     """
-    As many members as a wide vector has lanes, by one kernel.
+    As many members as a vector has lanes, by one kernel.
 
     Parameters
     ----------
     spec : Spec
         Of all members, but for weight decay and momentum.
+    n_members : int
+        Of the fleet. Those that fit into two narrow vectors get these, in which one takes half the
+        time that it does in a wide one; members who stop early change nothing in that, lest
+        kernels compile in the middle.
     n_threads : int
     """
 
-    def __init__(self, spec: Spec, n_threads: int) -> None:
-        self.spec, self.n_threads = spec, n_threads
+    def __init__(self, spec: Spec, n_members: int, n_threads: int) -> None:
+        self.spec, self.n_members, self.n_threads = spec, n_members, n_threads
         self.first_work = FIRST_WORK
+
+    def _vectors(self, dtype: np.dtype[Any]) -> tuple[kernels.Route, int]:
+        """Which vectors, and their lanes."""
+        few = self.n_members * dtype.itemsize <= 2 * kernels.NARROW_BYTES
+        size = kernels.NARROW_BYTES if few else kernels.WIDE_BYTES
+        return kernels.FEW if few else kernels.MANY, size // dtype.itemsize
 
     def train(
         self, members: Members, data: Data, orders: Indices | None, losses: Array, rates: Array
     ) -> Mask:
         """See `Engine`."""
         dtype, n = members.params.dtype, data.n_samples
-        plan, size = self._plan(self.spec, data, dtype)
-        params, slots = _to_lanes(members.params[:, None]), _to_lanes(members.slots)
+        few, v = self._vectors(dtype)
+        plan, size = _plan(self.spec, data, dtype, v)
+        params, slots = _to_lanes(members.params[:, None], v), _to_lanes(members.slots, v)
         rows = compiled.NATURAL_ORDER if orders is None else orders.reshape(-1)
         gate = np.zeros(kernels.GATE_SIZE, np.int64)
         rate_step = 0 if rates.strides[0] == 0 else rates.shape[1]
@@ -49,30 +60,31 @@ class Lanes:
 
         def work(_: int) -> None:
             kernels.train_members(
-                plan, params, slots, *_flat(data), n, members.numbers, rows, losses.reshape(-1),
-                divisors, faults, rates.reshape(-1), rate_step, members.decays, members.momenta,
-                compiled.dropped(members.dropout).reshape(-1), members.keys, members.updates,
-                *_scratch(size, dtype), gate,
+                few, plan, params, slots, *_flat(data), n, members.numbers, rows,
+                losses.reshape(-1), divisors, faults, rates.reshape(-1), rate_step,
+                members.decays, members.momenta, compiled.dropped(members.dropout).reshape(-1),
+                members.keys, members.updates, *_scratch(size, v, dtype), gate,
             )  # fmt: skip
 
         self._run(work, gate, 3 * params.size * n * len(losses))
-        _from_lanes(params, members.params[:, None])
-        _from_lanes(slots, members.slots)
+        _from_lanes(params, members.params[:, None], v)
+        _from_lanes(slots, members.slots, v)
         return np.isfinite(faults)
 
     def evaluate(self, members: Members, data: Data) -> Array:
         """See `Engine`."""
         dtype = members.params.dtype
         spec = replace(self.spec, batch_size=kernels.SAMPLES)
-        plan, size = self._plan(spec, data, dtype)
+        few, v = self._vectors(dtype)
+        plan, size = _plan(spec, data, dtype, v)
         plan = plan._replace(mean=False)
-        params, losses = _to_lanes(members.params[:, None]), np.zeros(len(members.numbers))
+        params, losses = _to_lanes(members.params[:, None], v), np.zeros(len(members.numbers))
         gate = np.zeros(kernels.GATE_SIZE, np.int64)
 
         def work(_: int) -> None:
             kernels.evaluate_members(
-                plan, params, *_flat(data), data.n_samples, members.numbers,
-                compiled.NATURAL_ORDER, losses, *_scratch(size, dtype), gate,
+                few, plan, params, *_flat(data), data.n_samples, members.numbers,
+                compiled.NATURAL_ORDER, losses, *_scratch(size, v, dtype), gate,
             )  # fmt: skip
 
         self._run(work, gate, params.size * data.n_samples)
@@ -81,27 +93,22 @@ class Lanes:
     def predict(self, members: Members, X: Part, out: Array) -> None:
         """See `Engine`."""
         dtype, n = members.params.dtype, X.array.shape[-2]
-        plan, size = compiled.prepare_members(
-            replace(self.spec, batch_size=kernels.SAMPLES), n, dtype
-        )
-        params = _to_lanes(members.params[:, None])
+        few, v = self._vectors(dtype)
+        spec = replace(self.spec, batch_size=kernels.SAMPLES)
+        plan, size = compiled.prepare_members(spec, n, dtype, v)
+        params = _to_lanes(members.params[:, None], v)
         gate = np.zeros(kernels.GATE_SIZE, np.int64)
 
         def work(_: int) -> None:
             kernels.predict_members(
-                plan, params, compiled.flat(X.array), X.step, n, members.numbers,
-                compiled.NATURAL_ORDER, out.reshape(-1), *_scratch(size, dtype), gate,
+                few, plan, params, compiled.flat(X.array), X.step, n, members.numbers,
+                compiled.NATURAL_ORDER, out.reshape(-1), *_scratch(size, v, dtype), gate,
             )  # fmt: skip
 
         self._run(work, gate, params.size * n)
 
     def close(self) -> None:
         """Nothing is held."""
-
-    def _plan(self, spec: Spec, data: Data, dtype: np.dtype[Any]) -> tuple[kernels.Plan, int]:
-        plan, size = compiled.prepare_members(spec, data.n_samples, dtype)
-        labels = data.y.array.ndim == 1 + data.y.own
-        return plan._replace(labels=labels, weighted=data.weights is not None), size
 
     def _run(self, work: Callable[[int], None], gate: Indices, size: float) -> None:
         """Call the kernel from threads, which take groups until there are none."""
@@ -124,15 +131,19 @@ def _flat(data: Data) -> tuple[Array, int, Array, int, Array, int]:
     )  # fmt: skip
 
 
-def _scratch(size: int, dtype: np.dtype[Any]) -> tuple[Array, Array]:
-    lanes = kernels.WIDE_BYTES // dtype.itemsize
-    return compiled.aligned_zeros(size, dtype), np.zeros(kernels.N_SUMS * lanes)
+def _plan(spec: Spec, data: Data, dtype: np.dtype[Any], v: int) -> tuple[kernels.Plan, int]:
+    plan, size = compiled.prepare_members(spec, data.n_samples, dtype, v)
+    labels = data.y.array.ndim == 1 + data.y.own
+    return plan._replace(labels=labels, weighted=data.weights is not None), size
 
 
-def _to_lanes(members: Array) -> Array:
+def _scratch(size: int, v: int, dtype: np.dtype[Any]) -> tuple[Array, Array]:
+    return compiled.aligned_zeros(size, dtype), np.zeros(kernels.N_SUMS * v)
+
+
+def _to_lanes(members: Array, v: int) -> Array:
     """(A, s, P) as (G, s, P, V), flat: a number of V neighbours side by side; the last fills up."""
     a, s, p = members.shape
-    v = kernels.WIDE_BYTES // members.itemsize
     g = -(-a // v)
     lanes = compiled.aligned_zeros(g * s * p * v, members.dtype)
     view = lanes.reshape(g, s, p, v)
@@ -144,10 +155,9 @@ def _to_lanes(members: Array) -> Array:
     return lanes
 
 
-def _from_lanes(lanes: Array, members: Array) -> None:
+def _from_lanes(lanes: Array, members: Array, v: int) -> None:
     """Back, in place."""
     a, s, p = members.shape
-    v = kernels.WIDE_BYTES // members.itemsize
     view, whole = lanes.reshape(-(-a // v), s, p, v), a // v
     members[: whole * v].reshape(whole, v, s, p)[:] = view[:whole].transpose(0, 3, 1, 2)
     if whole * v < a:
