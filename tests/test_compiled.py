@@ -118,15 +118,16 @@ def test_scratch_is_what_the_docstring_says(monkeypatch):
         own = {id(memory): len(memory) for memory in net.memory}
         return list(own.values()), len(net.gradients)
 
-    # inputs; z or a, slope and delta; targets and errors; the share; the transposed weights
-    whole = 10 * (30 + 3 * 45 + 2 * 5 + 1) + 40 * 5
+    # inputs; z or a, slope and delta; targets and errors; the share; the transposed weights;
+    # and columns of gradients that are computed as rows
+    whole = 10 * (30 + 3 * 45 + 2 * 5 + 1) + 40 * 5 + 30 * 32
     assert scratch(SGD(), 10) == ([whole], 0)
     assert scratch(Adam(), 10) == scratch(SGD(momentum=0.5), 10) == ([whole], parameters)
     assert scratch(SGD(), 10, clip_norm=1.0) == ([whole], parameters)
     # Large batches pass in chunks of 256 samples, 64 at a time.
     reach = 64 * (30 + 3 * 45 + 2 * 5 + 1) + 40 * 5
-    assert scratch(SGD(), 600) == ([reach], 3 * parameters)
-    assert scratch(SGD(), 600, n_threads=2) == ([reach] * 2, 3 * parameters)
+    assert scratch(SGD(), 600) == ([reach + 30 * 32], 3 * parameters)
+    assert scratch(SGD(), 600, n_threads=2) == ([reach + 2 * 30 * 32] * 2, 3 * parameters)
 
 
 def test_the_route_goes_by_the_size_of_the_layers():

@@ -410,8 +410,8 @@ class Trainer:
           batches of nets that are not large (m >= 512, P <= 256 units, inputs among them) pass in
           chunks instead: for each thread 64 samples take the place of m, and the gradient is
           P ceil(m / 256);
-        - copies of the weights of wide nets: at most 2 P, with chunks for each thread; and for
-          each thread 256 times the widest layer, if that has rows of 4 KB or more.
+        - on that route copies of the weights: at most 2 P, with chunks for each thread; and for
+          each thread 32 times the widest layer, 288 times if that has rows of 4 KB or more.
 
         To these come 24 bytes an epoch, and 8 more for each number that is watched; with shuffling
         16 a sample or 16 MB if that is more, and an ``order`` or labels of your own once more;
