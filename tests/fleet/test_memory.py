@@ -32,7 +32,7 @@ def test_a_fleet_takes_what_its_docstring_says(net, optimizer, how):
     }  # fmt: skip
     stopping = [EarlyStopping(monitor="loss", patience=99)] if how == "stopped" else []
     epochs = 10
-    Fleet(sizes, members=2, **arguments).fit(X, y, 2, callbacks=stopping)  # compiles, imports
+    Fleet(sizes, members=20, **arguments).fit(X, y, 2, callbacks=stopping)  # compiles, imports
     tracemalloc.start()
     try:
         fleet = Fleet(sizes, members=k, **arguments)
