@@ -15,6 +15,10 @@ from jitprop.seeds import generator, words
 DRAWN = 100
 """Multiply-adds that take as long as drawing one number of an order, 10 ns."""
 
+LONG = 5000
+"""Numbers of one member, 50 us of drawing, from which threads share members: a hand-over of the GIL
+takes some us, and with 500 numbers each two threads took a third longer than one."""
+
 
 @dataclass
 class FleetState:
@@ -59,13 +63,14 @@ class FleetState:
     def orders(self, members: Indices, n_epochs: int, n: int, n_threads: int) -> Indices:
         """Draw the order of n samples in the next epochs of some members: (members, epochs, n)."""
         rows = np.empty((len(members), n_epochs, n), np.int64)
+        rows[:] = np.arange(n)
         generators = [self.generator(member) for member in members.tolist()]
 
         def draw(i: int) -> None:
-            rows[i] = np.arange(n)
             generators[i].permuted(rows[i], axis=1, out=rows[i])
 
-        run(draw, len(rows), threads_for(rows.size * DRAWN, n_threads))
+        work = DRAWN * rows.size if n_epochs * n >= LONG else 0
+        run(draw, len(rows), threads_for(work, n_threads))
         return rows
 
     def members(self, own: Own, numbers: Indices | None = None) -> Members:
