@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jitprop import SGD, Adam, AdamW, RMSprop, Rprop, backends
-from jitprop.fleet import engines
+from jitprop.fleet import choice
 from jitprop.fleet.data import Data, Part
 from jitprop.fleet.engines import Loop, Members
 from jitprop.losses import BinaryCrossEntropy, Huber
@@ -94,7 +94,7 @@ def test_the_chosen_engine_does_all_that_a_spec_says(name, value, weighted):
     scale = 100.0 if name == "rounded_from" else 1.0  # probabilities that are 0, rounded
     numpy, numba = backends.load("numpy"), backends.load("numba")
     ref = trained(Loop(numpy, spec, 1), spec, weighted, scale)
-    comp = trained(engines.choose(numba, spec, K, N, 1), spec, weighted, scale)
+    comp = trained(choice.choose(numba, spec, K, N, 1), spec, weighted, scale)
     np.testing.assert_allclose(comp, ref, rtol=1e-11, atol=1e-12)
     plain = trained(Loop(numpy, PLAIN, 1), PLAIN, weighted, scale)
     assert ref.shape != plain.shape or np.abs(ref - plain).max() > 1e-6, "it makes no difference"

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from jitprop import backends, cast, checks, initializers, optimizers, validation
 from jitprop._types import Array
 from jitprop.callbacks import Callback
-from jitprop.fleet import engines, saving
+from jitprop.fleet import choice, saving
 from jitprop.fleet.course import Course
 from jitprop.fleet.data import Data, inputs, samples
 from jitprop.fleet.engines import Engine, Members
@@ -592,7 +592,7 @@ batch_size, shuffle, dtype, backend
 
     def _engine(self, n_samples: int) -> Engine:
         backend = backends.load(self._backend)
-        return engines.choose(backend, self._spec, len(self), n_samples, self._n_threads)
+        return choice.choose(backend, self._spec, len(self), n_samples, self._n_threads)
 
     def _trainer(self, i: int) -> Trainer:
         """Member i, with copies of all it needs."""

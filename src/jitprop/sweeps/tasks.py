@@ -12,7 +12,7 @@ import numpy.typing as npt
 from jitprop import threads
 from jitprop._types import Array
 from jitprop.callbacks import EarlyStopping
-from jitprop.fleet import Fleet, engines
+from jitprop.fleet import Fleet, choice
 from jitprop.fleet.data import samples
 from jitprop.history import VALIDATION, VALIDATION_LOSS, Numbers
 from jitprop.metrics import Metric
@@ -131,7 +131,7 @@ def _members(spec: Spec, n: int, n_held_out: int, epochs: int, shared: bool, n_t
     """How many members a task gets, each with n samples."""
     work = 3 * spec.n_parameters * n * epochs
     most = max(1, int(TASK_WORK / work))
-    if engines.small(spec, n):
+    if choice.small(spec, n):
         most = max(LANES, most // LANES * LANES)
     width = spec.layer_sizes[0] + spec.n_targets
     numbers = (
