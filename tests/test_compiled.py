@@ -127,7 +127,7 @@ def test_scratch_is_what_the_docstring_says(monkeypatch):
     # Large batches pass in chunks of 256 samples, 64 at a time.
     reach = 64 * (30 + 3 * 45 + 2 * 5 + 1) + 40 * 5
     assert scratch(SGD(), 600) == ([reach + 30 * 32], 3 * parameters)
-    assert scratch(SGD(), 600, n_threads=2) == ([reach + 2 * 30 * 32] * 2, 3 * parameters)
+    assert scratch(SGD(), 600, n_threads=2) == ([reach + 30 * 32] * 2, 3 * parameters)
 
 
 def test_the_route_goes_by_the_size_of_the_layers():

@@ -100,9 +100,9 @@ def _flat_of(context: Any, builder: Any, source: Any, target: Any, value: Any) -
 
 @lower_cast(NamedTuple, Place)  # type: ignore[untyped-decorator]
 def _place_of(context: Any, builder: Any, source: Any, target: Any, value: Any) -> Any:
+    del source, target
     if isinstance(value, ir.LoadInstr):  # a variable's: another copy for each call takes its time
         return value.operands[0]
-    del source, target
     place = cgutils.alloca_once(builder, value.type)
     builder.store(value, place)
     return place

@@ -43,7 +43,7 @@ WHOLES, POWERS_1, POWERS_2, LOSSES, FAULTS, DIVISORS, N_SUMS = range(7)
 and beta_2**t; an epoch's loss so far; nan once one was not finite; what losses are divided by."""
 
 AHEAD = 4
-"""Epochs. Losses of one that follow each other lie in a page of their own, and this new."""
+"""Epochs whose losses are asked for ahead: each has pages of its own, which are new memory."""
 
 
 @jit(apart=True)

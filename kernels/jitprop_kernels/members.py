@@ -40,6 +40,7 @@ from jitprop_kernels.simd import (
     spread,
     square_root,
     store,
+    sum_apart,
 )
 
 SAMPLES = 4
@@ -72,6 +73,7 @@ def drop(
     plan: Plan,
     l: int,
     memory: Array,
+    some: int,
     first: int,
     width: int,
     members: Indices,
@@ -81,7 +83,11 @@ def drop(
     updates: Indices,
     step: int,
 ) -> None:
-    """As `dropout.drop`, with each member's own share of dropped units, key and updates."""
+    """
+    As `dropout.drop`, with each member's own share of dropped units, key and updates.
+
+    What fills the block up is like its last sample, of which there are ``some``.
+    """
     T, V, n, z = type(memory[0]), size_of(none), plan.layers[l, N_OUT], plan.layers[l, OUTPUTS]
     for v in range(V):
         i = place(members, lane + v)
@@ -90,7 +96,7 @@ def drop(
         kept = T(1.0 / (1.0 - share / WHOLE))
         for s in range(width // V):
             for j in range(n):
-                f = factor(seed, (first + s) * n + j, share, kept)
+                f = factor(seed, (first + smaller(s, some - 1)) * n + j, share, kept)
                 at = z + j * width + s * V + v
                 memory[at] *= f
                 memory[plan.slopes + at] *= f
@@ -105,6 +111,7 @@ def forward_by(
     memory: Array,
     x: int,
     last: int,
+    some: int,
     first: int,
     members: Indices,
     lane: int,
@@ -132,7 +139,21 @@ def forward_by(
         if activation != codes.SIGMOID:
             activate_vectors(like, activation, memory, z, plan.slopes + z, n_out * width)
         if layers[l, DROPPED] > 0 and step > 0:
-            drop(none, plan, l, memory, first, width, members, lane, dropped, keys, updates, step)
+            drop(
+                none,
+                plan,
+                l,
+                memory,
+                some,
+                first,
+                width,
+                members,
+                lane,
+                dropped,
+                keys,
+                updates,
+                step,
+            )
 
 
 @jit()
@@ -168,6 +189,7 @@ def forward(
             memory,
             x,
             last,
+            some,
             first,
             members,
             lane,
@@ -185,6 +207,7 @@ def forward(
             memory,
             x,
             last,
+            some,
             first,
             members,
             lane,
@@ -236,7 +259,7 @@ def output(none: Scalar, plan: Plan, memory: Array, some: int, first: int, m: in
                 share = load_like(none, memory, shares + s)
                 error, delta = share * error, share * delta
             store(memory, plan.deltas + z + i, delta)
-            loss += error
+            loss = sum_apart(loss, error)
         for s in range(some * V, width, V):
             store(memory, plan.deltas + z + j + s, none)
     return loss

@@ -75,7 +75,8 @@ class Plan(NamedTuple):
     errors: int
     """and one of the outputs' shape: each output's part of the loss."""
     panels: int
-    """Where the first rank packs the deltas of layers whose W is packed;"""
+    """Where the first rank packs the deltas of layers whose W is packed, and computes columns
+    across (`blocks.columns_across`); in fleets where a group's settings and gradients stand;"""
     panel_size: int
     """so many numbers behind it, the next."""
     squares: int

@@ -42,6 +42,10 @@ WIDE_BYTES = 64
 NARROW_BYTES = 16
 """2 lanes of float64, 4 of float32. Four of them are one register of AVX-512."""
 
+NOT_FUSED = ("arcp",)
+"""Flags of its own, lest numba gives an operation "contract". Which products become one operation
+with a sum must be said where bits may not depend on how wide vectors are: left to LLVM, it does."""
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -401,9 +405,7 @@ def folded(like: Scalar, x: Scalar) -> Scalar:
 def _folded_product(typing: Any, like: Any, x: Any, y: Any) -> Any:
     def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         if x == like:
-            return builder.fmul(*args[1:])
-        # Which products become one with a sum is said here: left to LLVM it would depend on
-        # whether halves are registers, and so would a member's bits.
+            return builder.fmul(*args[1:], flags=NOT_FUSED)
         (x0, x1), (y0, y1) = (_halves(builder, v, x.lanes // 2) for v in args[1:])
         half = _by_llvm("fmuladd", builder, x0, y0, builder.fmul(x1, y1))
         return _halved(builder, half, x.lanes // 2, like.lanes)
@@ -415,6 +417,19 @@ def _folded_product(typing: Any, like: Any, x: Any, y: Any) -> Any:
 def folded_product(like: Scalar, x: Scalar, y: Scalar) -> Scalar:
     """`folded` of x y."""
     return folded(like, x * y)
+
+
+def _sum_apart(typing: Any, x: Any, y: Any) -> Any:
+    def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.fadd(*args, flags=NOT_FUSED)
+
+    return x(x, x), code
+
+
+@compiled(_sum_apart)
+def sum_apart(x: Scalar, y: Scalar) -> Scalar:
+    """x + y, which does not become one operation with a product that x or y is."""
+    return x + y
 
 
 @compiled(_lanes)

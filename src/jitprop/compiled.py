@@ -181,7 +181,7 @@ def _plan(
     wide = [n_out for (_, n_out), at in zip(spec.shapes, packed, strict=True) if at >= 0]
     panels, panel_size = end, min(batch, kernels.DEPTH) * max(wide, default=0)
     panel_size += 0 if lanes else max(n_in * min(n_out, ACROSS) for n_in, n_out in spec.shapes)
-    shares = panels + n_threads * panel_size
+    shares = panels + (1 if chunk else n_threads) * panel_size  # with chunks: own scratch
     end = shares + samples
     layers = np.stack(
         [

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import itertools
 import os
+import platform
 import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -13,6 +16,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+import jitprop_kernels as kernels
 from jitprop import SGD, Adam, CrossEntropy, EarlyStopping, Fleet, Trainer
 from jitprop.fleet import course, engines
 from nets import HIDDEN, OPTIMIZERS, data
@@ -147,6 +151,34 @@ def test_few_members_have_the_bits_of_many(activation, dtype, rng):
             assert few.parameters.tobytes() == many.parameters[:2].tobytes()
             assert few.predict(X).tobytes() == many.predict(X)[:2].tobytes()
             assert few.evaluate(X, y).tobytes() == many.evaluate(X, y)[:2].tobytes()
+
+
+FEW_AND_MANY = """
+import numpy as np
+from jitprop import Fleet
+
+rng = np.random.default_rng(0)
+X, y, weight = rng.normal(size=(8, 3)), rng.normal(size=(8, 2)), rng.uniform(size=8)
+for loss in ("half_squared_error", "squared_error", "absolute_error"):
+    for batch_size, sample_weight in ((4, None), (3, weight)):
+        few, many = (
+            Fleet([3, 4, 2], members=k, seed=0, loss=loss, batch_size=batch_size, backend="numba")
+            for k in (2, 20)
+        )
+        ref = many.fit(X, y, 3, sample_weight=sample_weight).loss[:, :2]
+        assert few.fit(X, y, 3, sample_weight=sample_weight).loss.tobytes() == ref.tobytes()
+        assert few.parameters.tobytes() == many.parameters[:2].tobytes()
+        assert few.evaluate(X, y).tobytes() == many.evaluate(X, y)[:2].tobytes()
+"""
+
+
+@pytest.mark.skipif(
+    platform.machine() != "x86_64" or kernels.INTERPRETED, reason="code for a processor with AVX2"
+)
+def test_few_members_have_the_bits_of_many_without_avx_512():
+    """There a wide vector is two registers, of which LLVM makes other instructions."""
+    env = os.environ | {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "+avx,+avx2,+fma"}
+    subprocess.run([sys.executable, "-c", FEW_AND_MANY], env=env, check=True)
 
 
 @pytest.mark.parametrize("kind", NETS)

@@ -102,8 +102,8 @@ batch_size, shuffle, dtype, backend
     bytes of losses for each epoch, twice that with validation. Early stopping keeps K P b bytes of
     best parameters. A shuffled fit takes 1,700 K bytes for generators, of which the fleet keeps
     1,000 K, and orders of 8 MB, or of one epoch if that is more: 8 K bytes for each sample;
-    schedules take 8 MB too. Threads have scratch for one batch each and a gradient, of one net or
-    of 64 bytes' worth in lanes.
+    schedules take 8 MB too. Threads have scratch for one batch and one gradient each, of one net
+    or, in lanes, of as many as share a vector.
 
     Examples
     --------

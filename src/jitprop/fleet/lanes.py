@@ -25,9 +25,9 @@ class Lanes:
     spec : Spec
         Of all members, but for weight decay and momentum.
     n_members : int
-        Of the fleet. Those that fit into two narrow vectors get these, in which one takes half the
-        time that it does in a wide one; members who stop early change nothing in that, lest
-        kernels compile in the middle.
+        Of the fleet. As many as fit into two narrow vectors get such: two of them take no longer
+        than one that is wide. Members who stop early change nothing in that, lest kernels compile
+        in the middle of a fit.
     n_threads : int
     """
 
