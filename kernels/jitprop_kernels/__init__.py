@@ -4,7 +4,8 @@ from jitprop_kernels._jit import INTERPRETED
 from jitprop_kernels._types import BLOCKS, FEW, LANES, MANY, Route
 from jitprop_kernels.blocks import DEPTH, REACH, TILE
 from jitprop_kernels.custom import Block, compile_block
-from jitprop_kernels.fleets import N_SUMS, evaluate_members, predict_members, train_members
+from jitprop_kernels.fleets import evaluate_members, predict_members, train_members
+from jitprop_kernels.groups import N_SUMS
 from jitprop_kernels.meeting import AGREED, GATE_SIZE, HALT, LEFT, RUNNING
 from jitprop_kernels.members import SAMPLES
 from jitprop_kernels.network import evaluate, gradient, predict
