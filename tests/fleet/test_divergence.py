@@ -137,3 +137,23 @@ def test_all_diverge_beside_early_stopping(tmp_path, rng):
     np.testing.assert_array_equal(fleet.parameters, before)
     fleet.save(tmp_path / "fleet")
     np.testing.assert_array_equal(Fleet.load(tmp_path / "fleet").parameters, before)
+
+
+def test_what_fills_a_block_up_does_not_diverge_by_itself():
+    """Samples that overflow only where dropout keeps both units; and two of four that fill up."""
+    X, y, k = np.ones((2, 1)), np.zeros((2, 1)), 40
+    init = [np.ones((1, 2)), np.full((2, 1), 1e308), np.zeros((1, 1))], [*map(np.zeros, (2, 1, 1))]
+    arguments = {
+        "activation": ["identity", "relu"], "output_activation": "identity", "init": init,
+        "dropout": [0.5, 0.0], "learning_rate": 1e-300, "backend": "numba",
+    }  # fmt: skip
+    fleet = Fleet([1, 2, 1, 1], members=k, seed=0, **{**arguments, "dropout": [[0.5, 0.0]] * k})
+    found = quietly(fleet, X, y, 1).diverged
+    ref = set()
+    for i in range(k):
+        try:
+            Trainer([1, 2, 1, 1], seed=i, **arguments).fit(X, y, 1)
+        except DivergenceError:
+            ref.add(i)
+    assert set(found) == ref
+    assert 0 < len(ref) < k
