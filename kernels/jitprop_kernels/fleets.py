@@ -149,7 +149,6 @@ def train_members(
                     row_step,
                     begin,
                     m,
-                    memory,
                     sums,
                 )
             at, constant = epoch * rate_step, rate_step == 0

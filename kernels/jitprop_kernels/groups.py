@@ -14,7 +14,7 @@ from jitprop_kernels._types import Array, Indices, Scalar
 from jitprop_kernels.elementary import power, smaller
 from jitprop_kernels.members import block_width, place
 from jitprop_kernels.plan import N_IN, Plan
-from jitprop_kernels.simd import load_like, prefetch_to_write, size_of, store, widened
+from jitprop_kernels.simd import load_like, prefetch_to_write, size_of, store, sum_apart, widened
 
 POWERS = 64
 """Updates after which Adam's powers of beta are computed anew: in between, each is the one before
@@ -104,7 +104,6 @@ def set_wholes(
     row_step: int,
     first: int,
     m: int,
-    memory: Array,
     sums: Array,
 ) -> None:
     """Write what the shares of a batch are parts of, of each of a group's members: 1 or a sum."""
@@ -146,12 +145,9 @@ def load_block(
     ``members[i]`` finds its own behind ``x_step`` times that in X; with a step of 0 all have the
     same. ``rows`` names each one's samples. Nothing is read from an empty Y.
     """
-    V, n_inputs, n_targets = size_of(none), plan.layers[0, N_IN], plan.n_targets
-    width, a, t = (
-        block_width(none, some),
-        block * n_inputs * V,
-        plan.targets + block * n_targets * V,
-    )
+    V, width = size_of(none), block_width(none, some)
+    n_inputs, n_targets = plan.layers[0, N_IN], plan.n_targets
+    a, t = block * n_inputs * V, plan.targets + block * n_targets * V
     for at in range(width):
         i = place(members, lane + at % V)
         member, row = members[i], first + block + smaller(at // V, some - 1)
@@ -183,7 +179,7 @@ def add_losses(loss: Scalar, sums: Array, begins: bool) -> None:
     V, error = size_of(loss), widened(loss)
     error = error * load_like(error, sums, WHOLES * V)
     if not begins:
-        error += load_like(error, sums, LOSSES * V)
+        error = sum_apart(error, load_like(error, sums, LOSSES * V))
     store(sums, LOSSES * V, error)
 
 
