@@ -10,11 +10,12 @@ ASV = HOME="$(CURDIR)/.asv" $(BIN)/asv
 # The peers weigh gigabytes: an environment of their own.
 PEERS = .venv-peers
 
-.PHONY: demo test lint docs bench peers drop-in clean help
+.PHONY: demo test test-long lint docs bench peers drop-in clean help
 
 help:
 	@echo "make demo   train XOR and the handwritten digits, and show how fast"
 	@echo "make test   run the tests"
+	@echo "make test-long  run those that take long"
 	@echo "make lint   check style and types"
 	@echo "make docs   build the pages of docs/ into docs/_build/html"
 	@echo "make bench  run the benchmarks once (asv)"
@@ -33,7 +34,10 @@ demo: $(READY)
 	$(BIN)/python examples/demo.py
 
 test: $(READY)
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto -m "not long"
+
+test-long: $(READY)
+	$(BIN)/python -m pytest -n auto -m long
 
 lint: $(READY)
 	$(BIN)/ruff check .

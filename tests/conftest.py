@@ -2,7 +2,8 @@
 What all tests share: a kernel cache of the run's own, and the teaching nets.
 
 The cache is set up before anything imports numba, and handed to the workers of pytest-xdist by
-the environment, so that a run sees no machine code of another and compiles each kernel once.
+the environment, so that a run sees no machine code of another and compiles each kernel once. A
+folder that the environment names already is used, and kept.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from functools import partial
 
 import numpy as np
 import pytest
@@ -20,12 +22,9 @@ OWN_CACHE = "JITPROP_TESTS_CACHE"
 
 def pytest_configure(config: pytest.Config) -> None:
     if OWN_CACHE not in os.environ:  # the first process; workers inherit
-        os.environ[OWN_CACHE] = os.environ["NUMBA_CACHE_DIR"] = tempfile.mkdtemp(prefix="jitprop-")
-
-
-def pytest_unconfigure(config: pytest.Config) -> None:
-    if not hasattr(config, "workerinput"):
-        shutil.rmtree(os.environ.pop(OWN_CACHE), ignore_errors=True)
+        folder = tempfile.mkdtemp(prefix="jitprop-")
+        os.environ[OWN_CACHE] = os.environ["NUMBA_CACHE_DIR"] = folder
+        config.add_cleanup(partial(shutil.rmtree, folder, ignore_errors=True))
 
 
 @pytest.fixture(params=BACKENDS)

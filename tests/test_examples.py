@@ -204,6 +204,7 @@ def cells(printed, columns):
     return lines
 
 
+@pytest.mark.long
 def test_xor_atlas(tmp_path):
     members, epochs = 20, 300
     arguments = f"--members={members}", f"--epochs={epochs}", "--out=atlas.png"
