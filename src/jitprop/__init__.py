@@ -3,6 +3,7 @@
 import importlib
 from typing import TYPE_CHECKING
 
+from jitprop._version import __version__ as __version__
 from jitprop.callbacks import Callback, Checkpoint, EarlyStopping
 from jitprop.custom import CustomActivation, CustomLoss
 from jitprop.errors import CheckpointError, DivergenceError
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from jitprop.gradient_check import GradientCheck, check_gradients
     from jitprop.sweeps import SweepResult, sweep
 
-__version__ = "0.1.0"
 
 __all__ = [
     "SGD",

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from jitprop import __version__
 from jitprop._types import Array
+from jitprop._version import __version__
 from jitprop.atomic import replacing
 from jitprop.export import net as nets
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import numbers
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,9 +15,11 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import check_array, check_random_state, column_or_1d
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from jitprop import pickles
 from jitprop._types import Array
 from jitprop.sklearn import ensemble, lbfgs, net, parameters
 from jitprop.sklearn.course import Course
+from jitprop.sklearn.descent import Descent
 from jitprop.sklearn.validation import Validation
 
 STOCHASTIC = ("sgd", "adam")
@@ -72,11 +77,14 @@ class BaseMLP(BaseEstimator):
             For parameters or data that are not as they should be, or of another net than that which
             a warm start is to go on with; and if the loss or the parameters become inf or nan.
         """
-        return self._fit(X, y, sample_weight, X_val, y_val, incremental=False)
+        with unchanged_if_refused(self):
+            train = self._prepare(X, y, sample_weight, X_val, y_val, incremental=False)
+        return self._train(train)
 
-    def _fit(
+    def _prepare(
         self, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any, incremental: bool
-    ) -> Any:
+    ) -> Callable[[], None]:
+        """Check and cast all input; returns the function that trains."""
         parameters.check(self)
         if not incremental:
             self.__dict__.pop("_best", None)
@@ -86,7 +94,7 @@ class BaseMLP(BaseEstimator):
                     "partial_fit does not support early_stopping=True without X_val and y_val"
                 )
             if hasattr(self, "_best") and self.stopped_:  # by partial_fit
-                return self
+                return lambda: None
         hidden = parameters.hidden_layers(self)
         first = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
         X, y = self._validate_input(X, y, incremental, first)
@@ -111,15 +119,17 @@ class BaseMLP(BaseEstimator):
         if self.solver == "lbfgs":
             if held_out is not None:
                 raise ValueError("X_val goes with solver 'sgd' or 'adam'; got 'lbfgs'")
-            lbfgs.fit(self, X, y, weights)
-        else:
-            if self.early_stopping and held_out is None:
-                X, y, weights, held_out = self._hold_out(X, y, weights, goes_on)
-            if self.n_members > 1:
-                ensemble.fit(self, sizes, X, y, weights, held_out)
-            else:
-                validation = None if held_out is None else Validation(self, *held_out)
-                Course(self, X, y, weights, validation, incremental, first).run()
+            return partial(lbfgs.fit, self, X, y, weights)
+        if self.early_stopping and held_out is None:
+            X, y, weights, held_out = self._hold_out(X, y, weights, goes_on)
+        if self.n_members > 1:
+            return partial(ensemble.fit, self, sizes, X, y, weights, held_out)
+        validation = None if held_out is None else Validation(self, *held_out)
+        return Course(self, X, y, weights, validation, incremental, first).run
+
+    def _train(self, train: Callable[[], None]) -> Any:
+        """Train as `_prepare` said."""
+        train()
         if not all(np.isfinite(array).all() for array in (*self.coefs_, *self.intercepts_)):
             raise ValueError(
                 "Solver produced non-finite parameter weights. The input data may contain large "
@@ -214,9 +224,10 @@ class BaseMLP(BaseEstimator):
     def _outputs(self, X: Any) -> Array:
         """The net's outputs, of samples that are checked: (n_samples, n_outputs)."""
         X = self._checked(X)
-        return (
-            self.fleet_.predict(X).mean(axis=0) if hasattr(self, "fleet_") else net.outputs(self, X)
-        )
+        if hasattr(self, "fleet_"):
+            mean: Array = self.fleet_.predict(X).mean(axis=0)
+            return mean
+        return net.outputs(self, X)
 
     def hidden_activations(self, X: Any) -> list[Array]:
         """
@@ -243,10 +254,34 @@ class BaseMLP(BaseEstimator):
             )
         return net.hidden_activations(self, self._checked(X))
 
+    def __getstate__(self) -> dict[str, Any]:
+        state = pickles.stamped(super().__getstate__())
+        if "_optimizer" in state:
+            state["_optimizer"] = state["_optimizer"].plain()
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        state = pickles.opened(type(self).__name__, state)
+        if isinstance(state.get("_optimizer"), dict):
+            state["_optimizer"] = Descent.from_plain(state["_optimizer"])
+        super().__setstate__(state)
+
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
+
+
+@contextmanager
+def unchanged_if_refused(model: Any) -> Iterator[None]:
+    """Put the attributes of an estimator back if checking its input raises an error."""
+    before = model.__dict__.copy()
+    try:
+        yield
+    except BaseException:
+        model.__dict__.clear()
+        model.__dict__.update(before)
+        raise
 
 
 def dense(X: Any) -> Array:

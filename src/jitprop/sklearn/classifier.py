@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse
+from scipy.special import log_expit, log_softmax, logsumexp
 from sklearn.base import ClassifierMixin
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils.class_weight import compute_class_weight, compute_sample_weight
@@ -14,7 +15,8 @@ from sklearn.utils.multiclass import type_of_target, unique_labels
 from sklearn.utils.validation import check_is_fitted
 
 from jitprop._types import Array
-from jitprop.sklearn.base import BaseMLP, has_partial_fit
+from jitprop.sklearn import net
+from jitprop.sklearn.base import BaseMLP, has_partial_fit, unchanged_if_refused
 
 
 class MLPClassifier(ClassifierMixin, BaseMLP):
@@ -79,7 +81,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         The share of a hidden layer's units left out at each update, of all layers or of each.
     keep_optimizer : bool, default False
         With ``warm_start``, ``fit`` goes on as one longer fit would: with momentum, Adam's moments,
-        the learning rate, the shuffles, the samples held out and the best weights.
+        the learning rate, the shuffles, the samples held out and the best weights. Not for
+        "lbfgs".
     scoring : "loss", str, callable or None, default None
         What early stopping goes by: None is accuracy, "loss" the loss of the samples held
         out, else a scorer's name or a function (estimator, X, y).
@@ -210,6 +213,10 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         self.bootstrap = bootstrap
         self.class_weight = class_weight
 
+    def _validate_samples(self, X: Any, y: Any, reset: bool) -> tuple[Any, Array]:
+        """X and y, checked."""
+        return super()._validate_samples(X, labels(y), reset)
+
     def _targets(self, y: Array, dtype: np.dtype[Any]) -> Array:
         """A row of 0 and 1 for each sample."""
         rows = self._plain_targets(y)
@@ -322,21 +329,28 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         ValueError
             As `fit` does; without ``classes`` in the first call, or for others later.
         """
+        with unchanged_if_refused(self):
+            self._settle_classes(y, classes)
+            train = self._prepare(X, y, sample_weight, X_val, y_val, incremental=True)
+        self._train(train)
+        return self
+
+    def _settle_classes(self, y: Any, classes: Any) -> None:
+        """Take the classes of the first `partial_fit`; those of later ones must be the same."""
         if classes is None:
             if not hasattr(self, "classes_"):
                 raise ValueError("classes must be passed on the first call to partial_fit.")
-        elif hasattr(self, "classes_"):
-            if not np.array_equal(self.classes_, unique_labels(classes)):
-                raise ValueError(
-                    f"`classes={classes!r}` is not the same as on last call to partial_fit, was: "
-                    f"{self.classes_!r}"
-                )
-        else:
+            return
+        classes = labels(classes)
+        if not hasattr(self, "classes_"):
             self.classes_ = unique_labels(classes)
             several = type_of_target(y).startswith("multilabel")
             self._label_binarizer = LabelBinarizer().fit(y if several else classes)
-        self._fit(X, y, sample_weight, X_val, y_val, incremental=True)
-        return self
+        elif not np.array_equal(self.classes_, unique_labels(classes)):
+            raise ValueError(
+                f"`classes={classes!r}` is not the same as on last call to partial_fit, was: "
+                f"{self.classes_!r}"
+            )
 
     def predict(self, X: Any) -> Array:
         """
@@ -371,7 +385,10 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
     def predict_log_proba(self, X: Any) -> Array:
         """
-        Logarithms of the probabilities.
+        Logarithms of the probabilities, finite where a probability rounds to 0 too.
+
+        There they are log softmax(z), or for two classes log sigmoid(z), of the output layer's
+        sums z. scikit-learn's are -inf.
 
         Parameters
         ----------
@@ -381,8 +398,23 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         -------
         (n_samples, n_classes) array
         """
-        probabilities = self.predict_proba(X)
-        return np.log(probabilities, out=probabilities)
+        p = self.predict_proba(X)
+        tiny = p < np.finfo(p.dtype).tiny
+        with np.errstate(divide="ignore"):
+            made: Array = np.log(p)
+        if tiny.any():
+            made[tiny] = self._log_proba(X)[tiny]
+        return made
+
+    def _log_proba(self, X: Any) -> Array:
+        """Log softmax(z) or log sigmoid(z), however small the probability."""
+        z = net.sums(self, self._checked(X))
+        if self.n_outputs_ == 1:
+            z = np.concatenate([-z, z], axis=-1)
+        made: Array = log_softmax(z, axis=-1) if self.out_activation_ == "softmax" else log_expit(z)
+        if hasattr(self, "fleet_"):  # the mean of the members' probabilities
+            made = logsumexp(made, axis=0) - np.log(len(made))
+        return made
 
     def _classes_of(self, outputs: Array) -> Array:
         outputs = outputs.ravel() if self.n_outputs_ == 1 else outputs
@@ -403,3 +435,15 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_label = True
         return tags
+
+
+def labels(y: Any) -> Any:
+    """
+    Return labels of a nullable pandas dtype as NumPy's dtype of the same name.
+
+    scikit-learn would make floats of Int64 and boolean. Where a label is missing, it says so.
+    """
+    dtype = getattr(getattr(y, "dtype", None), "numpy_dtype", None)
+    if dtype is None or np.dtype(dtype).kind not in "biu" or y.isna().any():
+        return y
+    return y.to_numpy(dtype)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from jitprop import encoding
 from jitprop._types import Array
 from jitprop.optimizers import Optimizer
 from jitprop.spec import Spec
@@ -41,6 +42,19 @@ class Descent:
             seen = t + n_samples * np.arange(1, epochs)
             rates[1:] = self.learning_rate_init / (seen + 1) ** self.power_t
         return rates
+
+    def plain(self) -> dict[str, Any]:
+        """
+        Return numbers, texts and arrays alone, for pickles.
+
+        Who opens a file with skops or MLflow then has to trust no class but the estimator's.
+        """
+        return vars(self) | {"optimizer": encoding.encoded("solver", self.optimizer)}
+
+    @classmethod
+    def from_plain(cls, state: dict[str, Any]) -> Descent:
+        """Make a descent of what `plain` returned."""
+        return cls(**state | {"optimizer": encoding.decoded(state["optimizer"], {})})
 
 
 def begin(model: Any, spec: Spec, dtype: np.dtype[Any]) -> Descent:

@@ -117,18 +117,41 @@ def initialize(model: Any, sizes: list[int], dtype: np.dtype[Any]) -> None:
 
 def outputs(model: Any, X: Array) -> Array:
     """(n_samples, n_outputs), computed in the dtype of samples and weights together."""
-    dtype = np.result_type(X, *model.coefs_)
-    if dtype not in (np.float32, np.float64):
-        dtype = np.result_type(dtype, np.float32)
-    X = np.ascontiguousarray(X, dtype)
-    spec = spec_of(model)
+    X, spec = _cast(model, X), spec_of(model)
+    return _predict(spec, pack(model, spec, X.dtype), X)
+
+
+def sums(model: Any, X: Array) -> Array:
+    """
+    The output layer's z = a @ W + b: (n_samples, n_outputs), or with members (K, ...).
+
+    Without the output activation, whose values may round to 0 or 1.
+    """
+    X = _cast(model, X)
+    if hasattr(model, "fleet_"):
+        spec, members = model.fleet_._spec, model.fleet_.parameters
+    else:
+        spec = spec_of(model)
+        members = [pack(model, spec, X.dtype)]
+    plain = replace(spec, activations=(*spec.activations[:-1], "identity"), loss=HalfSquaredError())
+    made = np.stack([_predict(plain, params.astype(X.dtype, copy=False), X) for params in members])
+    return made if hasattr(model, "fleet_") else made[0]
+
+
+def _cast(model: Any, X: Array) -> Array:
+    """Samples in the dtype in which kernels take them and the weights: float32 or float64."""
+    single = np.result_type(X, np.float32, *model.coefs_) == np.float32
+    return np.ascontiguousarray(X, np.float32 if single else np.float64)
+
+
+def _predict(spec: Spec, params: Array, X: Array) -> Array:
     with one_blas_thread():
-        return Evaluation(backend(), spec, X).predict(pack(model, spec, X.dtype), X)
+        return Evaluation(backend(), spec, X).predict(params, X)
 
 
 def hidden_activations(model: Any, X: Array) -> list[Array]:
     """(n_samples, n_units) of each hidden layer, which is the output of the net that ends there."""
-    made = []
+    made, X = [], _cast(model, X)
     for coefs, intercepts, activation in zip(
         model.coefs_[:-1],
         model.intercepts_[:-1],
@@ -149,7 +172,6 @@ def hidden_activations(model: Any, X: Array) -> list[Array]:
             None,
         )
         params = np.concatenate([coefs.ravel(), intercepts]).astype(X.dtype, copy=False)
-        with one_blas_thread():
-            X = Evaluation(backend(), spec, X).predict(params, X)
+        X = _predict(spec, params, X)
         made.append(X)
     return made

@@ -104,7 +104,12 @@ def _check_own(model: Any) -> None:
             f"got {checks.shown(model.scoring)}"
         )
     if model.solver == "lbfgs":
-        for name, default in (("dropout", 0.0), ("callbacks", None), ("n_members", 1)):
+        for name, default in (
+            ("dropout", 0.0),
+            ("callbacks", None),
+            ("n_members", 1),
+            ("keep_optimizer", False),
+        ):
             if getattr(model, name) != default:
                 raise ValueError(f"{name} goes with solver 'sgd' or 'adam'; got 'lbfgs'")
 

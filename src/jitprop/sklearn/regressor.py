@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from jitprop._types import Array
 from jitprop.losses import Loss, Poisson
 from jitprop.sklearn import parameters
-from jitprop.sklearn.base import BaseMLP, has_partial_fit
+from jitprop.sklearn.base import BaseMLP, has_partial_fit, unchanged_if_refused
 
 
 class MLPRegressor(RegressorMixin, BaseMLP):
@@ -81,7 +81,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         The share of a hidden layer's units left out at each update, of all layers or of each.
     keep_optimizer : bool, default False
         With ``warm_start``, ``fit`` goes on as one longer fit would: with momentum, Adam's moments,
-        the learning rate, the shuffles, the samples held out and the best weights.
+        the learning rate, the shuffles, the samples held out and the best weights. Not for
+        "lbfgs".
     scoring : "loss", str, callable or None, default None
         What early stopping goes by: None is R**2, "loss" the loss of the samples held
         out, else a scorer's name or a function (estimator, X, y).
@@ -261,7 +262,9 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         ValueError
             As `fit` does.
         """
-        self._fit(X, y, sample_weight, X_val, y_val, incremental=True)
+        with unchanged_if_refused(self):
+            train = self._prepare(X, y, sample_weight, X_val, y_val, incremental=True)
+        self._train(train)
         return self
 
     def predict(self, X: Any, return_std: bool = False) -> Any:
