@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -137,6 +138,27 @@ def test_predictions_are_the_trainers_own(capsys, frame, name, suffix):
     for comp in (pd.read_csv("p.csv"), pd.read_parquet("p.parquet")):
         assert list(comp.columns) == [name]
         np.testing.assert_array_equal(comp[name], ref[shuffled.index])
+
+
+@pytest.mark.parametrize(
+    ("mean", "spread"), [(1e9, 1.0), (1e-9, 1e-12), (1.7e9, 100.0), (-1e-9, 1e-9), (0.0, 1e300)]
+)
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_predictions_reach_the_scores_that_training_printed(capsys, rng, mean, spread, suffix):
+    x = rng.normal(size=80)
+    pd.DataFrame({"x": x, "y": mean + spread * x}).to_csv("t.csv", index=False)
+    out, _ = run(
+        capsys, "train", "t.csv", "--target", "y", "--validation", "0", "--no-plot",
+        "--hidden", "none", "--learning-rate", "0.05", "--epochs", "50",
+    )  # fmt: skip
+    printed = float(re.search(r"R2 +(\S+)", out)[1])
+    assert printed > 0.99
+    run(capsys, "predict", "model.safetensors", "t.csv", "--out", "p" + suffix)
+    comp = (pd.read_csv if suffix == ".csv" else pd.read_parquet)("p" + suffix)["y"].to_numpy()
+    assert comp.dtype == np.float64
+    # In units of the spread: squares of 1e300 overflow.
+    y, z = pd.read_csv("t.csv")["y"].to_numpy() / spread, comp / spread
+    assert f"{1 - ((y - z) ** 2).sum() / ((y - y.mean()) ** 2).sum():.4g}" == f"{printed:.4g}"
 
 
 def test_the_same_seed_gives_the_same_net(capsys, frame):

@@ -70,9 +70,13 @@ def test_a_quantity_there_and_back():
     y = made.encode(column)
     np.testing.assert_allclose([y.mean(), y.std()], [0, 1], atol=1e-15)
     np.testing.assert_allclose(made.decode(y[:, None]), column, rtol=1e-15)
-    single = made.decode(y[:, None].astype(np.float32))
-    assert single.dtype == np.float32
-    np.testing.assert_allclose(single, column, rtol=1e-6)
+
+
+def test_a_quantity_comes_back_as_float64_from_a_net_of_float32():
+    made, column = target([1.7e9, 1.7e9 + 100, 1.7e9 + 250])
+    comp = made.decode(made.encode(column)[:, None].astype(np.float32))
+    assert comp.dtype == np.float64
+    np.testing.assert_allclose(comp, column, rtol=0, atol=1e-3)
 
 
 def test_a_huge_quantity_does_not_overflow():

@@ -123,10 +123,14 @@ class Quantity:
         """Standardised, (n_rows,)."""
         return (values.numbers(column) - self.mean) / self.spread
 
-    def decode(self, outputs: Array) -> Array:
-        """In the column's units, (n_rows,), in the dtype of the outputs."""
-        made = outputs[:, 0].astype(np.float64) * self.spread + self.mean
-        return made.astype(outputs.dtype)
+    def decode(self, outputs: Array) -> npt.NDArray[np.float64]:
+        """
+        In the column's units, (n_rows,) float64.
+
+        float32 has 7 digits, which a large mean would leave nothing of: around 1.7e9 its numbers
+        stand 128 apart.
+        """
+        return outputs[:, 0].astype(np.float64) * self.spread + self.mean
 
     def describe(self) -> str:
         """One line for a person."""
