@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 
 import numpy as np
 import pytest
 import sklearn.metrics
 
-from jitprop import Trainer, metrics
+from jitprop import Trainer, metrics, sweep
 
 SKLEARN = {
     "mse": sklearn.metrics.mean_squared_error,
@@ -87,6 +88,129 @@ def test_means_alone_count_where_variances_stand_behind_them(rng):
     assert metrics.mse(y, prediction) == metrics.mse(y, prediction[:, :2])
 
 
+# What `fit` takes, metrics take: any forms of the same numbers give the same.
+
+COLUMN = np.array([[0.0], [1.0], [1.0], [0.0], [1.0]])
+ONE_OUTPUT = np.array([[0.25], [0.75], [0.5], [0.625], [0.875]])
+
+
+def frame(array):
+    return pytest.importorskip("pandas").DataFrame(array)
+
+
+def series(array):
+    return pytest.importorskip("pandas").Series(np.ravel(array), index=range(90, 95))
+
+
+def read_only(array):
+    array = array.copy()
+    array.flags.writeable = False
+    return array
+
+
+def flat(array):
+    return array.ravel()
+
+
+FORMS = {
+    "column": np.array,
+    "flat": flat,
+    "list": lambda array: flat(array).tolist(),
+    "list of rows": np.ndarray.tolist,
+    "frame": frame,
+    "series": series,
+    "read-only": read_only,
+    "Fortran": np.asfortranarray,
+    "float32": np.float32,
+}
+
+
+@pytest.mark.parametrize("name", metrics.NAMED)
+@pytest.mark.parametrize("of_prediction", FORMS)
+@pytest.mark.parametrize("of_y", [*FORMS, "int", "bool"])
+def test_any_form_of_one_output_is_the_same(name, of_y, of_prediction):
+    metric = metrics.NAMED[name]
+    expected = {"mse": 0.15625, "mae": 0.35, "accuracy": 0.8}
+    ref = metric(COLUMN, ONE_OUTPUT)
+    assert ref == expected.get(name, ref)
+    y = flat(COLUMN).astype(of_y) if of_y in ("int", "bool") else FORMS[of_y](COLUMN)
+    assert metric(y, FORMS[of_prediction](ONE_OUTPUT)) == ref
+
+
+def test_zeros_are_zeros():
+    assert metrics.mse(np.zeros(100, int), np.zeros((100, 1))) == 0.0
+    assert metrics.accuracy(np.ones(100), np.ones((100, 1))) == 1.0
+    assert metrics.mse([1, 2], [1, 4]) == 2.0, "integers"
+    assert metrics.mse(np.array([250], np.uint8), np.array([5], np.uint8)) == 245.0**2
+
+
+@pytest.mark.parametrize("name", ["accuracy", "log_loss"])
+@pytest.mark.parametrize("of_labels", [list, np.array, np.float32, np.uint8, series, frame])
+def test_any_form_of_labels_is_the_same(name, of_labels, rng):
+    p, labels = probabilities(rng, 5, 3), np.array([2, 0, 1, 1, 0])
+    ref = metrics.NAMED[name](np.eye(3)[labels], p)
+    assert metrics.NAMED[name](of_labels(labels), p) == ref
+    assert metrics.NAMED[name](labels.reshape(-1, 1), p.tolist()) == ref
+
+
+@pytest.mark.parametrize("name", metrics.NAMED)
+@pytest.mark.parametrize(
+    ("y", "prediction"),
+    [
+        ((5,), (4,)),
+        ((5, 1), (1, 5)),
+        ((5, 3), (5,)),
+        ((5, 3), (5, 2)),
+        ((5, 1), (5, 1, 1)),
+        ((), (5, 1)),
+        ((0,), (0, 1)),
+        ((0, 3), (0, 3)),
+        ((5, 0), (5, 0)),
+    ],
+)
+def test_other_pairs_of_shapes_are_refused(name, y, prediction):
+    message = re.escape(f"got y of shape {y} and prediction of shape {prediction}")
+    with pytest.raises(ValueError, match=message):
+        metrics.NAMED[name](np.zeros(y), np.zeros(prediction))
+
+
+@pytest.mark.parametrize("name", ["mse", "mae", "r2"])
+def test_a_column_is_no_labels_of_a_regression(name):
+    with pytest.raises(ValueError, match=r"y of shape \(5, 1\) and prediction of shape \(5, 3\)"):
+        metrics.NAMED[name](np.zeros((5, 1)), np.zeros((5, 3)))
+
+
+@pytest.mark.parametrize("name", ["accuracy", "log_loss"])
+def test_classes_have_no_variances(name):
+    with pytest.raises(ValueError, match=r"y of shape \(5, 2\) and prediction of shape \(5, 4\)"):
+        metrics.NAMED[name](np.zeros((5, 2)), np.zeros((5, 4)))
+
+
+@pytest.mark.parametrize("name", metrics.NAMED)
+@pytest.mark.parametrize(
+    ("y", "error", "message"),
+    [
+        ([0, 1, 0.5], ValueError, r"integers from 0 to 1; y\[2\] is 0.5: y of shape \(3,\) are"),
+        ([0, 1, 2], ValueError, r"y\[2\] is 2: .* prediction is of shape \(3, 2\)"),
+        ([0, 1, -1], ValueError, r"y\[2\] is -1"),
+        ([0, 1, np.nan], ValueError, r"y must be finite; y\[2\] is nan"),
+        (["a", "b", "a"], TypeError, "y must be an array of real numbers; got text"),
+        ([[0], [1, 2], [3]], ValueError, "y must be an array of numbers"),
+    ],
+)
+def test_bad_targets_are_refused(name, y, error, message):
+    with pytest.raises(error, match=message):
+        metrics.NAMED[name](y, [[0.5, 0.5]] * 3)
+
+
+@pytest.mark.parametrize("name", metrics.NAMED)
+def test_nothing_is_worth_of_a_prediction_with_nan(name):
+    y = np.array([[1.0, 0.0]] * 3)  # r2: all equal
+    p = np.array([[0.5, 0.5], [np.nan, 0.5], [0.5, 0.5]])
+    assert np.isnan(metrics.NAMED[name](y, p))
+    assert np.isnan(metrics.NAMED[name](y[:, :1], p[:, :1]))
+
+
 def test_functions_get_predictions_and_labels(backend, rng):
     X, labels = rng.normal(size=(40, 3)), rng.integers(0, 4, size=40)
     seen = []
@@ -133,6 +257,47 @@ def test_names_of_other_numbers_are_refused():
 
     with pytest.raises(ValueError, match="'loss', a name that another number has"):
         Trainer([2, 1]).fit([[0, 1]], [0], 1, metrics=loss)
+
+
+def test_no_metric_changes_what_the_next_one_gets(backend):
+    def sorts(y, prediction):
+        prediction.sort(axis=0)
+        return 0.0
+
+    trainer = Trainer([2, 1], seed=0, backend=backend)
+    with pytest.raises(ValueError, match="read-only"):
+        trainer.fit([[0, 1], [1, 0]], [0, 1], 1, metrics=[sorts, "r2"])
+    with pytest.raises(ValueError, match="read-only"):
+        sweep([[0, 1]] * 6, [0, 1] * 3, {"seed": [0]}, layer_sizes=[2, 1], epochs=1, cv=2,
+              metrics=[sorts, "r2"], backend=backend)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("value", "came"),
+    [
+        ("0.5", "got '0.5'"),
+        (None, "got None"),
+        (1j, "got 1j"),
+        (np.zeros(3), r"got an array of shape \(3,\)"),
+        (np.zeros((2, 0)), r"got an array of shape \(2, 0\)"),
+        ([0.5], r"got \[0.5\]"),
+    ],
+)
+def test_what_is_no_number_is_named(value, came):
+    def mine(y, prediction):
+        return value
+
+    with pytest.raises(TypeError, match=f"metric 'mine' must return a number; {came}"):
+        Trainer([2, 1], backend="numpy").fit([[0, 1]], [0], 1, metrics=mine)
+
+
+@pytest.mark.parametrize("value", [1, True, np.float32(1), np.array(1.0), np.array([[1.0]])])
+def test_one_number_is_a_number(value):
+    def mine(y, prediction):
+        return value
+
+    history = Trainer([2, 1], backend="numpy").fit([[0, 1]], [0], 1, metrics=mine)
+    assert history.metrics["mine"].tolist() == [1.0]
 
 
 def test_what_is_no_number_is_refused_and_the_trainer_is_as_before(backend):

@@ -132,7 +132,7 @@ def targets(y: Any, n_samples: int, n_targets: int, loss: Loss, dtype: np.dtype[
         )
     if labels:
         # A copy: kernels index with labels, so they must stay what was checked.
-        return _labels(finite("y", array.reshape(-1), dtype).copy(), n_targets)
+        return class_labels(finite("y", array.reshape(-1), dtype).copy(), n_targets)
     if array.ndim == 1 and n_targets == 1:
         array = array.reshape(-1, 1)
     if array.shape != (n_samples, n_targets):
@@ -144,14 +144,15 @@ def targets(y: Any, n_samples: int, n_targets: int, loss: Loss, dtype: np.dtype[
     return rows
 
 
-def _labels(labels: Array, n_classes: int) -> Array:
-    bad = (labels != np.floor(labels)) | (labels < 0) | (labels >= n_classes)
+def class_labels(y: Array, n_classes: int) -> Array:
+    """Class labels as they are, (n_samples,), if they are whole numbers below ``n_classes``."""
+    bad = (y != np.floor(y)) | (y < 0) | (y >= n_classes)
     if bad.any():
         i = int(np.argmax(bad))
         raise ValueError(
-            f"y must hold class labels, integers from 0 to {n_classes - 1}; y[{i}] is {labels[i]:g}"
+            f"y must hold class labels, integers from 0 to {n_classes - 1}; y[{i}] is {y[i]:g}"
         )
-    return labels
+    return y
 
 
 def _check_range(array: Array, first: int, loss: Loss) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jitprop import checks
 from jitprop._types import Array
 from jitprop.backends import Backend
 from jitprop.callbacks import Callback
@@ -81,7 +82,7 @@ class Watch:
             if begin:
                 found[VALIDATION_LOSS] = net.loss(params, samples)
             if self.metrics:
-                prediction = net.predict(params, samples.X)
+                prediction = read_only(net.predict(params, samples.X))
                 with np.errstate(over="ignore", invalid="ignore"):  # divergence is told by the loss
                     for name, metric in self.metrics.items():
                         found[begin + name] = as_number(name, metric(y, prediction))
@@ -116,16 +117,26 @@ def check_monitor(who: str, monitor: str, known: Sequence[str]) -> None:
         )
 
 
+def read_only(array: Array) -> Array:
+    """The array, made so that no metric can change what the next one gets."""
+    array.flags.writeable = False
+    return array
+
+
 def shown(y: Rows) -> Array:
     """Targets as metrics get them: labels are ints, and nothing can be written to."""
-    shown = y[:].astype(np.int64) if y.ndim == 1 else y[:]
-    shown.flags.writeable = False
-    return shown
+    return read_only(y[:].astype(np.int64) if y.ndim == 1 else y[:])
 
 
-def as_number(name: str, value: object) -> float:
-    """What a metric returned."""
+def as_number(name: str, value: Any) -> float:
+    """What a metric returned: a real number, or an array of one."""
+    came = checks.shown(value)
     try:
-        return float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"metric {name!r} must return a number; got {value!r}") from error
+        if isinstance(value, np.ndarray):
+            came = f"an array of shape {value.shape}"
+            value = value.item()
+        if not isinstance(value, str | bytes):  # float would read text
+            return float(value)
+    except (TypeError, ValueError):
+        pass
+    raise TypeError(f"metric {name!r} must return a number; got {came}")

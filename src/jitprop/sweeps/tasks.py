@@ -19,7 +19,7 @@ from jitprop.metrics import Metric
 from jitprop.spec import Spec
 from jitprop.sweeps.folds import Fold
 from jitprop.sweeps.settings import Group, Setting
-from jitprop.watching import as_number, shown
+from jitprop.watching import as_number, read_only, shown
 
 Given: TypeAlias = tuple[Array, Array, Array | None]
 """X, y and weights, or None: of all members, or one more dimension of them."""
@@ -181,7 +181,7 @@ def _measure(fleet: Fleet, held_out: Given, metrics: Mapping[str, Metric]) -> di
     k = len(fleet)
     found = {VALIDATION + name: np.full(k, np.nan) for name in metrics}
     if metrics:
-        prediction = fleet.predict(held_out[0])
+        prediction = read_only(fleet.predict(held_out[0]))
         data = samples(*held_out, fleet._spec, k, prediction.dtype)
         for i in range(k):
             y = shown(data.y.of(i))
