@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import io
 import pickle
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -187,10 +189,20 @@ def test_callbacks_are_told_of_each_epoch(backend, samples, others):
     assert notes.notes == [("begin", 0), 0, 1, ("end", 2), ("begin", 2), 2, ("end", 3)]
 
 
-def test_true_stops_after_all_were_told(backend, samples):
+def stop_at(last):
+    """A callback that stops the fit after this epoch."""
+
+    def stop(net, epoch, logs):
+        if epoch == last:
+            net.stop()
+
+    return stop
+
+
+def test_stop_ends_a_fit_after_all_were_told(backend, samples):
     notes = Notes()
     trainer, ref = make(backend), make(backend)
-    history = trainer.fit(*samples, 9, callbacks=[lambda t, epoch, logs: epoch == 3, notes])
+    history = trainer.fit(*samples, 9, callbacks=[stop_at(3), notes])
     assert len(history.loss) == trainer.epochs_trained == 4
     assert notes.notes[-2:] == [3, ("end", 4)]
     ref.fit(*samples, 9)
@@ -199,8 +211,90 @@ def test_true_stops_after_all_were_told(backend, samples):
     np.testing.assert_array_equal(trainer.history.loss, ref.history.loss)
 
 
-def test_numbers_and_none_do_not_stop(backend, samples):
-    assert len(make(backend).fit(*samples, 3, callbacks=lambda *told: 1.0).loss) == 3
+class Returns(Callback):
+    def __init__(self, value):
+        self.value = value
+
+    def on_epoch_end(self, trainer, epoch, logs):
+        return self.value
+
+
+@pytest.mark.parametrize("value", [True, np.True_, False, 1.0, None])
+def test_what_a_callback_returns_is_ignored(backend, value, samples):
+    for callback in (lambda *told: value, Returns(value)):
+        assert len(make(backend).fit(*samples, 3, callbacks=callback).loss) == 3
+
+
+def test_a_bar_of_tqdm_does_not_stop_a_fit(samples):
+    tqdm = pytest.importorskip("tqdm")
+    bar = tqdm.tqdm(file=io.StringIO(), mininterval=0, miniters=0)
+    shown = []
+    make("numpy").fit(*samples, 5, callbacks=lambda *told: shown.append(bar.update()))
+    history = make("numpy").fit(*samples, 5, callbacks=lambda *told: bar.update())
+    assert True in shown, "or this test says nothing"
+    assert len(history.loss) == 5
+
+
+def test_a_metric_may_stop_a_fit(backend, samples):
+    trainer, notes = make(backend), Notes()
+
+    def enough(y, prediction):
+        if trainer.epochs_trained >= 2:
+            trainer.stop()
+        return 0.0
+
+    history = trainer.fit(*samples, 9, metrics=enough, callbacks=notes)
+    assert len(history.loss) == trainer.epochs_trained == 2
+    assert notes.notes[-2:] == [1, ("end", 2)]
+
+
+@pytest.mark.parametrize("watched", [True, False])
+def test_another_thread_may_stop_a_fit(backend, watched, samples):
+    """It calls `stop` in the middle of an epoch, which is trained to its end."""
+    trainer, ref = make(backend), make(backend)
+
+    def rate(epoch):
+        if epoch == 2:
+            thread = threading.Thread(target=trainer.stop)
+            thread.start()
+            thread.join(timeout=60)
+        return 0.2
+
+    trainer.learning_rate = rate
+    told = {"callbacks": lambda *told: None} if watched else {}
+    history = trainer.fit(*samples, 10**6, **told)
+    n = len(history.loss)
+    assert n == 3 if watched else 3 <= n < 10**6
+    ref.fit(*samples, n)
+    assert trainer.epochs_trained == n
+    np.testing.assert_array_equal(trainer.parameters, ref.parameters)
+
+
+def test_stop_before_the_first_epoch_trains_nothing(backend, samples):
+    class Stops(Notes):
+        def on_fit_begin(self, trainer):
+            super().on_fit_begin(trainer)
+            trainer.stop()
+
+    trainer, stops = make(backend), Stops()
+    before = trainer.parameters.copy()
+    history = trainer.fit(*samples, 3, callbacks=stops)
+    assert len(history.loss) == len(trainer.history.loss) == trainer.epochs_trained == 0
+    assert stops.notes == [("begin", 0), ("end", 0)]
+    np.testing.assert_array_equal(trainer.parameters, before)
+
+
+def test_stop_outside_a_fit_does_nothing(backend, samples):
+    trainer = make(backend)
+    trainer.stop()
+    assert len(trainer.fit(*samples, 2).loss) == 2
+    trainer.fit(*samples, 2, callbacks=stop_at(2))
+    trainer.stop()
+    assert len(trainer.fit(*samples, 2).loss) == 2
+    copies = []
+    trainer.fit(*samples, 2, callbacks=lambda net, *told: copies.append(copy.deepcopy(net)))
+    copies[0].stop()
+    assert len(copies[0].fit(*samples, 2).loss) == 2
 
 
 def test_an_exception_in_a_callback_leaves_its_epoch(backend, samples):
@@ -286,7 +380,8 @@ def follow(values, monitor="loss", **arguments):
     stopping.on_fit_begin(trainer)
     for epoch, value in enumerate(values):
         trainer.parameters[:] = epoch
-        if stopping.on_epoch_end(trainer, epoch, {monitor: value}):
+        stopping.on_epoch_end(trainer, epoch, {monitor: value})
+        if stopping.stopped:
             break
     stopping.on_fit_end(trainer)
     return stopping, epoch, trainer.parameters[0]

@@ -25,7 +25,7 @@ from jitprop import Trainer
 trainer = Trainer([2, 3, 1], seed=0, backend="numpy")
 X, y = np.eye(2), [0, 1]
 trainer.fit(X, y, 200_000, progress=True, validation_data=(X, y),
-            callbacks=lambda t, epoch, logs: epoch == 1_999)
+            callbacks=lambda t, epoch, logs: t.stop() if epoch == 1_999 else None)
 """
 
 

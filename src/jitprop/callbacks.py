@@ -1,4 +1,4 @@
-"""Callbacks: what is told of each epoch, and may stop the fit."""
+"""Callbacks: what is told of each epoch of a fit."""
 
 from __future__ import annotations
 
@@ -25,18 +25,22 @@ class Callback:
     To be inherited from; each method does nothing here. Where only the second is wanted, a plain
     function with the arguments of `on_epoch_end` will do.
 
-    With a callback, each epoch is a call of the backend of its own. An exception in one comes out
-    of `Trainer.fit`, with the epoch that it was told of in the trainer. What a callback changes
-    in the trainer, parameters or ``learning_rate``, holds from the next epoch on. Where it has an
-    attribute ``monitor``, a name in ``logs``, a fit that has no such number is refused.
+    With a callback, each epoch is a call of the backend of its own. `Trainer.stop` ends the fit
+    after the epoch that the callback is told of; what a callback returns is ignored. An exception
+    in one comes out of `Trainer.fit`, with the epoch that it was told of in the trainer. What a
+    callback changes in the trainer, parameters or ``learning_rate``, holds from the next epoch on.
+    Where it has an attribute ``monitor``, a name in ``logs``, a fit that has no such number is
+    refused.
     """
 
     def on_fit_begin(self, trainer: Trainer) -> None:
         """Before the first epoch."""
 
-    def on_epoch_end(self, trainer: Trainer, epoch: int, logs: dict[str, float]) -> bool | None:
+    def on_epoch_end(self, trainer: Trainer, epoch: int, logs: dict[str, float]) -> None:
         """
         After an epoch, with the trainer as it is then.
+
+        ``trainer.stop()`` ends the fit here. The epoch's other callbacks are called all the same.
 
         Parameters
         ----------
@@ -46,16 +50,10 @@ class Callback:
         logs : dict
             The epoch's "loss", "validation_loss" where there are validation data, each metric
             and ``"validation_" + metric``, "learning_rate" and "seconds".
-
-        Returns
-        -------
-        bool or None
-            True to stop. The epoch's other callbacks are called all the same.
         """
-        return None
 
     def on_fit_end(self, trainer: Trainer) -> None:
-        """After the last epoch, or when a callback stopped; not after an exception."""
+        """After the last epoch, also of a fit that was stopped; not after an exception."""
 
 
 OnEpochEnd: TypeAlias = "Callable[[Trainer, int, dict[str, float]], Any]"
@@ -67,10 +65,9 @@ class _Function(Callback):
     def __init__(self, function: OnEpochEnd) -> None:
         self.function = function
 
-    def on_epoch_end(self, trainer: Trainer, epoch: int, logs: dict[str, float]) -> bool | None:
-        """Call it; what it returns counts if it is True or False."""
-        stop = self.function(trainer, epoch, logs)
-        return bool(stop) if isinstance(stop, bool | np.bool_) else None
+    def on_epoch_end(self, trainer: Trainer, epoch: int, logs: dict[str, float]) -> None:
+        """Call it; what it returns is ignored."""
+        self.function(trainer, epoch, logs)
 
 
 def resolve(callbacks: Any) -> list[Callback]:
@@ -184,17 +181,18 @@ class EarlyStopping(Callback):
         """Begin anew."""
         self._forget()
 
-    def on_epoch_end(self, trainer: Trainer, epoch: int, logs: dict[str, float]) -> bool | None:
+    def on_epoch_end(self, trainer: Trainer, epoch: int, logs: dict[str, float]) -> None:
         """Count, and keep the parameters if they are the best."""
         value = logs[self.monitor]
         if self._is_better(value, self.best):
             self.best, self.best_epoch, self._waited = value, epoch, 0
             if self.restore_best:
                 self._parameters = trainer.parameters.copy()
-            return None
+            return
         self._waited += 1
-        self.stopped = self._waited >= self.patience
-        return self.stopped
+        if self._waited >= self.patience:
+            self.stopped = True
+            trainer.stop()
 
     def on_fit_end(self, trainer: Trainer) -> None:
         """Put the best parameters back."""
@@ -241,11 +239,10 @@ class Checkpoint(Callback):
         if not self.path.parent.is_dir():
             raise FileNotFoundError(f"no such folder: {str(self.path.parent)!r}")
 
-    def on_epoch_end(self, trainer: Trainer, epoch: int, logs: dict[str, float]) -> bool | None:
+    def on_epoch_end(self, trainer: Trainer, epoch: int, logs: dict[str, float]) -> None:
         """Save, if it is time."""
         if (epoch + 1) % self.every == 0:
             trainer.save(self.path)
-        return None
 
     def on_fit_end(self, trainer: Trainer) -> None:
         """Save."""

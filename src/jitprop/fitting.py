@@ -55,6 +55,8 @@ class Fit:
     ----------
     record : Record
         The history so far.
+    stopped : bool
+        Whether the fit was told to end after the epoch under way.
     """
 
     def __init__(
@@ -69,6 +71,11 @@ class Fit:
         self.learning_rate, self.watch = learning_rate, watch
         self.record = Record(epochs, watch.names)
         self.interrupts = Interrupts()
+        self.stopped = False
+
+    def stop(self) -> None:
+        """End after the epoch under way; any thread may say so."""
+        self.stopped = True
 
     def run(self, progress: Progress | None) -> None:
         """Train, and write the history."""
@@ -85,8 +92,8 @@ class Fit:
     def _run(self, progress: Progress | None) -> None:
         # Two copies: the epoch to go back to may be the last of the block before.
         saved: list[Saved] = []
-        last, ended = 0, False
-        while not ended:
+        last = 0
+        while last < self.epochs and not self.stopped:
             first, last = last, min(last + self._block(), self.epochs)
             saved = saved[-1:]
             self.interrupts.arm()
@@ -100,9 +107,9 @@ class Fit:
                 raise error
             self.record.done = last
             self.interrupts.check()
-            ended = last == self.epochs
             if self.watch:
-                ended |= self.watch.tell(self.state.epochs - 1, self.record.logs(first))
+                self.watch.tell(self.state.epochs - 1, self.record.logs(first))
+            ended = last == self.epochs or self.stopped
             if progress is not None and (ended or progress.is_due()):
                 progress.draw(last, self.record.logs(last - 1))
 

@@ -225,6 +225,7 @@ class Trainer:
             split=int(seeds.split.generate_state(1)[0]),
         )
         self._course: list[History | Record] = []
+        self._under_way: Fit | None = None
         name = initializers.named(init)
         if name is None:
             self.set_parameters(*init)
@@ -280,7 +281,7 @@ class Trainer:
 
     def __getstate__(self) -> dict[str, Any]:
         # A copy made by a callback is in no fit.
-        return self.__dict__ | {"_course": self._histories()}
+        return self.__dict__ | {"_course": self._histories(), "_under_way": None}
 
     def __repr__(self) -> str:
         s = self._spec
@@ -364,7 +365,8 @@ class Trainer:
             their ``__name__``. ``prediction`` is that of `predict`; y is (n_samples, n_outputs), or
             int labels if labels were given. Samples count alike, whatever their weights.
         callbacks : Callback objects or functions, default none
-            Told of each epoch; may stop the fit. See `jitprop.Callback`.
+            Told of each epoch. See `jitprop.Callback`; what they return is ignored, and `stop` ends
+            the fit.
         order : (epochs, n_samples) int array or callable, optional
             The samples' order of presentation in each epoch, instead of a shuffle; or a function
             that takes the epoch's number (counted from 0 over all calls of `fit`) and returns it.
@@ -468,10 +470,12 @@ class Trainer:
         before = self._state, self._dtype
         self._state, self._dtype = state, dtype
         self._course.append(fit.record)
+        self._under_way = fit
         try:
             with one_blas_thread():
                 fit.run(Progress(n_epochs) if progress else None)
         finally:
+            self._under_way = None
             self._course.pop()
             if fit.record.done > 0:
                 keep(self._course, fit.record.history())
@@ -509,6 +513,19 @@ class Trainer:
             raise TypeError("y must be an array of real numbers; got None")
         self.fit(X, y, 1, sample_weight=sample_weight)
         return self
+
+    def stop(self) -> None:
+        """
+        End the fit under way after the epoch that is being trained.
+
+        To be called from a callback, from a metric or another function that the fit calls, or from
+        another thread. `fit` then returns as it does after its last epoch. Where nothing is
+        watched, epochs are trained in blocks of about a tenth of a second, and the fit ends after
+        such a block. Called before the first epoch, as in `Callback.on_fit_begin`, nothing is
+        trained. Outside a fit it does nothing: the next fit does not remember it.
+        """
+        if self._under_way is not None:
+            self._under_way.stop()
 
     def predict(self, X: npt.ArrayLike) -> Array:
         """

@@ -88,10 +88,10 @@ class Watch:
                         found[begin + name] = as_number(name, metric(y, prediction))
         return found
 
-    def tell(self, epoch: int, logs: dict[str, float]) -> bool:
-        """Tell the callbacks of an epoch; returns whether one wants to stop."""
-        wishes = [callback.on_epoch_end(self.trainer, epoch, logs) for callback in self.callbacks]
-        return any(wishes)
+    def tell(self, epoch: int, logs: dict[str, float]) -> None:
+        """Tell the callbacks of an epoch."""
+        for callback in self.callbacks:
+            callback.on_epoch_end(self.trainer, epoch, logs)
 
     def end(self) -> None:
         """Tell the callbacks that the fit ends."""

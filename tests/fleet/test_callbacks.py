@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import threading
 
 import numpy as np
 import pytest
@@ -55,7 +56,9 @@ def test_what_callbacks_are_told(samples):
             seen.append((epoch, {name: values.tolist() for name, values in logs.items()}))
             for values in logs.values():
                 values[:] = -1.0  # copies
-            return epoch == 2
+            if epoch == 2:
+                fleet.stop()
+            return True  # which nobody looks at
 
         def on_fit_end(self, fleet):
             seen.append("end")
@@ -71,6 +74,35 @@ def test_what_callbacks_are_told(samples):
             "loss": history.loss[epoch].tolist(),
             "validation_loss": history.validation_loss[epoch].tolist(),
         }
+
+
+def test_a_fleet_is_stopped_from_outside_and_not_when_it_trains_nothing(samples):
+    fleet = Fleet([3, 4, 2], members=3, seed=0, learning_rate=0.1, **ARGUMENTS)
+    fleet.stop()
+    assert fleet.fit(*samples, 2).epochs.tolist() == [2, 2, 2]
+
+    def rate(epoch):
+        thread = threading.Thread(target=fleet.stop)
+        thread.start()
+        thread.join(timeout=60)
+        return 0.1
+
+    fleet.learning_rate = rate
+    history = fleet.fit(*samples, 10**6)  # nobody looks at each epoch
+    n = len(history.loss)
+    assert 1 <= n < 10**6
+    assert history.epochs.tolist() == [n] * 3
+    ref = Fleet([3, 4, 2], members=3, seed=0, learning_rate=0.1, **ARGUMENTS)
+    ref.fit(*samples, n + 2)
+    np.testing.assert_array_equal(fleet.parameters, ref.parameters)
+
+    class Stops(Callback):
+        def on_fit_begin(self, fleet):
+            fleet.stop()
+
+    history = fleet.fit(*samples, 3, callbacks=Stops())
+    assert history.loss.shape == (0, 3)
+    assert fleet.epochs_trained.tolist() == [n + 2] * 3
 
 
 def test_a_number_that_nobody_takes_is_refused(samples):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
+import threading
 
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ from sklearn.metrics import get_scorer
 from sklearn.utils.class_weight import compute_sample_weight
 
 from jitprop import CustomActivation, CustomLoss, Huber, Trainer, losses, threads
-from jitprop.sklearn import MLPClassifier, MLPRegressor
+from jitprop.sklearn import MLPClassifier, MLPRegressor, descent
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -119,7 +121,8 @@ def test_validation_loss_curve_and_callbacks_18507():
 
     def callback(model, epoch, logs):
         told.append((epoch, logs, model.score(X, LABELS)))
-        return epoch == 7
+        if epoch == 7:
+            model.stop()
 
     model = MLPClassifier(**SMALL, callbacks=callback)
     model.fit(X[:100], LABELS[:100] % 2, X_val=X[100:], y_val=LABELS[100:] % 2)
@@ -134,6 +137,66 @@ def test_validation_loss_curve_and_callbacks_18507():
     assert unwatched.validation_loss_curve_ is None
     with pytest.raises(TypeError, match="callbacks must be a function"):
         MLPClassifier(callbacks=[3]).fit(X, LABELS)
+
+
+def stop_from_a_thread(model):
+    thread = threading.Thread(target=model.stop)
+    thread.start()
+    thread.join(timeout=60)
+
+
+def test_what_a_callback_returns_is_ignored():
+    model = MLPClassifier(**SMALL, callbacks=lambda *told: True)
+    assert model.fit(X, LABELS).n_iter_ == SMALL["max_iter"]
+
+
+def test_stop_outside_a_fit_does_nothing():
+    model = MLPClassifier(**SMALL)
+    model.stop()
+    ref = model.fit(X, LABELS).n_iter_
+    model.stop()
+    assert ref == model.fit(X, LABELS).n_iter_ == SMALL["max_iter"]
+    copies = []
+    model.set_params(callbacks=lambda model, *told: copies.append(copy.copy(model)))
+    model.fit(X, LABELS)
+    copies[3].stop()
+    assert copies[3].set_params(callbacks=None).fit(X, LABELS).n_iter_ == SMALL["max_iter"]
+
+
+def test_a_scorer_may_stop_the_fit():
+    scores = []
+
+    def enough(estimator, X, y):
+        scores.append(len(scores))
+        if len(scores) == 4:
+            estimator.stop()
+        return scores[-1]
+
+    model = MLPClassifier(**SMALL, early_stopping=True, scoring=enough).fit(X, LABELS)
+    assert model.n_iter_ == 4
+    assert not model.stopped_
+
+
+@pytest.mark.filterwarnings("error::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize(
+    "setting", [{}, {"n_members": 2, "verbose": True}, {"solver": "lbfgs", "verbose": True}]
+)
+def test_another_thread_may_stop_the_fit(setting, monkeypatch):
+    """It calls `stop` where the fit prints, or where it makes an order."""
+    model = MLPClassifier(**SMALL | {"max_iter": 10**6, "tol": 0, "n_iter_no_change": np.inf})
+    model.set_params(**setting)
+    if setting:
+        monkeypatch.setattr("builtins.print", lambda *text: stop_from_a_thread(model))
+    else:
+        draw = descent.Shuffles.draw
+        monkeypatch.setattr(
+            descent.Shuffles, "draw", lambda *given: stop_from_a_thread(model) or draw(*given)
+        )
+    model.fit(X, LABELS)
+    assert 1 <= model.n_iter_ < 10**6
+    assert model.score(X, LABELS) > 0.2
+    if setting:
+        assert model.n_iter_ == 1
 
 
 @pytest.mark.parametrize("scoring", ["loss", "neg_log_loss", get_scorer("f1_macro"), None])

@@ -31,7 +31,7 @@ GROWTH = 16
 BLOCK_NUMBERS = 1 << 20
 """Losses, rates and indices of samples that a block may hold: 8 MB of each."""
 
-Told = Callable[[int, dict[str, Array]], bool]
+Told = Callable[[int, dict[str, Array]], None]
 
 
 class Course:
@@ -53,7 +53,12 @@ class Course:
     stopping : EarlyStopping or None
         By which each member is stopped.
     told : function or None
-        Called after each epoch with its number in this call and its losses; True stops all.
+        Called after each epoch with its number in this call and its losses.
+
+    Attributes
+    ----------
+    stopped : bool
+        Whether the fit was told to end after the epoch under way.
     """
 
     def __init__(
@@ -81,6 +86,11 @@ class Course:
             self.validation_loss = cast.zeros("epochs", (epochs, k), np.float64)
         self.done = np.zeros(k, np.int64)
         self.active: Indices = np.arange(k)
+        self.stopped = False
+
+    def stop(self) -> None:
+        """End after the epoch under way; any thread may say so."""
+        self.stopped = True
 
     def run(self, progress: Progress | None) -> None:
         """Train until all epochs are done, or no member is left."""
@@ -96,18 +106,18 @@ class Course:
         each = self.validation is not None or self.stopping is not None or self.told is not None
         work = 3 * self.data.n_samples * self.state.params.size
         first, size = 0, max(1, int(self.engine.first_work / work))
-        while first < self.epochs and len(self.active):
+        while first < self.epochs and len(self.active) and not self.stopped:
             n_epochs = 1 if each else min(size, self.epochs - first, self._most())
             began = time.perf_counter()
             self._block(first, n_epochs, interrupts)
             seconds = time.perf_counter() - began
             size = max(1, int(n_epochs * min(GROWTH, BLOCK_SECONDS / seconds)))
             first += n_epochs
-            if each and self._look(first - 1):
-                break
+            if each:
+                self._look(first - 1)
             if progress is not None and progress.is_due():
                 self._draw(progress, first)
-        if progress is not None:
+        if progress is not None and first > 0:
             self._draw(progress, first)
 
     def history(self) -> FleetHistory:
@@ -157,8 +167,8 @@ class Course:
             }
         progress.draw(epochs, means)
 
-    def _look(self, epoch: int) -> bool:
-        """Validate, tell, and let members go that are stopped; returns whether all are."""
+    def _look(self, epoch: int) -> None:
+        """Validate, let members go that are stopped, and tell."""
         members = self.active
         logs = {"loss": self.loss[epoch]}
         if self.validation is not None and self.validation_loss is not None:
@@ -170,6 +180,5 @@ class Course:
         if self.stopping is not None:
             values = logs[self.stopping.how.monitor][members]
             self.active = self.stopping.look(epoch, members, values)
-        if self.told is None:
-            return False
-        return self.told(epoch, {name: values.copy() for name, values in logs.items()})
+        if self.told is not None:
+            self.told(epoch, {name: values.copy() for name, values in logs.items()})

@@ -7,6 +7,7 @@ import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, overload
 
 import numpy as np
@@ -178,6 +179,7 @@ batch_size, shuffle, dtype, backend
             keys=np.zeros(k, np.int64),
         )
         self._in_fit = False
+        self._under_way: Course | None = None
         if self._own.dropout.any():
             self._state.keys[:] = words(self._state.seeds, "dropout")[:, 0] >> np.uint64(1)
         self._begin(init)
@@ -250,7 +252,7 @@ batch_size, shuffle, dtype, backend
 
     def __getstate__(self) -> dict[str, Any]:
         # A copy made by a callback is in no fit.
-        return self.__dict__ | {"_in_fit": False}
+        return self.__dict__ | {"_in_fit": False, "_under_way": None}
 
     def __repr__(self) -> str:
         s = self._spec
@@ -349,7 +351,7 @@ batch_size, shuffle, dtype, backend
             that are left take less time. What it found is in the history, not in its attributes.
             All others are told of the fleet, and of the epoch's number in this call: their ``logs``
             hold (K,) arrays, "loss" and, where there are validation data, "validation_loss"; nan
-            for members that have stopped.
+            for members that have stopped. What they return is ignored; `stop` ends the fit.
         progress : bool, default False
             Show a bar, as `Trainer.fit` does, with the mean losses of the members.
 
@@ -422,11 +424,12 @@ batch_size, shuffle, dtype, backend
             n_epochs,
             self._shuffle,
             stopping,
-            (lambda epoch, logs: _tell(told, self, epoch, logs)) if told else None,
+            partial(_tell, told, self) if told else None,
         )
         bar = Progress(n_epochs) if progress else None
         before = self._state, self._dtype
         self._state, self._dtype, self._in_fit = state, kind, True
+        self._under_way = course
         try:
             for callback in told:
                 callback.on_fit_begin(self)  # type: ignore[arg-type]
@@ -435,12 +438,25 @@ batch_size, shuffle, dtype, backend
             for callback in told:
                 callback.on_fit_end(self)  # type: ignore[arg-type]
         finally:
-            self._in_fit = False
+            self._in_fit, self._under_way = False, None
             if bar is not None:
                 bar.close()
             if not course.done.any():  # the first epoch settles the dtype
                 self._state, self._dtype = before
         return course.history()
+
+    def stop(self) -> None:
+        """
+        End the fit under way, of all members, after the epoch that is being trained.
+
+        To be called from a callback, from a metric or another function that the fit calls, or from
+        another thread. `fit` then returns as it does after its last epoch. Where nothing is
+        watched, epochs are trained in blocks of about a tenth of a second, and the fit ends after
+        such a block. Called before the first epoch, as in `Callback.on_fit_begin`, nothing is
+        trained. Outside a fit it does nothing: the next fit does not remember it.
+        """
+        if self._under_way is not None:
+            self._under_way.stop()
 
     def predict(self, X: npt.ArrayLike) -> Array:
         """
@@ -635,9 +651,6 @@ batch_size, shuffle, dtype, backend
         return made
 
 
-def _tell(told: list[Callback], fleet: Fleet, epoch: int, logs: dict[str, Array]) -> bool:
-    answers = [
+def _tell(told: list[Callback], fleet: Fleet, epoch: int, logs: dict[str, Array]) -> None:
+    for callback in told:
         callback.on_epoch_end(fleet, epoch, logs)  # type: ignore[arg-type]
-        for callback in told
-    ]
-    return any(answers)

@@ -113,6 +113,7 @@ class Course:
         self.descent.rows = self.shuffles.rows if model.keep_optimizer else None
         self.rest = losses.constants(spec, y)
         self.interrupts = Interrupts()
+        self.stopped = False
         self.weights = weights
         self.patience = Patience(
             model.best_loss_ if model.best_loss_ is not None else math.inf,
@@ -121,9 +122,16 @@ class Course:
             model.n_iter_no_change,
         )
 
+    def stop(self) -> None:
+        """End after the epoch under way; any thread may say so."""
+        self.stopped = True
+
     def run(self) -> None:
         """Train; leave the net in the model."""
         self.model.n_iter_, self.model.stopped_ = 0, False
+        self.model._under_way = self
+        if self.validation is not None:
+            self.validation.scored._under_way = self
         if self.callbacks:  # they are shown the net as it is
             net.unpack(self.model, self.spec, self.state.params)
         try:
@@ -143,8 +151,8 @@ class Course:
     def _run(self) -> None:
         while self.model.n_iter_ < self.epochs:
             self.model.stopped_ = self._train_block(self._block())
-            stopped_by_callback = self._tell()
-            if self.model.stopped_ or stopped_by_callback or self.incremental:
+            self._tell()
+            if self.model.stopped_ or self.stopped or self.incremental:
                 return
         warnings.warn(
             f"Stochastic Optimizer: Maximum iterations ({self.epochs}) reached and the "
@@ -274,8 +282,8 @@ class Course:
                 self.descent.learning_rate_init / (model.t_ + 1) ** self.descent.power_t
             )
 
-    def _tell(self) -> bool:
-        """Call the callbacks; whether one of them wants to stop."""
+    def _tell(self) -> None:
+        """Call the callbacks."""
         model = self.model
         logs = {"loss": model.loss_, "learning_rate": self.descent.learning_rate}
         if self.validation is not None:
@@ -283,8 +291,8 @@ class Course:
         if self.scored:
             logs["validation_score"] = model.validation_scores_[-1]
         epoch = len(model.loss_curve_) - 1
-        answers = [function(model, epoch, dict(logs)) for function in self.callbacks]
-        return any(isinstance(answer, bool | np.bool_) and answer for answer in answers)
+        for function in self.callbacks:
+            function(model, epoch, dict(logs))
 
     def _stopping(self) -> bool:
         """Whether to stop, or go on with a smaller rate."""

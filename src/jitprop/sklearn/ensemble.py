@@ -76,6 +76,7 @@ def fit(
         init=(weights_0, biases_0),
         n_threads=model.n_threads,
     )
+    model._under_way = fleet
     callbacks: list[Any] = [_print] if model.verbose else []
     if np.isfinite(model.n_iter_no_change):
         callbacks.append(

@@ -47,19 +47,17 @@ def fit(model: Any, X: Array, y: Array, weights: Array | None) -> None:
             d += model.alpha / size * W
         return loss, gradient[places]
 
-    def tell(intermediate_result: Any) -> None:
-        print(f"loss = {intermediate_result.fun:.8f}")
-
+    told = model._under_way = _Told(bool(model.verbose))
     with one_blas_thread():
         result = scipy.optimize.minimize(
             loss_and_gradient,
             params[places],
             method="L-BFGS-B",
             jac=True,
-            callback=tell if model.verbose else None,
+            callback=told,
             options={"maxfun": model.max_fun, "maxiter": model.max_iter, "gtol": model.tol},
         )
-    if result.status != 0:
+    if result.status != 0 and not told.stopped:
         warnings.warn(
             f"lbfgs failed to converge after {result.nit} iteration(s) (status={result.status}):\n"
             f"{result.message}\n\nIncrease the number of iterations to improve the convergence "
@@ -71,6 +69,24 @@ def fit(model: Any, X: Array, y: Array, weights: Array | None) -> None:
     model.n_iter_ = min(result.nit, model.max_iter)
     model.loss_ = float(result.fun)
     net.unpack(model, spec, params.astype(dtype, copy=False))
+
+
+class _Told:
+    """What scipy calls after each step; StopIteration is how it is told to end."""
+
+    def __init__(self, verbose: bool) -> None:
+        self.verbose, self.stopped = verbose, False
+
+    def stop(self) -> None:
+        """End after the step under way."""
+        self.stopped = True
+
+    def __call__(self, intermediate_result: Any) -> None:
+        """Scipy knows what to hand over by the argument's name."""
+        if self.verbose:
+            print(f"loss = {intermediate_result.fun:.8f}")
+        if self.stopped:
+            raise StopIteration
 
 
 def _places(split: tuple[list[Array], list[Array]]) -> Array:

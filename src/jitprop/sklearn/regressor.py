@@ -89,7 +89,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     callbacks : function or list of functions, default None
         Called with (estimator, epoch, logs) after each epoch, counted from 0 over all calls;
         ``logs`` has "loss", "learning_rate", and with samples held out "validation_loss" and
-        "validation_score". One that returns True ends the fit.
+        "validation_score". What they return is ignored; ``estimator.stop()`` ends the fit.
     n_members : int, default 1
         With more, as many nets are trained at once, as a `jitprop.Fleet`, each from weights and
         shuffles of its own, until it is done; predictions are their mean. Early stopping is then by
