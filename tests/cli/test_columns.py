@@ -130,7 +130,6 @@ def test_the_commonest_categories_get_inputs():
     [
         [Decimal("1.5"), None, Decimal(3)],
         [10**30, 3, None],
-        [str(2**64 - 1), "-5"],
         pd.array([1, None, 3], dtype="Int64"),
         pd.array([1.5, None, 3], dtype="Float32"),
         np.array([1, 2], np.uint8),
@@ -145,11 +144,6 @@ def test_numbers_of_all_kinds(values_):
 def test_texts_of_all_kinds(values_):
     (column,), _, _ = learned(values_)
     assert isinstance(column, TextColumn)
-
-
-def test_numbers_with_a_mark_for_missing_ones_are_refused():
-    with pytest.raises(RefusedError, match=r"'\?' \(the first in row 31\): say --missing '\?'"):
-        learned([*map(str, range(30)), "?"])
 
 
 @pytest.mark.parametrize(

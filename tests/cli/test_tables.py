@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
+import gzip
+import io
+import os
+import sys
+from pathlib import Path
+
 import pandas as pd
 import pytest
 
@@ -10,11 +15,11 @@ from jitprop.cli import tables
 from jitprop.cli.refused import RefusedError
 
 
-def read(tmp_path, content, **kwargs):
+def read(tmp_path, content):
     path = tmp_path / "table"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     notes = []
-    return tables.read(path, notes.append, **kwargs), notes
+    return tables.read(path, notes.append).frame, notes
 
 
 @pytest.mark.parametrize(
@@ -32,9 +37,10 @@ def read(tmp_path, content, **kwargs):
 def test_a_csv_file_however_written(tmp_path, content):
     frame, notes = read(tmp_path, content)
     assert list(frame.columns) == ["a", "b c"]
-    assert frame["a"].tolist() == [1, 2]
+    assert frame["a"].tolist() == ["1", "2"]
     assert frame["b c"].tolist() == ["x", "y"]
-    assert notes == []
+    blank = "\n\n " in content
+    assert notes == (["empty lines are no rows: 1 are left out"] if blank else [])
 
 
 def test_separators_within_quotes_do_not_count(tmp_path):
@@ -43,16 +49,82 @@ def test_separators_within_quotes_do_not_count(tmp_path):
     assert frame["b"].tolist() == ["2\n3"]
 
 
-def test_numbers_are_those_that_python_reads(tmp_path, rng):
-    written = rng.normal(size=1000) * 10.0 ** rng.integers(-300, 300, 1000)
-    frame, _ = read(tmp_path, "\n".join(["a", *map(repr, written.tolist())]))
-    np.testing.assert_array_equal(frame["a"], written)
+@pytest.mark.parametrize(
+    ("content", "names"),
+    [
+        ("price, EUR;area\n1,5;20\n2,5;30\n", ["price, EUR", "area"]),
+        ("a;b, c, d, e;f\n1;2;3\n", ["a", "b, c, d, e", "f"]),
+        ("a,b;c\n1,x\n2,y\n", ["a", "b;c"]),
+        ("sep=;\na,b;c\n1,x;2\n", ["a,b", "c"]),
+        ('"sep=|"\r\na|c\r\n1|2\r\n', ["a", "c"]),
+        ("\ufeffsep=\t\na\tb\n1\t2\n", ["a", "b"]),
+        ("\n \na\n1\n", ["a"]),
+    ],
+)
+def test_the_separator_is_told_from_names_and_rows(tmp_path, content, names):
+    assert list(read(tmp_path, content)[0].columns) == names
 
 
-def test_text_columns_stay_text_and_marks_are_missing(tmp_path):
-    frame, _ = read(tmp_path, "code,x\n007,?\nNA,1\n", text=["code", "not here"], missing=["?"])
-    assert frame["code"].tolist()[0] == "007"
-    assert frame.isna().to_numpy().tolist() == [[False, True], [True, False]]
+def test_a_wide_table_is_read(tmp_path):
+    names = [f"a column with a name, {i}" for i in range(30_000)]
+    frame, _ = read(tmp_path, ";".join(names) + "\n" + ";".join(["1,5"] * len(names)) + "\n")
+    assert list(frame.columns) == names
+
+
+def test_a_line_break_in_a_name_is_a_blank(tmp_path):
+    frame, _ = read(tmp_path, '"size\nin cm";"b \r\n c"\n1;"2\n3"\n')
+    assert list(frame.columns) == ["size in cm", "b c"]
+    assert frame.iloc[0].tolist() == ["1", "2\n3"]
+
+
+@pytest.mark.parametrize(
+    ("content", "fields", "note"),
+    [
+        ("a\n1\n\n2\n", ["1", "", "2"], None),
+        ("a\r\n\r\n1\r\n  \r\n", ["", "1"], "empty lines at the end are no rows: 1"),
+        ('a\n1\n""\n', ["1", ""], None),
+        ("a\n1\n\n\n\n", ["1"], "empty lines at the end are no rows: 3"),
+        ("a,b\n1,\n\n,\n", ["1", ""], "empty lines are no rows: 1 are left out"),
+        ("a,b\n1,\n,\n\n\n", ["1", ""], None),
+        ('a,b\n1,"x\n\n y"\n', ["1"], None),
+    ],
+)
+def test_an_empty_line_is_a_row_of_a_table_of_one_column_alone(tmp_path, content, fields, note):
+    frame, notes = read(tmp_path, content)
+    assert frame["a"].tolist() == fields
+    assert [note in said for said in notes] == ([] if note is None else [True])
+
+
+def test_fields_are_the_texts_that_they_are(tmp_path):
+    frame, _ = read(tmp_path, 'a,b,c,d\n01,1.10,NA, " x"\ntrue,,"1,5",9007199254740993\n')
+    assert frame.to_numpy().tolist() == [
+        ["01", "1.10", "NA", " x"],
+        ["true", "", "1,5", "9007199254740993"],
+    ]
+
+
+def test_files_that_are_packed_or_piped(tmp_path, monkeypatch):
+    content = b"a,b\n1,x\n"
+    packed = gzip.compress(content)
+    assert read(tmp_path, packed)[0].to_numpy().tolist() == [["1", "x"]]
+    with pytest.raises(RefusedError, match="no whole file of gzip"):
+        read(tmp_path, packed[:-9])
+    pd.DataFrame({"a": [1.5]}).to_parquet(tmp_path / "p")
+    assert read(tmp_path, gzip.compress((tmp_path / "p").read_bytes()))[0]["a"].tolist() == [1.5]
+    for given in (content, packed, (tmp_path / "p").read_bytes()):
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(given)))
+        assert next(iter(tables.read(Path("-"), print).frame.columns)) == "a"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no such files")
+def test_a_pipe_is_read_once(tmp_path):
+    reader, writer = os.pipe()
+    try:
+        os.write(writer, b"a,b\n1,x\n")
+        os.close(writer)
+        assert tables.read(Path(f"/dev/fd/{reader}"), print).frame["b"].tolist() == ["x"]
+    finally:
+        os.close(reader)
 
 
 def test_columns_without_a_name_are_left_out_with_a_word(tmp_path):
@@ -65,11 +137,19 @@ def test_parquet(tmp_path):
     ref = pd.DataFrame({"n": [1.5, None], "t": ["x", None], "b": [True, False]}, index=[5, 6])
     ref.to_parquet(tmp_path / "named anyhow.csv")
     notes = []
-    comp = tables.read(tmp_path / "named anyhow.csv", notes.append)
+    comp, typed, _ = tables.read(tmp_path / "named anyhow.csv", notes.append)
+    assert typed
     assert list(comp.columns) == ["n", "t", "b"]
     assert comp["n"].tolist()[0] == 1.5
     assert comp.index.tolist() == [0, 1]
     assert notes == ["columns without a name are left out: 1"]
+
+
+def test_integers_of_parquet_stay_integers(tmp_path):
+    big = [2**53 + 1, None, 2**53]
+    pd.DataFrame({"i": pd.array(big, "Int64")}).to_parquet(tmp_path / "t")
+    frame = tables.read(tmp_path / "t", print).frame
+    assert frame["i"].dropna().tolist() == [2**53 + 1, 2**53]
 
 
 @pytest.mark.parametrize(
@@ -86,9 +166,17 @@ def test_parquet(tmp_path):
         ("a,b\n1,caf\u00e9\n".encode("latin1"), "byte 0xe9.*iconv"),
         ("a\n" + "1\n" * 100_000 + "\u00e9\n", None),
         (("a\n" + "1\n" * 100_000 + "\u00e9\n").encode("latin1"), "byte 0xe9.*iconv"),
-        ("a,b\n1,2\n".encode("utf-16"), "UTF-8"),
+        ("a,b\n1,2\n".encode("utf-16"), "is UTF-16: convert it, as with iconv -f utf-16 "),
+        ("a,b\n1,2\n".encode("utf-16le"), "is UTF-16: convert it, as with iconv -f utf-16le"),
+        ('{"a": 1}\n{"a": 2}\n', r"is JSON: .*read_json\('.*', lines=True\).to_csv"),
+        ('[\n  {"a": 1}]', r"is JSON: .*read_json\('.*table'\).to_csv"),
+        (b"PK\x03\x04" + b"\0" * 26 + b"[Content_Types].xml", "is an Excel file: .*read_excel"),
+        (b"\xd0\xcf\x11\xe0\0\0", "is an Excel file: save its sheet as CSV UTF-8"),
+        ("<!DOCTYPE html>\n<p>a,b</p>", "is a web page"),
+        (b"BZh91AY", "is packed"),
         (b"PAR1 and no more", "not a Parquet file"),
-        (b"PK\x03\x04\x00\x00", "neither a CSV file"),
+        (b"PK\x03\x04\x00\x00", "is packed: unpack it"),
+        (b"a,\x00\n", "neither a CSV file"),
     ],
 )
 def test_what_is_no_table_is_refused(tmp_path, content, words):
@@ -106,7 +194,7 @@ def test_a_file_that_cannot_be_opened_is_refused(tmp_path):
 
 
 def test_drop(tmp_path):
-    frame = pd.DataFrame({"a": [1], "b": [2]})
-    assert list(tables.drop(frame, ["a"]).columns) == ["b"]
+    table = tables.Table(pd.DataFrame({"a": [1], "b": [2]}), typed=True, separator="")
+    assert list(tables.drop(table, ["a"]).frame.columns) == ["b"]
     with pytest.raises(RefusedError, match="no column 'c' to drop; there are 'a', 'b'"):
-        tables.drop(frame, ["c"])
+        tables.drop(table, ["c"])

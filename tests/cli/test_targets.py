@@ -41,28 +41,55 @@ def test_the_task_is_told_from_the_target(values, task):
 
 def test_the_task_may_be_given():
     assert target([1, 2, 3] * 5, "regression")[0].task == "regression"
-    assert target([1.5, 2.5, 3.5], "classification")[0].labels == (1.5, 2.5, 3.5)
+    assert target([1.5, 2.5, 3.5], "classification")[0].labels == ("1.5", "2.5", "3.5")
 
 
 @pytest.mark.parametrize(
     ("values", "spelled"),
     [
         (["x", " b ", "x", "a,\n"], ["a,", "b", "x"]),
-        ([True, False, True], ["False", "True"]),
-        ([2, 1, 2, 7], [1, 2, 7]),
-        ([0.0, 0.5, 1.0], [0, 0.5, 1]),
+        (["10", "9", "9", "100"], ["9", "10", "100"]),
+        (["1.10", "1.1", "1"], ["1", "1.1", "1.10"]),
+        ([str(2**53 + 1), str(2**53)], [str(2**53), str(2**53 + 1)]),
     ],
 )
 def test_classes_there_and_back(values, spelled):
-    made, column = target(values, "classification")
-    assert made.spelled == spelled
-    y = made.encode(column).astype(int)
-    assert [spelled[i] for i in y] == [v.strip() if isinstance(v, str) else v for v in values] or (
-        [spelled[i] for i in y] == list(map(str, values))
-    )
+    texts = pd.Series([value.strip() for value in values], dtype=object)
+    x = pd.to_numeric(texts, errors="coerce")
+    column = (texts if x.isna().any() else x.astype(float)).rename("y")
+    made = targets.classes(column, "classification", texts)
+    assert list(made.labels) == spelled
+    y = made.encode(texts).astype(int)
+    assert [spelled[i] for i in y] == texts.tolist()
     outputs = y[:, None].astype(float) if made.n_outputs == 1 else np.eye(len(spelled))[y]
     assert made.decode(outputs).tolist() == [spelled[i] for i in y]
     np.testing.assert_array_equal(made.probabilities(outputs), np.eye(len(spelled))[y])
+
+
+@pytest.mark.parametrize(
+    ("kind", "labels", "values", "dtype"),
+    [
+        ("text", ("1", "2"), ["1", "2"], "O"),
+        ("boolean", ("False", "True"), [False, True], "?"),
+        ("number", ("0.5", "1"), [0.5, 1.0], "f8"),
+        ("integer", ("-1", "7"), [-1, 7], "i8"),
+        ("integer", ("0", str(2**64 - 1)), [0, 2**64 - 1], "u8"),
+        ("integer", ("-1", str(2**63)), ["-1", str(2**63)], "O"),
+        ("integer", ("0", str(2**64)), ["0", str(2**64)], "O"),
+    ],
+)
+def test_labels_have_the_type_that_holds_them(kind, labels, values, dtype):
+    made = Classes("y", labels, kind)
+    assert made.decode(np.array([[0.0], [1.0]])).tolist() == values
+    assert made.values.dtype == dtype
+    assert targets.from_json(json.loads(json.dumps(targets.to_json(made)))) == made
+
+
+def test_classes_of_files_before_labels_were_texts():
+    item = {"task": "classification", "name": "y"}
+    assert targets.from_json({**item, "labels": [1.0, 2.0]}) == Classes("y", ("1", "2"), "integer")
+    assert targets.from_json({**item, "labels": [0.5, 1.0]}) == Classes("y", ("0.5", "1"), "number")
+    assert targets.from_json({**item, "labels": ["a", "b"]}) == Classes("y", ("a", "b"), "text")
 
 
 def test_a_quantity_there_and_back():
@@ -90,8 +117,8 @@ def test_a_huge_quantity_does_not_overflow():
         (["2024-02-29", "2024-03-01"], None, "holds dates"),
         (["a", "b"], "regression", "holds text"),
         (["a", "a"], None, "one value alone, 'a'"),
-        ([1.5, 1.5], None, "one value alone, 1.5"),
-        ([3, 3], "regression", "one value alone, 3"),
+        ([1.5, 1.5], None, "one value alone, '1.5'"),
+        ([3, 3], "regression", "one value alone, '3'"),
         ([str(i) + "x" for i in range(MOST_CLASSES + 1)], None, "at most 100 classes"),
         (np.arange(MOST_CLASSES + 1), "classification", "at most 100 classes"),
         ([1.0, np.inf], None, "must hold finite numbers"),
@@ -109,7 +136,15 @@ def test_targets_come_back_from_json(values):
 
 
 @pytest.mark.parametrize(
-    "change", [{"labels": "ab"}, {"labels": []}, {"labels": [None, 1]}, {"labels": None}]
+    "change",
+    [
+        {"labels": "ab"},
+        {"labels": []},
+        {"labels": [None, 1]},
+        {"labels": None},
+        {"kind": "integer"},
+        {"kind": "matrix"},
+    ],
 )
 def test_altered_targets_are_refused(change):
     made, _ = target(["b", "a"])

@@ -7,6 +7,7 @@ travel in the model file, and makes the same inputs of any later table.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
@@ -127,8 +128,10 @@ class TextColumn:
         return len(self.categories) + self.missing
 
     @classmethod
-    def learn(cls, column: pd.Series, rows: npt.NDArray[np.intp], say: Say) -> TextColumn | None:
-        """From some rows of a column; None where they have nothing to say."""
+    def learn(
+        cls, column: pd.Series, rows: npt.NDArray[np.intp], say: Say, keep: bool = False
+    ) -> TextColumn | None:
+        """From some rows of a column; None where they have nothing to say, or are ids."""
         texts = values.texts(column)[rows]
         absent = values.absent(texts)
         # As objects: a text of NumPy ends before its last zero characters.
@@ -140,10 +143,10 @@ class TextColumn:
         if len(categories) == 1 and not absent.any():
             say(said + f"all its values are {str(categories[0])!r}")
             return None
-        if len(categories) > max(FEW, counts.sum() // 2):
+        if len(categories) > max(FEW, counts.sum() // 2) and not keep:
             say(
                 said + f"it has {len(categories)} different texts in {counts.sum()} rows, such as "
-                f"{str(categories[0])!r}, as names and ids have"
+                f"{str(categories[0])!r}, as names and ids have; --keep {column.name} keeps it"
             )
             return None
         if len(categories) > MOST_CATEGORIES:
@@ -182,15 +185,28 @@ class TextColumn:
 
 Column: TypeAlias = NumberColumn | TextColumn
 
-KINDS: dict[str, type[NumberColumn] | type[TextColumn]] = {
-    NumberColumn.kind: NumberColumn,
-    TextColumn.kind: TextColumn,
-}
 
-
-def learn(frame: pd.DataFrame, rows: npt.NDArray[np.intp], say: Say) -> tuple[Column, ...]:
+def learn(
+    frame: pd.DataFrame,
+    rows: npt.NDArray[np.intp],
+    say: Say,
+    ids: Collection[str] = (),
+    keep: Collection[str] = (),
+) -> tuple[Column, ...]:
     """
     All columns of a table that say something in the rows given.
+
+    Parameters
+    ----------
+    frame : DataFrame
+    rows : (n,) array of int
+        Those that train.
+    say : function of a sentence
+        Is told what is left out, and why.
+    ids : names of columns
+        Numbers that name rows: left out, unless nothing else is left.
+    keep : names of columns
+        Texts to be learned from, however many there are.
 
     Raises
     ------
@@ -199,16 +215,38 @@ def learn(frame: pd.DataFrame, rows: npt.NDArray[np.intp], say: Say) -> tuple[Co
     """
     columns: list[Column] = []
     for name in frame.columns:
+        if name in ids:
+            continue
         kind = values.kind(frame[name])
+        if kind == "date" and name in keep:
+            raise RefusedError(
+                f"--keep {name}: it holds dates or times, which are learned from as categories "
+                f"alone: --text {name}"
+            )
         if kind == "date":
             say(
                 f"column {name!r} is left out: it holds dates or times; what of them matters, "
                 "such as the year or the weekday, must be columns of its own"
             )
             continue
-        learned = KINDS[kind].learn(frame[name], rows, say)
+        learned: Column | None
+        if kind == "number":
+            learned = NumberColumn.learn(frame[name], rows, say)
+        else:
+            learned = TextColumn.learn(frame[name], rows, say, keep=name in keep)
         if learned is not None:
             columns.append(learned)
+    alone = not columns
+    for name in (name for name in frame.columns if name in ids):
+        if alone:
+            say(f"column {name!r} counts rows, as ids do, but is all there is to learn from")
+            learned = NumberColumn.learn(frame[name], rows, say)
+            columns += [] if learned is None else [learned]
+        else:
+            say(
+                f"column {name!r} is left out: each row has a whole number of its own, as ids "
+                f"have; --keep {name} keeps it"
+            )
     if not columns:
         raise RefusedError("no column is left to learn from, beside the target")
     return tuple(columns)

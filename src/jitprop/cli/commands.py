@@ -62,7 +62,20 @@ def demo() -> None:
     "--missing",
     multiple=True,
     metavar="TEXT",
-    help="What stands for a missing value in a CSV file, beside nothing, NA, nan and null.",
+    help="What stands for a missing value, beside nothing and, in a CSV file, NA, nan and null.",
+)
+@click.option("--text", callback=_names, metavar="A,B", help="Columns of text: zip codes, say.")
+@click.option("--number", callback=_names, metavar="A,B", help="Columns that hold numbers.")
+@click.option(
+    "--keep", callback=_names, metavar="A,B", help="Columns that look like ids, and are not."
+)
+@click.option(
+    "--decimal", type=click.Choice(".,"), help="The decimal mark, if the table shows none."
+)
+@click.option(
+    "--thousands",
+    type=click.Choice((".", ",", " ", "'")),
+    help="What parts thousands, if the table does not show it.",
 )
 @click.option(
     "--hidden",

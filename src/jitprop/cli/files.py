@@ -13,6 +13,7 @@ from jitprop.cli.refused import RefusedError
 if TYPE_CHECKING:
     import pandas as pd
 
+CSV = "", ".csv", ".txt"
 PARQUET = ".parquet", ".pq"
 
 
@@ -34,6 +35,18 @@ def check(option: str, path: Path, *others: Path) -> None:
         raise RefusedError(f"{option} {path}: the folder {folder} may not be written to")
     if path.resolve() in [other.resolve() for other in others]:
         raise RefusedError(f"{option} {path} would write over another file of this command")
+
+
+def check_table(option: str, path: Path) -> None:
+    """
+    Refuse a name that says another kind of table than there are.
+
+    Raises
+    ------
+    RefusedError
+    """
+    if path.suffix.lower() not in CSV + PARQUET:
+        raise RefusedError(f"{option} {path}: the name must end in .csv or in .parquet")
 
 
 def write_table(frame: pd.DataFrame, path: Path | None) -> None:

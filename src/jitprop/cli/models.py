@@ -5,20 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from jitprop import Trainer, saving
 from jitprop._types import Array
-from jitprop.cli import columns, targets
+from jitprop.cli import columns, reading, targets, telling
 from jitprop.cli.columns import Column
+from jitprop.cli.reading import Reading
 from jitprop.cli.refused import RefusedError
 from jitprop.cli.scores import Scores
-from jitprop.cli.tables import Say
+from jitprop.cli.tables import Say, Table
 from jitprop.cli.targets import Target
 from jitprop.errors import CheckpointError
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 KEY = "jitprop.cli"
 """Of what the command line keeps in a model file."""
@@ -35,8 +33,8 @@ class Model:
     columns : tuple of Column
         In the order of the net's inputs.
     target : Target
-    missing : tuple of str
-        Marks of missing values in the CSV file.
+    reading : Reading
+        How the fields of the table were read.
     scores : Scores
         As they were at the end of training.
     """
@@ -44,16 +42,17 @@ class Model:
     trainer: Trainer
     columns: tuple[Column, ...]
     target: Target
-    missing: tuple[str, ...]
+    reading: Reading
     scores: Scores
 
     @property
-    def text_columns(self) -> list[str]:
-        """Names of the columns that a CSV file is to be read as text in."""
-        return [column.name for column in self.columns if column.kind == "text"]
+    def missing(self) -> tuple[str, ...]:
+        """Marks of missing values."""
+        return self.reading.missing
 
-    def outputs(self, frame: pd.DataFrame, say: Say) -> Array:
+    def outputs(self, table: Table, say: Say) -> Array:
         """The net's outputs for each row of a table, (n_rows, n_outputs)."""
+        frame = telling.read(table, self.columns, self.reading, say)
         X = columns.transform(self.columns, frame, say)
         return self.trainer.predict(X.astype(self.trainer.parameters.dtype))
 
@@ -63,6 +62,7 @@ class Model:
             "columns": columns.to_json(self.columns),
             "target": targets.to_json(self.target),
             "missing": list(self.missing),
+            "reading": self.reading.to_json(),
             "scores": self.scores,
         }
         saving.write(path, self.trainer, {KEY: extra})
@@ -98,7 +98,7 @@ def _model(trainer: Trainer, extra: Mapping[str, Any]) -> Model:
         trainer,
         columns.from_json(extra["columns"]),
         targets.from_json(extra["target"]),
-        tuple(map(str, extra["missing"])),
+        reading.from_json(extra.get("reading"), extra["missing"]),
         {
             str(measure): {str(part): float(value) for part, value in row.items()}
             for measure, row in extra["scores"].items()

@@ -38,7 +38,7 @@ def draw(path: Path, problem: Problem, trainer: Trainer) -> None:
         rows, part = problem.validation, "validation"
     y, outputs, target = problem.y[rows], trainer.predict(problem.X[rows]), problem.target
     if isinstance(target, Classes):
-        labels = [_shown(str(label)) for label in target.spelled]
+        labels = [_shown(label) for label in target.labels]
         plot.confusion_matrix(y.astype(int), outputs, labels, ax=right)
     else:
         plot.predicted_against_true(target.decode(y[:, None]), target.decode(outputs), ax=right)

@@ -16,6 +16,7 @@ def run(model: Path, table: Path, out: Path | None, proba: bool, quiet: bool) ->
     say = terminal.say_nothing if quiet else terminal.say
     if out is not None:
         files.check("--out", out, table, model)
+        files.check_table("--out", out)
     _, made = models.load(model)
     if made is None:
         raise RefusedError(
@@ -25,15 +26,15 @@ def run(model: Path, table: Path, out: Path | None, proba: bool, quiet: bool) ->
     target = made.target
     if proba and not isinstance(target, Classes):
         raise RefusedError(f"--proba is for classes, and the target {target.name!r} is a quantity")
-    frame = tables.read(table, say, text=made.text_columns, missing=made.missing)
+    read = tables.read(table, say)
     known = {column.name for column in made.columns}
-    others = [repr(name) for name in frame.columns if name not in known]
-    outputs = made.outputs(frame, say)
+    others = [repr(name) for name in read.frame.columns if name not in known]
+    outputs = made.outputs(read, say)
     if others:
         say(f"columns that the model does not use are ignored: {', '.join(others)}")
     predictions = pd.DataFrame({target.name: target.decode(outputs)})
     if proba and isinstance(target, Classes):
-        names = [f"{target.name}={label}" for label in target.spelled]
+        names = [f"{target.name}={label}" for label in target.labels]
         predictions[names] = target.probabilities(outputs)
     files.write_table(predictions, out)
     if out is not None:

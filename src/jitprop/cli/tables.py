@@ -1,14 +1,24 @@
-"""Tables from files: CSV and Parquet as data frames whose column names are text and differ."""
+"""
+Tables from files: CSV and Parquet as data frames whose column names are text and differ.
+
+A field of a CSV file stays the text that it is: `reading` tells what the columns mean. So a label
+comes back as the table spells it, and 1,5 is not lost before anybody has seen that it is a number.
+"""
 
 from __future__ import annotations
 
 import csv
+import gzip
+import io
 import re
+import sys
 import warnings
+import zlib
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from jitprop.cli.refused import RefusedError
 
@@ -19,10 +29,59 @@ Say: TypeAlias = Callable[[str], None]
 
 SEPARATORS = ",;\t|"
 
+HEAD = 1 << 20
+"""Bytes of a CSV file from which its separator is told ..."""
 
-def read(
-    path: Path, say: Say, *, text: Collection[str] = (), missing: Sequence[str] = ()
-) -> pd.DataFrame:
+RECORDS = 50
+"""... and records in them, at most."""
+
+NUMBER = re.compile(r"[+-]?[\d.,' ]*\d[\d.,' ]*%?")
+"""What numbers look like, for telling separators."""
+
+CONVERT = "python -c \"import pandas as pd; pd.{}.to_csv('table.csv', index=False)\""
+
+HINTS = (
+    (rb"\xff\xfe|\xfe\xff", "is UTF-16: convert it, as with iconv -f utf-16 -t utf-8 {path}"),
+    (
+        rb"PK\x03\x04.{0,400}(?:xl/|\[Content_Types\])|\xd0\xcf\x11\xe0",
+        "is an Excel file: save its sheet as CSV UTF-8, or "
+        + CONVERT.format("read_excel('{path}')"),
+    ),
+    (
+        rb"\s*\{\s*\"",
+        "is JSON: make a CSV file of it, as with "
+        + CONVERT.format("read_json('{path}', lines=True)"),
+    ),
+    (
+        rb"\s*\[\s*[\[{]",
+        "is JSON: make a CSV file of it, as with " + CONVERT.format("read_json('{path}')"),
+    ),
+    (rb"\s*(?i:<!doctype html|<html)", "is a web page: download the file that it shows"),
+    (rb"PK\x03\x04|BZh|\xfd7zXZ|\x28\xb5\x2f\xfd|7z\xbc\xaf", "is packed: unpack it, or use gzip"),
+)
+"""First bytes of files that are no tables here, and what is said of them."""
+
+
+class Table(NamedTuple):
+    """
+    A table as its file has it.
+
+    Attributes
+    ----------
+    frame : DataFrame
+        Of a CSV file, each field is text, without blanks before it; "" where there is nothing.
+    typed : bool
+        Whether the file says what its columns hold, as Parquet does.
+    separator : str
+        Of a CSV file; "" for others.
+    """
+
+    frame: pd.DataFrame
+    typed: bool
+    separator: str
+
+
+def read(path: Path, say: Say) -> Table:
     """
     Read a table.
 
@@ -30,51 +89,54 @@ def read(
     ----------
     path : Path
         Of a Parquet file, told by its first bytes, or of a CSV file in UTF-8 with names in its
-        first row, separated by comma, semicolon, tab or bar.
+        first row, separated by comma, semicolon, tab or bar; either may be packed by gzip. ``-``
+        is the standard input. It is read once, so it may be a pipe.
     say : function of a sentence
         Is told what was left out.
-    text : names of columns
-        Columns of a CSV file to be read as text, whatever they look like.
-    missing : sequence of str
-        Values of a CSV file that mean "missing", beside the empty field, NA, nan, null and such.
 
     Raises
     ------
     RefusedError
         For a file that is not such a table.
     """
+    shown = "the standard input" if path == Path("-") else str(path)
     try:
-        with path.open("rb") as file:
-            start = file.read(1 << 16)
-        if not start.strip():
-            raise RefusedError(f"{path} is empty")
-        if start.startswith(b"PAR1"):
-            frame = _read_parquet(path)
-        elif b"\0" in start:
-            raise RefusedError(f"{path} is neither a CSV file in UTF-8 nor a Parquet file")
-        else:
-            frame = _read_csv(path, text, missing)
-    except UnicodeDecodeError as error:
-        byte = error.object[error.start]
-        raise RefusedError(
-            f"{path} is not UTF-8 (byte 0x{byte:02x}): convert it, as with "
-            f"iconv -f latin1 -t utf-8 {path}"
-        ) from error
+        data = sys.stdin.buffer.read() if path == Path("-") else path.read_bytes()
+        if data.startswith(b"\x1f\x8b"):
+            data = gzip.decompress(data)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise RefusedError(f"{shown} is no whole file of gzip: {error}") from error
     except OSError as error:
-        raise RefusedError(f"cannot read {path}: {error.strerror or error}") from error
+        raise RefusedError(f"cannot read {shown}: {error.strerror or error}") from error
+    start = data[: 1 << 16]
+    if not start.strip():
+        raise RefusedError(f"{shown} is empty")
+    if start.startswith(b"PAR1"):
+        table = Table(_read_parquet(data, shown), typed=True, separator="")
+    else:
+        _check(start, shown)
+        try:
+            table = _read_csv(data, shown, say)
+        except UnicodeDecodeError as error:
+            byte = error.object[error.start]
+            raise RefusedError(
+                f"{shown} is not UTF-8 (byte 0x{byte:02x}): convert it, as with "
+                f"iconv -f latin1 -t utf-8 {shown}"
+            ) from error
+    frame = table.frame
     if len(frame) == 0:
-        raise RefusedError(f"{path} has no rows below its column names")
+        raise RefusedError(f"{shown} has no rows below its column names")
     twice = [name for name, n in Counter(frame.columns).items() if n > 1 and name]
     if twice:
-        raise RefusedError(f"{path} has more than one column {twice[0]!r}: rename all but one")
+        raise RefusedError(f"{shown} has more than one column {twice[0]!r}: rename all but one")
     named = [bool(name) for name in frame.columns]
     if not all(named):
         say(f"columns without a name are left out: {len(named) - sum(named)}")
         frame = frame.loc[:, named]
-    return frame
+    return table._replace(frame=frame)
 
 
-def drop(frame: pd.DataFrame, names: Collection[str]) -> pd.DataFrame:
+def drop(table: Table, names: Collection[str]) -> Table:
     """
     A table without some columns.
 
@@ -84,9 +146,9 @@ def drop(frame: pd.DataFrame, names: Collection[str]) -> pd.DataFrame:
         If one is not there.
     """
     for name in names:
-        if name not in frame.columns:
-            raise RefusedError(f"there is no column {name!r} to drop; {listed(frame)}")
-    return frame.drop(columns=list(names))
+        if name not in table.frame.columns:
+            raise RefusedError(f"there is no column {name!r} to drop; {listed(table.frame)}")
+    return table._replace(frame=table.frame.drop(columns=list(names)))
 
 
 def listed(frame: pd.DataFrame) -> str:
@@ -94,63 +156,136 @@ def listed(frame: pd.DataFrame) -> str:
     return f"there are {', '.join(map(repr, frame.columns))}"
 
 
-def _read_csv(path: Path, text: Collection[str], missing: Sequence[str]) -> pd.DataFrame:
+def _check(start: bytes, shown: str) -> None:
+    """Refuse what is certainly no CSV file in UTF-8, with a word on how to make one of it."""
+    for first, words in HINTS:
+        if re.match(first, start, re.DOTALL):
+            raise RefusedError(f"{shown} {words.format(path=shown)}")
+    if b"\0" in start:
+        if start[1::2].count(0) > len(start) // 4 or start[::2].count(0) > len(start) // 4:
+            raise RefusedError(
+                f"{shown} is UTF-16: convert it, as with iconv -f utf-16le -t utf-8 {shown}"
+            )
+        raise RefusedError(f"{shown} is neither a CSV file in UTF-8 nor a Parquet file")
+
+
+def _read_csv(data: bytes, shown: str, say: Say) -> Table:
     import pandas as pd
 
-    separator, names = _header(path)
-    # pandas wants names that differ, so it gets their places.
+    data = data.removeprefix(b"\xef\xbb\xbf")
+    said = re.match(rb'\s*"?sep=([^\r\n])"?[ \t]*\r?\n', data)
+    if said:  # a line by which programs tell Excel the separator
+        data = data[said.end() :]
+    data = re.sub(rb"\A(?:[ \t]*\r?\n)+", b"", data)
+    separator = said[1].decode("ascii", "replace") if said else _separator(data)
+    names = _names(data, separator, shown)
+
+    def parsed(data: bytes, **options: object) -> pd.DataFrame:
+        return pd.read_csv(
+            io.BytesIO(data),
+            sep=separator,
+            encoding="utf-8",
+            header=0,
+            # pandas wants names that differ, so it gets their places.
+            names=list(range(len(names))),
+            index_col=False,
+            dtype=str,
+            keep_default_na=False,
+            na_filter=False,
+            skipinitialspace=True,
+            **options,
+        )
+
     try:
         with warnings.catch_warnings():
             # Of fields beyond the last name, which would be dropped.
             warnings.simplefilter("error", pd.errors.ParserWarning)
-            frame = pd.read_csv(
-                path,
-                sep=separator,
-                encoding="utf-8-sig",
-                header=0,
-                names=list(range(len(names))),
-                index_col=False,
-                dtype={i: str for i, name in enumerate(names) if name in text},
-                na_values=list(missing),
-                skipinitialspace=True,
-                low_memory=False,  # the type of a column is told from all of it
-            )
+            if len(names) == 1:
+                # An empty line is a row whose value is missing, but for those at the end.
+                frame = parsed(_without_empty_end(data, say), skip_blank_lines=False)
+            else:
+                frame = parsed(data)
+                if re.search(rb"\n[ \t]*\r?\n[ \t\r\n]*[^ \t\r\n]", data):
+                    whole = parsed(data.rstrip(), usecols=[0], skip_blank_lines=False)
+                    if len(whole) > len(frame):
+                        say(f"empty lines are no rows: {len(whole) - len(frame)} are left out")
     except pd.errors.ParserWarning as error:
         raise RefusedError(
-            f"{path} has {len(names)} column names, but more fields in its rows"
+            f"{shown} has {len(names)} column names, but more fields in its rows. If the first "
+            "are names of rows, as R writes them, write the file with row.names = FALSE"
         ) from error
     except pd.errors.ParserError as error:
-        raise RefusedError(f"{path} is not a CSV table: {error}") from error
+        raise RefusedError(f"{shown} is not a CSV table: {error}") from error
     frame.columns = pd.Index(names, dtype=object)
-    return frame
+    return Table(frame, typed=False, separator=separator)
 
 
-def _header(path: Path) -> tuple[str, list[str]]:
-    """The separator, which is the commonest in the first line, and the names."""
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        line = next(line for line in file if line.strip())
-        bare = re.sub(r'"[^"]*"', "", line)
-        separator = max(SEPARATORS, key=bare.count)
-        file.seek(0)
+def _without_empty_end(data: bytes, say: Say) -> bytes:
+    bare = data.rstrip()
+    n = len(data[len(bare) :].replace(b"\r\n", b"\n").split(b"\n")) - 2
+    if n > 0:
+        say(f"empty lines at the end are no rows: {n} are left out")
+    return bare
+
+
+def _separator(data: bytes) -> str:
+    """
+    The separator, as the first records tell.
+
+    The first line has it; most records have as many fields as the first; and it leaves numbers
+    whole: of ``price, EUR;area`` and ``1,5;20`` it is the semicolon.
+    """
+    head = data[:HEAD].decode("utf-8", "ignore")
+    cut = len(data) > HEAD
+
+    def score(separator: str) -> tuple[bool, float, float, int]:
+        reader = csv.reader(
+            io.StringIO(head, newline=""), delimiter=separator, skipinitialspace=True
+        )
+        try:
+            records = [record for record in islice(reader, RECORDS) if any(map(str.strip, record))]
+        except csv.Error:
+            records = []
+        if cut and len(records) > 1 and len(records) < RECORDS:
+            del records[-1]
+        if not records:
+            return False, 0.0, 0.0, 0
+        first, *rest = records
+        alike = [record for record in rest if len(record) == len(first)]
+        fields = [field.strip() for record in alike for field in record]
+        whole = sum(bool(NUMBER.fullmatch(field)) for field in fields) / max(1, len(fields))
+        return len(first) > 1, len(alike) / max(1, len(rest)), whole, len(first)
+
+    return max(SEPARATORS, key=score)
+
+
+def _names(data: bytes, separator: str, shown: str) -> list[str]:
+    """Of the columns; a line break in one is a blank, so that it can be typed."""
+    with io.TextIOWrapper(io.BytesIO(data), encoding="utf-8", newline="") as file:
         rows = csv.reader(file, delimiter=separator, skipinitialspace=True)
         try:
             names = next(row for row in rows if any(field.strip() for field in row))
         except (csv.Error, StopIteration) as error:
-            raise RefusedError(f"{path} has no row of column names") from error
-    return separator, [name.strip() for name in names]
+            raise RefusedError(f"{shown} has no row of column names") from error
+    return [re.sub(r"\s*[\r\n]\s*", " ", name.strip()) for name in names]
 
 
-def _read_parquet(path: Path) -> pd.DataFrame:
+def _read_parquet(data: bytes, shown: str) -> pd.DataFrame:
     import pandas as pd
     import pyarrow as pa
     from pyarrow import parquet
 
+    # Integers with holes would become floats, and those above 2**53 others.
+    whole = {
+        getattr(pa, name.lower())(): getattr(pd, f"{name}Dtype")()
+        for name in ("Int8", "Int16", "Int32", "Int64", "UInt8", "UInt16", "UInt32", "UInt64")
+    }
     try:
-        table = parquet.read_table(path, partitioning=None)
+        table = parquet.read_table(pa.BufferReader(data), partitioning=None)
         # Without pandas' metadata a former index is a column like others.
-        frame: pd.DataFrame = table.to_pandas(ignore_metadata=True)
+        frame: pd.DataFrame = table.to_pandas(ignore_metadata=True, types_mapper=whole.get)
     except pa.ArrowException as error:
-        raise RefusedError(f"{path} is not a Parquet file that can be read: {error}") from error
+        raise RefusedError(f"{shown} is not a Parquet file that can be read: {error}") from error
     names = table.schema.names
     frame.columns = pd.Index(["" if name.startswith("__index_level") else name for name in names])
     return frame

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 TASKS = "classification", "regression"
 
+KINDS = "text", "integer", "number", "boolean"
+"""What labels may be the spelling of."""
+
 MOST_CLASSES = 100
 """More are refused."""
 
@@ -36,13 +39,16 @@ class Classes:
     ----------
     name : str
         Of the target's column.
-    labels : tuple of str, or tuple of float
-        The classes, sorted; numbers where the column held numbers.
+    labels : tuple of str
+        The classes as the table spells them, sorted: 1.1 and 1.10 are two.
+    kind : {"text", "integer", "number", "boolean"}
+        What the labels are the spelling of, for files whose columns have types.
     """
 
     task: ClassVar[str] = TASKS[0]
     name: str
-    labels: tuple[str, ...] | tuple[float, ...]
+    labels: tuple[str, ...]
+    kind: str = "text"
 
     @property
     def n_outputs(self) -> int:
@@ -59,25 +65,29 @@ class Classes:
         """Of the net."""
         return "binary_cross_entropy" if self.n_outputs == 1 else "cross_entropy"
 
-    @property
-    def spelled(self) -> list[str | int | float]:
-        """The classes as a table has them: 1, and not 1.0."""
-        return [
-            int(label) if isinstance(label, float) and label.is_integer() else label
-            for label in self.labels
-        ]
-
-    def encode(self, column: pd.Series) -> npt.NDArray[np.float64]:
-        """The number of each row's class, (n_rows,)."""
-        if isinstance(self.labels[0], str):
-            places = {label: float(i) for i, label in enumerate(self.labels)}
-            return np.array([places[text] for text in _texts(column)])
-        return np.searchsorted(self.labels, values.numbers(column)).astype(np.float64)
+    def encode(self, spelled: pd.Series) -> npt.NDArray[np.float64]:
+        """The number of each row's class, (n_rows,), from its label."""
+        places = {label: float(i) for i, label in enumerate(self.labels)}
+        return np.array([places[text] for text in spelled])
 
     def decode(self, outputs: Array) -> npt.NDArray[Any]:
         """The likeliest class of each row, as the table had it."""
-        spelled: npt.NDArray[Any] = np.array(self.spelled)
-        return np.asarray(spelled[self.probabilities(outputs).argmax(axis=1)])
+        return np.asarray(self.values[self.probabilities(outputs).argmax(axis=1)])
+
+    @property
+    def values(self) -> npt.NDArray[Any]:
+        """What the labels spell, (n_classes,); texts where no type of numbers holds all of it."""
+        if self.kind == "boolean":
+            return np.array([label == "True" for label in self.labels])
+        if self.kind == "number":
+            return np.array([float(label) for label in self.labels])
+        if self.kind == "integer":
+            whole = [int(label) for label in self.labels]
+            for dtype in (np.int64, np.uint64):
+                limits = np.iinfo(dtype)
+                if limits.min <= min(whole) and max(whole) <= limits.max:
+                    return np.array(whole, dtype)
+        return np.array(self.labels, object)
 
     def probabilities(self, outputs: Array) -> Array:
         """(n_rows, n_classes)."""
@@ -85,7 +95,7 @@ class Classes:
 
     def describe(self) -> str:
         """One line for a person."""
-        shown = ", ".join(map(str, self.spelled[:8]))
+        shown = ", ".join(self.labels[:8])
         return f"{len(self.labels)} classes: {shown}{', ...' if len(self.labels) > 8 else ''}"
 
 
@@ -140,7 +150,9 @@ class Quantity:
 Target: TypeAlias = Classes | Quantity
 
 
-def classes(column: pd.Series, task: str | None) -> Classes | None:
+def classes(
+    column: pd.Series, task: str | None, spelled: pd.Series | None = None, kind: str = "text"
+) -> Classes | None:
     """
     The classes of a target, None if it is a quantity.
 
@@ -151,32 +163,50 @@ def classes(column: pd.Series, task: str | None) -> Classes | None:
     column : Series
         Without missing values.
     task : {None, "classification", "regression"}
+    spelled : Series of str, optional
+        The same values as the table spells them; those of the column if None.
+    kind : str
+        What these spell, as `Classes` has it.
 
     Raises
     ------
     RefusedError
         For dates, for text as a quantity, for too many classes, for one value alone.
     """
-    kind = values.kind(column)
+    told = values.kind(column)
     name = str(column.name)
-    if kind == "date":
+    if told == "date":
         raise RefusedError(f"target {name!r} holds dates: make numbers of them, such as days")
-    if kind == "text" and task == Quantity.task:
-        raise RefusedError(f"target {name!r} holds text, which regression cannot learn")
-    if kind == "text":
-        return _classes(name, tuple(sorted(set(_texts(column)))), len(column))
+    if told == "text" and task == Quantity.task:
+        raise RefusedError(
+            f"target {name!r} holds text, which regression cannot learn; "
+            f"if it holds numbers, say --number {name}"
+        )
+    labels = set(column.astype(object).map(str) if spelled is None else spelled)
+    if told == "text":
+        return _classes(name, sorted(labels), len(column), kind)
     y = values.numbers(column)
     different = np.unique(y)
     if task is None:
         few = max(2, min(FEW_INTEGERS, len(y) // ROWS_PER_INTEGER))
         whole = bool((different == np.floor(different)).all())
-        task = Classes.task if whole and len(different) <= few else Quantity.task
+        task = Classes.task if whole and len(labels) <= few else Quantity.task
     if task == Quantity.task and len(different) > 1:
         return None
-    return _classes(name, tuple(different.tolist()), len(y))
+    by_value = dict(
+        zip(column.astype(object).map(str) if spelled is None else spelled, y, strict=True)
+    )
+    return _classes(
+        name, sorted(labels, key=lambda text: _order(text, by_value[text])), len(y), kind
+    )
 
 
-def _classes(name: str, labels: tuple[str, ...] | tuple[float, ...], n_rows: int) -> Classes:
+def _order(label: str, value: float) -> tuple[float, int, str]:
+    """Numbers by size, those that float64 cannot tell apart too; then by their spelling."""
+    return value, int(label) if label.removeprefix("-").isdecimal() else 0, label
+
+
+def _classes(name: str, labels: list[str], n_rows: int, kind: str) -> Classes:
     if len(labels) == 1:
         raise RefusedError(
             f"target {name!r} has one value alone, {labels[0]!r}: nothing can be learned"
@@ -186,12 +216,7 @@ def _classes(name: str, labels: tuple[str, ...] | tuple[float, ...], n_rows: int
             f"target {name!r} has {len(labels)} different values in {n_rows} rows: "
             f"at most {MOST_CLASSES} classes can be learned"
         )
-    return Classes(name, labels)
-
-
-def _texts(column: pd.Series) -> list[str]:
-    """The classes as the table spells them; `values.texts` would change the case of booleans."""
-    return [str(value).strip() for value in column.astype(object)]
+    return Classes(name, tuple(labels), kind)
 
 
 def to_json(target: Target) -> dict[str, Any]:
@@ -210,9 +235,20 @@ def from_json(item: dict[str, Any]) -> Target:
     """
     if item["task"] == Quantity.task:
         return Quantity(str(item["name"]), float(item["mean"]), float(item["spread"]))
-    labels = item["labels"]
+    labels, name = item["labels"], str(item["name"])
     if not (isinstance(labels, list) and len(labels) > 1):
         raise ValueError("labels must be a list of two or more")
-    if all(isinstance(label, str) for label in labels):
-        return Classes(str(item["name"]), tuple(labels))
-    return Classes(str(item["name"]), tuple(map(float, labels)))
+    if not all(isinstance(label, str) for label in labels):
+        return _from_numbers(name, [float(label) for label in labels])
+    made = Classes(name, tuple(labels), str(item.get("kind", "text")))
+    if made.kind not in KINDS:
+        raise ValueError(f"{made.kind!r} is no kind of labels")
+    made.values  # noqa: B018  a label that is no such number is a ValueError
+    return made
+
+
+def _from_numbers(name: str, labels: list[float]) -> Classes:
+    """Classes as files before this had them: numbers, of which 1.0 was spelled 1."""
+    whole = [label.is_integer() for label in labels]
+    texts = [str(int(x)) if i else repr(x) for x, i in zip(labels, whole, strict=True)]
+    return Classes(name, tuple(texts), "integer" if all(whole) else "number")

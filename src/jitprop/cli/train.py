@@ -6,8 +6,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from jitprop.cli import files, pictures, report, tables, terminal, training
+from jitprop.cli import files, pictures, report, tables, telling, terminal, training
 from jitprop.cli.models import Model
+from jitprop.cli.reading import ASKED, Reading
 from jitprop.cli.training import Options
 
 
@@ -16,7 +17,6 @@ def run(
     target: str,
     task: str | None,
     drop: tuple[str, ...],
-    missing: tuple[str, ...],
     out: Path,
     plot: Path | None,
     no_plot: bool,
@@ -24,6 +24,7 @@ def run(
     **settings: Any,
 ) -> None:
     """Train as the command's options of these names say."""
+    asked = Reading(**{name: settings.pop(name) for name in ASKED})
     options = Options(**settings)
     files.check("--out", out, table)
     picture = None if no_plot else plot or out.with_suffix(".png")
@@ -34,9 +35,9 @@ def run(
     console = report.console(quiet)
     kept = "no model was written"
     try:
-        frame = tables.read(table, say, missing=missing)
-        frame = tables.drop(frame, drop)
-        problem = training.prepare(frame, target, task, options, say)
+        read = tables.drop(tables.read(table, say), drop)
+        told = telling.tell(read, target, asked, say)
+        problem = training.prepare(told, target, task, options, say)
         trainer = training.trainer_for(problem, options)
         report.begin(console, table, problem, trainer)
         interrupted = False
@@ -47,7 +48,7 @@ def run(
             if not interrupted:
                 raise
         measured = training.score(trainer, problem)
-        model = Model(trainer, problem.columns, problem.target, missing, measured)
+        model = Model(trainer, problem.columns, problem.target, told.reading, measured)
         model.save(out)
         kept = f"what was learned in {trainer.epochs_trained} epochs is in {out}"
         if interrupted:

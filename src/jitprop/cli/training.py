@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -12,13 +13,12 @@ from jitprop import DivergenceError, EarlyStopping, Trainer
 from jitprop._types import Array
 from jitprop.cli import columns, scores, targets, values
 from jitprop.cli.columns import Column
+from jitprop.cli.numerals import PLAIN
 from jitprop.cli.refused import RefusedError
 from jitprop.cli.scores import Scores
-from jitprop.cli.tables import Say, listed
-from jitprop.cli.targets import Quantity, Target
-
-if TYPE_CHECKING:
-    import pandas as pd
+from jitprop.cli.tables import Say
+from jitprop.cli.targets import Classes, Quantity, Target
+from jitprop.cli.telling import Told
 
 TRAINING, VALIDATION, BASELINE = "training", "validation", "baseline"
 
@@ -51,33 +51,49 @@ class Problem(NamedTuple):
     validation: npt.NDArray[np.intp]
 
 
-def prepare(
-    frame: pd.DataFrame, name: str, task: str | None, options: Options, say: Say
-) -> Problem:
+def prepare(told: Told, name: str, task: str | None, options: Options, say: Say) -> Problem:
     """
-    Tell what the columns are, part the rows, and make the net's inputs and targets.
+    Part the rows of a table whose columns are known, and make the net's inputs and targets.
 
     Raises
     ------
     RefusedError
         For a table that nothing can be learned from.
     """
-    if name not in frame.columns:
-        raise RefusedError(f"there is no column {name!r} to be the target; {listed(frame)}")
+    frame, spelled = told.frame, told.spelled
     lacking = values.missing(frame[name])
     if lacking.any():
         say(f"rows without a value of the target {name!r} are left out: {lacking.sum()}")
-        frame = frame[~lacking]
+        frame, spelled = frame[~lacking], spelled[~lacking]
     if len(frame) < 2:
         raise RefusedError(f"{len(frame)} rows with a target are too few to learn from")
-    classes = targets.classes(frame[name], task)
-    groups = np.zeros(len(frame)) if classes is None else classes.encode(frame[name])
+    classes = targets.classes(frame[name], task, spelled, told.kind)
+    if classes is not None:
+        _say_twins(classes, say)
+    groups = np.zeros(len(frame)) if classes is None else classes.encode(spelled)
     training, validation = split(groups, options.validation, options.seed)
     target = classes or Quantity.learn(frame[name], training)
-    learned = columns.learn(frame.drop(columns=name), training, say)
+    learned = columns.learn(frame.drop(columns=name), training, say, told.ids, told.reading.keep)
     # What validation rows have and training rows lack is nothing that a person can change.
     X = columns.transform(learned, frame, lambda sentence: None).astype(options.dtype)
-    return Problem(learned, target, X, target.encode(frame[name]), training, validation)
+    taught = frame[name] if classes is None else spelled
+    return Problem(learned, target, X, target.encode(taught), training, validation)
+
+
+def _say_twins(classes: Classes, say: Say) -> None:
+    """Labels that are one number: two classes, for they may be names, such as of versions."""
+    if classes.kind != "text":
+        return
+    by_number: dict[float, str] = {}
+    for label in classes.labels:
+        if not re.match(PLAIN.pattern, label):
+            continue
+        first = by_number.setdefault(float(label), label)
+        if first != label:
+            say(
+                f"the classes {first!r} and {label!r} of {classes.name!r} are the same number, "
+                "spelled differently: they are taken for two classes"
+            )
 
 
 def split(

@@ -4,28 +4,17 @@ from __future__ import annotations
 
 import datetime
 import numbers as abstract
-import re
 from decimal import Decimal
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from jitprop.cli import dates
 from jitprop.cli.refused import RefusedError
 
 if TYPE_CHECKING:
     import pandas as pd
-
-DATE = re.compile(r"\d{4}-\d\d?-\d\d?([T ].*)?|\d\d?[/.]\d\d?[/.](\d\d|\d{4})([T ].*)?")
-
-MARKS = 5
-"""Up to so many different texts among numbers are taken for marks of missing values ..."""
-
-FEW_NUMBERS = 20
-"""... if there are more different numbers than these, which may be names of categories."""
-
-LARGE = 2.0**63
-"""The CSV reader leaves integers as text where a column has such."""
 
 
 def kind(column: pd.Series) -> Literal["number", "text", "date"]:
@@ -35,7 +24,7 @@ def kind(column: pd.Series) -> Literal["number", "text", "date"]:
     Raises
     ------
     RefusedError
-        For other values, and for numbers with a few texts among them.
+        For other values.
     """
     import pandas as pd
 
@@ -55,7 +44,7 @@ def kind(column: pd.Series) -> Literal["number", "text", "date"]:
     if all(issubclass(t, datetime.date | datetime.time | datetime.timedelta) for t in found):
         return "date"
     if all(issubclass(t, str | bool | np.bool_) for t in found):
-        return _kind_of_texts(column)
+        return "date" if dates.are(sorted(set(texts(column)) - {None})) else "text"
     names = ", ".join(sorted(t.__name__ for t in found))
     raise RefusedError(
         f"column {column.name!r} holds values of type {names}, which are neither numbers nor "
@@ -63,30 +52,7 @@ def kind(column: pd.Series) -> Literal["number", "text", "date"]:
     )
 
 
-def _kind_of_texts(column: pd.Series) -> Literal["number", "text", "date"]:
-    import pandas as pd
-
-    all_texts = texts(column)
-    different = sorted(set(all_texts) - {None})
-    if all(DATE.fullmatch(text) for text in different):
-        return "date"
-    as_numbers = pd.to_numeric(pd.Series(different, dtype=object), errors="coerce").to_numpy(float)
-    others = [text for text, x in zip(different, as_numbers, strict=True) if np.isnan(x)]
-    if not others and np.abs(as_numbers).max() >= LARGE:
-        return "number"
-    if 0 < len(others) <= MARKS and len(different) - len(others) > FEW_NUMBERS:
-        mark = others[0]
-        row = _first(column, np.equal(all_texts, mark))
-        quoted = ", ".join(map(repr, others))
-        raise RefusedError(
-            f"column {column.name!r} holds numbers but for {quoted} (the first in row {row}): "
-            f"say --missing {mark!r} if that means a missing value, "
-            "or leave the column out with --drop"
-        )
-    return "text"
-
-
-def _first(column: pd.Series, where: npt.NDArray[np.bool_]) -> int:
+def first_row(column: pd.Series, where: npt.NDArray[np.bool_]) -> int:
     """The row of the file, counted from 1 below the names, of the first value."""
     return int(column.index[where][0]) + 1
 
@@ -116,7 +82,7 @@ def numbers(column: pd.Series) -> npt.NDArray[np.float64]:
     ):
         if bad.any():
             raise RefusedError(
-                f"column {column.name!r} {what}; row {_first(column, bad)} "
+                f"column {column.name!r} {what}; row {first_row(column, bad)} "
                 f"holds {str(column[bad].iloc[0])!r}"
             )
     return array
