@@ -416,6 +416,32 @@ def test_nan_is_never_better():
     assert (epoch, kept, stopping.best) == (3, 1, 2.0)
 
 
+@pytest.mark.parametrize("watched", ["mine", "validation_loss"])
+@pytest.mark.parametrize("worth", [np.nan, np.inf])
+def test_what_is_nan_all_along_leaves_the_last_epoch_and_a_warning(
+    backend, watched, worth, samples, monkeypatch, tmp_path
+):
+    def mine(y, prediction):
+        return worth
+
+    monkeypatch.setattr("jitprop.evaluation.Evaluation.loss", lambda *given: worth)
+    trainer, ref, path = make(backend), make(backend), tmp_path / "net"
+    stopping = EarlyStopping(watched, patience=3)
+    with pytest.warns(RuntimeWarning, match=f"by '{watched}', which was nan or inf") as caught:
+        trainer.fit(
+            *samples,
+            9,
+            metrics=mine,
+            validation_data=samples,
+            callbacks=[stopping, Checkpoint(path)],
+        )
+    assert [warning.filename for warning in caught] == [__file__]
+    ref.fit(*samples, 3)
+    assert (trainer.epochs_trained, stopping.stopped, stopping.best_epoch) == (3, True, None)
+    np.testing.assert_array_equal(trainer.parameters, ref.parameters)
+    np.testing.assert_array_equal(Trainer.load(path).parameters, ref.parameters)
+
+
 def test_early_stopping_keeps_history_short_and_the_best_parameters(backend, rng):
     X, y = data([3, 2], 12, "half_squared_error", False, rng)
     stopping = EarlyStopping(patience=3)

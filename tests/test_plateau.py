@@ -47,6 +47,17 @@ def make(backend, **settings):
     return Trainer([3, 6, 2], learning_rate=schedule, batch_size=4, seed=0, backend=backend)
 
 
+@pytest.mark.parametrize("worth", [np.nan, np.inf])
+def test_a_rate_that_falls_for_nan_is_told_once(backend, worth, samples, monkeypatch):
+    monkeypatch.setattr("jitprop.evaluation.Evaluation.loss", lambda *given: worth)
+    trainer = make(backend)
+    with pytest.warns(RuntimeWarning, match="goes by 'validation_loss', which was nan") as caught:
+        history = trainer.fit(*samples, 6, validation_data=samples)
+    assert [warning.filename for warning in caught] == [__file__]
+    assert history.learning_rate.tolist() == [0.5, 0.5, 0.25, 0.25, 0.125, 0.125]
+    trainer.fit(*samples, 2, validation_data=samples)
+
+
 @pytest.mark.parametrize("monitor", ["loss", "validation_loss"])
 def test_a_fit_follows_it_and_goes_on(backend, monitor, samples, tmp_path):
     trainer, twin = make(backend, monitor=monitor), make(backend, monitor=monitor)

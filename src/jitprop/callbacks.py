@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -112,7 +113,8 @@ class EarlyStopping(Callback):
     Attributes
     ----------
     best : float
-        The best number so far in the latest fit. nan is never better.
+        The best number so far in the latest fit. nan is never better; a fit in which every number
+        was nan keeps its last parameters, and a RuntimeWarning names ``monitor``.
     best_epoch : int or None
         Its epoch, counted from 0 over all calls of `Trainer.fit`.
     stopped : bool
@@ -195,7 +197,14 @@ class EarlyStopping(Callback):
             trainer.stop()
 
     def on_fit_end(self, trainer: Trainer) -> None:
-        """Put the best parameters back."""
+        """Put the best parameters back; warn if no epoch had a number to go by."""
+        if self.best_epoch is None and self._waited:
+            warnings.warn(
+                f"EarlyStopping goes by {self.monitor!r}, which was nan or infinite in each epoch: "
+                "no epoch is the best, and the parameters are those of the last one",
+                RuntimeWarning,
+                stacklevel=5,
+            )
         if self._parameters is not None:
             trainer.parameters[:] = self._parameters
             self._parameters = None

@@ -10,6 +10,7 @@ to the epoch wanted. So safety costs one copy per tenth of a second and nothing 
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -140,8 +141,21 @@ class Fit:
         if whole and isinstance(learning_rate, ReduceOnPlateau):  # of one epoch too
             loss = record.logs(first)[learning_rate.monitor]
             self.state.plateau = learning_rate.after(self.state.plateau, loss)
+            self._look_at_plateau(learning_rate, float(rates[0]))
         record.seconds[first:last] = (time.perf_counter() - began) / (last - first)
         return None if whole else self._diverged(first + reached.epoch, reached.batch, last, saved)
+
+    def _look_at_plateau(self, schedule: ReduceOnPlateau, rate: float) -> None:
+        """Warn where the learning rate falls for the first time, and no number said that it may."""
+        lower, best, _ = self.state.plateau
+        if best is None and lower is not None and lower < rate == schedule.initial:
+            warnings.warn(
+                f"ReduceOnPlateau goes by {schedule.monitor!r}, which was nan or infinite in every "
+                f"epoch so far: after {schedule.patience} such epochs the learning rate falls from "
+                f"{rate:g} to {lower:g}",
+                RuntimeWarning,
+                stacklevel=6,
+            )
 
     def _diverged(self, epoch: int, batch: int, last: int, saved: list[Saved]) -> DivergenceError:
         """

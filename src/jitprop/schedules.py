@@ -288,7 +288,8 @@ class ReduceOnPlateau:
         The rate is multiplied by it, above 0 and below 1.
     patience : int, default 10
         After so many epochs in a row, at least 1, without a better loss; and then they are counted
-        anew.
+        anew. A loss that is nan or infinite is never better; where it was so in each epoch before
+        the rate falls for the first time, a RuntimeWarning names ``monitor``.
     min_delta : float, default 1e-4
         A loss is better that is lower by more than this, at least 0.
     minimum : float, default 0.0

@@ -82,9 +82,10 @@ def test_a_fleet_is_stopped_from_outside_and_not_when_it_trains_nothing(samples)
     assert fleet.fit(*samples, 2).epochs.tolist() == [2, 2, 2]
 
     def rate(epoch):
-        thread = threading.Thread(target=fleet.stop)
-        thread.start()
-        thread.join(timeout=60)
+        if epoch == 2:
+            thread = threading.Thread(target=fleet.stop)
+            thread.start()
+            thread.join(timeout=60)
         return 0.1
 
     fleet.learning_rate = rate
@@ -137,6 +138,30 @@ def test_each_stops_as_a_trainer_would(how, samples):
         assert history.best_epoch[i] == how.best_epoch
         np.testing.assert_allclose(fleet.parameters[i], trainer.parameters, rtol=1e-9)
     assert history.epochs.min() < 60
+
+
+@pytest.mark.parametrize("restore_best", [True, False])
+def test_members_without_a_number_keep_their_last_epoch_and_are_told_of(samples, restore_best):
+    X, y = samples
+    held_out = np.stack([X, X, X])
+    arguments = {"seed": 0, "learning_rate": RATES, **ARGUMENTS}
+    arguments |= {"activation": "identity", "output_activation": "identity"}
+    held_out[1] = 1e250  # the square of the outputs is inf
+    fleet, ref = (Fleet([3, 4, 2], members=3, **arguments) for _ in range(2))
+    how = EarlyStopping(patience=4, restore_best=restore_best)
+    with pytest.warns(RuntimeWarning, match="by 'validation_loss', .* of 1 of 3 members") as caught:
+        history = fleet.fit(X, y, 9, validation_data=(held_out, y), callbacks=how)
+    assert [warning.filename for warning in caught] == [__file__]
+    assert history.best_epoch[1] == -1
+    assert history.epochs[1] == 4
+    ref.fit(X, y, 4)
+    np.testing.assert_array_equal(fleet.parameters[1], ref.parameters[1])
+    with pytest.raises(
+        ValueError, match="n must be at most the 2 of 3 members whose loss on these"
+    ):
+        fleet.best(held_out, np.stack([y] * 3), n=3)
+    best = fleet.best(held_out, np.stack([y] * 3), n=2)
+    assert sorted(best.seeds) == [0, 2]
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])

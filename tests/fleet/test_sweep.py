@@ -235,7 +235,10 @@ def test_what_has_no_number_is_not_the_best(rng):
 
     zeros = [[np.zeros((3, 4)), np.zeros((4, 2))], [np.zeros(4), np.zeros(2)]]
     grid = [{"init": zeros, "learning_rate": 1e-9}, {}]
-    comp = sweep(X, y, grid, metrics=odd, **fixed)
+    message = "validation_odd is nan or infinite in some fold of 1 of 2 settings"
+    with pytest.warns(RuntimeWarning, match=message) as caught:
+        comp = sweep(X, y, grid, metrics=odd, **fixed)
+    assert [warning.filename for warning in caught] == [__file__]
     assert (comp.best_index, comp.ranks.tolist()) == (1, [2, 1])
     with pytest.warns(RuntimeWarning, match="or validation_odd is not finite"):
         comp = sweep(X, y, grid[:1], metrics=odd, **fixed)

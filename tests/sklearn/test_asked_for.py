@@ -226,6 +226,62 @@ def test_scorers_are_not_asked_for_names_of_features():
     assert model.fit(frame, LABELS).feature_names_in_.tolist() == list("abcd")
 
 
+def nan_score(model, X, y):
+    return np.nan
+
+
+@pytest.mark.parametrize("kind", [MLPClassifier, MLPRegressor])
+@pytest.mark.parametrize("scoring", [nan_score, "loss"])
+def test_a_score_that_is_nan_leaves_trained_weights_and_a_warning(kind, scoring, monkeypatch):
+    if scoring == "loss":
+        monkeypatch.setattr("jitprop.sklearn.validation.Validation.loss", lambda *given: np.nan)
+    held_out = {"X_val": X[::3], "y_val": LABELS[::3]}
+    model = kind(**SMALL, early_stopping=True, scoring=scoring, n_iter_no_change=3)
+    name = getattr(scoring, "__name__", scoring)
+    with pytest.warns(UserWarning, match=f"and '{name}' was nan or -inf in every") as caught:
+        model.fit(X, LABELS, **held_out)
+    assert [warning.filename for warning in caught] == [__file__]
+    assert (model.n_iter_, model.stopped_) == (4, True)
+    assert equal(model, kind(**SMALL | {"max_iter": 4}).fit(X, LABELS))
+    again = kind(**SMALL, early_stopping=True, scoring=scoring, n_iter_no_change=3)
+    classes = {"classes": [0, 1, 2]} if kind is MLPClassifier else {}
+    for _ in range(3):
+        again.partial_fit(X, LABELS, **classes, **held_out)
+    with pytest.warns(UserWarning, match=f"and '{name}' was nan or -inf in every"):
+        again.partial_fit(X, LABELS, **held_out)
+    assert again.stopped_
+    weights = [W.copy() for W in again.coefs_]
+    again.partial_fit(X, LABELS, **held_out)
+    assert all((ref == comp).all() for ref, comp in zip(weights, again.coefs_, strict=True))
+    assert all(W.any() for W in weights)
+
+
+def test_a_score_that_is_nan_now_and_then_is_never_the_best():
+    scores = iter([np.nan, 0.5, np.nan, 0.4, 0.3, 0.2, 0.1])
+    model = MLPClassifier(
+        **SMALL, early_stopping=True, scoring=lambda *given: next(scores), n_iter_no_change=3
+    )
+    model.fit(X, LABELS, X_val=X, y_val=LABELS)
+    assert (model.n_iter_, model.best_validation_score_) == (6, 0.5)
+    assert equal(model, MLPClassifier(**SMALL | {"max_iter": 2}).fit(X, LABELS))
+
+
+def test_a_net_that_diverges_before_it_has_a_score_is_an_error():
+    settings = {"solver": "sgd", "learning_rate_init": 1e9, "early_stopping": True}
+    with pytest.raises(ValueError, match="The loss was inf or nan in epoch 1"):
+        MLPRegressor(**SMALL, **settings).fit(X, Y)
+
+
+@pytest.mark.filterwarnings("ignore:EarlyStopping goes by 'validation_loss':RuntimeWarning")
+def test_an_ensemble_without_a_score_keeps_trained_weights(monkeypatch):
+    held_out = {"X_val": np.full((9, 4), 1e250), "y_val": Y[:9]}
+    settings = SMALL | {"activation": "identity", "n_members": 2}
+    model = MLPRegressor(**settings, early_stopping=True, n_iter_no_change=3).fit(X, Y, **held_out)
+    ref = MLPRegressor(**settings | {"max_iter": model.n_iter_}).fit(X, Y)
+    assert equal(model, ref)
+    assert model.best_validation_score_ == -np.inf
+
+
 def test_early_stopping_with_partial_fit_25693():
     model = MLPRegressor(
         **SMALL | {"learning_rate_init": 0.05}, early_stopping=True, n_iter_no_change=3

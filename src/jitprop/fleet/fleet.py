@@ -15,7 +15,8 @@ import numpy.typing as npt
 
 from jitprop import backends, cast, checks, initializers, optimizers, validation
 from jitprop._types import Array
-from jitprop.callbacks import Callback
+from jitprop.callbacks import Callback, EarlyStopping
+from jitprop.callbacks import resolve as resolve_callbacks
 from jitprop.fleet import choice, saving
 from jitprop.fleet.course import Course
 from jitprop.fleet.data import Data, inputs, samples
@@ -376,9 +377,12 @@ batch_size, shuffle, dtype, backend
         -----
         RuntimeWarning
             If the loss or the parameters of some members became inf or nan. These keep their last
-            good epoch, and are named in the history; the others go on.
+            good epoch, and are named in the history; the others go on. If what an `EarlyStopping`
+            goes by was nan in every epoch of some members: these keep their last epoch.
         """
         history = self._fit(X, y, epochs, sample_weight, validation_data, callbacks, progress)
+        if history.best_epoch is not None:
+            self._warn_of_no_best(history, resolve_callbacks(callbacks))
         if history.diverged:
             warnings.warn(
                 f"{len(history.diverged)} of {len(self)} members diverged, the first in epoch "
@@ -388,6 +392,19 @@ batch_size, shuffle, dtype, backend
                 stacklevel=2,
             )
         return history
+
+    def _warn_of_no_best(self, history: FleetHistory, callbacks: list[Callback]) -> None:
+        lacking = (history.best_epoch == -1) & (history.epochs > 0)
+        lacking[list(history.diverged)] = False
+        monitor = [c.monitor for c in callbacks if isinstance(c, EarlyStopping)]
+        if lacking.any():
+            warnings.warn(
+                f"EarlyStopping goes by {monitor[0]!r}, which was nan or infinite in each epoch of "
+                f"{lacking.sum()} of {len(self)} members: no epoch is their best, and their "
+                "parameters are those of their last one",
+                RuntimeWarning,
+                stacklevel=3,
+            )
 
     def _fit(
         self,
@@ -540,12 +557,23 @@ batch_size, shuffle, dtype, backend
         -------
         Fleet
             Of n members: ``fleet.best(X, y)[0]`` is the best one as a `Trainer`.
+
+        Raises
+        ------
+        ValueError
+            For bad input; and if fewer than n members have a finite loss on these samples.
         """
         n = checks.integer("n", n, low=1)
         if n > len(self):
             raise ValueError(f"n must be at most the {len(self)} members; got {n}")
         losses = self.evaluate(X, y)
-        return self._some(np.argsort(np.where(np.isnan(losses), np.inf, losses), kind="stable")[:n])
+        finite = np.isfinite(losses)
+        if finite.sum() < n:
+            raise ValueError(
+                f"n must be at most the {finite.sum()} of {len(self)} members whose loss on these "
+                f"samples is finite; got {n}"
+            )
+        return self._some(np.argsort(np.where(finite, losses, np.inf), kind="stable")[:n])
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.exceptions import ConvergenceWarning
 
+from jitprop import checks
 from jitprop._types import Array
 from jitprop.interrupts import Interrupts
 from jitprop.samples import Samples
@@ -88,11 +89,14 @@ class Course:
             updates=self.descent.updates,
         )
         # A warm start of scikit-learn's forgets the best weights when it begins to change them.
-        self.best = self.state.params
-        if self.scored and (first or incremental or model.keep_optimizer):
-            self.best = self.best.copy()
+        self.best: Array | None = self.state.params
+        if first:  # what nothing was trained of is not the best of anything
+            self.best = None
+        elif self.scored and (incremental or model.keep_optimizer):
+            self.best = self.state.params.copy()
         if self.scored and incremental:
             self.best = getattr(model, "_best", self.best)
+        self.any_score = False
         if validation is not None and model.validation_loss_curve_ is None:
             model.validation_loss_curve_ = []
         if self.scored and model.validation_scores_ is None:
@@ -142,11 +146,26 @@ class Course:
         finally:
             self.source.close()
             self.descent.updates = self.state.updates
-            kept = self.best if self.scored else self.state.params
+            best = self.best if self.scored else None
             if self.scored and self.incremental:
-                self.model._best = self.best.copy()
-                kept = self.best if self.model.stopped_ else self.state.params
-            net.unpack(self.model, self.spec, kept)
+                self.model._best = None if best is None else best.copy()
+                best = best if self.model.stopped_ else None
+            net.unpack(self.model, self.spec, self.state.params if best is None else best)
+        if self.scored and self.model.n_iter_ and not self.any_score:
+            self._warn_of_no_score()
+
+    def _warn_of_no_score(self) -> None:
+        """Early stopping had nothing to go by."""
+        if self.incremental and not self.model.stopped_:
+            return
+        scoring = self.model.scoring
+        name = checks.name_of(scoring) if callable(scoring) else scoring or "score"
+        warnings.warn(
+            f"early_stopping goes by the validation score, and {name!r} was nan or -inf in every "
+            "epoch: there are no best weights. Those of the last epoch are kept, or those that "
+            "a fit before this one found best",
+            stacklevel=5,
+        )
 
     def _run(self) -> None:
         while self.model.n_iter_ < self.epochs:
@@ -210,7 +229,7 @@ class Course:
                 f"The loss was inf or nan in epoch {epoch}, batch {reached.batch + 1}, with "
                 f"learning rate {rates[reached.epoch]:g}."
             )
-            if not self.scored:
+            if not self.scored or self.best is None:
                 raise ValueError(
                     "Solver produced non-finite parameter weights. The input data may contain "
                     f"large values and need to be preprocessed. {where}"
@@ -254,10 +273,11 @@ class Course:
             return patience.told(told)
         score = np.nan if diverged else self.validation.score(self.state.params, loss)
         model.validation_scores_.append(score)
-        if score < model.best_validation_score_ + patience.tol:
-            patience.count += 1
-        else:
+        self.any_score |= score > -math.inf
+        if score >= model.best_validation_score_ + patience.tol:
             patience.count = 0
+        else:  # so is nan
+            patience.count += 1
         if score > model.best_validation_score_:
             model.best_validation_score_ = score
             self.best = self.state.params.copy()

@@ -103,14 +103,14 @@ def fit(
     model.t_ = model.n_iter_ * n
     model.stopped_ = bool((history.epochs < model.max_iter).all())
     model.loss_curve_ = _curve(model, spec, history.loss, y)
-    model.loss_ = model.loss_curve_[-1]
+    model.loss_ = model.loss_curve_[-1] if model.loss_curve_ else np.nan
     if history.validation_loss is not None:
         model.validation_loss_curve_ = _curve(model, spec, history.validation_loss, held_out[1])
     if model.early_stopping:
         model.validation_scores_ = [-loss for loss in model.validation_loss_curve_]
-        model.best_validation_score_ = max(model.validation_scores_)
+        model.best_validation_score_ = _best(model.validation_scores_)
     else:
-        model.best_loss_ = min(model.loss_curve_)
+        model.best_loss_ = -_best([-loss for loss in model.loss_curve_])
     if not model.stopped_:
         warnings.warn(
             f"Stochastic Optimizer: Maximum iterations ({model.max_iter}) reached and the "
@@ -126,10 +126,18 @@ def _print(fleet: Any, epoch: int, logs: Any) -> None:
     print(f"Iteration {epoch + 1}, loss = {np.nanmean(logs['loss']):.8f}")
 
 
+def _best(scores: list[float]) -> float:
+    """The highest one; nan is none."""
+    return float(np.fmax.reduce(scores, initial=-np.inf))
+
+
 def _curve(model: Any, spec: Any, told: Array, y: Array) -> list[float]:
     """Mean of the members' losses, epoch by epoch, as scikit-learn tells them."""
     rest = losses.constants(spec, y)
-    curve = np.nanmean(told, axis=1) / net.told_share(spec)
+    numbers = ~np.isnan(told)
+    sums, counts = told.sum(axis=1, where=numbers), numbers.sum(axis=1)
+    means = np.divide(sums, counts, out=np.full(len(told), np.nan), where=counts > 0)
+    curve = means / net.told_share(spec)
     made: list[float] = (curve + (0.0 if rest is None else rest.mean())).tolist()
     return made
 

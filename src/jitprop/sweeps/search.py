@@ -116,7 +116,8 @@ def sweep(
     -----
     RuntimeWarning
         If each setting diverged in some fold, or has a number by which it cannot be compared: then
-        there is no best one. If the best one diverged when it was fitted to all samples: its
+        there is no best one. If some settings have no such number though they did not diverge: they
+        come last. If the best one diverged when it was fitted to all samples: its
         trainer is that of the last good epoch.
 
     Notes
@@ -173,11 +174,25 @@ def sweep(
             RuntimeWarning,
             stacklevel=2,
         )
-    elif refit:
+    else:
+        _warn_of_nan(monitor, measured)
+    if best is not None and refit:
         kept = None if early_stopping is None else measured["epochs_trained"][best].mean()
         trainer = _refitted(groups([tried[best]], settings)[0], data, kept)
         result = replace(result, trainer=trainer)
     return result
+
+
+def _warn_of_nan(monitor: str, measured: Mapping[str, npt.NDArray[Any]]) -> None:
+    """Settings that are last for no fault of their training."""
+    lacking = ~np.isfinite(measured[monitor]) & ~measured["diverged"]
+    if n := int(lacking.any(axis=1).sum()):
+        warnings.warn(
+            f"{monitor} is nan or infinite in some fold of {n} of {len(lacking)} settings, which "
+            "did not diverge: they come last in the ranks",
+            RuntimeWarning,
+            stacklevel=3,
+        )
 
 
 def _sign(monitor: Any, mode: Any, measures: Mapping[str, Metric]) -> float:
