@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -191,6 +192,24 @@ def test_a_file_that_cannot_be_opened_is_refused(tmp_path):
     for path, words in ((tmp_path / "none.csv", "No such file"), (tmp_path, "directory")):
         with pytest.raises(RefusedError, match=words):
             tables.read(path, print)
+
+
+@pytest.mark.parametrize(
+    ("sought", "words"),
+    [
+        ("PRICE", "did you mean 'price'\\? there are 'price', 'Area', 'b'$"),
+        ("area", "did you mean 'Area'\\?"),
+        ("prices", "did you mean 'price'\\?"),
+        ("other", "^there are 'price'"),
+    ],
+)
+def test_names_that_are_meant(sought, words):
+    assert re.search(words, tables.listed(pd.DataFrame(columns=["price", "Area", "b"]), sought))
+
+
+def test_a_message_does_not_list_all_columns_of_a_wide_table():
+    frame = pd.DataFrame(columns=[f"c{i}" for i in range(30_000)])
+    assert tables.listed(frame).endswith("'c19' and 29980 more")
 
 
 def test_drop(tmp_path):

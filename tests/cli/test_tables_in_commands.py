@@ -111,9 +111,11 @@ def test_a_european_table_teaches_what_a_plain_one_does(capsys, rng, typed):
     assert comp == ref
     assert "numbers of 'x', 'y': " in err
     assert "is read as" in err
-    # The model reads the plain table no more: there a point is a mark of thousands.
+    # The model takes the plain table for one that is written like its own.
     _, err = run(capsys, "predict", "model.safetensors", "plain.csv", code=2)
-    assert "must hold numbers, whose decimal mark is ','" in err
+    assert "must hold numbers, whose decimal mark is ',' (if not, say --decimal)" in err
+    run(capsys, "predict", "model.safetensors", "plain.csv", "--decimal", ".", "--out", "p.csv")
+    assert pd.read_csv("p.csv", dtype=str)["y"].tolist() == ref
 
 
 def test_predictions_are_as_many_as_the_rows_of_a_table_of_one_column(capsys):

@@ -136,7 +136,12 @@ def test_options_tell_it_too(tmp_path):
     ("separator", "fields", "asked", "words"),
     [
         (";", ["1,234", "2,345"], {}, "'x' holds '1,234', .*--decimal , or --thousands ,"),
-        (";", ["1,5"], {"decimal": "."}, "'x' must hold numbers, whose decimal mark is '.'; row 1"),
+        (
+            ";",
+            ["1,5"],
+            {"decimal": "."},
+            "'x' must hold numbers, whose decimal mark is '.' .*; row 1",
+        ),
         (
             ";",
             ["1,5"],
@@ -423,16 +428,29 @@ def test_later_tables_are_read_alike(tmp_path):
     ("trained", "new", "words"),
     [
         ("5%", "0.05", "had '%' beside its numbers in training and has nothing now, as in '0.05'"),
+        ("5 kg", "5 g", "had 'kg' beside its numbers in training and has 'g' now, as in '5 g'"),
+        ("5", "5 kg", "had nothing beside its numbers in training and has 'kg' now"),
+        ("$5", "\u20ac5", "had '\\$' beside its numbers in training and has '\u20ac' now"),
         ("0.05", "5%", "had nothing beside its numbers in training and has '%' now, as in '5%'"),
-        ("0.5", '"1,5"', "must hold numbers, whose decimal mark is '.'; row 1 holds '1,5'"),
-        ('"1,5"', "1.5", "must hold numbers, whose decimal mark is ','; row 1 holds '1.5'"),
+        ("0.5", '"1,5"', "must hold numbers, whose decimal mark is '.' .*; row 1 holds '1,5'"),
+        ('"1,5"', "1.5", "must hold numbers, whose decimal mark is ',' .*; row 1 holds '1.5'"),
         ("0.5", "many", "must hold numbers; row 1 holds 'many'"),
     ],
 )
 def test_later_numbers_of_another_kind_are_refused(tmp_path, trained, new, words):
-    told, _ = tell(tmp_path, f"x,y\n{trained},a\n{trained.replace('5', '7')},b\n")
+    rows = f"x,y\n{trained},a\n{trained.replace('5', '7')},b\n"
+    told, _ = tell(tmp_path, rows, number=("x",))
     with pytest.raises(RefusedError, match=words):
         later(tmp_path, told, f"x\n{new}\n{new}\n", "x")
+
+
+@pytest.mark.parametrize(
+    ("trained", "new", "right"), [("5 kg", "5.5 kg", 5.5), ("$5", "6", 6), ("5", "$6", 6)]
+)
+def test_later_numbers_may_have_what_they_had(tmp_path, trained, new, right):
+    rows = f"x,y\n{trained},a\n{trained.replace('5', '7')},b\n"
+    told, _ = tell(tmp_path, rows, number=("x",))
+    assert later(tmp_path, told, f"x\n{new}\n", "x")[0]["x"].tolist() == [right]
 
 
 def test_later_tables_may_be_of_another_kind_of_file(tmp_path):

@@ -38,6 +38,15 @@ FILE = click.Path(path_type=Path)
 COUNT = click.IntRange(min=1)
 QUIET = click.option("--quiet", is_flag=True, help="Say nothing but errors.")
 
+DECIMAL = click.option(
+    "--decimal", type=click.Choice(".,"), help="The decimal mark, where the table shows none."
+)
+THOUSANDS = click.option(
+    "--thousands",
+    type=click.Choice((".", ",", " ", "'")),
+    help="What parts thousands, where the table does not show it.",
+)
+
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(jitprop.__version__, message="jitprop %(version)s")
@@ -69,14 +78,8 @@ def demo() -> None:
 @click.option(
     "--keep", callback=_names, metavar="A,B", help="Columns that look like ids, and are not."
 )
-@click.option(
-    "--decimal", type=click.Choice(".,"), help="The decimal mark, if the table shows none."
-)
-@click.option(
-    "--thousands",
-    type=click.Choice((".", ",", " ", "'")),
-    help="What parts thousands, if the table does not show it.",
-)
+@DECIMAL
+@THOUSANDS
 @click.option(
     "--hidden",
     callback=_widths,
@@ -146,8 +149,10 @@ def train(**arguments: Any) -> None:
     "--out", type=FILE, metavar="FILE", help=".csv or .parquet; if not given, CSV to the terminal."
 )
 @click.option("--proba", is_flag=True, help="Add the probability of each class.")
+@DECIMAL
+@THOUSANDS
 @QUIET
-def predict(model: Path, table: Path, out: Path | None, proba: bool, quiet: bool) -> None:
+def predict(**arguments: Any) -> None:
     """
     Predict the target of each row of TABLE with a MODEL file.
 
@@ -155,7 +160,7 @@ def predict(model: Path, table: Path, out: Path | None, proba: bool, quiet: bool
     """
     from jitprop.cli import predict
 
-    predict.run(model, table, out, proba, quiet)
+    predict.run(**arguments)
 
 
 @cli.command("info")

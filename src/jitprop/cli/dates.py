@@ -43,6 +43,10 @@ FORMS = (
 )
 
 
+LONGEST = 60
+"""Characters of the longest date."""
+
+
 def are(texts: Sequence[str]) -> bool:
     """Whether all texts, of which there is at least one, are dates or times."""
     return bool(texts) and all(map(_is_date, texts))
@@ -50,7 +54,7 @@ def are(texts: Sequence[str]) -> bool:
 
 def _is_date(text: str) -> bool:
     """Whether a text is of some form, with a month and a day that there are."""
-    for form in FORMS:
+    for form in FORMS if len(text) <= LONGEST else ():
         match = form.fullmatch(text)
         if match is not None:
             found = match.groupdict()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from itertools import takewhile
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -52,11 +53,14 @@ class Amounts(NamedTuple):
         Without the sign that all have, such as "$" or "%".
     sign : str
         "" for none.
+    read_by : list of Style
+        All styles that read every core.
     """
 
     different: pa.Array
     cores: pa.Array
     sign: str
+    read_by: list[Style]
 
     @property
     def marked(self) -> bool:
@@ -71,11 +75,12 @@ class Amounts(NamedTuple):
 
     def styles(self, reading: Reading) -> list[Style]:
         """All styles that read every number, with the marks that are known."""
-        return numerals.styles(self.cores, reading.decimal, reading.thousands)
+        marks = reading.decimal, reading.thousands
+        return [style for style in self.read_by if numerals.fits(style, *marks)]
 
     def decimals(self) -> set[str]:
         """The decimal marks it may have; none where every mark reads the same numbers."""
-        return {style.decimal for style in numerals.styles(self.cores)} if self.marked else set()
+        return {style.decimal for style in self.read_by} if self.marked else set()
 
 
 class Fields:
@@ -158,12 +163,15 @@ class Fields:
             If some have another sign with them than others.
         """
         if PLAIN.reads(self.different):
-            return Amounts(self.different, self.different, "")
+            return Amounts(self.different, self.different, "", numerals.styles(self.different))
         texts = self.different.to_pylist()
         for way in (numerals.bare, *([numerals.without_unit] if self.must_be_numbers else [])):
-            parts = [part for part in map(way, texts) if part is not None]
+            parts = [part for part in takewhile(bool, map(way, texts)) if part is not None]
+            if len(parts) < len(texts):
+                continue
             cores = pa.array([core for core, _ in parts], pa.string())
-            if len(parts) < len(texts) or not numerals.styles(cores):
+            read_by = numerals.styles(cores)
+            if not read_by:
                 continue
             by_sign = {sign: text for text, (_, sign) in zip(texts, parts, strict=True)}
             if len(by_sign) > 1:
@@ -173,20 +181,21 @@ class Fields:
                     f"column {name!r} holds {one!r} and {other!r}: write all its numbers alike, "
                     f"or say --text {name}"
                 )
-            return Amounts(self.different, cores, next(iter(by_sign)))
+            return Amounts(self.different, cores, next(iter(by_sign)), read_by)
         return None
 
     def no_number(self, reading: Reading) -> RefusedError:
         """What to say of the first value that is not a number, with the marks that are known."""
         name = self.column.name
-        possible = numerals.possible(reading.decimal, reading.thousands)
+        marks = reading.decimal, reading.thousands
+        possible = [style for style in STYLES if numerals.fits(style, *marks)]
         bad = ~_are_numbers(self.numbers, possible) & _valid(self.numbers)
         if not bad.any():
             return RefusedError(f"column {name!r} must hold numbers that are written alike")
         row, text = values.first_row(self.column, bad), self.numbers[int(bad.argmax())].as_py()
         comma = ""
         if reading.decimal is not None and _are_numbers(pa.array([text]), STYLES)[0]:
-            comma = f", whose decimal mark is {reading.decimal!r}"
+            comma = f", whose decimal mark is {reading.decimal!r} (if not, say --decimal)"
         return RefusedError(f"column {name!r} must hold numbers{comma}; row {row} holds {text!r}")
 
     def _refuse_marks(self) -> None:

@@ -49,8 +49,8 @@ def _of_values(column: pd.Series) -> tuple[npt.NDArray[np.object_], str]:
 
     types = pd.api.types
     made = np.empty(len(column), object)
-    for i in np.flatnonzero(column.notna().to_numpy()):
-        value = column.iloc[i]
+    present = column.dropna().astype(object)
+    for i, value in zip(np.flatnonzero(column.notna().to_numpy()), present, strict=True):
         whole = isinstance(value, float) and value.is_integer()
         made[i] = str(int(value)) if whole else str(value).strip() or None
     booleans = set(made) - {None} <= {"True", "False"}

@@ -50,9 +50,9 @@ class Model:
         """Marks of missing values."""
         return self.reading.missing
 
-    def outputs(self, table: Table, say: Say) -> Array:
+    def outputs(self, table: Table, say: Say, reading: Reading) -> Array:
         """The net's outputs for each row of a table, (n_rows, n_outputs)."""
-        frame = telling.read(table, self.columns, self.reading, say)
+        frame = telling.read(table, self.columns, reading, say)
         X = columns.transform(self.columns, frame, say)
         return self.trainer.predict(X.astype(self.trainer.parameters.dtype))
 

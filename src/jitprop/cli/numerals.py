@@ -64,6 +64,12 @@ STYLES = (
 )
 """The simplest first, for either decimal mark."""
 
+SAMPLE = 1000
+"""Texts that tell most styles apart, before all are looked at."""
+
+LONGEST = 60
+"""Characters of the longest text that may be an amount."""
+
 MONEY = (
     r"(?:US|R|A|C|NZ|HK|S)?\$|[€£¥₹₩₽₺₴₪฿₫]|kr\.?|zł|Kč|Ft|Fr\.|"
     "USD|EUR|GBP|CHF|JPY|CNY|INR|AUD|CAD|NZD|SEK|NOK|DKK|PLN|CZK|HUF|BRL|MXN|ZAR|KRW|TRY|RUB"
@@ -77,11 +83,11 @@ AMOUNT = re.compile(
 
 WITH_UNIT = re.compile(r"(?P<number>[+-]?[\d.,][\d.,' ]*)\s*(?P<unit>[^\W\d_][^\d]*)")
 
-PERCENT = "%"
-
 
 def normalised(texts: pa.Array) -> pa.Array:
     """Texts with the plain minus, blank and apostrophe for their typographic kin."""
+    if pc.all(pc.string_is_ascii(texts), min_count=0).as_py():
+        return texts
     for found, plain in (("[\u00a0\u2007\u2009\u202f]", " "), ("\u2212", "-"), ("\u2019", "'")):
         texts = pc.replace_substring_regex(texts, found, plain)
     return pc.utf8_trim_whitespace(texts)
@@ -93,7 +99,7 @@ def bare(text: str) -> tuple[str, str] | None:
 
     Brackets, as accountants write them, become a minus. None if this is no such text.
     """
-    match = AMOUNT.fullmatch(text)
+    match = AMOUNT.fullmatch(text) if len(text) <= LONGEST else None
     if match is None or bool(match["open"]) != bool(match["close"]):
         return None
     signs = (match["first"] or "") + (match["second"] or "") + ("-" if match["open"] else "")
@@ -103,28 +109,36 @@ def bare(text: str) -> tuple[str, str] | None:
     return signs + match["number"].strip(), signed[0] or signed[1] or ""
 
 
+def is_money(sign: str) -> bool:
+    """Whether a sign is that of a currency."""
+    return re.fullmatch(MONEY, sign) is not None
+
+
 def without_unit(text: str) -> tuple[str, str] | None:
     """A number without the word behind it, and that word, as of "12 kg"; None for other texts."""
-    match = WITH_UNIT.fullmatch(text)
+    match = WITH_UNIT.fullmatch(text) if len(text) <= LONGEST else None
     return None if match is None else (match["number"].strip(), match["unit"].strip())
 
 
-def styles(
-    texts: pa.Array, decimal: str | None = None, thousands: str | None = None
-) -> list[Style]:
-    """All styles that read every text, with the marks given; None leaves a mark open."""
-    return [style for style in possible(decimal, thousands) if style.reads(texts)]
+def styles(texts: pa.Array) -> list[Style]:
+    """All styles that read every text, the simplest first."""
+    some = texts.slice(0, SAMPLE)
+    made: list[Style] = []
+    for style in STYLES:
+        # With a mark of thousands a style reads all that it does without.
+        known = Style(style.decimal, "") in made
+        if known or (style.reads(some) and style.reads(texts)):
+            made.append(style)
+    return made
 
 
-def possible(decimal: str | None, thousands: str | None) -> list[Style]:
-    """All styles with the marks given, the simplest first; None leaves a mark open."""
-    return [
-        style
-        for style in STYLES
-        if decimal in (None, style.decimal)
+def fits(style: Style, decimal: str | None, thousands: str | None) -> bool:
+    """Whether a style has the marks given; None leaves a mark open."""
+    return (
+        decimal in (None, style.decimal)
         and (thousands is None or style.thousands in ("", thousands))
         and style.decimal != thousands
-    ]
+    )
 
 
 def has_marks(texts: pa.Array) -> bool:

@@ -9,7 +9,15 @@ from jitprop.cli.refused import RefusedError
 from jitprop.cli.targets import Classes
 
 
-def run(model: Path, table: Path, out: Path | None, proba: bool, quiet: bool) -> None:
+def run(
+    model: Path,
+    table: Path,
+    out: Path | None,
+    proba: bool,
+    quiet: bool,
+    decimal: str | None = None,
+    thousands: str | None = None,
+) -> None:
     """Predict as the command's arguments of these names say."""
     import pandas as pd
 
@@ -29,7 +37,7 @@ def run(model: Path, table: Path, out: Path | None, proba: bool, quiet: bool) ->
     read = tables.read(table, say)
     known = {column.name for column in made.columns}
     others = [repr(name) for name in read.frame.columns if name not in known]
-    outputs = made.outputs(read, say)
+    outputs = made.outputs(read, say, made.reading.with_marks(decimal, thousands))
     if others:
         say(f"columns that the model does not use are ignored: {', '.join(others)}")
     predictions = pd.DataFrame({target.name: target.decode(outputs)})

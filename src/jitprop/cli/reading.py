@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from jitprop.cli.numerals import PLAIN
@@ -57,15 +57,37 @@ class Reading:
         ------
         RefusedError
         """
-        if self.decimal is not None and self.decimal == self.thousands:
-            raise RefusedError(f"--decimal and --thousands are both {self.decimal!r}")
+        self._check_marks()
         for option in ("text", "number", "keep"):
             for name in getattr(self, option):
                 if name not in frame.columns:
-                    raise RefusedError(f"--{option}: there is no column {name!r}; {listed(frame)}")
+                    raise RefusedError(
+                        f"--{option}: there is no column {name!r}; {listed(frame, name)}"
+                    )
         both = set(self.text) & set(self.number)
         if both:
             raise RefusedError(f"column {min(both)!r} is both in --text and in --number")
+
+    def with_marks(self, decimal: str | None, thousands: str | None) -> Reading:
+        """
+        For a table whose numbers are written with other marks; None leaves one as it is.
+
+        Raises
+        ------
+        RefusedError
+            If both are the same.
+        """
+        if decimal is None and thousands is None:
+            return self
+        if decimal is None:
+            decimal = {".": ",", ",": "."}.get(thousands or "", self.decimal)
+        made = replace(self, decimal=decimal, thousands=thousands, points={})
+        made._check_marks()
+        return made
+
+    def _check_marks(self) -> None:
+        if self.decimal is not None and self.decimal == self.thousands:
+            raise RefusedError(f"--decimal and --thousands are both {self.decimal!r}")
 
     def to_json(self) -> dict[str, Any]:
         """What `from_json` reads; the marks of missing values are kept beside it."""

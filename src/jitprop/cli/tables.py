@@ -8,6 +8,7 @@ comes back as the table spells it, and 1,5 is not lost before anybody has seen t
 from __future__ import annotations
 
 import csv
+import difflib
 import gzip
 import io
 import re
@@ -34,6 +35,9 @@ HEAD = 1 << 20
 
 RECORDS = 50
 """... and records in them, at most."""
+
+MOST_NAMES = 20
+"""Columns that a message lists."""
 
 NUMBER = re.compile(r"[+-]?[\d.,' ]*\d[\d.,' ]*%?")
 """What numbers look like, for telling separators."""
@@ -147,13 +151,18 @@ def drop(table: Table, names: Collection[str]) -> Table:
     """
     for name in names:
         if name not in table.frame.columns:
-            raise RefusedError(f"there is no column {name!r} to drop; {listed(table.frame)}")
+            raise RefusedError(f"there is no column {name!r} to drop; {listed(table.frame, name)}")
     return table._replace(frame=table.frame.drop(columns=list(names)))
 
 
-def listed(frame: pd.DataFrame) -> str:
-    """The columns of a table, for messages."""
-    return f"there are {', '.join(map(repr, frame.columns))}"
+def listed(frame: pd.DataFrame, sought: str = "") -> str:
+    """The columns of a table, for messages; first those that are spelled like the one sought."""
+    names = [str(name) for name in frame.columns]
+    by_folded = {name.casefold(): name for name in reversed(names)}
+    near = difflib.get_close_matches(sought.casefold(), by_folded, n=2, cutoff=0.7)
+    hint = f"did you mean {' or '.join(repr(by_folded[name]) for name in near)}? " if near else ""
+    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+    return f"{hint}there are {', '.join(map(repr, names[:MOST_NAMES]))}{more}"
 
 
 def _check(start: bytes, shown: str) -> None:

@@ -24,10 +24,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from jitprop.cli import dates, labels, values
+from jitprop.cli import dates, labels, numerals, values
 from jitprop.cli.columns import Column
 from jitprop.cli.fields import NO_NUMBER, Amounts, Fields, are_texts, without
-from jitprop.cli.numerals import PERCENT, PLAIN, Style
+from jitprop.cli.numerals import PLAIN, Style
 from jitprop.cli.reading import Reading
 from jitprop.cli.refused import RefusedError
 from jitprop.cli.tables import Say, Table, listed
@@ -91,7 +91,9 @@ def tell(table: Table, target: str, asked: Reading, say: Say) -> Told:
     """
     frame = table.frame
     if target not in frame.columns:
-        raise RefusedError(f"there is no column {target!r} to be the target; {listed(frame)}")
+        raise RefusedError(
+            f"there is no column {target!r} to be the target; {listed(frame, target)}"
+        )
     asked.check(frame)
     _say_marks_found_nowhere(frame, asked.missing, say)
     fields = {
@@ -157,10 +159,12 @@ def _frame(made: Mapping[str, pd.Series], like: pd.DataFrame) -> pd.DataFrame:
 def _known(fields: Fields, reading: Reading) -> Amounts:
     """The numbers of a column that had numbers in training, with the same sign."""
     name = str(fields.column.name)
+    fields.must_be_numbers = True
     found, sign = fields.amounts(), reading.signs.get(name, "")
     if found is None or not found.styles(reading):
         raise fields.no_number(reading)
-    if found.sign != sign and PERCENT in (found.sign, sign) and len(found.different):
+    plain_money = "" in (found.sign, sign) and numerals.is_money(found.sign + sign)
+    if found.sign != sign and not plain_money and len(found.different):
         there, here = (f"{each!r}" if each else "nothing" for each in (sign, found.sign))
         raise RefusedError(
             f"column {name!r} had {there} beside its numbers in training and has {here} now, as in "
@@ -323,7 +327,9 @@ def _is_id(name: str, column: pd.Series) -> bool:
     They are integers that all differ, and either have no gap, in whatever order, or the column's
     name says so.
     """
-    if len(column) < FEW_ROWS or values.kind(column) != "number":
+    import pandas as pd
+
+    if len(column) < FEW_ROWS or not pd.api.types.is_any_real_numeric_dtype(column):
         return False
     x = values.numbers(column)
     if np.isnan(x).any() or (x % 1).any() or len(np.unique(x)) < len(x):
@@ -362,7 +368,7 @@ class _Notes:
     def learned(self, asked: Reading, decimal: str | None) -> Reading:
         """What was asked for, with what the columns showed."""
         marks = [style.thousands for style in self.styles.values() if style.thousands]
-        if decimal is None and self.separator != ";":
+        if decimal is None and self.separator == ",":
             decimal = "."
         thousands = max(marks, key=marks.count) if marks else None
         return replace(

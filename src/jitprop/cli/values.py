@@ -95,6 +95,12 @@ def texts(column: pd.Series) -> npt.NDArray[np.object_]:
     Booleans are "false" and "true", and so are texts that differ from these in case alone: a CSV
     file may have "True" or "TRUE", and what a column of both is read as depends on its rows.
     """
+    import pandas as pd
+
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        found = np.empty(len(column.cat.categories) + 1, object)  # the last is None, of code -1
+        found[:-1] = texts(column.cat.categories.to_series())
+        return np.asarray(found[column.cat.codes.to_numpy()], object)
     made = np.empty(len(column), object)
     missing = column.isna().to_numpy()
     for i, value in enumerate(column.astype(object)):
