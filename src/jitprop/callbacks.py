@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Sequence
+import zlib
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from jitprop import checks
+from jitprop._types import Array
 from jitprop.history import VALIDATION
 
 if TYPE_CHECKING:
@@ -56,6 +58,43 @@ class Callback:
     def on_fit_end(self, trainer: Trainer) -> None:
         """After the last epoch, also of a fit that was stopped; not after an exception."""
 
+    def on_fit_error(self, trainer: Trainer, error: BaseException) -> None:
+        """
+        When an exception ends the fit: Ctrl-C, `DivergenceError`, an error in a callback.
+
+        The trainer is as the exception leaves it. The exception comes out of `fit` afterwards.
+        """
+
+    def get_state(self) -> Mapping[str, Any] | None:
+        """
+        What the callback needs for a fit to be resumed; called after each epoch that is saved.
+
+        It is in the files of `Trainer.save` and `Checkpoint`, in pickles and copies of the trainer,
+        and in the trainer itself when the fit has ended.
+
+        Returns
+        -------
+        dict or None
+            Of str to None, bool, int, float, str, float32 or float64 arrays, and lists and dicts
+            of these. Tuples come back as lists. None where there is nothing to keep.
+        """
+        return None
+
+    def set_state(self, trainer: Trainer, state: Mapping[str, Any]) -> None:
+        """
+        Take up what `get_state` returned, where ``fit(..., epochs_total=n)`` resumes a fit.
+
+        Called after `on_fit_begin`, on the first of the callbacks whose class has the name of the
+        one that the state is of; with several of one class, in their order. If the trainer was
+        saved after an epoch that this callback had not been told of yet, it is told of it next.
+
+        Parameters
+        ----------
+        trainer : Trainer
+        state : dict
+            Its arrays are not to be written to.
+        """
+
 
 OnEpochEnd: TypeAlias = "Callable[[Trainer, int, dict[str, float]], Any]"
 
@@ -95,6 +134,9 @@ class EarlyStopping(Callback):
     """
     Stop when a number has not got better for some epochs.
 
+    Its state is saved with the trainer: ``fit(..., epochs_total=n)`` resumes a fit that was
+    interrupted or saved, and goes on to the same bits, to the same last and the same best epoch.
+
     Parameters
     ----------
     monitor : str, default "validation_loss"
@@ -105,8 +147,9 @@ class EarlyStopping(Callback):
         An epoch is better whose number is so by more than this, at least 0.
     restore_best : bool, default True
         At the end put the weights and biases of the best epoch back, whether it was stopped or
-        not. The optimizer's state, the random state and the count of epochs stay those of the
-        last epoch, as in Keras.
+        not, and also where Ctrl-C, divergence or another exception ends the fit. The optimizer's
+        state, the random state and the count of epochs stay those of the last epoch, as in Keras.
+        The parameters of the last epoch are kept as well, for a fit that is resumed.
     mode : {"auto", "min", "max"}, default "auto"
         Whether lower or higher is better; "auto" is "max" for r2 and accuracy, else "min".
 
@@ -124,11 +167,12 @@ class EarlyStopping(Callback):
     ------
     TypeError, ValueError
         For anything else, naming the argument; and from `Trainer.fit`, at its start, where no
-        number has the name ``monitor``.
+        number has the name ``monitor``, or where a fit is resumed whose number had another name.
 
     Notes
     -----
-    Each fit counts anew.
+    Each fit counts anew, unless ``epochs_total`` resumes one. Then parameters that were set
+    meanwhile are trained on, and count anew too.
 
     References
     ----------
@@ -172,51 +216,136 @@ class EarlyStopping(Callback):
         """Whether a number is better than the best one, by more than ``min_delta``; or arrays."""
         return self._sign * (value - best) > self.min_delta
 
-    def _forget(self) -> None:
+    def _forget(self, epochs: int = 0) -> None:
         self.best = self._worst
         self.best_epoch: int | None = None
         self.stopped = False
-        self._waited = 0
+        self._first = epochs
+        self._last: int | None = None
+        # Of the best epoch; once these are in the trainer, those that they took the place of.
         self._parameters: Any = None
+        self._restored: int | None = None
+
+    @property
+    def _is_exhausted(self) -> bool:
+        better = self._first - 1 if self.best_epoch is None else self.best_epoch
+        return self._last is not None and self._last - better >= self.patience
 
     def on_fit_begin(self, trainer: Trainer) -> None:
         """Begin anew."""
-        self._forget()
+        self._forget(trainer.epochs_trained)
 
     def on_epoch_end(self, trainer: Trainer, epoch: int, logs: dict[str, float]) -> None:
         """Count, and keep the parameters if they are the best."""
         value = logs[self.monitor]
+        # Told of an epoch twice, as when Ctrl-C comes in between, it does nothing new.
         if self._is_better(value, self.best):
-            self.best, self.best_epoch, self._waited = value, epoch, 0
-            if self.restore_best:
-                self._parameters = trainer.parameters.copy()
-            return
-        self._waited += 1
-        if self._waited >= self.patience:
+            parameters = _frozen(trainer.parameters) if self.restore_best else None
+            self._parameters, self.best, self.best_epoch = parameters, value, epoch
+        self._last = epoch
+        if self._is_exhausted:
             self.stopped = True
             trainer.stop()
 
     def on_fit_end(self, trainer: Trainer) -> None:
         """Put the best parameters back; warn if no epoch had a number to go by."""
-        if self.best_epoch is None and self._waited:
+        self._restore(trainer)
+        if self.best_epoch is None and self._last is not None:
             warnings.warn(
                 f"EarlyStopping goes by {self.monitor!r}, which was nan or infinite in each epoch: "
                 "no epoch is the best, and the parameters are those of the last one",
                 RuntimeWarning,
                 stacklevel=5,
             )
-        if self._parameters is not None:
-            trainer.parameters[:] = self._parameters
+
+    def on_fit_error(self, trainer: Trainer, error: BaseException) -> None:
+        """Put the best parameters back."""
+        if self._restore(trainer):
+            error.add_note(f"EarlyStopping put the parameters of epoch {self.best_epoch} back")
+
+    def _restore(self, trainer: Trainer) -> bool:
+        """Let the best parameters and those of the last epoch change places, once."""
+        if self._parameters is None or self._restored is not None:
+            return False
+        self._swap(trainer, _checksum(self._parameters))
+        return True
+
+    def _swap(self, trainer: Trainer, restored: int | None) -> None:
+        parameters = trainer.parameters
+        present = _frozen(parameters)
+        # No call from here on, in which Ctrl-C would be heard.
+        parameters[:] = self._parameters
+        self._parameters, self._restored = present, restored
+
+    def get_state(self) -> dict[str, Any]:
+        """The best number and epoch, where it counts from, and the parameters."""
+        return {
+            "monitor": self.monitor,
+            "higher_is_better": self._sign > 0,
+            "best": self.best,
+            "best_epoch": self.best_epoch,
+            "first": self._first,
+            "last": self._last,
+            "parameters": self._parameters,
+            "restored": self._restored,
+        }
+
+    def set_state(self, trainer: Trainer, state: Mapping[str, Any]) -> None:
+        """Go on where a fit was saved, with the parameters of its last epoch."""
+        found = state.get("monitor"), state.get("higher_is_better")
+        if found != (self.monitor, self._sign > 0):
+            how = {True: "higher", False: "lower"}
+            raise ValueError(
+                f"EarlyStopping monitors {self.monitor!r}, {how[self._sign > 0]} being better, and "
+                f"the fit to be resumed had {found[0]!r}, {how[bool(found[1])]} being better: pass "
+                "the same, or epochs instead of epochs_total to count anew"
+            )
+        parameters, restored = state.get("parameters"), state.get("restored")
+        if not (parameters is None or np.shape(parameters) == trainer.parameters.shape):
+            raise ValueError(
+                f"the state of EarlyStopping must have {trainer.parameters.size} parameters; got "
+                f"{checks.shown(parameters)}"
+            )
+        if restored is not None and restored != _checksum(trainer.parameters):
+            return  # they were set since
+        best = state.get("best")
+        if not isinstance(best, float):
+            raise ValueError(f"the state of EarlyStopping must have a best number; got {best!r}")
+        self.best = best
+        self.best_epoch = checks.optional_integer("best_epoch", state.get("best_epoch"), low=0)
+        self._first = checks.integer("first", state.get("first"), low=0)
+        self._last = checks.optional_integer("last", state.get("last"), low=0)
+        self._parameters = parameters
+        if restored is not None and parameters is not None:
+            self._swap(trainer, None)
+        if not self.restore_best:
             self._parameters = None
+        if self._is_exhausted:
+            self.stopped = True
+            trainer.stop()
+
+
+def _frozen(parameters: Array) -> Array:
+    """A copy that nobody writes to, so that it need not be copied again."""
+    made = parameters.copy()
+    made.flags.writeable = False
+    return made
+
+
+def _checksum(parameters: Array) -> int:
+    """By which other parameters are told apart."""
+    return zlib.crc32(parameters.data)
 
 
 class Checkpoint(Callback):
     """
     Save the trainer every so many epochs and at the end of the fit, always to the same file.
 
-    Whatever ends the process, the file is whole and the latest one saved; `Trainer.load` goes on
-    from it. After `EarlyStopping` in the list of callbacks, what it holds at the end are the best
-    parameters, if those are put back.
+    Whatever ends the process, the file is whole and the latest one saved. With the trainer that
+    `Trainer.load` makes of it, ``fit(..., epochs_total=n)`` resumes the fit, with the state of its
+    callbacks, to the bits of one that never stopped. After `EarlyStopping` in the list of
+    callbacks, what it holds at the end are the best parameters, if those are put back; before, they
+    are those of the last epoch.
 
     Parameters
     ----------

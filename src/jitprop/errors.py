@@ -13,7 +13,8 @@ class DivergenceError(ArithmeticError):
 
     The trainer keeps the parameters, optimizer state and random state of the last epoch boundary
     from which a batch was still trained with a finite loss, so that `fit` can go on from there,
-    with a smaller ``learning_rate``.
+    with a smaller ``learning_rate``. With an `EarlyStopping` that restores the best epoch, the
+    parameters are those of that epoch.
 
     Attributes
     ----------
@@ -22,7 +23,7 @@ class DivergenceError(ArithmeticError):
     history : History
         The epochs before it.
     kept_epochs : int
-        How many epochs of this `fit` are in the parameters now.
+        How many epochs of this `fit` the trainer keeps.
     """
 
     def __init__(

@@ -82,9 +82,13 @@ class Fit:
         """Train, and write the history."""
         try:
             with self.interrupts:
-                self.watch.begin()
-                self._run(progress)
-                self.watch.end()
+                try:
+                    self.watch.begin()
+                    self._run(progress)
+                    self.watch.end()
+                except BaseException as error:
+                    self.watch.fail(error)
+                    raise
         finally:
             self.source.close()
             if progress is not None:

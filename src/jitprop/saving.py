@@ -8,6 +8,8 @@ What goes into the file, whose layout `jitprop.sealed` describes:
   are the tensors "parameters", (P,), and "optimizer", (n_slots, P).
 - "history": its columns, as lists; "nan", "inf" and "-inf" stand for what JSON has no number for.
   Columns that would be too long are null there and tensors "history." + name.
+- "callbacks": what the callbacks of the last fit keep, for one that resumes it; see
+  `jitprop.kept`. Arrays in it are tensors "callbacks.0", "callbacks.1", ...
 - "extra": what the one who saves wants to find again.
 
 Reading makes a `Trainer` from the settings, by its constructor, so that each is checked as an
@@ -26,7 +28,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from jitprop import cast, checks, encoding, optimizers, sealed
+from jitprop import cast, checks, encoding, kept, optimizers, sealed
 from jitprop._types import Array
 from jitprop.errors import CheckpointError
 from jitprop.state import State
@@ -69,6 +71,7 @@ def write(
         raise ValueError("a trainer is saved with finite parameters; these have inf or nan")
     tensors = {name: getattr(state, key) for key, name in TENSORS.items()}
     history, columns = encoding.encoded_history(trainer.history)
+    callbacks, arrays = kept.encoded(trainer._states())
     content = {
         "format": FORMAT,
         "settings": {name: encoding.encoded(name, value) for name, value in _settings(trainer)},
@@ -78,9 +81,10 @@ def write(
             if field.name not in TENSORS
         },
         "history": history,
+        "callbacks": callbacks,
         "extra": None if extra is None else dict(extra),
     }
-    sealed.write(path, content, tensors | columns)
+    sealed.write(path, content, tensors | columns | arrays)
 
 
 def read(
@@ -184,6 +188,7 @@ def _layout(content: dict[str, Any]) -> sealed.Layout:
         TENSORS["params"]: (net.dtype, (net.n_parameters,)),
         TENSORS["slots"]: (net.dtype, (net.n_slots, net.n_parameters)),
         **{name: (np.dtype(np.float64), shape) for name, shape in columns.items()},
+        **kept.layout(content.get("callbacks", [])),
     }
 
 
@@ -218,6 +223,7 @@ def _trainer(
     if max(state.epochs, state.updates) >= 2**62:
         raise ValueError("its epochs and updates cannot be counted on")
     trainer._course = [encoding.decoded_history(content["history"], tensors)]
+    trainer._kept = kept.decoded(content.get("callbacks", []), tensors)
     return trainer
 
 

@@ -21,6 +21,7 @@ from jitprop.custom import CustomActivation
 from jitprop.evaluation import Evaluation
 from jitprop.fitting import Fit
 from jitprop.history import History, Record, join, keep
+from jitprop.kept import Kept, apart
 from jitprop.losses import Loss
 from jitprop.mapped import Rows
 from jitprop.metrics import Metric
@@ -174,6 +175,9 @@ class Trainer:
     [0.0, 1.0, 1.0, 0.0]
     """
 
+    _under_way: Fit | None = None
+    _kept: Sequence[Kept] = ()
+
     def __init__(
         self,
         layer_sizes: Sequence[int],
@@ -225,7 +229,6 @@ class Trainer:
             split=int(seeds.split.generate_state(1)[0]),
         )
         self._course: list[History | Record] = []
-        self._under_way: Fit | None = None
         name = initializers.named(init)
         if name is None:
             self.set_parameters(*init)
@@ -281,7 +284,12 @@ class Trainer:
 
     def __getstate__(self) -> dict[str, Any]:
         # A copy made by a callback is in no fit.
-        return self.__dict__ | {"_course": self._histories(), "_under_way": None}
+        course, kept = self._histories(), self._states()
+        return self.__dict__ | {"_course": course, "_kept": kept, "_under_way": None}
+
+    def _states(self) -> Sequence[Kept]:
+        """What callbacks keep, of the fit under way or of the last one."""
+        return self._kept if self._under_way is None else self._under_way.watch.states()
 
     def __repr__(self) -> str:
         s = self._spec
@@ -320,6 +328,7 @@ class Trainer:
         y: npt.ArrayLike | None = None,
         epochs: int | None = None,
         *,
+        epochs_total: int | None = None,
         sample_weight: npt.ArrayLike | None = None,
         validation_data: Sequence[npt.ArrayLike] | None = None,
         validation_fraction: float | None = None,
@@ -346,7 +355,13 @@ class Trainer:
         y : (n_samples, n_outputs) array-like
             Or (n_samples,) for one output, and for class labels 0, 1, ... with "cross_entropy".
         epochs : int
-            At least 1.
+            How many more, at least 1. Callbacks begin anew.
+        epochs_total : int, optional
+            Instead of ``epochs``: resume, and train until `epochs_trained` is this number, at
+            least 1. Callbacks take up the state that they had when the trainer was saved or its
+            last fit ended, so that a fit that was interrupted goes on to the bits of one that never
+            was; see `Callback.get_state`. The first call may say the same. If so many epochs are
+            done already, nothing is trained, and an empty History comes back.
         sample_weight : (n_samples,) array-like, optional
             Numbers w of at least 0, not all 0. A batch's loss is sum w l / sum w over its samples'
             losses l, with ``reduction="sum"`` it is sum w l; so an integer weight does what so many
@@ -368,7 +383,8 @@ class Trainer:
             Told of each epoch. See `jitprop.Callback`; what they return is ignored, and `stop` ends
             the fit.
         order : (epochs, n_samples) int array or callable, optional
-            The samples' order of presentation in each epoch, instead of a shuffle; or a function
+            The samples' order of presentation in each epoch, instead of a shuffle, with
+            ``epochs_total`` a row for each of all these epochs; or a function
             that takes the epoch's number (counted from 0 over all calls of `fit`) and returns it.
             It is called ahead of training, for up to a million samples.
         progress : bool, default False
@@ -389,12 +405,15 @@ class Trainer:
             it does when a callback or a metric raises an error, which comes out as it is, and
             when batches are bad, come to none, or raise an error.
         DivergenceError
-            If the loss becomes inf or nan; the trainer keeps the last good epoch.
+            If the loss becomes inf or nan; the trainer keeps the last good epoch, or with an
+            `EarlyStopping` that restores the best one, the parameters of that.
         KeyboardInterrupt
             On Ctrl-C, within 0.3 s however long a batch takes (with the NumPy backend, after the
             operation under way); the trainer keeps its whole epochs, with their history, and the
-            next `fit` goes on from there. Where a handler of your own is set for SIGINT, or in
-            another thread than the main one, it is as that handler says.
+            next `fit` goes on from there. An `EarlyStopping` that restores the best epoch does so
+            here too; ``epochs_total`` resumes with the last one all the same. Where a handler of
+            your own is set for SIGINT, or in another thread than the main one, it is as that
+            handler says.
         RuntimeError
             From a callback, or from another thread, while the trainer is in a fit.
         ImportError
@@ -426,7 +445,7 @@ class Trainer:
                 "this trainer is in a fit already; a callback or another thread may fit a "
                 "copy.deepcopy of it"
             )
-        n_epochs = checks.integer("epochs", epochs, low=1)
+        n_epochs = self._to_train(epochs, epochs_total)
         progress = checks.boolean("progress", progress)
         if validation_data is not None and validation_fraction is not None:
             raise ValueError("validation_data and validation_fraction exclude each other")
@@ -441,9 +460,12 @@ class Trainer:
                 rows, others = validation.hold_out(n, validation_fraction, seed)
                 given, held_out = given.take(rows), given.take(others)
             check_batch(self._spec, len(given.X))
-            if order is not None:
-                shape = n_epochs, len(given.X)
-                presented = order if callable(order) else cast.order("order", order, shape)
+            if callable(order):
+                presented = order
+            elif order is not None:
+                total = n_epochs if epochs_total is None else epochs_total
+                rows = cast.order("order", order, (total, len(given.X)))
+                presented = rows[total - n_epochs :]
         else:
             check_batch(self._spec, None)
             given = Batches(X, n_epochs)
@@ -454,26 +476,28 @@ class Trainer:
         if validation_data is not None:
             held_out = self._validation(validation_data, dtype)
         named, told = resolve_metrics(metrics), resolve_callbacks(callbacks)
+        kept = self._kept if epochs_total is not None else ()
         backend, state = backends.load(self._backend), self._state.cast(dtype)
         source: Source
         if isinstance(given, Samples):
             given = given.apart_from(state.params)
-            watch = Watch(self, backend, self._spec, given, held_out, named, told)
+            watch = Watch(self, backend, self._spec, given, held_out, named, told, kept)
             source = Arrays(
                 backend, self._spec, given, n_epochs, presented, self._shuffle, self._n_threads
             )
         else:
-            watch = Watch(self, backend, self._spec, None, held_out, named, told)
+            watch = Watch(self, backend, self._spec, None, held_out, named, told, kept)
             make = partial(self._samples, dtype=dtype)
             source = Stream(backend, self._spec, given, make, self._n_threads)
         fit = Fit(source, state, n_epochs, lambda: self._spec.learning_rate, watch)
         before = self._state, self._dtype
         self._state, self._dtype = state, dtype
         self._course.append(fit.record)
-        self._under_way = fit
+        self._under_way, ended = fit, False
         try:
             with one_blas_thread():
                 fit.run(Progress(n_epochs) if progress else None)
+            ended = True
         finally:
             self._under_way = None
             self._course.pop()
@@ -481,6 +505,8 @@ class Trainer:
                 keep(self._course, fit.record.history())
             else:  # the first epoch settles the dtype
                 self._state, self._dtype = before
+            if ended or fit.record.done > 0:
+                self._kept = apart(watch.states())
         return fit.record.history()
 
     def partial_fit(
@@ -708,6 +734,21 @@ class Trainer:
         return saving.read(path, custom_objects)[0]
 
     # How it is done.
+
+    def _to_train(self, epochs: Any, epochs_total: Any) -> int:
+        """How many epochs a fit is to train."""
+        if epochs_total is None:
+            if epochs is None:
+                raise TypeError(
+                    "epochs must be an integer of at least 1, as in fit(X, y, epochs=100); got None"
+                )
+            return checks.integer("epochs", epochs, low=1)
+        if epochs is not None:
+            raise ValueError(
+                "epochs and epochs_total exclude each other: epochs is how many more to train, "
+                "epochs_total how many there are to be in all"
+            )
+        return max(0, checks.integer("epochs_total", epochs_total, low=1) - self._state.epochs)
 
     def _samples(
         self,

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jitprop import checks
+from jitprop import checks, kept
 from jitprop._types import Array
 from jitprop.backends import Backend
 from jitprop.callbacks import Callback
 from jitprop.evaluation import Evaluation
 from jitprop.history import VALIDATION, VALIDATION_LOSS
+from jitprop.kept import Kept
 from jitprop.mapped import Rows
 from jitprop.metrics import Metric
 from jitprop.samples import Samples
@@ -36,6 +38,8 @@ class Watch:
     validation : Samples or None
     metrics : dict of functions
     callbacks : list of Callback
+    before : list of Kept
+        What callbacks of the fit before kept, where this one resumes it.
 
     Raises
     ------
@@ -52,8 +56,11 @@ class Watch:
         validation: Samples | None,
         metrics: Mapping[str, Metric],
         callbacks: list[Callback],
+        before: Sequence[Kept],
     ) -> None:
         self.trainer, self.callbacks, self.metrics = trainer, callbacks, metrics
+        self.before, self.begun = list(before), 0
+        self.told = [trainer.epochs_trained] * len(callbacks)
         self.measured = [
             (begin, Evaluation(backend, spec, samples.X), samples, shown(samples.y))
             for begin, samples in (("", training), (VALIDATION, validation))
@@ -71,9 +78,37 @@ class Watch:
         return bool(self.names or self.callbacks)
 
     def begin(self) -> None:
-        """Tell the callbacks that the fit begins."""
+        """Tell the callbacks that the fit begins, and bring them to where they were."""
         for callback in self.callbacks:
+            self.begun += 1
             callback.on_fit_begin(self.trainer)
+        for i, callback in enumerate(self.callbacks):
+            self._resume(i, callback)
+        kept.encoded(self.states())  # what cannot be saved is refused now
+
+    def _resume(self, i: int, callback: Callback) -> None:
+        name = type(callback).__qualname__
+        found = next((state for state in self.before if state.name == name), None)
+        if found is None:
+            return
+        self.before = [state for state in self.before if state is not found]
+        callback.set_state(self.trainer, found.state)
+        history = self.trainer.history
+        if found.told == self.trainer.epochs_trained - 1 and len(history.loss):
+            # Saved or interrupted after this epoch, but before this callback's turn.
+            columns = history.columns
+            logs = {name: float(columns[name][-1]) for name in self.known if name in columns}
+            callback.on_epoch_end(self.trainer, found.told, logs)
+        self.told[i] = self.trainer.epochs_trained
+
+    def states(self) -> list[Kept]:
+        """What the callbacks keep, as of now."""
+        made = []
+        for callback, told in zip(self.callbacks, self.told, strict=True):
+            state = callback.get_state()
+            if state is not None:
+                made.append(Kept(type(callback).__qualname__, told, state))
+        return made
 
     def measure(self, params: Array) -> dict[str, float]:
         """The validation loss and the metrics, of the parameters as they are."""
@@ -90,13 +125,20 @@ class Watch:
 
     def tell(self, epoch: int, logs: dict[str, float]) -> None:
         """Tell the callbacks of an epoch."""
-        for callback in self.callbacks:
+        for i, callback in enumerate(self.callbacks):
             callback.on_epoch_end(self.trainer, epoch, logs)
+            self.told[i] = epoch + 1
 
     def end(self) -> None:
         """Tell the callbacks that the fit ends."""
         for callback in self.callbacks:
             callback.on_fit_end(self.trainer)
+
+    def fail(self, error: BaseException) -> None:
+        """Tell all callbacks that began of an exception, even if one of them raises another."""
+        with ExitStack() as stack:
+            for callback in reversed(self.callbacks[: self.begun]):
+                stack.callback(callback.on_fit_error, self.trainer, error)
 
 
 def check_monitors(callbacks: Sequence[Callback], known: Sequence[str]) -> None:

@@ -118,6 +118,8 @@ batch_size, shuffle, dtype, backend
     True
     """
 
+    _under_way: Course | None = None
+
     def __init__(
         self,
         layer_sizes: Sequence[int],
@@ -180,7 +182,6 @@ batch_size, shuffle, dtype, backend
             keys=np.zeros(k, np.int64),
         )
         self._in_fit = False
-        self._under_way: Course | None = None
         if self._own.dropout.any():
             self._state.keys[:] = words(self._state.seeds, "dropout")[:, 0] >> np.uint64(1)
         self._begin(init)
