@@ -252,7 +252,7 @@ def test_pictures(capsys, frame, suffix, target):
         (["train", "data.csv"], "Missing option '--target'"),
         (["train", "none.csv", "--target", "kind"], "cannot read none.csv: No such file"),
         (["train", ".", "--target", "kind"], "cannot read .: Is a directory"),
-        (["train", "data.csv", "--target", "Kind"], "no column 'Kind' to be the target; there are"),
+        (["train", "data.csv", "--target", "Kind"], "the target; did you mean 'kind'? there are"),
         (["train", "data.csv", "--target", "kind", "--drop", "a"], "no column 'a' to drop"),
         (["train", "data.csv", "--target", "kind", "--drop", "kind"], "no column 'kind'"),
         (["train", "data.csv", "--target", "kind", "--task", "regression"], "holds text"),

@@ -39,6 +39,13 @@ def test_the_task_is_told_from_the_target(values, task):
     assert target(values)[0].task == task
 
 
+def test_two_spellings_of_one_number_are_no_quantity():
+    column, spelled = pd.Series([1.1, 1.1], name="y"), pd.Series(["1.1", "1.10"])
+    with pytest.raises(RefusedError, match=r"one value alone, '1\.1'"):
+        targets.classes(column, "regression", spelled)
+    assert targets.classes(column, "classification", spelled).labels == ("1.1", "1.10")
+
+
 def test_the_task_may_be_given():
     assert target([1, 2, 3] * 5, "regression")[0].task == "regression"
     assert target([1.5, 2.5, 3.5], "classification")[0].labels == ("1.5", "2.5", "3.5")

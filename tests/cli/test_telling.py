@@ -158,6 +158,12 @@ def test_options_tell_it_too(tmp_path):
         ),
         (",", [*(f"{i},5".join('""') for i in range(30)), "-"], {}, "but for '-'.*--missing '-'"),
         (",", [f"<{i}" for i in range(9)] + [str(i) for i in range(99)], {}, "but for '<0'"),
+        (
+            ",",
+            [*(f"1.{i % 12 + 1}.20{i}" for i in range(10, 40)), "soon"],
+            {},
+            "dates but for 'soon'",
+        ),
         (",", [f"{i} kg" for i in range(30)], {}, "'kg' behind them, .*--number x .*--text x"),
         (",", ["1", "many"], {"number": ("x",)}, "'x' must hold numbers; row 2 holds 'many'"),
         (",", ["1"], {"number": ("z",)}, "--number: there is no column 'z'; there are 'x', 'y'"),
@@ -466,11 +472,27 @@ def test_later_tables_may_be_of_another_kind_of_file(tmp_path):
     assert notes == []
 
 
+def test_columns_that_a_file_has_typed_can_be_called_numbers_or_text(tmp_path):
+    frame = pd.DataFrame({"b": [True, False], "i": [1, 2], "t": ["u", "v"], "y": ["a", "b"]})
+    told, _ = tell(tmp_path, frame, number=("b",), text=("i",))
+    assert told.frame["b"].tolist() == [1, 0]
+    assert told.frame["i"].tolist() == ["1", "2"]
+    with pytest.raises(RefusedError, match="'t' must hold numbers; row 1 holds 'u'"):
+        tell(tmp_path, frame, number=("t",))
+
+
 def test_many_numbers_that_a_typed_file_has_as_text_are_numbers(tmp_path):
     frame = pd.DataFrame({"x": [f"{i},5" for i in range(30)], "y": np.arange(30) / 7})
     told, notes = tell(tmp_path, frame)
     assert told.frame["x"].tolist() == [i + 0.5 for i in range(30)]
-    assert "'0,5' is read as 0.5" in notes[0]
+    assert "'x' is text in its file, and all of it are numbers" in notes[0]
+    assert "'0,5' is read as 0.5" in notes[1]
+    digits = pd.DataFrame({"x": [f"{i}" for i in range(100, 130)], "y": np.arange(30) / 7})
+    told, notes = tell(tmp_path, digits)
+    assert told.frame["x"].tolist() == digits["x"].tolist()
+    assert notes == []
+    told, _ = tell(tmp_path, digits, number=("x",))
+    assert told.frame["x"].tolist() == list(range(100, 130))
 
 
 @pytest.mark.parametrize(

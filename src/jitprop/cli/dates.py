@@ -49,10 +49,10 @@ LONGEST = 60
 
 def are(texts: Sequence[str]) -> bool:
     """Whether all texts, of which there is at least one, are dates or times."""
-    return bool(texts) and all(map(_is_date, texts))
+    return bool(texts) and all(map(is_date, texts))
 
 
-def _is_date(text: str) -> bool:
+def is_date(text: str) -> bool:
     """Whether a text is of some form, with a month and a day that there are."""
     for form in FORMS if len(text) <= LONGEST else ():
         match = form.fullmatch(text)

@@ -145,13 +145,19 @@ class Fields:
             return None
         found = self.amounts()
         if found is not None:
-            few = len(found.different) <= FEW_NUMBERS
-            return None if self.typed and few and not self.must_be_numbers else found
+            return (
+                None if self.typed and not self.must_be_numbers and self._may_be_text() else found
+            )
         if self.must_be_numbers:
             raise self.no_number(Reading())
-        self._refuse_marks()
+        self.refuse_marks(_are_numbers(self.different, STYLES), "numbers")
         self._refuse_units()
         return None
+
+    def _may_be_text(self) -> bool:
+        """Whether numbers of a file that calls them text may be names: few, or all of digits."""
+        digits = pc.all(pc.match_substring_regex(self.different, r"^\d+$"), min_count=0).as_py()
+        return len(self.different) <= FEW_NUMBERS or bool(digits)
 
     def amounts(self) -> Amounts | None:
         """
@@ -198,16 +204,28 @@ class Fields:
             comma = f", whose decimal mark is {reading.decimal!r} (if not, say --decimal)"
         return RefusedError(f"column {name!r} must hold numbers{comma}; row {row} holds {text!r}")
 
-    def _refuse_marks(self) -> None:
-        """Numbers but for a few texts: the texts may mean that a number is missing."""
-        is_number = _are_numbers(self.different, STYLES)
-        others = self.different.filter(pa.array(~is_number)).to_pylist()
-        n, name = int(is_number.sum()), self.column.name
+    def refuse_marks(self, regular: npt.NDArray[np.bool_], what: str) -> None:
+        """
+        Refuse numbers or dates with a few other texts, which may mean that a value is missing.
+
+        Parameters
+        ----------
+        regular : (n,) array of bool
+            Which of the different texts are such numbers, or dates.
+        what : str
+            What they are.
+
+        Raises
+        ------
+        RefusedError
+        """
+        others = self.different.filter(pa.array(~regular)).to_pylist()
+        n, name = int(regular.sum()), self.column.name
         if n > FEW_NUMBERS and 0 < len(others) <= max(MARKS, MARKS_SHARE * n):
             row = int(self.column.index[pc.index(self.numbers, others[0]).as_py()]) + 1
             more = ", ..." if len(others) > MARKS else ""
             raise RefusedError(
-                f"column {name!r} holds numbers but for {', '.join(map(repr, others[:MARKS]))}"
+                f"column {name!r} holds {what} but for {', '.join(map(repr, others[:MARKS]))}"
                 f"{more} (the first in row {row}): say --missing {others[0]!r} if that means a "
                 f"missing value, --text {name} if the column holds text, or --drop {name}"
             )

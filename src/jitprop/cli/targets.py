@@ -191,7 +191,9 @@ def classes(
         few = max(2, min(FEW_INTEGERS, len(y) // ROWS_PER_INTEGER))
         whole = bool((different == np.floor(different)).all())
         task = Classes.task if whole and len(labels) <= few else Quantity.task
-    if task == Quantity.task and len(different) > 1:
+    if task == Quantity.task and len(different) == 1:
+        labels = {min(labels)}  # two spellings of one number
+    elif task == Quantity.task:
         return None
     by_value = dict(
         zip(column.astype(object).map(str) if spelled is None else spelled, y, strict=True)

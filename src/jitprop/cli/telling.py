@@ -15,7 +15,7 @@ rows. So pandas parts the fields, and rules that can be said in a note tell what
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -24,16 +24,20 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from jitprop.cli import dates, labels, numerals, values
+from jitprop.cli import dates, labels, marks, numerals, values
 from jitprop.cli.columns import Column
-from jitprop.cli.fields import NO_NUMBER, Amounts, Fields, are_texts, without
-from jitprop.cli.numerals import PLAIN, Style
+from jitprop.cli.fields import Amounts, Fields, are_texts
+from jitprop.cli.notes import Notes
+from jitprop.cli.numerals import Style
 from jitprop.cli.reading import Reading
 from jitprop.cli.refused import RefusedError
 from jitprop.cli.tables import Say, Table, listed
 
 if TYPE_CHECKING:
     import pandas as pd
+
+SAMPLE = 50
+"""Texts in which a date shows, if a column holds dates."""
 
 FEW_ROWS = 10
 """In fewer rows nothing is taken for an id, and fewer numbers are not taken for dates."""
@@ -95,7 +99,7 @@ def tell(table: Table, target: str, asked: Reading, say: Say) -> Told:
             f"there is no column {target!r} to be the target; {listed(frame, target)}"
         )
     asked.check(frame)
-    _say_marks_found_nowhere(frame, asked.missing, say)
+    marks.say_found_nowhere(frame, asked.missing, say)
     fields = {
         name: Fields(frame[name], asked, table.typed)
         for name in frame.columns
@@ -103,7 +107,7 @@ def tell(table: Table, target: str, asked: Reading, say: Say) -> Told:
     }
     amounts = {name: each.told() for name, each in fields.items()}
     decimal = _decimal(asked, table.separator, [each for each in amounts.values() if each])
-    notes = _Notes(say, table.separator)
+    notes = Notes(say, table.separator)
     made = {}
     for name in frame.columns:
         found = amounts.get(name)
@@ -133,7 +137,7 @@ def read(table: Table, columns: Sequence[Column], reading: Reading, say: Say) ->
         For a column of numbers that holds others.
     """
     frame = table.frame
-    notes = _Notes(say, table.separator)
+    notes = Notes(say, table.separator)
     made: dict[str, pd.Series] = {}
     for name, kind in ((column.name, column.kind) for column in columns):
         if name not in frame.columns:
@@ -142,7 +146,7 @@ def read(table: Table, columns: Sequence[Column], reading: Reading, say: Say) ->
         if kind != "number":
             made[name] = _categories(frame[name], fields, reading)
         elif fields is None:
-            made[name] = _without_marks(frame[name], reading.missing)
+            made[name] = marks.without(frame[name], reading.missing)
         else:
             local = replace(reading, decimal=reading.points.get(name, reading.decimal))
             made[name] = _numbers(fields, _known(fields, local), local, notes)
@@ -179,7 +183,7 @@ def _decimal(asked: Reading, separator: str, found: Sequence[Amounts]) -> str | 
         return asked.decimal
     if asked.thousands in (".", ","):
         return {".": ",", ",": "."}[asked.thousands]
-    shown = [min(marks) for marks in (each.decimals() for each in found) if len(marks) == 1]
+    shown = [min(mark) for mark in (each.decimals() for each in found) if len(mark) == 1]
     if shown:
         return max((".", ","), key=shown.count)
     return None
@@ -187,27 +191,38 @@ def _decimal(asked: Reading, separator: str, found: Sequence[Amounts]) -> str | 
 
 def _local(found: Amounts | None, asked: Reading, decimal: str | None) -> Reading:
     """The reading of one column: it may show another decimal mark than most do."""
-    marks = set() if found is None else found.decimals()
-    if len(marks) == 1 and asked.decimal is None and asked.thousands not in (".", ","):
-        return replace(asked, decimal=min(marks))
+    shown = set() if found is None else found.decimals()
+    if len(shown) == 1 and asked.decimal is None and asked.thousands not in (".", ","):
+        return replace(asked, decimal=min(shown))
     return replace(asked, decimal=decimal)
 
 
 def _told(
-    column: pd.Series, fields: Fields | None, found: Amounts | None, reading: Reading, notes: _Notes
+    column: pd.Series, fields: Fields | None, found: Amounts | None, reading: Reading, notes: Notes
 ) -> pd.Series:
     """A column as what it was told to be."""
+    import pandas as pd
+
     if column.name in reading.text:
         return _categories(column, fields, reading)
     if fields is None:
-        made = _without_marks(column, reading.missing)
-        return made if column.name in reading.number else _dates_of_digits(made, notes)
+        made = marks.without(column, reading.missing)
+        if column.name in reading.number:
+            return pd.Series(values.numbers(made), index=column.index, name=column.name)
+        return _dates_of_digits(made, notes)
     if found is not None:
         made = _numbers(fields, found, reading, notes)
+        if fields.typed and not fields.must_be_numbers:
+            notes.say(
+                f"column {column.name!r} is text in its file, and all of it are numbers: so it is "
+                f"read; --text {column.name} keeps it text"
+            )
         return made if fields.must_be_numbers else _dates_of_digits(made, notes)
-    texts = without(fields.texts, NO_NUMBER)
-    if dates.are(pc.drop_null(pc.unique(texts)).to_pylist()):
-        return _series(texts.to_pylist(), column)
+    different = fields.different.to_pylist()
+    if dates.are(different):
+        return _series(fields.numbers.to_pylist(), column)
+    if any(map(dates.is_date, different[:SAMPLE])):
+        fields.refuse_marks(np.array([dates.is_date(text) for text in different]), "dates")
     if fields.codes:
         notes.say(
             f"column {column.name!r} is read as text, for {fields.code!r} begins with 0, as codes "
@@ -216,7 +231,7 @@ def _told(
     return _categories(column, fields, reading)
 
 
-def _numbers(fields: Fields, found: Amounts, reading: Reading, notes: _Notes) -> pd.Series:
+def _numbers(fields: Fields, found: Amounts, reading: Reading, notes: Notes) -> pd.Series:
     """A column of numbers, in the one style that it may have."""
     import pandas as pd
 
@@ -227,7 +242,7 @@ def _numbers(fields: Fields, found: Amounts, reading: Reading, notes: _Notes) ->
     if found.marked and any(other.decimal != style.decimal for other in possible):
         style = _guess(str(column.name), found, possible, notes)
     x = style.parse(found.cores)
-    x = np.where(np.isin(x, _as_numbers(reading.missing)), np.nan, x)
+    x = np.where(np.isin(x, marks.as_numbers(reading.missing)), np.nan, x)
     if len(x):
         notes.add(str(column.name), found, style)
         places = pc.index_in(fields.numbers, value_set=found.different)
@@ -237,7 +252,7 @@ def _numbers(fields: Fields, found: Amounts, reading: Reading, notes: _Notes) ->
     return pd.Series(np.array(x, np.float64), index=column.index, name=column.name)
 
 
-def _guess(name: str, found: Amounts, possible: Sequence[Style], notes: _Notes) -> Style:
+def _guess(name: str, found: Amounts, possible: Sequence[Style], notes: Notes) -> Style:
     """
     Of numbers that either decimal mark reads, in a table that does not tell which it has.
 
@@ -276,7 +291,7 @@ def _series(texts: Sequence[str | None] | npt.NDArray[np.object_], like: pd.Seri
     return pd.Series(texts, index=like.index, name=like.name, dtype=object)
 
 
-def _dates_of_digits(column: pd.Series, notes: _Notes) -> pd.Series:
+def _dates_of_digits(column: pd.Series, notes: Notes) -> pd.Series:
     """Numbers as they are, or dates if all are such as 20240229."""
     if values.kind(column) != "number":
         return column
@@ -294,32 +309,6 @@ def _dates_of_digits(column: pd.Series, notes: _Notes) -> pd.Series:
     return _series(made, column)
 
 
-def _without_marks(column: pd.Series, missing: Sequence[str]) -> pd.Series:
-    """A column of what the file says, without marks of missing values."""
-    return column.mask(_are_marks(column, missing)) if missing else column
-
-
-def _are_marks(column: pd.Series, missing: Sequence[str]) -> pd.Series:
-    """Which values are marks of missing ones, as texts or as numbers."""
-    found = column.astype(object).map(lambda value: str(value).strip() in missing).astype(bool)
-    if values.kind(column) == "number" and _as_numbers(missing):
-        found |= np.isin(values.numbers(column), _as_numbers(missing))
-    return found
-
-
-def _as_numbers(missing: Iterable[str]) -> list[float]:
-    """Those marks of missing values that are numbers."""
-    plain = pa.array(list(missing), pa.string())
-    return [float(mark) for mark in pc.filter(plain, PLAIN.matches(plain)).to_pylist()]
-
-
-def _say_marks_found_nowhere(frame: pd.DataFrame, missing: Sequence[str], say: Say) -> None:
-    """A mark that no field has may be a slip of the keyboard."""
-    for mark in missing:
-        if not any(_are_marks(frame[name], [mark]).any() for name in frame.columns):
-            say(f"--missing {mark!r}: no field of the table holds that")
-
-
 def _is_id(name: str, column: pd.Series) -> bool:
     """
     Whether numbers name rows.
@@ -335,50 +324,3 @@ def _is_id(name: str, column: pd.Series) -> bool:
     if np.isnan(x).any() or (x % 1).any() or len(np.unique(x)) < len(x):
         return False
     return bool(x.max() - x.min() == len(x) - 1 or ID_NAME.fullmatch(name))
-
-
-class _Notes:
-    """What is said of several columns at once, and kept of each."""
-
-    def __init__(self, say: Say, separator: str) -> None:
-        self.say, self.separator = say, separator
-        self.styles: dict[str, Style] = {}
-        self.signs: dict[str, str] = {}
-        self.alike: dict[tuple[Style, str], list[tuple[str, str]]] = {}
-
-    def add(self, name: str, found: Amounts, style: Style) -> None:
-        """A column of numbers was read in a style."""
-        if found.marked:
-            self.styles[name] = style
-        if found.sign:
-            self.signs[name] = found.sign
-        if style != PLAIN or not found.cores.equals(found.different):
-            at = pc.index(found.different, found.example).as_py()
-            number = style.parse(found.cores.slice(at, 1))[0]
-            said = f"{found.example!r} is read as {number:.15g}"
-            self.alike.setdefault((style, found.sign), []).append((name, said))
-
-    def say_all(self) -> None:
-        """One line for each way to write numbers that is not the plain one."""
-        for members in self.alike.values():
-            names = ", ".join(repr(name) for name, _ in members[:8])
-            more = f" and {len(members) - 8} more" if len(members) > 8 else ""
-            self.say(f"numbers of {names}{more}: {members[0][1]}")
-
-    def learned(self, asked: Reading, decimal: str | None) -> Reading:
-        """What was asked for, with what the columns showed."""
-        marks = [style.thousands for style in self.styles.values() if style.thousands]
-        if decimal is None and self.separator == ",":
-            decimal = "."
-        thousands = max(marks, key=marks.count) if marks else None
-        return replace(
-            asked,
-            decimal=decimal,
-            thousands=thousands if asked.thousands is None else asked.thousands,
-            signs=self.signs,
-            points={
-                name: style.decimal
-                for name, style in self.styles.items()
-                if style.decimal != decimal
-            },
-        )
