@@ -7,6 +7,8 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from jitprop.cli import columns, reading, tables, telling, values
 from jitprop.cli.reading import Reading
@@ -493,6 +495,53 @@ def test_many_numbers_that_a_typed_file_has_as_text_are_numbers(tmp_path):
     assert notes == []
     told, _ = tell(tmp_path, digits, number=("x",))
     assert told.frame["x"].tolist() == list(range(100, 130))
+
+
+PIECES = st.lists(
+    st.sampled_from(
+        [
+            *"0123456789.,' -+%$()e/:",
+            "NA",
+            "None",
+            "inf",
+            "kg",
+            "2024",
+            "Feb",
+            "T",
+            "true",
+            "\u20ac",
+            "\u2212",
+            "\u00a0",
+        ]
+    ),
+    max_size=5,
+).map("".join)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(PIECES, min_size=2, max_size=6).flatmap(
+        lambda few: st.lists(st.sampled_from(few), min_size=12, max_size=30)
+    ),
+    st.sampled_from(",;"),
+    st.booleans(),
+)
+def test_any_column_is_read_alike_later_or_refused_in_words(fields, separator, typed):
+    frame = pd.DataFrame(
+        {"x": fields, "z": np.arange(len(fields)) % 5, "y": np.arange(len(fields)) % 2}
+    )
+    if typed:
+        given_ = tables.Table(frame, typed=True, separator="")
+    else:
+        given_ = tables.Table(frame.astype(str).map(str.lstrip), typed=False, separator=separator)
+    try:
+        told = telling.tell(given_, "y", Reading(), Notes())
+        learned = columns.learn(told.frame[["x", "z"]], np.arange(len(fields)), Notes(), told.ids)
+    except RefusedError:
+        return
+    frame = telling.read(given_, learned, told.reading, Notes())
+    for column in learned:
+        pd.testing.assert_series_equal(frame[column.name], told.frame[column.name])
 
 
 @pytest.mark.parametrize(

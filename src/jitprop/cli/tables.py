@@ -47,8 +47,8 @@ CONVERT = "python -c \"import pandas as pd; pd.{}.to_csv('table.csv', index=Fals
 HINTS = (
     (rb"\xff\xfe|\xfe\xff", "is UTF-16: convert it, as with iconv -f utf-16 -t utf-8 {path}"),
     (
-        rb"PK\x03\x04.{0,400}(?:xl/|\[Content_Types\])|\xd0\xcf\x11\xe0",
-        "is an Excel file: save its sheet as CSV UTF-8, or "
+        rb"PK\x03\x04.{26}(?:xl/|\[Content_Types\]|docProps/|_rels/|mimetype)|\xd0\xcf\x11\xe0",
+        "is a spreadsheet, as of Excel: save its sheet as CSV UTF-8, or "
         + CONVERT.format("read_excel('{path}')"),
     ),
     (
