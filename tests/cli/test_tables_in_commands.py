@@ -44,6 +44,15 @@ def there_and_back(capsys, table, *options, out="p.csv"):
     return pd.read_parquet(out)["y"], err
 
 
+def test_probabilities_are_float64(capsys, rng):
+    pd.DataFrame({"x": rng.random(N), "y": ["a", "b"] * (N // 2)}).to_csv("t.csv", index=False)
+    run(capsys, "train", "t.csv", "--target", "y", *QUICK)
+    run(capsys, "predict", "model.safetensors", "t.csv", "--proba", "--out", "p.parquet")
+    made = pd.read_parquet("p.parquet")[["y=a", "y=b"]]
+    assert (made.dtypes == np.float64).all()
+    assert (made.sum(axis=1) == 1).all()
+
+
 @pytest.mark.parametrize(
     "labels",
     [

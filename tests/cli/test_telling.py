@@ -107,7 +107,7 @@ def test_numbers_are_those_that_python_reads(tmp_path, rng):
 
 
 def test_one_note_for_all_columns_that_are_written_alike(tmp_path):
-    content = written(";", a=["1,5"], b=["2,5", "3"], c=["4.5"], y=["u", "v"])
+    content = written(";", a=["1,5"], b=["2,5", "3"], c=["4.5"], whole=["7", "8"], y=["u", "v"])
     told, notes = tell(tmp_path, content)
     assert notes == ["numbers of 'a', 'b': '1,5' is read as 1.5"]
     assert told.frame["c"].tolist() == [4.5, 4.5]

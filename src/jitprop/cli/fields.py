@@ -68,10 +68,18 @@ class Amounts(NamedTuple):
         return numerals.has_marks(self.cores)
 
     @property
+    def plain(self) -> bool:
+        """Whether all are integers that are written alike everywhere."""
+        return self.cores is self.different and self._at < 0
+
+    @property
     def example(self) -> str:
         """One that shows how they are written."""
-        at = pc.index(pc.match_substring_regex(self.different, "[.,' (]"), True).as_py()
-        return str(self.different[max(0, at)].as_py())
+        return str(self.different[max(0, self._at)].as_py())
+
+    @property
+    def _at(self) -> int:
+        return int(pc.index(pc.match_substring_regex(self.different, "[.,' (]"), True).as_py())
 
     def styles(self, reading: Reading) -> list[Style]:
         """All styles that read every number, with the marks that are known."""

@@ -27,7 +27,7 @@ class Notes:
             self.styles[name] = style
         if found.sign:
             self.signs[name] = found.sign
-        if style != PLAIN or not found.cores.equals(found.different):
+        if not found.plain and (style != PLAIN or found.cores is not found.different):
             at = pc.index(found.different, found.example).as_py()
             number = style.parse(found.cores.slice(at, 1))[0]
             said = f"{found.example!r} is read as {number:.15g}"

@@ -89,8 +89,9 @@ class Classes:
                     return np.array(whole, dtype)
         return np.array(self.labels, object)
 
-    def probabilities(self, outputs: Array) -> Array:
-        """(n_rows, n_classes)."""
+    def probabilities(self, outputs: Array) -> npt.NDArray[np.float64]:
+        """(n_rows, n_classes) float64."""
+        outputs = outputs.astype(np.float64)
         return np.hstack([1 - outputs, outputs]) if self.n_outputs == 1 else outputs
 
     def describe(self) -> str:
