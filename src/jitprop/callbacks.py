@@ -208,6 +208,11 @@ class EarlyStopping(Callback):
         )
 
     @property
+    def higher_is_better(self) -> bool:
+        """What ``mode`` says, or means."""
+        return self._sign > 0
+
+    @property
     def _worst(self) -> float:
         """What each number is better than: inf, or -inf where higher is better."""
         return -self._sign * np.inf
@@ -281,7 +286,7 @@ class EarlyStopping(Callback):
         """The best number and epoch, where it counts from, and the parameters."""
         return {
             "monitor": self.monitor,
-            "higher_is_better": self._sign > 0,
+            "higher_is_better": self.higher_is_better,
             "best": self.best,
             "best_epoch": self.best_epoch,
             "first": self._first,
@@ -292,14 +297,7 @@ class EarlyStopping(Callback):
 
     def set_state(self, trainer: Trainer, state: Mapping[str, Any]) -> None:
         """Go on where a fit was saved, with the parameters of its last epoch."""
-        found = state.get("monitor"), state.get("higher_is_better")
-        if found != (self.monitor, self._sign > 0):
-            how = {True: "higher", False: "lower"}
-            raise ValueError(
-                f"EarlyStopping monitors {self.monitor!r}, {how[self._sign > 0]} being better, and "
-                f"the fit to be resumed had {found[0]!r}, {how[bool(found[1])]} being better: pass "
-                "the same, or epochs instead of epochs_total to count anew"
-            )
+        check_same(self, state.get("monitor"), state.get("higher_is_better"))
         parameters, restored = state.get("parameters"), state.get("restored")
         if not (parameters is None or np.shape(parameters) == trainer.parameters.shape):
             raise ValueError(
@@ -323,6 +321,20 @@ class EarlyStopping(Callback):
         if self._is_exhausted:
             self.stopped = True
             trainer.stop()
+
+
+def check_same(stopping: EarlyStopping, monitor: Any, higher_is_better: Any) -> None:
+    """Refuse to resume a fit that went by another number."""
+    if (monitor, higher_is_better) != (stopping.monitor, stopping.higher_is_better):
+        wanted, found = (
+            "higher" if higher else "lower"
+            for higher in (stopping.higher_is_better, higher_is_better)
+        )
+        raise ValueError(
+            f"EarlyStopping monitors {stopping.monitor!r}, {wanted} being better, and the fit to "
+            f"be resumed had {monitor!r}, {found} being better: pass the same, or epochs instead "
+            "of epochs_total to count anew"
+        )
 
 
 def _frozen(parameters: Array) -> Array:

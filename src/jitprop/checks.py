@@ -54,6 +54,23 @@ def integer(name: str, value: Any, *, low: int) -> int:
     return int(value)
 
 
+def epochs(given: Any, total: Any, trained: Any) -> Any:
+    """How many epochs ``epochs`` or ``epochs_total`` ask for, after so many, or arrays of them."""
+    if total is not None and given is not None:
+        raise ValueError(
+            "epochs and epochs_total exclude each other: epochs is how many more to train, "
+            "epochs_total how many there are to be in all"
+        )
+    if total is not None:
+        # More than memory has room for, which is told where the history is made.
+        return np.maximum(min(integer("epochs_total", total, low=1), 1 << 62) - trained, 0)
+    if given is None:
+        raise TypeError(
+            "epochs must be an integer of at least 1, as in fit(X, y, epochs=100); got None"
+        )
+    return integer("epochs", given, low=1)
+
+
 def optional_integer(name: str, value: Any, *, low: int) -> int | None:
     """The same, or None."""
     return None if value is None else integer(name, value, low=low)

@@ -83,11 +83,11 @@ class Fit:
         try:
             with self.interrupts:
                 try:
-                    self.watch.begin()
+                    self.watch.told.begin()
                     self._run(progress)
-                    self.watch.end()
+                    self.watch.told.end()
                 except BaseException as error:
-                    self.watch.fail(error)
+                    self.watch.told.fail(error)
                     raise
         finally:
             self.source.close()
@@ -113,7 +113,7 @@ class Fit:
             self.record.done = last
             self.interrupts.check()
             if self.watch:
-                self.watch.tell(self.state.epochs - 1, self.record.logs(first))
+                self.watch.told.tell(self.state.epochs - 1, self.record.logs(first))
             ended = last == self.epochs or self.stopped
             if progress is not None and (ended or progress.is_due()):
                 progress.draw(last, self.record.logs(last - 1))

@@ -289,7 +289,7 @@ class Trainer:
 
     def _states(self) -> Sequence[Kept]:
         """What callbacks keep, of the fit under way or of the last one."""
-        return self._kept if self._under_way is None else self._under_way.watch.states()
+        return self._kept if self._under_way is None else self._under_way.watch.told.states()
 
     def __repr__(self) -> str:
         s = self._spec
@@ -445,7 +445,7 @@ class Trainer:
                 "this trainer is in a fit already; a callback or another thread may fit a "
                 "copy.deepcopy of it"
             )
-        n_epochs = self._to_train(epochs, epochs_total)
+        n_epochs = int(checks.epochs(epochs, epochs_total, self._state.epochs))
         progress = checks.boolean("progress", progress)
         if validation_data is not None and validation_fraction is not None:
             raise ValueError("validation_data and validation_fraction exclude each other")
@@ -506,7 +506,7 @@ class Trainer:
             else:  # the first epoch settles the dtype
                 self._state, self._dtype = before
             if ended or fit.record.done > 0:
-                self._kept = apart(watch.states())
+                self._kept = apart(watch.told.states())
         return fit.record.history()
 
     def partial_fit(
@@ -734,21 +734,6 @@ class Trainer:
         return saving.read(path, custom_objects)[0]
 
     # How it is done.
-
-    def _to_train(self, epochs: Any, epochs_total: Any) -> int:
-        """How many epochs a fit is to train."""
-        if epochs_total is None:
-            if epochs is None:
-                raise TypeError(
-                    "epochs must be an integer of at least 1, as in fit(X, y, epochs=100); got None"
-                )
-            return checks.integer("epochs", epochs, low=1)
-        if epochs is not None:
-            raise ValueError(
-                "epochs and epochs_total exclude each other: epochs is how many more to train, "
-                "epochs_total how many there are to be in all"
-            )
-        return max(0, checks.integer("epochs_total", epochs_total, low=1) - self._state.epochs)
 
     def _samples(
         self,

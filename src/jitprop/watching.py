@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jitprop import checks, kept
+from jitprop import checks
 from jitprop._types import Array
 from jitprop.backends import Backend
 from jitprop.callbacks import Callback
@@ -19,6 +18,7 @@ from jitprop.mapped import Rows
 from jitprop.metrics import Metric
 from jitprop.samples import Samples
 from jitprop.spec import Spec
+from jitprop.telling import Told
 
 if TYPE_CHECKING:
     from jitprop.trainer import Trainer
@@ -58,9 +58,8 @@ class Watch:
         callbacks: list[Callback],
         before: Sequence[Kept],
     ) -> None:
-        self.trainer, self.callbacks, self.metrics = trainer, callbacks, metrics
-        self.before, self.begun = list(before), 0
-        self.told = [trainer.epochs_trained] * len(callbacks)
+        self.trainer, self.metrics = trainer, metrics
+        self.told = Told(trainer, callbacks, before, trainer.epochs_trained, self._last_logs)
         self.measured = [
             (begin, Evaluation(backend, spec, samples.X), samples, shown(samples.y))
             for begin, samples in (("", training), (VALIDATION, validation))
@@ -75,40 +74,16 @@ class Watch:
 
     def __bool__(self) -> bool:
         """Whether there is anything to do after each epoch."""
-        return bool(self.names or self.callbacks)
+        return bool(self.names or self.told)
 
-    def begin(self) -> None:
-        """Tell the callbacks that the fit begins, and bring them to where they were."""
-        for callback in self.callbacks:
-            self.begun += 1
-            callback.on_fit_begin(self.trainer)
-        for i, callback in enumerate(self.callbacks):
-            self._resume(i, callback)
-        kept.encoded(self.states())  # what cannot be saved is refused now
-
-    def _resume(self, i: int, callback: Callback) -> None:
-        name = type(callback).__qualname__
-        found = next((state for state in self.before if state.name == name), None)
-        if found is None:
-            return
-        self.before = [state for state in self.before if state is not found]
-        callback.set_state(self.trainer, found.state)
-        history = self.trainer.history
-        if found.told == self.trainer.epochs_trained - 1 and len(history.loss):
-            # Saved or interrupted after this epoch, but before this callback's turn.
-            columns = history.columns
-            logs = {name: float(columns[name][-1]) for name in self.known if name in columns}
-            callback.on_epoch_end(self.trainer, found.told, logs)
-        self.told[i] = self.trainer.epochs_trained
-
-    def states(self) -> list[Kept]:
-        """What the callbacks keep, as of now."""
-        made = []
-        for callback, told in zip(self.callbacks, self.told, strict=True):
-            state = callback.get_state()
-            if state is not None:
-                made.append(Kept(type(callback).__qualname__, told, state))
-        return made
+    def _last_logs(self) -> dict[str, float]:
+        """The numbers of the last epoch that was trained before this fit."""
+        columns = self.trainer.history.columns
+        return {
+            name: float(columns[name][-1])
+            for name in self.known
+            if name in columns and len(columns[name])
+        }
 
     def measure(self, params: Array) -> dict[str, float]:
         """The validation loss and the metrics, of the parameters as they are."""
@@ -122,23 +97,6 @@ class Watch:
                     for name, metric in self.metrics.items():
                         found[begin + name] = as_number(name, metric(y, prediction))
         return found
-
-    def tell(self, epoch: int, logs: dict[str, float]) -> None:
-        """Tell the callbacks of an epoch."""
-        for i, callback in enumerate(self.callbacks):
-            callback.on_epoch_end(self.trainer, epoch, logs)
-            self.told[i] = epoch + 1
-
-    def end(self) -> None:
-        """Tell the callbacks that the fit ends."""
-        for callback in self.callbacks:
-            callback.on_fit_end(self.trainer)
-
-    def fail(self, error: BaseException) -> None:
-        """Tell all callbacks that began of an exception, even if one of them raises another."""
-        with ExitStack() as stack:
-            for callback in reversed(self.callbacks[: self.begun]):
-                stack.callback(callback.on_fit_error, self.trainer, error)
 
 
 def check_monitors(callbacks: Sequence[Callback], known: Sequence[str]) -> None:

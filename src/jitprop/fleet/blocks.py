@@ -91,30 +91,35 @@ class Blocks:
         self.shuffle = shuffle and self.n_batches > 1
         self.diverged: dict[int, int] = {}
         self.last: Block | None = None
+        self.begun: Block | None = None
 
     def train(self, first: int, members: Indices, losses: Array) -> Trained:
         """Train copies of some members from epoch ``first`` on, for those of ``losses``."""
         n_epochs = len(losses)
         random = self.state.random(members) if self.shuffle else {}
-        block = Block(first, members, self._rates(members, n_epochs), random)
-        try:
-            orders = self._orders(members, n_epochs)
-            trained = self.state.members(self.own, members)
-            finite = self._run(trained, self.data, orders, losses, block.rates)
-            bad = ~(finite & _finite(trained))
-            done = np.full(len(members), n_epochs)
-            if bad.any():
-                self._go_back(block, bad, trained, orders, losses, done)
-        except BaseException:
-            self.state.set_random(random)
-            raise
+        block = self.begun = Block(first, members, self._rates(members, n_epochs), random)
+        orders = self._orders(members, n_epochs)
+        trained = self.state.members(self.own, members)
+        finite = self._run(trained, self.data, orders, losses, block.rates)
+        bad = ~(finite & _finite(trained))
+        done = np.full(len(members), n_epochs)
+        if bad.any():
+            self._go_back(block, bad, trained, orders, losses, done)
         return Trained(block, trained, done, bad)
+
+    def discard(self) -> None:
+        """Forget a block that was begun and is not to be committed."""
+        if self.begun is not None:
+            self.state.set_random(self.begun.random)
+            for member in self.begun.members.tolist():
+                self.diverged.pop(member, None)
+            self.begun = None
 
     def commit(self, trained: Trained) -> None:
         """Let the members be what they have become."""
         state, (block, after, done, _) = self.state, trained
         members = block.members
-        self.last = None  # gives its memory back
+        self.begun = self.last = None  # gives its memory back
         block.params, block.slots = state.params[members], state.slots[members]
         self.last = block
         state.params[members], state.slots[members] = after.params, after.slots

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 
 import numpy as np
 
 from jitprop import cast
 from jitprop._types import Array
-from jitprop.callbacks import EarlyStopping
 from jitprop.fleet.blocks import Blocks
 from jitprop.fleet.data import Data
 from jitprop.fleet.engines import Engine, Indices
@@ -21,6 +19,7 @@ from jitprop.history import VALIDATION_LOSS
 from jitprop.interrupts import Interrupts
 from jitprop.progress import Progress
 from jitprop.spec import Spec
+from jitprop.telling import Told
 
 BLOCK_SECONDS = 0.1
 """How long a block is to take: by what the one before took, but of no more than `GROWTH` times its
@@ -30,8 +29,6 @@ GROWTH = 16
 
 BLOCK_NUMBERS = 1 << 20
 """Losses, rates and indices of samples that a block may hold: 8 MB of each."""
-
-Told = Callable[[int, dict[str, Array]], None]
 
 
 class Course:
@@ -48,12 +45,13 @@ class Course:
         Whose learning rates callbacks may change.
     data : Data
     validation : Data or None
-    epochs : int
+    epochs : int, or (K,) ints
+        How many each member is to be trained.
     shuffle : bool
-    stopping : EarlyStopping or None
+    stopping : Stopping or None
         By which each member is stopped.
-    told : function or None
-        Called after each epoch with its number in this call and its losses.
+    told : Told
+        Told of each epoch, with its number in this call and its losses.
 
     Attributes
     ----------
@@ -69,21 +67,21 @@ class Course:
         own: Own,
         data: Data,
         validation: Data | None,
-        epochs: int,
+        epochs: int | Indices,
         shuffle: bool,
-        stopping: EarlyStopping | None,
-        told: Told | None,
+        stopping: Stopping | None,
+        told: Told,
     ) -> None:
         self.engine, self.spec, self.state, self.own = engine, spec, state, own
-        self.data, self.validation, self.epochs = data, validation, epochs
+        self.data, self.validation, self.epochs = data, validation, int(np.max(epochs))
         self.blocks = Blocks(engine, spec, state, own, data, shuffle)
-        self.stopping = None if stopping is None else Stopping(stopping, state)
-        self.told = told
+        self.stopping, self.told = stopping, told
         k = len(state.params)
-        self.loss = cast.zeros("epochs", (epochs, k), np.float64)  # filled as epochs are done
+        self.loss = cast.zeros("epochs", (self.epochs, k), np.float64)  # filled as epochs are done
         self.validation_loss = None
         if validation is not None:
-            self.validation_loss = cast.zeros("epochs", (epochs, k), np.float64)
+            self.validation_loss = cast.zeros("epochs", (self.epochs, k), np.float64)
+        self.limits = np.broadcast_to(np.asarray(epochs, np.int64), (k,))
         self.done = np.zeros(k, np.int64)
         self.active: Indices = np.arange(k)
         self.stopped = False
@@ -96,25 +94,35 @@ class Course:
         """Train until all epochs are done, or no member is left."""
         try:
             with Interrupts() as interrupts:
-                self._run(interrupts, progress)
+                try:
+                    if self.stopping is not None:
+                        self.stopping.begin()
+                        self.active = self.stopping.going_on(self.active)
+                    self.told.begin()
+                    self._run(interrupts, progress)
+                finally:
+                    interrupts.halt = lambda: True  # Ctrl-C waits
+                    if self.stopping is not None:
+                        self.stopping.restore()
+                    interrupts.halt = None
+                interrupts.check()
         finally:
             self.engine.close()
-        if self.stopping is not None:
-            self.stopping.restore()
 
     def _run(self, interrupts: Interrupts, progress: Progress | None) -> None:
-        each = self.validation is not None or self.stopping is not None or self.told is not None
+        each = bool(self.validation is not None or self.stopping is not None or self.told)
         work = 3 * self.data.n_samples * self.state.params.size
         first, size = 0, max(1, int(self.engine.first_work / work))
-        while first < self.epochs and len(self.active) and not self.stopped:
-            n_epochs = 1 if each else min(size, self.epochs - first, self._most())
+        while len(self._unfinished(first)) and not self.stopped:
+            left = int(self.limits[self.active].min()) - first
+            n_epochs = 1 if each else min(size, left, self._most())
             began = time.perf_counter()
             self._block(first, n_epochs, interrupts)
             seconds = time.perf_counter() - began
             size = max(1, int(n_epochs * min(GROWTH, BLOCK_SECONDS / seconds)))
             first += n_epochs
-            if each:
-                self._look(first - 1)
+            if self.told:
+                self.told.tell(first - 1, self._logs(first - 1))
             if progress is not None and progress.is_due():
                 self._draw(progress, first)
         if progress is not None and first > 0:
@@ -140,19 +148,35 @@ class Course:
         return max(1, BLOCK_NUMBERS // (len(self.active) * numbers)) if numbers else self.epochs
 
     def _block(self, first: int, n_epochs: int, interrupts: Interrupts) -> None:
-        """Train the active members for some epochs."""
+        """Train the active members for some epochs, and let those go that are to be stopped."""
         members = self.active
         losses = rows = self.loss[first : first + n_epochs]
         if len(members) < rows.shape[1]:
             losses = np.empty((n_epochs, len(members)))
-        trained = self.blocks.train(first, members, losses)
-        interrupts.halt = lambda: True  # Ctrl-C waits
+        validated = None
+        try:
+            trained = self.blocks.train(first, members, losses)
+            if self.validation is not None:  # of one epoch
+                validated = self.engine.evaluate(trained.members, self.validation)
+                validated /= self.validation.divisors(self.spec, members)
+            # What belongs to an epoch is written down together.
+            interrupts.halt = lambda: True  # Ctrl-C waits
+        except BaseException:
+            self.blocks.discard()
+            raise
         if losses is not rows:
             rows[...] = np.nan
             rows[:, members] = losses
         self.blocks.commit(trained)
         self.done[members] += trained.done
-        self.active = members[~trained.bad]
+        going_on = ~trained.bad
+        self.active = members[going_on]
+        if validated is not None and self.validation_loss is not None:
+            self.validation_loss[first] = np.nan
+            self.validation_loss[first, self.active] = validated[going_on]
+        if self.stopping is not None:
+            values = self._logs(first)[self.stopping.how.monitor][self.active]
+            self.active = self.stopping.look(self.active, values)
         interrupts.halt = None
         interrupts.check()
 
@@ -167,18 +191,14 @@ class Course:
             }
         progress.draw(epochs, means)
 
-    def _look(self, epoch: int) -> None:
-        """Validate, let members go that are stopped, and tell."""
-        members = self.active
-        logs = {"loss": self.loss[epoch]}
-        if self.validation is not None and self.validation_loss is not None:
-            found = self.engine.evaluate(self.state.members(self.own, members), self.validation)
-            row = self.validation_loss[epoch]
-            row[:] = np.nan
-            row[members] = found / self.validation.divisors(self.spec, members)
-            logs[VALIDATION_LOSS] = row
-        if self.stopping is not None:
-            values = logs[self.stopping.how.monitor][members]
-            self.active = self.stopping.look(epoch, members, values)
-        if self.told is not None:
-            self.told(epoch, {name: values.copy() for name, values in logs.items()})
+    def _logs(self, epoch: int) -> dict[str, Array]:
+        """The losses of one epoch: copies."""
+        logs = {"loss": self.loss[epoch].copy()}
+        if self.validation_loss is not None:
+            logs[VALIDATION_LOSS] = self.validation_loss[epoch].copy()
+        return logs
+
+    def _unfinished(self, epochs: int) -> Indices:
+        """Let members go that had all the epochs they are to have; returns those that are left."""
+        self.active = self.active[self.limits[self.active] > epochs]
+        return self.active

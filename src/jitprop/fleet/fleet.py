@@ -7,7 +7,6 @@ import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any, overload
 
 import numpy as np
@@ -33,14 +32,16 @@ from jitprop.fleet.settings import (
     shares,
 )
 from jitprop.fleet.state import FleetState
-from jitprop.fleet.stopping import told_and_stopping
+from jitprop.fleet.stopping import Found, Stopping, told_and_stopping
 from jitprop.history import VALIDATION_LOSS
+from jitprop.kept import Kept, apart
 from jitprop.losses import Loss
 from jitprop.optimizers import SGD, Optimizer
 from jitprop.progress import Progress
 from jitprop.schedules import LearningRate
 from jitprop.seeds import generator, words
 from jitprop.spec import check_batch, make_spec
+from jitprop.telling import Told
 from jitprop.threads import one_blas_thread
 from jitprop.trainer import Trainer
 
@@ -102,10 +103,11 @@ batch_size, shuffle, dtype, backend
     parameter, a fleet takes K (P (1 + s) b + 100) bytes. A fit takes K (3 P (1 + s) b + 150) more
     where nets are in lanes, K (2 P (1 + s) b + 150) where they are trained one by one, and 8 K
     bytes of losses for each epoch, twice that with validation. Early stopping keeps K P b bytes of
-    best parameters. A shuffled fit takes 1,700 K bytes for generators, of which the fleet keeps
-    1,000 K, and orders of 8 MB, or of one epoch if that is more: 8 K bytes for each sample;
-    schedules take 8 MB too. Threads have scratch for one batch and one gradient each, of one net
-    or, in lanes, of as many as share a vector.
+    parameters, those of the best epochs in a fit and those of the last ones after it. A shuffled
+    fit takes 1,700 K bytes for generators, of which the fleet keeps 1,000 K, and orders of 8 MB, or
+    of one epoch if that is more: 8 K bytes for each sample; schedules take 8 MB too. Threads have
+    scratch for one batch and one gradient each, of one net or, in lanes, of as many as share a
+    vector.
 
     Examples
     --------
@@ -119,6 +121,8 @@ batch_size, shuffle, dtype, backend
     """
 
     _under_way: Course | None = None
+    _found: Found | None = None
+    _kept: Sequence[Kept] = ()
 
     def __init__(
         self,
@@ -254,7 +258,16 @@ batch_size, shuffle, dtype, backend
 
     def __getstate__(self) -> dict[str, Any]:
         # A copy made by a callback is in no fit.
-        return self.__dict__ | {"_in_fit": False, "_under_way": None}
+        found, kept = self._states()
+        own = {"_in_fit": False, "_under_way": None, "_found": found, "_kept": kept}
+        return self.__dict__ | own
+
+    def _states(self) -> tuple[Found | None, Sequence[Kept]]:
+        """What early stopping and the callbacks keep, of the fit under way or of the last one."""
+        if self._under_way is None:
+            return self._found, self._kept
+        stopping, told = self._under_way.stopping, self._under_way.told
+        return None if stopping is None else stopping.found, told.states()
 
     def __repr__(self) -> str:
         s = self._spec
@@ -324,8 +337,9 @@ batch_size, shuffle, dtype, backend
         self,
         X: npt.ArrayLike,
         y: npt.ArrayLike,
-        epochs: int,
+        epochs: int | None = None,
         *,
+        epochs_total: int | None = None,
         sample_weight: npt.ArrayLike | None = None,
         validation_data: tuple[npt.ArrayLike, ...] | None = None,
         callbacks: Any = (),
@@ -342,7 +356,12 @@ batch_size, shuffle, dtype, backend
             Labels and single outputs may be (n_samples,), or (K, n_samples) where that is not also
             (n_samples, n_targets), which comes first.
         epochs : int
-            At least 1.
+            How many more, at least 1. Callbacks begin anew.
+        epochs_total : int, optional
+            Instead of ``epochs``: resume, and train until `epochs_trained` of each member is this
+            number, at least 1. Members that an `EarlyStopping` has stopped stay so, and those that
+            are left go on with the patience that is left to them; other callbacks take up their
+            state too. If so many epochs are done already, nothing is trained.
         sample_weight : (n_samples,) or (K, n_samples) array-like, optional
             As in `Trainer.fit`. Weights of 0 and of whole numbers make the folds of a
             cross-validation and the samples of a bootstrap.
@@ -368,7 +387,7 @@ batch_size, shuffle, dtype, backend
         KeyboardInterrupt
             On Ctrl-C; the fleet keeps a whole number of epochs, all but those of the last tenths of
             a second, and the next `fit` goes on from there. So it does when a callback raises an
-            error.
+            error. An `EarlyStopping` that restores the best epochs does so here too.
         RuntimeError
             From a callback, or from another thread, while the fleet is in a fit.
         ImportError
@@ -378,10 +397,13 @@ batch_size, shuffle, dtype, backend
         -----
         RuntimeWarning
             If the loss or the parameters of some members became inf or nan. These keep their last
-            good epoch, and are named in the history; the others go on. If what an `EarlyStopping`
+            good epoch, or their best one, if an `EarlyStopping` restores that; they are named in
+            the history, and the others go on. If what an `EarlyStopping`
             goes by was nan in every epoch of some members: these keep their last epoch.
         """
-        history = self._fit(X, y, epochs, sample_weight, validation_data, callbacks, progress)
+        history = self._fit(
+            X, y, epochs, sample_weight, validation_data, callbacks, progress, epochs_total
+        )
         if history.best_epoch is not None:
             self._warn_of_no_best(history, resolve_callbacks(callbacks))
         if history.diverged:
@@ -416,6 +438,7 @@ batch_size, shuffle, dtype, backend
         validation_data: Any,
         callbacks: Any,
         progress: Any = False,
+        epochs_total: Any = None,
     ) -> FleetHistory:
         """`fit`, without the warning."""
         if self._in_fit:
@@ -423,14 +446,16 @@ batch_size, shuffle, dtype, backend
                 "this fleet is in a fit already; a callback or another thread may fit a "
                 "copy.deepcopy of it"
             )
-        n_epochs = checks.integer("epochs", epochs, low=1)
+        to_train = checks.epochs(epochs, epochs_total, self._state.epochs)
         progress = checks.boolean("progress", progress)
         data = samples(X, y, sample_weight, self._spec, len(self), self._dtype)
         check_batch(self._spec, data.n_samples)
         kind = data.X.array.dtype
         held_out = None if validation_data is None else self._validation(validation_data, kind)
         known = ["loss"] if held_out is None else ["loss", VALIDATION_LOSS]
-        told, stopping = told_and_stopping(callbacks, known)
+        listeners, how = told_and_stopping(callbacks, known)
+        found, kept = (None, ()) if epochs_total is None else (self._found, self._kept)
+        told = Told(self, listeners, kept)
         state = self._state.cast(kind)
         course = Course(
             self._engine(data.n_samples),
@@ -439,28 +464,32 @@ batch_size, shuffle, dtype, backend
             self._own,
             data,
             held_out,
-            n_epochs,
+            to_train,
             self._shuffle,
-            stopping,
-            partial(_tell, told, self) if told else None,
+            None if how is None else Stopping(how, state, found),
+            told,
         )
-        bar = Progress(n_epochs) if progress else None
+        bar = Progress(course.epochs) if progress else None
         before = self._state, self._dtype
         self._state, self._dtype, self._in_fit = state, kind, True
-        self._under_way = course
+        self._under_way, ended = course, False
         try:
-            for callback in told:
-                callback.on_fit_begin(self)  # type: ignore[arg-type]
             with one_blas_thread():
                 course.run(bar)
-            for callback in told:
-                callback.on_fit_end(self)  # type: ignore[arg-type]
+            told.end()
+            ended = True
+        except BaseException as error:
+            told.fail(error)
+            raise
         finally:
             self._in_fit, self._under_way = False, None
             if bar is not None:
                 bar.close()
             if not course.done.any():  # the first epoch settles the dtype
                 self._state, self._dtype = before
+            if ended or course.done.any():
+                self._found = None if course.stopping is None else course.stopping.found
+                self._kept = apart(told.states())
         return course.history()
 
     def stop(self) -> None:
@@ -668,6 +697,9 @@ batch_size, shuffle, dtype, backend
         trainer._state.epochs, trainer._state.updates = int(state.epochs[i]), int(state.updates[i])
         if i in state.generators:
             trainer._state.rng.bit_generator.state = state.generators[i].bit_generator.state
+        if (found := self._states()[0]) is not None:
+            epochs = trainer._state.epochs
+            trainer._kept = [Kept(EarlyStopping.__qualname__, epochs, found.member(i))]
         return trainer
 
     def _some(self, numbers: npt.NDArray[np.int64]) -> Fleet:
@@ -677,9 +709,5 @@ batch_size, shuffle, dtype, backend
         made = object.__new__(Fleet)
         made.__dict__.update(self.__getstate__())
         made._own, made._state = self._own.some(numbers), self._state.some(numbers)
+        made._found, made._kept = None if made._found is None else made._found.some(numbers), ()
         return made
-
-
-def _tell(told: list[Callback], fleet: Fleet, epoch: int, logs: dict[str, Array]) -> None:
-    for callback in told:
-        callback.on_epoch_end(fleet, epoch, logs)  # type: ignore[arg-type]

@@ -26,7 +26,8 @@ class FleetHistory:
         Epochs of this call that each member was trained, and kept.
     best_epoch : (K,) int64 array, or None
         With early stopping, the best epoch of this call, counted from 0: the one whose parameters a
-        member has, if these are restored. -1 where no number was better than inf.
+        member has, if these are restored. -1 where no number was better than inf. Where
+        ``epochs_total`` resumes a fit, it is counted from the first epoch of that.
     diverged : dict of int to int
         Members whose loss or parameters became inf or nan, and the epoch of this call in which
         they did. They keep the end of the last epoch from which a batch had a finite loss, as in

@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from jitprop import checks, encoding, optimizers, sealed
+from jitprop import checks, encoding, kept, optimizers, sealed
 from jitprop._types import Array
 from jitprop.errors import CheckpointError
+from jitprop.fleet.stopping import Found
+from jitprop.history import VALIDATION_LOSS
 from jitprop.optimizers import SGD
 from jitprop.saving import FORMAT, shape
 
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
     from jitprop.fleet.fleet import Fleet
 
 KIND = "fleet"
+STOPPING = "stopping."
+FOUND = ("best", "best_epoch", "first", "last", "restored")
+"""What early stopping finds out about each member, in tensors of "stopping." + name."""
 WORD = 32
 RANDOM_WORDS = 10
 """State and increment of PCG64, 4 each, whether it keeps half a number, and that half."""
@@ -77,6 +82,8 @@ def write(path: str | os.PathLike[str], fleet: Fleet) -> None:
         tensors["learning_rate"] = own.rates
     if state.generators:
         tensors["random"] = np.stack([_random(state.generator(i)) for i in range(len(fleet))])
+    found, callbacks = fleet._states()
+    entries, arrays = kept.encoded(callbacks)
     content = {
         "format": FORMAT,
         "kind": KIND,
@@ -85,8 +92,23 @@ def write(path: str | os.PathLike[str], fleet: Fleet) -> None:
         "shuffled": bool(state.generators),
         "schedule": encoding.encoded("learning_rate", own.rates) if scheduled else None,
         "settings": {name: encoding.encoded(name, value) for name, value in settings.items()},
+        "stopping": None if found is None else _stopping(found, tensors),
+        "callbacks": entries,
     }
-    sealed.write(path, content, tensors)
+    sealed.write(path, content, tensors | arrays)
+
+
+def _stopping(found: Found, tensors: dict[str, Array]) -> dict[str, Any]:
+    """What early stopping found: its settings; its arrays go to the tensors."""
+    for name in FOUND:
+        tensors[STOPPING + name] = getattr(found, name).astype(np.float64)
+    if found.params is not None:
+        tensors[STOPPING + "parameters"] = found.params
+    return {
+        "monitor": found.monitor,
+        "higher_is_better": found.higher_is_better,
+        "parameters": found.params is not None,
+    }
 
 
 def read(path: str | os.PathLike[str], custom_objects: Mapping[str, Any] | None = None) -> Fleet:
@@ -120,7 +142,11 @@ def _layout(content: dict[str, Any]) -> sealed.Layout:
         layout["learning_rate"] = double, (k,)
     if checks.boolean("shuffled", content.get("shuffled")):
         layout["random"] = double, (k, RANDOM_WORDS)
-    return layout
+    if content.get("stopping") is not None:
+        layout |= {STOPPING + name: (double, (k,)) for name in FOUND}
+        if checks.boolean("parameters", encoding.objects(content, "stopping").get("parameters")):
+            layout[STOPPING + "parameters"] = net.dtype, (k, net.n_parameters)
+    return layout | kept.layout(content.get("callbacks", []))
 
 
 def _fleet(
@@ -162,7 +188,30 @@ def _fleet(
     if "random" in tensors:
         for i, words in enumerate(tensors["random"]):
             _set_random(state.generator(i), words)
+    if content.get("stopping") is not None:
+        fleet._found = _found(encoding.objects(content, "stopping"), tensors)
+    fleet._kept = kept.decoded(content.get("callbacks", []), tensors)
     return fleet
+
+
+def _found(stopping: dict[str, Any], tensors: dict[str, Array]) -> Found:
+    """And back."""
+    encoding.check_known("stopping", stopping, ("monitor", "higher_is_better", "parameters"))
+    monitor, higher = stopping.get("monitor"), stopping.get("higher_is_better")
+    if monitor not in ("loss", VALIDATION_LOSS):
+        raise ValueError(f"early stopping cannot have monitored {checks.shown(monitor)}")
+    numbers = {name: tensors[STOPPING + name] for name in FOUND[1:]}
+    for name, array in numbers.items():
+        if (array != np.floor(array)).any() or (abs(array) > 2.0**62).any():
+            raise ValueError(f"its {STOPPING}{name} are not all whole numbers")
+    params = tensors.get(STOPPING + "parameters")
+    return Found(
+        monitor,
+        checks.boolean("higher_is_better", higher),
+        best=tensors[STOPPING + "best"].copy(),
+        params=None if params is None else params.copy(),
+        **{name: array.astype(np.int64) for name, array in numbers.items()},
+    )
 
 
 def _words(numbers: list[int]) -> npt.NDArray[np.float64]:
