@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 from scipy import sparse
 
-from jitprop import SGD, Adam, AdamW, CrossEntropy, Huber, Quantile, Trainer, backends
+from jitprop import SGD, Adam, AdamW, CrossEntropy, Fleet, Huber, Quantile, Trainer, backends
 from nets import limit_calls
 
 N = 8
@@ -371,3 +371,43 @@ def test_bad_setting(case):
 def test_bad_nesterov():
     says(TypeError, ("nesterov must be True or False", "got 1 (int)"), SGD, 0.9, 1)
     says(ValueError, ("nesterov=True needs a momentum above 0", "got momentum=0.0"), SGD, 0.0, True)
+
+
+class Refuses:
+    """An object whose __array__ raises, as a tensor of another library that needs a detach."""
+
+    def __array__(self, dtype=None, copy=None):
+        raise RuntimeError("call detach first")
+
+
+HIDDEN = np.ma.array([[1.0, 2.0], [3.0, 4.0]], mask=[[0, 0], [0, 1]])
+
+
+@pytest.mark.parametrize(
+    ("X", "words"),
+    [
+        (Refuses(), "X must be an array of numbers; NumPy says: call detach first"),
+        ([Refuses(), Refuses()], "X must be an array of numbers; NumPy says: call detach first"),
+        (HIDDEN, "X must have no masked values"),
+        (list(HIDDEN), "X must have no masked values"),
+        (tuple(HIDDEN), "X must have no masked values"),
+        (np.full((2, 2), np.longdouble(1e300)) * np.longdouble(1e100), "which is beyond float64"),
+    ],
+    ids=range(6),
+)
+def test_arrays_that_would_be_read_as_something_else(X, words, backend):
+    net, fleet = Trainer([2, 1], seed=0, backend=backend), Fleet([2, 1], members=1, seed=[0])
+    for call in (net.predict, fleet.predict, lambda X: net.fit(X, [0, 1], 1)):
+        with pytest.raises(ValueError, match=words):
+            call(X)
+    assert net.epochs_trained == 0
+
+
+def test_validation_data_that_are_the_parameters_are_copied(backend):
+    net = Trainer([2, 2, 1], backend=backend, seed=0)
+    held = net.weights[0], np.ones(2)
+    copies = held[0].copy(), held[1]
+    ref = Trainer([2, 2, 1], backend=backend, seed=0)
+    X, y = np.eye(2), np.zeros(2)
+    found = net.fit(X, y, 5, validation_data=held).validation_loss
+    np.testing.assert_array_equal(found, ref.fit(X, y, 5, validation_data=copies).validation_loss)

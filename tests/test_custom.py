@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import math
 import os
+import pickle
 import subprocess
 import sys
 import weakref
@@ -12,7 +13,7 @@ import weakref
 import numpy as np
 import pytest
 
-from jitprop import CustomActivation, CustomLoss, Trainer, compiled
+from jitprop import CustomActivation, CustomLoss, DivergenceError, Trainer, compiled
 from test_compiled import CountCompiles, numba_events
 
 ROUTES = {"lanes": [3, 4, 4, 2], "blocks": [30, 40, 20, 2]}
@@ -282,3 +283,76 @@ np.testing.assert_allclose(*found, rtol=1e-12)
 """
     interpreted = os.environ | {"NUMBA_DISABLE_JIT": "1"}
     subprocess.run([sys.executable, "-c", code], check=True, env=interpreted)
+
+
+def limited(z):
+    if z > 3:
+        raise ValueError("beyond 3")
+    return z
+
+
+def limited_slope(z):
+    return 1.0
+
+
+def off(a, y):
+    if a > 3:
+        raise ArithmeticError("beyond 3")
+    return a - y
+
+
+def off_slope(a, y):
+    return 1.0
+
+
+RAISES = {
+    "activation": {"activation": CustomActivation(limited, limited_slope)},
+    "output": {"output_activation": CustomActivation(limited, limited_slope)},
+    "loss": {"loss": CustomLoss(off, off_slope), "output_activation": "identity"},
+}
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("route", ROUTES)
+@pytest.mark.parametrize("which", RAISES)
+def test_a_function_that_raises_ends_in_a_divergence_that_names_it(
+    which, route, dtype, backend, capfd
+):
+    sizes = ROUTES[route]
+    net = Trainer(
+        sizes, **{"output_activation": "identity", "activation": "relu"} | RAISES[which],
+        dtype=dtype, backend=backend, seed=0,
+    )  # fmt: skip
+    for W in net.weights:
+        W[:] = 1.0
+    X, y = np.full((5, sizes[0]), -1.0), np.zeros((5, 2))
+    net.predict(X)
+    X[2] = 1.0  # whose sums are above 3
+    before = net.parameters.copy()
+    with pytest.raises(DivergenceError, match=f"see where {'off' if which == 'loss' else 'limit'}"):
+        net.fit(X, y, 2)
+    np.testing.assert_array_equal(net.parameters, before)
+    assert np.isnan(net.evaluate(X, y))
+    if which != "loss":
+        assert np.isnan(net.predict(X)).any(axis=1).tolist() == [False, False, True, False, False]
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_other_errors_come_out_of_the_numpy_backend():
+    def value(z):
+        if z > 20:
+            raise RuntimeError("of my own")
+        return z
+
+    net = Trainer(
+        [1, 1], output_activation=CustomActivation(value, lambda z: 1.0), backend="numpy", seed=0
+    )
+    net.parameters[:] = 1.0
+    with pytest.raises(RuntimeError, match="of my own"):
+        net.fit([[100.0]], [1.0], 1)
+
+
+def test_a_divergence_with_own_functions_can_be_pickled():
+    error = DivergenceError(0, Trainer([1, 1]).history, 0, 0.1, ["mine"])
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)
+    assert "mine" in str(error)

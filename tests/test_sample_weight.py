@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from jitprop import Adam, Trainer, compiled, threads
+from jitprop import Adam, CrossEntropy, Fleet, Trainer, compiled, threads
 from nets import OUTPUTS, data, suited
 
 # Sizes, and more samples than evaluate takes at a time (256).
@@ -164,3 +164,94 @@ def test_the_trainers_own_memory_may_be_weights(backend):
 def test_routes_are_what_they_are_called():
     for route, sizes in ROUTES.items():
         assert compiled.uses_lanes(make(sizes, "numpy")._spec) == (route == "lanes")
+
+
+HUGE = {"float32": 1e30, "float64": 1e300}
+
+
+@pytest.mark.parametrize("dtype", HUGE)
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize(("batch_size", "shuffle"), [(None, False), (7, False), (7, True)])
+@pytest.mark.parametrize("sizes", [[3, 4, 2], [30, 40, 2], [20, 30, 2]], ids=str)
+def test_what_overflows_in_a_sample_of_weight_0_has_no_part(
+    sizes, batch_size, shuffle, reduction, dtype, backend, rng
+):
+    n = 600 if sizes[0] == 20 and batch_size is None else 20  # 600 pass in chunks
+    X, y = rng.normal(size=(n, sizes[0])), rng.normal(size=(n, 2))
+    weights = np.ones(n)
+    weights[[3, n - 1]] = 0.0
+    spoiled_X, spoiled_y = X.copy(), y.copy()
+    spoiled_X[[3, n - 1]], spoiled_y[[3, n - 1]] = HUGE[dtype], -HUGE[dtype]
+    settings = {
+        "activation": "relu", "output_activation": "identity", "batch_size": batch_size,
+        "shuffle": shuffle, "dtype": dtype, "backend": backend, "reduction": reduction,
+        "learning_rate": 0.01 / n,
+    }  # fmt: skip
+    found = []
+    for given in ((X, y), (spoiled_X, spoiled_y)):
+        net = Trainer(sizes, seed=1, **settings)
+        fleet = Fleet(sizes, members=3, seed=[1, 2, 3], **settings)
+        numbers = [
+            net.fit(*given, 3, sample_weight=weights).loss,
+            fleet.fit(*given, 3, sample_weight=weights).loss,
+            net.evaluate(*given, sample_weight=weights),
+            fleet.evaluate(*given, sample_weight=weights),
+            flat(net.gradients(*given, sample_weight=weights)),
+            net.parameters,
+            fleet.parameters,
+        ]
+        found.append(numbers)
+    for ref, comp in zip(*found, strict=True):
+        assert np.isfinite(comp).all()
+        np.testing.assert_array_equal(comp, ref)
+
+
+def test_all_weights_0_on_one_side_of_a_split_are_refused(backend):
+    X, y = np.eye(10)[:, :3], np.ones(10)
+    only = np.zeros(10)
+    only[0] = 1.0
+    for weights in (only, np.ones(10)):
+        net = Trainer([3, 2, 1], backend=backend, seed=0)
+        before = net.parameters.copy()
+        if weights is only:
+            with pytest.raises(ValueError, match="validation_fraction must leave samples with a"):
+                net.fit(X, y, 1, sample_weight=weights, validation_fraction=0.3)
+            np.testing.assert_array_equal(net.parameters, before)
+            assert net.epochs_trained == 0
+        else:
+            net.fit(X, y, 1, sample_weight=weights, validation_fraction=0.3)
+
+
+def test_class_weights_of_0_on_one_side_of_a_split_are_refused(backend):
+    X, y = np.eye(10)[:, :3], np.zeros(10, int)
+    y[0] = 1
+    net = Trainer(
+        [3, 2, 2], output_activation="softmax", loss=CrossEntropy(class_weight=[0.0, 1.0]),
+        backend=backend, seed=0,
+    )  # fmt: skip
+    with pytest.raises(ValueError, match=r"all samples .* have the weight 0, of sample_weight or"):
+        net.fit(X, y, 1, validation_fraction=0.3)
+
+
+@pytest.mark.parametrize("weight", [5e-324, 1e-310])
+def test_a_sum_of_weights_without_an_inverse_is_refused(weight, backend):
+    net = Trainer([3, 2, 1], backend=backend, seed=0)
+    fleet = Fleet([3, 2, 1], members=2, seed=[0, 1], backend=backend)
+    weights = np.full(4, weight)
+    for given, who in ((weights, net), (weights, fleet), (np.stack([weights, weights]), fleet)):
+        with pytest.raises(ValueError, match="sample_weight must have a finite sum above 0, of at"):
+            who.fit(np.ones((4, 3)), np.ones(4), 1, sample_weight=given)
+
+
+@pytest.mark.parametrize("sizes", [[3, 4, 1], [30, 40, 1]], ids=str)
+def test_a_batch_whose_weights_have_no_inverse_counts_as_one_of_weights_0(sizes, backend, rng):
+    X, y = rng.normal(size=(8, sizes[0])), rng.random((8, 1))
+    found = []
+    for small in (0.0, 1e-310):
+        weights = np.array([1.0, 1.0, 1.0, 1.0, small, small, small, small])
+        net = Trainer(sizes, batch_size=4, shuffle=False, backend=backend, seed=0)
+        fleet = Fleet(sizes, members=2, batch_size=4, shuffle=False, backend=backend, seed=[0, 1])
+        net.fit(X, y, 3, sample_weight=weights)
+        fleet.fit(X, y, 3, sample_weight=weights)
+        found.append(np.concatenate([net.parameters, fleet.parameters.ravel()]))
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-12)

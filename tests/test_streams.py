@@ -128,6 +128,31 @@ def test_a_net_is_prepared_once_for_batches_of_one_size(monkeypatch):
     assert prepared == [33, 63]
 
 
+@pytest.mark.parametrize("sizes", [(3, 4, 2), (3, 40, 2)], ids=str)
+def test_a_batch_beside_the_limit_of_a_route_has_the_same_bits_after_any_others(sizes, monkeypatch):
+    spec = make(sizes)._spec
+    numbers = compiled._numbers(spec)
+    monkeypatch.setattr(compiled, "LANES_BYTES", 40 * numbers * 8)  # lanes up to 40 samples
+    assert compiled.uses_lanes(spec, 40 * 8) == (sizes[1] == 4)
+    assert not compiled.uses_lanes(spec, 41 * 8)
+    for size in (39, 40, 41, 42):
+        X, y = data(sizes, size)
+        alone = make(sizes, backend="numba", optimizer="sgd", learning_rate=0.5)
+        alone.fit([(X, y)], epochs=1)
+        for before in (33, 40, 41, 63):
+            other = make(sizes, backend="numba", optimizer="sgd", learning_rate=0.5)
+            start = other.parameters.copy()
+
+            def batches(before=before, other=other, start=start, X=X, y=y):
+                for n in (before, before + 1, before - 1):
+                    yield data(sizes, n, seed=9)
+                other.parameters[:] = start
+                yield X, y
+
+            other.fit(batches, epochs=1)
+            np.testing.assert_array_equal(other.parameters, alone.parameters)
+
+
 def test_going_on_is_one_longer_fit():
     parts = cut(data([3, 2], 50), 13, 40)
     ref, comp = make(), make()
@@ -177,7 +202,8 @@ def test_callbacks_validation_schedules_and_the_history():
 
     def watch(trainer, epoch, logs):
         seen.append((trainer.epochs_trained, epoch, logs["loss"], logs["validation_mse"]))
-        return epoch == 3
+        if epoch == 3:
+            trainer.stop()
 
     held = data([3, 2], 10, seed=6)
     extra = {"validation_data": held, "metrics": ["mse"], "callbacks": [watch]}
@@ -335,7 +361,10 @@ def test_rprop_does_not_train_from_batches():
 
 def test_epochs_must_be_given():
     for arguments in ((X3, Y2), (cut((X3, Y2), 2),)):
-        with pytest.raises(TypeError, match="epochs must be an integer of at least 1; got None"):
+        with pytest.raises(
+            TypeError,
+            match="epochs must be an integer of at least 1, as in fit",
+        ):
             make().fit(*arguments)
 
 

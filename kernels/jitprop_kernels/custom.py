@@ -53,19 +53,27 @@ def compile_block(
         For functions that numba cannot compile, with what it says.
     """
     T = dtype.type
+    nan = T(np.nan)
     f, g = own(value), own(derivative)
 
+    # An error would end a compiled loop without a word, and leave in memory what was there.
     def of_one(x: Any, y: Any, out: Any, slope: Any, n: int) -> None:
         for i in range(n):
-            z = x[i]
-            slope[i] = T(g(z))
-            x[i] = T(f(z))
+            try:
+                z = x[i]
+                slope[i] = T(g(z))
+                x[i] = T(f(z))
+            except Exception:
+                x[i] = slope[i] = nan
 
     def of_two(x: Any, y: Any, out: Any, slope: Any, n: int) -> None:
         for i in range(n):
-            a, t = x[i], y[i]
-            slope[i] = T(g(a, t))
-            out[i] = T(f(a, t))
+            try:
+                a, t = x[i], y[i]
+                slope[i] = T(g(a, t))
+                out[i] = T(f(a, t))
+            except Exception:
+                out[i] = slope[i] = nan
 
     loop = of_one if arity == 1 else of_two
     if INTERPRETED:

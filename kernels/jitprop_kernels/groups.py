@@ -13,7 +13,7 @@ from jitprop_kernels._jit import jit
 from jitprop_kernels._types import Array, Indices, Scalar
 from jitprop_kernels.elementary import power, smaller
 from jitprop_kernels.members import block_width, place
-from jitprop_kernels.plan import N_IN, Plan
+from jitprop_kernels.plan import N_IN, SMALLEST, Plan
 from jitprop_kernels.simd import load_like, prefetch_to_write, size_of, store, sum_apart, widened
 
 POWERS = 64
@@ -115,7 +115,7 @@ def set_wholes(
             for row in range(first, first + m):
                 sample = rows[i * row_step + row] if rows.size > 0 else row
                 whole += weights[member * weights_step + sample]
-        sums[WHOLES * V + v] = whole if whole > 0.0 else 1.0
+        sums[WHOLES * V + v] = whole if whole >= SMALLEST else 1.0
 
 
 @jit(apart=True)
@@ -156,9 +156,13 @@ def load_block(
         x = member * x_step + row * n_inputs
         for k in range(n_inputs):
             memory[a + k * width + at] = X[x + k]
+        weight = type(memory[0])(1.0)
         if plan.weighted:
-            share = weights[member * weights_step + row] / sums[WHOLES * V + at % V]
-            memory[plan.shares + block * V + at] = share
+            weight = weights[member * weights_step + row]
+            memory[plan.shares + block * V + at] = weight / sums[WHOLES * V + at % V]
+            if weight == 0.0:  # as in `network.load_batch`
+                for k in range(n_inputs):
+                    memory[a + k * width + at] = 0.0
         if Y.size > 0 and plan.labels:
             label = Y[member * y_step + row]
             for k in range(n_targets):
@@ -166,7 +170,7 @@ def load_block(
         elif Y.size > 0:
             y = member * y_step + row * n_targets
             for k in range(n_targets):
-                memory[t + k * width + at] = Y[y + k]
+                memory[t + k * width + at] = Y[y + k] if weight != 0.0 else 0.0
     if Y.size > 0 and plan.gain != 1.0:
         T = type(memory[0])
         for i in range(t, t + n_targets * width):

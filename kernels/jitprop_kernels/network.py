@@ -18,7 +18,7 @@ from jitprop_kernels._types import Array, Indices, Route
 from jitprop_kernels.activations import activate
 from jitprop_kernels.elementary import smaller
 from jitprop_kernels.losses import softmax, total
-from jitprop_kernels.plan import ACTIVATION, N_IN, N_OUT, OUTPUTS, Plan
+from jitprop_kernels.plan import ACTIVATION, N_IN, N_OUT, OUTPUTS, SMALLEST, Plan
 
 CACHE_LINE = 64
 AHEAD = 16
@@ -100,17 +100,29 @@ def load_targets(
 
 
 @jit()
+def clear(blocked: Route, memory: Array, at: int, i: int, m: int, n: int) -> None:
+    """Make sample i of m zeros, of n numbers in the block at ``memory[at:]``."""
+    width = padded(blocked, memory, m)
+    for k in range(n):
+        if len(blocked) == 0:
+            memory[at + k * width + i] = 0.0
+        else:
+            memory[at + i * n + k] = 0.0
+
+
+@jit()
 def whole_of(plan: Plan, weights: Array, rows: Indices, first: int, m: int) -> float:
     """
     What the shares of a batch's m samples are parts of: for their mean, the sum of their weights.
 
-    1 for their sum, without weights, and where all weights are 0: then so are the shares.
+    1 for their sum, without weights, and where all weights are 0: then so are the shares. A sum
+    too small to have an inverse counts as 0.
     """
     whole = 0.0
     if plan.weighted and plan.mean:
         for i in range(first, first + m):
             whole += weights[rows[i] if rows.size > 0 else i]
-    return whole if whole > 0.0 else 1.0
+    return whole if whole >= SMALLEST else 1.0
 
 
 @jit(apart=True)
@@ -132,21 +144,27 @@ def load_batch(
     Copy the inputs and targets of m samples, from ``first`` on, to number ``skip`` in their blocks.
 
     And each sample's share, its weight by the ``whole`` of the batch. Inputs are left out where
-    ``direct`` says that products read X itself.
+    ``direct`` says that products read X itself. A sample of weight 0 becomes zeros, so that what
+    would overflow in it has no part in any sum: 0 times inf is nan.
     """
     n_inputs, n_targets = plan.layers[0, N_IN], plan.n_targets
     if not direct:
         load(blocked, X, rows, first, m, n_inputs, memory, skip * n_inputs)
     at = plan.targets + skip * n_targets
     load_targets(plan, blocked, Y, rows, first, m, n_targets, memory, at)
+    if plan.weighted:
+        for i in range(padded(blocked, memory, m)):
+            place = first + (i if i < m else m - 1)  # the padding repeats the last sample
+            weight = weights[rows[place] if rows.size > 0 else place]
+            if i < m:
+                memory[plan.shares + skip + i] = weight / whole
+            if weight == 0.0:
+                clear(blocked, memory, skip * n_inputs, i, m, n_inputs)
+                clear(blocked, memory, at, i, m, n_targets)
     if plan.gain != 1.0:
         T = type(memory[0])
         for i in range(at, at + n_targets * padded(blocked, memory, m)):
             memory[i] = T(plan.gain) * memory[i] + T(plan.offset)
-    if plan.weighted:
-        for i in range(m):
-            row = rows[first + i] if rows.size > 0 else first + i
-            memory[plan.shares + skip + i] = weights[row] / whole
 
 
 @jit()

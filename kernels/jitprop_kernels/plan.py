@@ -10,6 +10,10 @@ from jitprop_kernels._types import Indices
 N_IN, N_OUT, WEIGHTS, BIASES, INPUTS, OUTPUTS, ACTIVATION, PACKED, TRANSPOSED, DROPPED = range(10)
 
 
+SMALLEST = 2.0**-1022
+"""Of the numbers that have an inverse in float64: smaller ones are subnormal, and 1 / x is inf."""
+
+
 class Plan(NamedTuple):
     """
     A net and its training in numbers; there are L layers with weights.

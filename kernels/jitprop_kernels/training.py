@@ -52,6 +52,12 @@ def always_same(plan: Plan, X: Array, rows: Indices) -> bool:
 
 
 @jit()
+def reads_in_place(plan: Plan, rows: Indices) -> bool:
+    """Whether products read X itself: in its order, and no sample is replaced by zeros."""
+    return rows.size == 0 and not plan.weighted
+
+
+@jit()
 def is_fused(plan: Plan) -> bool:
     """Whether gradient and update are one product: plain SGD, of a gradient as it comes."""
     return plan.optimizer == codes.SGD and plan.clip_norm == 0.0
@@ -222,7 +228,7 @@ def own_chunks(
 
     Each rank takes the next one when it has done one.
     """
-    direct = rows.size == 0  # products read X itself
+    direct = reads_in_place(plan, rows)
     _, first, m, at = batch_of(plan, X, rows, step)
     chunk = take(gate)
     while chunk * plan.chunk < m and not halted(gate):
@@ -287,7 +293,7 @@ def own_samples(
     ranks: int,
 ) -> None:
     """Forward and backward of the samples of a batch that fall to this rank: each tile's loss."""
-    direct = rows.size == 0  # products read X itself
+    direct = reads_in_place(plan, rows)
     _, first, m, at = batch_of(plan, X, rows, step)
     n_inputs, n_outputs = plan.layers[0, N_IN], plan.layers[len(plan.layers) - 1, N_OUT]
     low, high = share(m, blocks.TILE, rank, ranks)
@@ -443,7 +449,7 @@ def train_blocks(
                 plan, params, slots, gradients, n_parts, rate, decay, t, parts, gate, rank, ranks
             )
         else:
-            A, a = (X, first * plan.layers[0, N_IN]) if rows.size == 0 else (memory, 0)
+            A, a = (X, first * plan.layers[0, N_IN]) if reads_in_place(plan, rows) else (memory, 0)
             factor, visits = 1.0, 2 if plan.clip_norm > 0.0 else 1
             for visit in range(visits):
                 computing, updating = visit == 0, visit == visits - 1

@@ -25,13 +25,14 @@ PROBABILITY_TOLERANCE = 1e-5
 
 def real(name: str, data: Any) -> Array:
     """Any array, list or data frame of real numbers, as an array of some real dtype."""
-    if np.ma.is_masked(data):
+    rows = data if isinstance(data, list | tuple) else []
+    if np.ma.is_masked(data) or any(map(np.ma.is_masked, rows)):
         raise ValueError(f"{name} must have no masked values; got {checks.shown(data)}")
     try:
         array = np.asarray(data)
         if array.dtype == object and _is_numeric_frame(data):
             array = np.asarray(data, np.float64)
-    except (ValueError, TypeError) as error:  # ragged lists; objects that refuse
+    except Exception as error:  # ragged lists; objects whose __array__ raises what it likes
         raise ValueError(f"{name} must be an array of numbers; NumPy says: {error}") from error
     if array.dtype.kind not in "biuf":
         kind = {"c": "complex numbers", "U": "text", "S": "text", "O": "Python objects"}
@@ -191,9 +192,10 @@ def weights(sample_weight: Any, n_samples: int, dtype: np.dtype[Any]) -> Array |
         raise ValueError(f"sample_weight must not be negative; sample_weight[{i}] is {array[i]:g}")
     with np.errstate(over="ignore"):
         total = array.sum(dtype=np.float64)
-    if not 0 < total < np.inf:
+    if not np.finfo(np.float64).tiny <= total < np.inf:  # whose inverse would be inf or 0
         raise ValueError(
-            f"sample_weight must have a finite sum above 0; the weights sum to {total:g}"
+            "sample_weight must have a finite sum above 0, of at least 2.3e-308; "
+            f"the weights sum to {total:g}"
         )
     return array
 

@@ -113,8 +113,21 @@ def cache_folder() -> str | None:
 def uses_lanes(spec: Spec, column: int = 0) -> bool:
     """Choose the route: True for lanes, False for blocks. ``column``: bytes of a batch's unit."""
     n_weights = sum(n_in * n_out for n_in, n_out in spec.shapes)
-    numbers = spec.layer_sizes[0] + 3 * sum(spec.layer_sizes[1:]) + 2 * spec.layer_sizes[-1]
-    return n_weights <= LANES_WEIGHTS * len(spec.shapes) and numbers * column <= LANES_BYTES
+    few = n_weights <= LANES_WEIGHTS * len(spec.shapes)
+    return few and _numbers(spec) * column <= LANES_BYTES
+
+
+def _numbers(spec: Spec) -> int:
+    """Numbers of scratch for each sample of a batch, in lanes."""
+    return spec.layer_sizes[0] + 3 * sum(spec.layer_sizes[1:]) + 2 * spec.layer_sizes[-1]
+
+
+def most_alike(spec: Spec, size: int, dtype: np.dtype[Any]) -> int:
+    """Of the batches whose sums are ordered as those of ``size`` samples, the largest."""
+    most = (1 << size.bit_length()) - 1
+    if uses_lanes(spec, size * dtype.itemsize):
+        most = min(most, LANES_BYTES // (_numbers(spec) * dtype.itemsize))
+    return most
 
 
 def prepare(
@@ -359,6 +372,20 @@ def flat(array: Array) -> Array:
     return np.asarray(_Writable(flat))
 
 
+def check_written(**arrays: Array) -> None:
+    """
+    Refuse read-only arrays and several dtypes, of those that a kernel is to write to.
+
+    Kernels get pointers, which know nothing of NumPy's flag.
+    """
+    for name, array in arrays.items():
+        if not array.flags.writeable:
+            raise ValueError(f"{name} must be writable; it is read-only")
+    if len({array.dtype for array in arrays.values()}) > 1:
+        kinds = {name: str(array.dtype) for name, array in arrays.items()}
+        raise TypeError(f"all must be of one dtype; got {kinds}")
+
+
 def _targets(
     plan: kernels.Plan, y: Array, weights: Array | None
 ) -> tuple[kernels.Plan, Array, Array]:
@@ -382,6 +409,10 @@ def train(
     dropout_key: int,
 ) -> int:
     """Train on batches ``start`` to ``stop``: see `jitprop.reference.train`."""
+    check_written(params=params, slots=slots)
+    check_written(losses=losses)
+    if not params.dtype == X.dtype == y.dtype:
+        raise TypeError(f"parameters are {params.dtype}, samples {X.dtype} and {y.dtype}")
     rows = NATURAL_ORDER if order is None else flat(order)
     plan, targets, flat_weights = _targets(net.plan, y, weights)
     plan = plan._replace(dropout_key=dropout_key)
@@ -431,7 +462,14 @@ def evaluate(net: Net, params: Array, X: Array, y: Array, weights: Array | None)
     """Summed loss of all samples, each times its weight."""
     plan, targets, flat_weights = _targets(net.plan, y, weights)
     loss = kernels.evaluate(
-        plan, net.blocked, params, flat(X), targets, flat_weights, NATURAL_ORDER, net.memory[0]
+        plan,
+        net.blocked,
+        flat(params),
+        flat(X),
+        targets,
+        flat_weights,
+        NATURAL_ORDER,
+        net.memory[0],
     )
     return float(loss)
 
@@ -440,11 +478,12 @@ def gradient(
     net: Net, params: Array, X: Array, y: Array, weights: Array | None, out: Array
 ) -> float:
     """Gradient of the reduced loss of one batch into ``out``, (P,). Returns the summed loss."""
+    check_written(out=out)
     plan, targets, flat_weights = _targets(net.plan, y, weights)
     return kernels.gradient(
         plan,
         net.blocked,
-        params,
+        flat(params),
         flat(X),
         targets,
         flat_weights,
@@ -456,6 +495,7 @@ def gradient(
 
 def predict(net: Net, params: Array, X: Array, out: Array) -> None:
     """Outputs of all samples into ``out``, (n_samples, n_outputs)."""
+    check_written(out=out)
     kernels.predict(
-        net.plan, net.blocked, params, flat(X), out.reshape(-1), NATURAL_ORDER, net.memory[0]
+        net.plan, net.blocked, flat(params), flat(X), out.reshape(-1), NATURAL_ORDER, net.memory[0]
     )

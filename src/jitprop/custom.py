@@ -19,6 +19,9 @@ SIZES = (0.0137, 0.11, 0.37, 0.73, 1.31, 1.93, 2.71, 3.77, 5.13, 7.39, 11.3)
 NUMBERS = (0.0, *SIZES, *(-size for size in SIZES))
 """Where derivatives are checked: none but 0 is round, as the kinks of most functions are."""
 
+UNDEFINED = (ArithmeticError, ValueError)
+"""What a function raises where it is not defined, as ``math.log(-1)`` does."""
+
 STEP = float(np.finfo(np.float64).eps ** (1 / 3))
 TOLERANCE = 1e-5
 
@@ -48,6 +51,13 @@ class CustomActivation:
     -----
     On the numba backend the first use compiles the two functions, in about a second for each
     dtype, and nothing else. The NumPy backend calls them as they are, number by number.
+
+    Where a function raises an arithmetic error or a ValueError, its value is nan: training then
+    ends in a `DivergenceError` that names it. Other errors come out of the NumPy backend as they
+    are; compiled functions give nan for any error.
+
+    Compiling freezes the global variables and the variables of an enclosing function that are
+    used: a later change of one is seen by the NumPy backend alone. Make a new object after it.
 
     Examples
     --------
@@ -146,9 +156,20 @@ def _name(value: Any, derivative: Any, name: Any) -> str:
 
 
 def _each(function: Callable[..., float], *arrays: Array) -> Array:
-    """The function at each number; it gets numbers of the arrays' dtype, as compiled ones do."""
+    """
+    The function at each number, nan where it is not defined.
+
+    It gets numbers of the arrays' dtype, as compiled ones do.
+    """
+
+    def defined(*point: float) -> float:
+        try:
+            return function(*point)
+        except UNDEFINED:
+            return math.nan
+
     flat = (array.ravel() for array in arrays)
-    found = np.fromiter(map(function, *flat), arrays[0].dtype, arrays[0].size)
+    found = np.fromiter(map(defined, *flat), arrays[0].dtype, arrays[0].size)
     return found.reshape(arrays[0].shape)
 
 
@@ -156,7 +177,7 @@ def _number(argument: str, function: Callable[..., float], point: tuple[float, .
     """What a function gives, as a float; nan where it is not defined."""
     try:
         found = function(*point)
-    except (ArithmeticError, ValueError):
+    except UNDEFINED:
         return math.nan
     except Exception as error:
         raise TypeError(

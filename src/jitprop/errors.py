@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from jitprop.history import History
@@ -27,22 +28,30 @@ class DivergenceError(ArithmeticError):
     """
 
     def __init__(
-        self, epoch: int, history: History, kept_epochs: int, learning_rate: float
+        self,
+        epoch: int,
+        history: History,
+        kept_epochs: int,
+        learning_rate: float,
+        own: Sequence[str] = (),
     ) -> None:
+        others = f"; or see where {' or '.join(own)} raises an error or gives nan" if own else ""
         super().__init__(
             f"training diverged in epoch {epoch} (counted from 0): the loss, the parameters or the "
             "optimizer's state became inf or nan; "
             f"the trainer is back at its state after {kept_epochs} epochs. Try a smaller "
-            f"learning_rate (it was {learning_rate:g}), or inputs scaled to about -1...1"
+            f"learning_rate (it was {learning_rate:g}), or inputs and targets scaled to about "
+            f"-1...1{others}"
         )
         self.epoch = epoch
         self.history = history
         self.kept_epochs = kept_epochs
-        self._learning_rate = learning_rate
+        self._learning_rate, self._own = learning_rate, tuple(own)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle by what it is made of, not by its message: process pools hand errors on."""
-        return type(self), (self.epoch, self.history, self.kept_epochs, self._learning_rate)
+        made_of = self.epoch, self.history, self.kept_epochs, self._learning_rate, self._own
+        return type(self), made_of
 
 
 class CheckpointError(ValueError):

@@ -184,7 +184,8 @@ class Fit:
             kept = epoch = low
         self.record.done = kept
         rate = float(self.record.learning_rate[kept])
-        return DivergenceError(epoch, self.record.history(epoch), kept, rate)
+        own = self.source.spec.own_functions
+        return DivergenceError(epoch, self.record.history(epoch), kept, rate, own)
 
     def _go_to(self, epoch: int, block: Saved) -> None:
         """Bring the state to the beginning of an epoch, from that of a block before it."""

@@ -46,6 +46,9 @@ from jitprop.losses import (
 from jitprop.optimizers import SGD, AdamW, RMSprop, Rprop
 from jitprop.spec import Spec
 
+SMALLEST = float(np.finfo(np.float64).tiny)
+"""Of the sums of weights that have an inverse: smaller ones are subnormal."""
+
 # The output layer.
 
 
@@ -171,20 +174,34 @@ def backpropagate(
     Summed loss of a batch, and the derivatives of its reduced loss by every W and b.
 
     With sample weights w the sum is that of w E, and the mean is sum w E / sum w; if all weights
-    of the batch are 0, so are the derivatives.
+    of the batch are 0, or too small for their sum to have an inverse, so are the derivatives.
     """
     weights, biases = spec.split(params)
+    X, y = counted(X, sample_weights), counted(y, sample_weights)
     a, slopes, z = forward(spec, weights, biases, X, masks)
     _, losses, delta = output_delta(spec, z, targets(spec, y, z.dtype))
     w = np.ones(len(X), z.dtype) if sample_weights is None else sample_weights
     whole = w.sum(dtype=np.float64) if spec.reduction == "mean" else 1.0
-    share = (w / (whole or 1.0)).astype(z.dtype)
+    share = (w / (whole if whole >= SMALLEST else 1.0)).astype(z.dtype)
     delta = delta * share[:, np.newaxis]
 
     deltas = backward(weights, slopes, delta)
     d_weights = [a[l].T @ deltas[l] for l in range(len(weights))]
     d_biases = [delta.sum(axis=0) for delta in deltas]
     return float((w * losses).sum(dtype=np.float64)), d_weights, d_biases
+
+
+def counted(rows: Array, sample_weights: Array | None) -> Array:
+    """
+    Rows of X or y; zeros instead of those with weight 0, which may be of any size.
+
+    What overflowed in such a sample would spoil every sum, since 0 times inf is nan.
+    """
+    if sample_weights is None or sample_weights.all():
+        return rows
+    rows = rows.copy()
+    rows[sample_weights == 0] = 0
+    return rows
 
 
 def targets(spec: Spec, y: Array, dtype: np.dtype[Any]) -> Array:
@@ -278,6 +295,12 @@ def prepare(
     """What this backend wants to be told of a net: the spec as it is. It has one thread."""
     del n_samples, dtype, n_threads, n_updates
     return spec
+
+
+def most_alike(spec: Spec, size: int, dtype: np.dtype[Any]) -> int:
+    """Of the batches that may share a net prepared for ``size`` samples, the largest: any."""
+    del spec, dtype
+    return (1 << size.bit_length()) - 1
 
 
 def halt(net: Spec) -> bool:
@@ -374,6 +397,7 @@ def train(
 
 def evaluate(net: Spec, params: Array, X: Array, y: Array, weights: Array | None) -> float:
     """Summed loss of all samples, each times its weight."""
+    X, y = counted(X, weights), counted(y, weights)
     with np.errstate(all="ignore"):
         _, _, z = forward(net, *net.split(params), X)
         _, losses, _ = output_delta(net, z, targets(net, y, z.dtype))

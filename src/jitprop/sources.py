@@ -83,6 +83,8 @@ def train(backend: Backend, net: Any, state: State, call: Call, interrupts: Inte
 class Source(Protocol):
     """What `Fit` trains from."""
 
+    spec: Spec
+
     def block(self) -> int:
         """How many epochs `train` may do in a row."""
 
@@ -142,6 +144,7 @@ class Arrays:
         n_threads: int | None,
     ) -> None:
         self.backend, self.samples, self.order = backend, samples, order
+        self.spec = spec
         self.n = len(samples.X)
         self.batch = spec.batch(self.n)
         self.n_batches = -(-self.n // self.batch)
@@ -303,15 +306,15 @@ class Stream:
         A net prepared for batches of ``size`` samples.
 
         Sums may be ordered otherwise in large batches than in small ones, and the bits must not
-        depend on what came before: so sizes that differ by a factor of 2 never share a net.
+        depend on what came before: so only sizes of one order share a net.
         """
-        key = size.bit_length()
-        prepared, net = self.nets.get(key, (0, None))
+        most = self.backend.most_alike(self.spec, size, dtype)
+        prepared, net = self.nets.get(most, (0, None))
         if size > prepared:
             # Sizes that change again and again are prepared for twice, not each time.
-            n = size if net is None else (1 << key) - 1
+            n = size if net is None else most
             if net is not None:
                 self.backend.close(net)
             net = self.backend.prepare(self.spec, n, dtype, self.n_threads, MANY_UPDATES)
-            self.nets[key] = n, net
+            self.nets[most] = n, net
         return net

@@ -10,7 +10,7 @@ import numpy as np
 
 from jitprop import checks, losses, optimizers, schedules
 from jitprop._types import Array
-from jitprop.custom import CustomActivation
+from jitprop.custom import CustomActivation, CustomLoss
 from jitprop.losses import Loss
 from jitprop.optimizers import Optimizer, Rprop
 from jitprop.schedules import LearningRate
@@ -68,6 +68,13 @@ class Spec:
     def n_parameters(self) -> int:
         """The length P of the vector of parameters."""
         return sum((n_in + 1) * n_out for n_in, n_out in self.shapes)
+
+    @property
+    def own_functions(self) -> list[str]:
+        """Names of the activations and losses of the user's own."""
+        parts = [*self.activations, self.loss]
+        own = [part.name for part in parts if isinstance(part, CustomActivation | CustomLoss)]
+        return list(dict.fromkeys(own))
 
     @property
     def n_targets(self) -> int:

@@ -12,6 +12,16 @@ import numpy.typing as npt
 from jitprop.schedules import Plateau
 
 
+def writable(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """
+    Return the array, or a copy if NumPy calls it read-only.
+
+    joblib hands its workers large arrays as read-only maps of a file, those inside an object too;
+    pickles with buffers out of band, and Ray's object store, give read-only arrays as well.
+    """
+    return array if array.flags.writeable else np.array(array)
+
+
 class Snapshot(NamedTuple):
     """A copy of a `State`, the generator by its own state."""
 
@@ -54,6 +64,10 @@ class State:
     updates: int = 0
     plateau: Plateau = ()
 
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        arrays = {name: writable(state[name]) for name in ("params", "slots")}
+        self.__dict__.update({**state, **arrays})
+
     def is_finite(self) -> bool:
         """Whether no inf and no nan is in the parameters and in what the optimizer keeps."""
         # The sum of finite numbers is finite, nearly always; it needs no second array.
@@ -78,7 +92,8 @@ class State:
         self.plateau = snapshot.plateau
 
     def cast(self, dtype: np.dtype[Any]) -> State:
-        """In another dtype, arrays of its own; itself if it has that dtype."""
-        if self.params.dtype == dtype:
+        """In this dtype, with arrays that can be written to: itself if all is so already."""
+        arrays = self.params, self.slots
+        if self.params.dtype == dtype and all(array.flags.writeable for array in arrays):
             return self
         return replace(self, params=self.params.astype(dtype), slots=self.slots.astype(dtype))

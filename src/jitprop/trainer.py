@@ -366,6 +366,7 @@ class Trainer:
             Numbers w of at least 0, not all 0. A batch's loss is sum w l / sum w over its samples'
             losses l, with ``reduction="sum"`` it is sum w l; so an integer weight does what so many
             equal rows in one batch would do. A batch whose weights are all 0 has the gradient 0.
+            A sample of weight 0 may hold any finite numbers: nothing that overflows in it counts.
         validation_data : (X, y) or (X, y, sample_weight), optional
             Samples that are not trained on; after each epoch their loss is taken.
         validation_fraction : float, optional
@@ -459,6 +460,7 @@ class Trainer:
                 n, seed = len(given.X), self._state.split
                 rows, others = validation.hold_out(n, validation_fraction, seed)
                 given, held_out = given.take(rows), given.take(others)
+                validation.check_counted("validation_fraction", given.weights, held_out.weights)
             check_batch(self._spec, len(given.X))
             if callable(order):
                 presented = order
@@ -475,6 +477,7 @@ class Trainer:
             dtype = self._dtype or given.first(partial(self._samples, dtype=None)).X.dtype
         if validation_data is not None:
             held_out = self._validation(validation_data, dtype)
+            held_out = held_out.apart_from(self._state.params)
         named, told = resolve_metrics(metrics), resolve_callbacks(callbacks)
         kept = self._kept if epochs_total is not None else ()
         backend, state = backends.load(self._backend), self._state.cast(dtype)

@@ -23,6 +23,16 @@ def parts(data: Any) -> tuple[Any, Any, Any]:
     return X, y, weights[0] if weights else None
 
 
+def check_counted(who: str, training: Any, held_out: Any) -> None:
+    """Refuse sample weights, or None, that are 0 for all samples of one side of a split."""
+    for side, weights in (("to train on", training), ("held out", held_out)):
+        if weights is not None and not np.any(weights):
+            raise ValueError(
+                f"{who} must leave samples with a weight above 0 on both sides; all samples {side} "
+                "have the weight 0, of sample_weight or of their class"
+            )
+
+
 def hold_out(n_samples: int, fraction: Any, seed: int) -> tuple[Rows, Rows]:
     """
     Numbers of the samples to train on and of those to validate with, each in ascending order.

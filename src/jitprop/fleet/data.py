@@ -141,7 +141,8 @@ def _weights(value: Any, n: int, n_members: int, dtype: np.dtype[Any]) -> Part |
     with np.errstate(over="ignore", invalid="ignore"):
         made = np.ascontiguousarray(array, dtype)
         totals = made.sum(axis=1, dtype=np.float64)
-    bad = ~((made >= 0).all(axis=1) & (totals > 0) & (totals < np.inf))
+    good = (totals >= np.finfo(np.float64).tiny) & (totals < np.inf)
+    bad = ~((made >= 0).all(axis=1) & good)
     for i in np.flatnonzero(bad)[:1]:
         with _of(i):
             cast.weights(array[i], n, dtype)

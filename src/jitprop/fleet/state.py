@@ -11,6 +11,7 @@ from jitprop._types import Array
 from jitprop.fleet.engines import Indices, Members, run, threads_for
 from jitprop.fleet.settings import Own
 from jitprop.seeds import generator, words
+from jitprop.state import writable
 
 DRAWN = 100
 """Multiply-adds that take as long as drawing one number of an order, 10 ns."""
@@ -46,6 +47,10 @@ class FleetState:
     updates: Indices
     keys: Indices
     generators: dict[int, np.random.Generator] = field(default_factory=dict)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        arrays = {k: writable(v) for k, v in state.items() if isinstance(v, np.ndarray)}
+        self.__dict__.update(state | arrays)
 
     def generator(self, member: int) -> np.random.Generator:
         """The generator of one member's shuffles, as a `Trainer` with its seed has it."""
@@ -99,8 +104,9 @@ class FleetState:
             self.generator(member).bit_generator.state = state
 
     def cast(self, dtype: np.dtype[Any]) -> FleetState:
-        """In another dtype, parameters of its own; itself if it has that dtype."""
-        if self.params.dtype == dtype:
+        """In this dtype, with arrays that can be written to: itself if all is so already."""
+        arrays = self.params, self.slots
+        if self.params.dtype == dtype and all(array.flags.writeable for array in arrays):
             return self
         return replace(self, params=self.params.astype(dtype), slots=self.slots.astype(dtype))
 

@@ -21,6 +21,7 @@ from jitprop.sklearn import ensemble, lbfgs, net, parameters
 from jitprop.sklearn.course import Course
 from jitprop.sklearn.descent import Descent
 from jitprop.sklearn.validation import Validation
+from jitprop.validation import check_counted
 
 STOCHASTIC = ("sgd", "adam")
 
@@ -196,6 +197,7 @@ class BaseMLP(BaseEstimator):
             stratify=y.astype(bool) if self._stratified() else None,
         )
         X, X_val, y, y_val, weights, weights_val = (*parts, None, None)[:6]
+        check_counted("validation_fraction", weights, weights_val)
         if len(X_val) < 2:
             raise ValueError(
                 "The validation set is too small. Increase 'validation_fraction' or the size "
@@ -210,7 +212,10 @@ class BaseMLP(BaseEstimator):
         if X_val is None or y_val is None:
             raise ValueError("X_val and y_val must be given together")
         X, y = self._validate_samples(X_val, y_val, reset=False)
-        return dense(X).astype(dtype, copy=False), self._targets(y, dtype), None
+        with np.errstate(over="ignore"):
+            X = dense(X).astype(dtype, copy=False)
+        _check_range("X_val", X)
+        return X, self._targets(y, dtype), None
 
     def _validate_samples(self, X: Any, y: Any, reset: bool) -> tuple[Any, Array]:
         """X and y, checked; y of one column is (n_samples,)."""
@@ -225,6 +230,15 @@ class BaseMLP(BaseEstimator):
             reset=reset,
         )
         return X, column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
+
+    def _in_dtype(self, X: Any, first: bool) -> Any:
+        """Samples to train on, in the dtype of the net that is there already."""
+        if first:
+            return X
+        with np.errstate(over="ignore"):
+            cast = X.astype(net.dtype(self), copy=False)
+        _check_range("X", cast.data if scipy.sparse.issparse(cast) else cast)
+        return cast
 
     def _with_class_weights(
         self, weights: Array | None, y: Array, incremental: bool
@@ -299,6 +313,20 @@ def unchanged_if_refused(model: Any) -> Iterator[None]:
         model.__dict__.clear()
         model.__dict__.update(before)
         raise
+
+
+def targets_in(y: Array, dtype: np.dtype[Any]) -> Array:
+    """(n_samples, n_outputs) targets in the samples' dtype."""
+    with np.errstate(over="ignore"):
+        made = np.ascontiguousarray(y, dtype).reshape(len(y), -1)
+    _check_range("y", made)
+    return made
+
+
+def _check_range(name: str, cast: Array) -> None:
+    """Refuse numbers, which were finite, that a cast made inf."""
+    if not np.isfinite(cast).all():
+        raise ValueError(f"{name} must be finite in {cast.dtype}, the dtype of the net")
 
 
 def dense(X: Any) -> Array:

@@ -268,6 +268,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     def _validate_input(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Any, Array]:
         """X, and y as a row of 0 and 1 for each sample, both of X's dtype."""
         X, y = self._validate_samples(X, y, reset)
+        X = self._in_dtype(X, reset)
         if not hasattr(self, "classes_") or not (self.warm_start or incremental):
             self._label_binarizer = LabelBinarizer().fit(y)
             self.classes_ = self._label_binarizer.classes_

@@ -25,7 +25,7 @@ from jitprop.sklearn import losses, net, parameters
 from jitprop.sklearn.descent import Descent, Patience, Shuffles, begin
 from jitprop.sklearn.validation import Validation
 from jitprop.sources import ORDER_SIZE, STEP_WORK, Arrays
-from jitprop.state import State
+from jitprop.state import State, writable
 from jitprop.threads import one_blas_thread
 
 CHEAP = 1e7
@@ -76,6 +76,7 @@ class Course:
         if not (goes_on and hasattr(model, "_optimizer")):
             model._optimizer = begin(model, spec, X.dtype)
         self.descent: Descent = model._optimizer
+        self.descent.slots = writable(self.descent.slots)
         spec = replace(
             spec, optimizer=self.descent.optimizer, batch_size=samples_in_batch(model.batch_size, n)
         )

@@ -13,6 +13,7 @@ from jitprop import encoding
 from jitprop._types import Array
 from jitprop.optimizers import Optimizer
 from jitprop.spec import Spec
+from jitprop.state import writable
 
 
 @dataclass
@@ -54,7 +55,8 @@ class Descent:
     @classmethod
     def from_plain(cls, state: dict[str, Any]) -> Descent:
         """Make a descent of what `plain` returned."""
-        return cls(**state | {"optimizer": encoding.decoded(state["optimizer"], {})})
+        arrays = {k: writable(v) for k, v in state.items() if isinstance(v, np.ndarray)}
+        return cls(**state | arrays | {"optimizer": encoding.decoded(state["optimizer"], {})})
 
 
 def begin(model: Any, spec: Spec, dtype: np.dtype[Any]) -> Descent:

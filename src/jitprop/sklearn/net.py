@@ -82,6 +82,12 @@ def told_share(spec: Spec) -> int:
     return spec.layer_sizes[-1] if spec.loss.name == "half_squared_error" else 1
 
 
+def dtype(model: Any) -> np.dtype[Any]:
+    """float32 if all of ``coefs_`` and ``intercepts_`` is so, else float64."""
+    kind = np.result_type(*model.coefs_, *model.intercepts_)
+    return np.dtype(np.float32 if kind == np.float32 else np.float64)
+
+
 def pack(model: Any, spec: Spec, dtype: np.dtype[Any]) -> Array:
     """A flat copy of ``coefs_`` and ``intercepts_``."""
     params = np.empty(spec.n_parameters, dtype)

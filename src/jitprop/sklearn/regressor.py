@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from jitprop._types import Array
 from jitprop.losses import Loss, Poisson
 from jitprop.sklearn import parameters
-from jitprop.sklearn.base import BaseMLP, has_partial_fit, unchanged_if_refused
+from jitprop.sklearn.base import BaseMLP, has_partial_fit, targets_in, unchanged_if_refused
 
 
 class MLPRegressor(RegressorMixin, BaseMLP):
@@ -220,12 +220,13 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     def _targets(self, y: Array, dtype: np.dtype[Any]) -> Array:
         """(n_samples, n_outputs)."""
-        return np.ascontiguousarray(y, dtype).reshape(len(y), -1)
+        return targets_in(y, dtype)
 
     def _validate_input(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Any, Array]:
         """X, and y as (n_samples, n_outputs), both of X's dtype."""
         del incremental
         X, y = self._validate_samples(X, y, reset)
+        X = self._in_dtype(X, reset)
         return X, self._targets(y, X.dtype)
 
     def _classes_of(self, y: Array) -> Array:

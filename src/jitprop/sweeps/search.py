@@ -236,11 +236,8 @@ def _data(
             raise type(error)(f"in validation_data, {error}") from None
     pairs = folds.folds(5 if cv is None else cv, X, y, _classes(y, specs))
     for i, rows in enumerate(pairs):
-        if weights is not None and not all(weights[part].any() for part in rows):
-            raise ValueError(
-                f"sample_weight must not be 0 for all rows of a fold that are trained on, or held "
-                f"out; it is in fold {i}"
-            )
+        if weights is not None:
+            validation.check_counted(f"fold {i} of cv", *(weights[part] for part in rows))
     return Data(X, y, weights, pairs, None)
 
 
