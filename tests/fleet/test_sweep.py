@@ -340,7 +340,7 @@ GOOD = {"layer_sizes": [2, 1], "epochs": 1}
         ({}, {"validation_data": ([[1]], [1])}, "in validation_data, X must have 2 columns"),
         ({}, {"validation_data": ([[1, 2]], [1, 2])}, "in validation_data, y must have one row"),
         ({}, {"validation_data": ([[1, 2]], [1]), "cv": 2}, "exclude each other"),
-        ({}, {"sample_weight": [1, 1, 1, 0, 0, 0], "cv": [([3, 4], [0])]}, "fold 0 of cv must leave samples"),
+        ({}, {"sample_weight": [1, 1, 1, 0, 0, 0], "cv": [([3, 4], [0])]}, "fold 0 of cv must"),
         ({}, {"monitor": "accuracy"}, "monitor 'accuracy' is unknown"),
         ({}, {"mode": "up"}, "mode 'up' is unknown"),
         ({}, {"metrics": "nothing"}, "metrics"),
