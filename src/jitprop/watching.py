@@ -128,8 +128,8 @@ def shown(y: Rows) -> Array:
     return read_only(y[:].astype(np.int64) if y.ndim == 1 else y[:])
 
 
-def as_number(name: str, value: Any) -> float:
-    """What a metric returned: a real number, or an array of one."""
+def as_number(name: str, value: Any, what: str = "metric") -> float:
+    """What a metric or scorer returned: a real number, or an array of one."""
     came = checks.shown(value)
     try:
         if isinstance(value, np.ndarray):
@@ -139,4 +139,4 @@ def as_number(name: str, value: Any) -> float:
             return float(value)
     except (TypeError, ValueError):
         pass
-    raise TypeError(f"metric {name!r} must return a number; got {came}")
+    raise TypeError(f"{what} {name!r} must return a number; got {came}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import pickle
 import threading
@@ -270,6 +271,46 @@ def test_a_net_that_diverges_before_it_has_a_score_is_an_error():
     settings = {"solver": "sgd", "learning_rate_init": 1e9, "early_stopping": True}
     with pytest.raises(ValueError, match="The loss was inf or nan in epoch 1"):
         MLPRegressor(**SMALL, **settings).fit(X, Y)
+
+
+def test_an_ensemble_that_is_interrupted_has_what_was_trained(monkeypatch):
+    def interrupts(fleet, epoch, logs):
+        if epoch == 4:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("jitprop.sklearn.ensemble._print", interrupts)
+    model = MLPRegressor(**SMALL, n_members=3, verbose=True)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(X, Y)
+    ref = MLPRegressor(**SMALL | {"max_iter": 5}, n_members=3).fit(X, Y)
+    assert model.n_iter_ == 5
+    assert equal(model, ref)
+    np.testing.assert_array_equal(model.predict(X), ref.predict(X))
+
+
+@pytest.mark.filterwarnings("ignore:Training interrupted:UserWarning")
+def test_an_interrupted_fit_with_early_stopping_has_the_best_weights():
+    scores = iter([0.1, 0.5, 0.3, 0.2, 0.1])
+
+    def interrupts(model, epoch, logs):
+        if epoch == 4:
+            raise KeyboardInterrupt
+
+    model = MLPClassifier(
+        **SMALL, early_stopping=True, scoring=lambda *given: next(scores), callbacks=interrupts
+    )
+    with contextlib.suppress(KeyboardInterrupt):
+        model.fit(X, LABELS, X_val=X, y_val=LABELS)
+    assert equal(model, MLPClassifier(**SMALL | {"max_iter": 2}).fit(X, LABELS))
+
+
+@pytest.mark.parametrize(("value", "came"), [("1", "got '1'"), (np.ones(2), "got an array of sha")])
+def test_a_scorer_returns_a_number(value, came):
+    def mine(*given):
+        return value
+
+    with pytest.raises(TypeError, match=f"scoring 'mine' must return a number; {came}"):
+        MLPClassifier(**SMALL, early_stopping=True, scoring=mine).fit(X, LABELS)
 
 
 @pytest.mark.filterwarnings("ignore:EarlyStopping goes by 'validation_loss':RuntimeWarning")

@@ -17,13 +17,12 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.exceptions import ConvergenceWarning
 
-from jitprop import checks
 from jitprop._types import Array
 from jitprop.interrupts import Interrupts
 from jitprop.samples import Samples
 from jitprop.sklearn import losses, net, parameters
 from jitprop.sklearn.descent import Descent, Patience, Shuffles, begin
-from jitprop.sklearn.validation import Validation
+from jitprop.sklearn.validation import Validation, name_of
 from jitprop.sources import ORDER_SIZE, STEP_WORK, Arrays
 from jitprop.state import State, writable
 from jitprop.threads import one_blas_thread
@@ -159,8 +158,7 @@ class Course:
         """Early stopping had nothing to go by."""
         if self.incremental and not self.model.stopped_:
             return
-        scoring = self.model.scoring
-        name = checks.name_of(scoring) if callable(scoring) else scoring or "score"
+        name = name_of(self.model.scoring)
         warnings.warn(
             f"early_stopping goes by the validation score, and {name!r} was nan or -inf in every "
             "epoch: there are no best weights. Those of the last epoch are kept, or those that "

@@ -77,6 +77,8 @@ def fit(
         n_threads=model.n_threads,
     )
     model._under_way = fleet
+    # Views: whatever ends the fit, the model has what was trained.
+    model.fleet_, model.coefs_, model.intercepts_ = fleet, fleet.weights, fleet.biases
     callbacks: list[Any] = [_print] if model.verbose else []
     if np.isfinite(model.n_iter_no_change):
         callbacks.append(
@@ -90,15 +92,18 @@ def fit(
     validation = None
     if held_out is not None:
         validation = tuple(part for part in held_out if part is not None)
-    history = fleet.fit(
-        X,
-        y,
-        int(model.max_iter),
-        sample_weight=weights,
-        validation_data=validation,
-        callbacks=callbacks,
-    )
-    model.fleet_, model.coefs_, model.intercepts_ = fleet, fleet.weights, fleet.biases
+    try:
+        history = fleet.fit(
+            X,
+            y,
+            int(model.max_iter),
+            sample_weight=weights,
+            validation_data=validation,
+            callbacks=callbacks,
+        )
+    except BaseException:
+        model.n_iter_ = int(fleet.epochs_trained.max())
+        raise
     model.n_iter_ = len(history.loss)
     model.t_ = model.n_iter_ * n
     model.stopped_ = bool((history.epochs < model.max_iter).all())

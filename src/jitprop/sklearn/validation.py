@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import check_scoring
 
+from jitprop import checks
 from jitprop._types import Array
 from jitprop.evaluation import Evaluation
 from jitprop.samples import Samples
 from jitprop.sklearn import losses, net
+from jitprop.watching import as_number
 
 
 class Validation:
@@ -52,4 +54,10 @@ class Validation:
             outputs = self.evaluation.predict(params, self.X)
             return float(self.scored._score_of(outputs, self.samples.y, self.samples.weights))
         net.unpack(self.scored, self.spec, params)
-        return float(self.scorer(self.scored, self.X, self.labels))
+        value = self.scorer(self.scored, self.X, self.labels)
+        return as_number(name_of(self.scored.scoring), value, "scoring")
+
+
+def name_of(scoring: Any) -> str:
+    """What messages call an estimator's ``scoring``."""
+    return checks.name_of(scoring) if callable(scoring) else str(scoring or "score")
