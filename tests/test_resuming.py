@@ -6,6 +6,8 @@ import copy
 import pickle
 import re
 import signal
+import sys
+from functools import partial
 
 import numpy as np
 import pytest
@@ -18,7 +20,9 @@ from jitprop import (
     EarlyStopping,
     ReduceOnPlateau,
     Trainer,
+    callbacks,
     sealed,
+    telling,
 )
 from nets import data
 
@@ -338,6 +342,53 @@ def test_divergence_leaves_the_best_epoch(samples, backend):
     assert stopping.best_epoch <= 4
     np.testing.assert_array_equal(trainer.parameters, ref.parameters)
     assert trainer.epochs_trained > stopping.best_epoch + 1
+
+
+def interrupted_at_line(number, files, run):
+    """Run, with Ctrl-C ahead of a line of some files, counted as they are run; whether it came."""
+    left = number
+
+    def line(frame, event, value):
+        nonlocal left
+        if event == "line":
+            left -= 1
+            if left == 0:
+                sys.settrace(None)
+                raise KeyboardInterrupt
+        return line
+
+    def call(frame, event, value):
+        return line if frame.f_code.co_filename in files else None
+
+    sys.settrace(call)
+    try:
+        run()
+    except KeyboardInterrupt:
+        return True
+    finally:
+        sys.settrace(None)
+    return False
+
+
+@pytest.mark.skipif(sys.gettrace() is not None, reason="another tracer is at work")
+def test_ctrl_c_at_any_line_of_the_callbacks_loses_nothing(samples):
+    files = {callbacks.__file__, telling.__file__}
+    total, ref, stopping = 9, make(), EarlyStopping(patience=3)
+    train(ref, samples, stopping, epochs_total=total)
+    expected, best = facts(ref, stopping), stopping.best_epoch
+    assert 0 < best < total - 1
+    number = 0
+    while True:
+        number += 1
+        trainer, stopping = make(), EarlyStopping(patience=3)
+        run = partial(train, trainer, samples, stopping, epochs_total=total)
+        came = interrupted_at_line(number, files, run)
+        if not came:
+            break
+        comp = EarlyStopping(patience=3)
+        train(trainer, samples, comp, epochs_total=total)
+        assert facts(trainer, comp) == expected, number
+    assert number > 100
 
 
 # Callbacks of the user's.

@@ -86,7 +86,8 @@ class Callback:
 
         Called after `on_fit_begin`, on the first of the callbacks whose class has the name of the
         one that the state is of; with several of one class, in their order. If the trainer was
-        saved after an epoch that this callback had not been told of yet, it is told of it next.
+        saved after an epoch that this callback had not been told of yet, it is told of it next;
+        and told of it again, if Ctrl-C came while it was told.
 
         Parameters
         ----------
@@ -278,9 +279,8 @@ class EarlyStopping(Callback):
     def _swap(self, trainer: Trainer, restored: int | None) -> None:
         parameters = trainer.parameters
         present = _frozen(parameters)
-        # No call from here on, in which Ctrl-C would be heard.
-        parameters[:] = self._parameters
-        self._parameters, self._restored = present, restored
+        # One statement without a call, so that Ctrl-C is heard before or after it.
+        parameters[:], self._parameters, self._restored = self._parameters, present, restored
 
     def get_state(self) -> dict[str, Any]:
         """The best number and epoch, where it counts from, and the parameters."""

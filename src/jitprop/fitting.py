@@ -21,6 +21,7 @@ from jitprop import schedules
 from jitprop.errors import DivergenceError
 from jitprop.history import Record
 from jitprop.interrupts import Interrupts
+from jitprop.kept import Kept, apart
 from jitprop.progress import Progress
 from jitprop.schedules import LearningRate, ReduceOnPlateau
 from jitprop.sources import Source
@@ -56,6 +57,8 @@ class Fit:
     ----------
     record : Record
         The history so far.
+    kept : list of Kept, or None
+        What the callbacks keep, once the fit has ended; None where it was refused.
     stopped : bool
         Whether the fit was told to end after the epoch under way.
     """
@@ -73,6 +76,7 @@ class Fit:
         self.record = Record(epochs, watch.names)
         self.interrupts = Interrupts()
         self.stopped = False
+        self.kept: list[Kept] | None = None
 
     def stop(self) -> None:
         """End after the epoch under way; any thread may say so."""
@@ -86,8 +90,11 @@ class Fit:
                     self.watch.told.begin()
                     self._run(progress)
                     self.watch.told.end()
+                    self.kept = apart(self.watch.told.states())
                 except BaseException as error:
                     self.watch.told.fail(error)
+                    if self.record.done > 0:
+                        self.kept = apart(self.watch.told.states())
                     raise
         finally:
             self.source.close()

@@ -21,7 +21,7 @@ from jitprop.custom import CustomActivation
 from jitprop.evaluation import Evaluation
 from jitprop.fitting import Fit
 from jitprop.history import History, Record, join, keep
-from jitprop.kept import Kept, apart
+from jitprop.kept import Kept
 from jitprop.losses import Loss
 from jitprop.mapped import Rows
 from jitprop.metrics import Metric
@@ -496,11 +496,10 @@ class Trainer:
         before = self._state, self._dtype
         self._state, self._dtype = state, dtype
         self._course.append(fit.record)
-        self._under_way, ended = fit, False
+        self._under_way = fit
         try:
             with one_blas_thread():
                 fit.run(Progress(n_epochs) if progress else None)
-            ended = True
         finally:
             self._under_way = None
             self._course.pop()
@@ -508,8 +507,8 @@ class Trainer:
                 keep(self._course, fit.record.history())
             else:  # the first epoch settles the dtype
                 self._state, self._dtype = before
-            if ended or fit.record.done > 0:
-                self._kept = apart(watch.told.states())
+            if fit.kept is not None:
+                self._kept = fit.kept
         return fit.record.history()
 
     def partial_fit(
