@@ -209,17 +209,18 @@ def test_it_may_be_resumed_in_any_number_of_parts(samples, restore_best, backend
 
 
 def test_with_a_total_that_is_reached_nothing_is_trained(samples, backend):
+    pytest.importorskip("tqdm")
     trainer, stopping = make(backend), stopping_of(True)
     train(trainer, samples, stopping, epochs_total=5)
     ref = facts(trainer, stopping)
     for total in (5, 3):
-        history = train(trainer, samples, stopping, epochs_total=total)
+        history = train(trainer, samples, stopping, epochs_total=total, progress=True)
         assert repr(history) == "History(0 epochs)"
         assert facts(trainer, stopping) == ref
     X, y, _ = samples
     trainer.learning_rate = 0.1
     assert len(trainer.fit(X, y, epochs_total=5).loss) == 0
-    assert len(trainer.fit([(X, y)], epochs_total=5, progress=False).loss) == 0
+    assert len(trainer.fit([(X, y)], epochs_total=5).loss) == 0
     assert trainer.fit(X, y, epochs_total=7, order=[range(12)] * 7).loss.shape == (2,)
 
 
@@ -563,7 +564,7 @@ def test_what_no_save_writes_is_refused(callbacks, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "change",
     [{"best": "low"}, {"best_epoch": -1}, {"first": None}, {"last": 0.5}, {"parameters": 3},
-     {"parameters": np.zeros(3)}, {"monitor": None}],
+     {"parameters": np.zeros(3)}, {"parameters": np.full(74, np.inf)}, {"monitor": None}],
 )  # fmt: skip
 def test_a_state_of_no_early_stopping_is_refused(change, samples):
     trainer = make()

@@ -299,9 +299,12 @@ class EarlyStopping(Callback):
         """Go on where a fit was saved, with the parameters of its last epoch."""
         check_same(self, state.get("monitor"), state.get("higher_is_better"))
         parameters, restored = state.get("parameters"), state.get("restored")
-        if not (parameters is None or np.shape(parameters) == trainer.parameters.shape):
+        size = trainer.parameters.size
+        if parameters is not None and not (
+            np.shape(parameters) == (size,) and np.isfinite(parameters).all()
+        ):
             raise ValueError(
-                f"the state of EarlyStopping must have {trainer.parameters.size} parameters; got "
+                f"the state of EarlyStopping must have {size} finite parameters; got "
                 f"{checks.shown(parameters)}"
             )
         if restored is not None and restored != _checksum(trainer.parameters):

@@ -205,6 +205,8 @@ def _found(stopping: dict[str, Any], tensors: dict[str, Array]) -> Found:
         if (array != np.floor(array)).any() or (abs(array) > 2.0**62).any():
             raise ValueError(f"its {STOPPING}{name} are not all whole numbers")
     params = tensors.get(STOPPING + "parameters")
+    if params is not None and not np.isfinite(params).all():
+        raise ValueError("inf or nan is in its tensors")
     return Found(
         monitor,
         checks.boolean("higher_is_better", higher),
