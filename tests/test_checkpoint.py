@@ -84,7 +84,7 @@ def test_bad_arguments(tmp_path):
 KILLER = """
 import os, random, signal, sys, time
 import numpy as np
-from jitprop import Checkpoint, Trainer
+from jitprop import Checkpoint, EarlyStopping, Trainer
 
 path, kills, rng = sys.argv[1], int(sys.argv[2]), random.Random(0)
 data = np.random.default_rng(0)
@@ -97,13 +97,15 @@ def net():
     return Trainer([30, 500, 2], optimizer="adam", batch_size=3, seed=1, backend="numpy")
 
 
-def train():
-    net().fit(X, y, 100_000, callbacks=Checkpoint(path))
+def train(trainer, epochs_total):
+    callbacks = [EarlyStopping("loss", patience=10**6), Checkpoint(path)]
+    trainer.fit(X, y, epochs_total=epochs_total, callbacks=callbacks)
 
 
 def pace():
     began = time.perf_counter()
-    net().fit(X, y, 1, callbacks=Checkpoint(path))
+    trainer = net()
+    train(trainer, trainer.epochs_trained + 1)
     return time.perf_counter() - began
 
 
@@ -113,7 +115,7 @@ for _ in range(kills):
     child = os.fork()
     if child == 0:
         try:
-            train()
+            train(net(), 100_000)
         finally:
             os._exit(1)
     time.sleep(rng.uniform(0.0, seconds))
@@ -121,6 +123,11 @@ for _ in range(kills):
     assert os.WIFSIGNALED(os.waitpid(child, 0)[1])
     done.append(Trainer.load(path).epochs_trained)
 assert done == sorted(done)
+trainer = Trainer.load(path)
+stopping = EarlyStopping("loss", patience=10**6)
+trainer.fit(X, y, epochs_total=trainer.epochs_trained, callbacks=stopping)
+assert stopping.best_epoch == trainer.history.loss.argmin()
+assert stopping.best == trainer.history.loss.min()
 trainer = Trainer.load(path)
 ref = Trainer([30, 500, 2], optimizer="adam", batch_size=3, seed=1, backend="numpy")
 ref.fit(X, y, trainer.epochs_trained + 1)

@@ -198,6 +198,8 @@ def test_another_thread_may_stop_the_fit(setting, monkeypatch):
     assert model.score(X, LABELS) > 0.2
     if setting:
         assert model.n_iter_ == 1
+    if model.solver != "lbfgs":
+        assert not model.stopped_
 
 
 @pytest.mark.parametrize("scoring", ["loss", "neg_log_loss", get_scorer("f1_macro"), None])

@@ -76,7 +76,7 @@ def fit(
         init=(weights_0, biases_0),
         n_threads=model.n_threads,
     )
-    model._under_way = fleet
+    under_way = model._under_way = _UnderWay(fleet)
     # Views: whatever ends the fit, the model has what was trained.
     model.fleet_, model.coefs_, model.intercepts_ = fleet, fleet.weights, fleet.biases
     callbacks: list[Any] = [_print] if model.verbose else []
@@ -106,7 +106,7 @@ def fit(
         raise
     model.n_iter_ = len(history.loss)
     model.t_ = model.n_iter_ * n
-    model.stopped_ = bool((history.epochs < model.max_iter).all())
+    model.stopped_ = not under_way.stopped and bool((history.epochs < model.max_iter).all())
     model.loss_curve_ = _curve(model, spec, history.loss, y)
     model.loss_ = model.loss_curve_[-1] if model.loss_curve_ else np.nan
     if history.validation_loss is not None:
@@ -116,13 +116,25 @@ def fit(
         model.best_validation_score_ = _best(model.validation_scores_)
     else:
         model.best_loss_ = -_best([-loss for loss in model.loss_curve_])
-    if not model.stopped_:
+    if not model.stopped_ and not under_way.stopped:
         warnings.warn(
             f"Stochastic Optimizer: Maximum iterations ({model.max_iter}) reached and the "
             "optimization hasn't converged yet.",
             ConvergenceWarning,
             stacklevel=4,
         )
+
+
+class _UnderWay:
+    """The fit of a fleet; whether it was the user who ended it."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self.fleet, self.stopped = fleet, False
+
+    def stop(self) -> None:
+        """End after the epoch under way; any thread may say so."""
+        self.stopped = True
+        self.fleet.stop()
 
 
 def _print(fleet: Any, epoch: int, logs: Any) -> None:
