@@ -128,7 +128,7 @@ def press():
 
 def test_while_a_backend_trains_ctrl_c_waits():
     halts = []
-    with Interrupts() as interrupts:
+    with Interrupts() as interrupts, interrupts.heard():
         interrupts.halt = lambda: halts.append(0) or True
         press()
         press()
@@ -142,7 +142,7 @@ def test_while_a_backend_trains_ctrl_c_waits():
 
 
 def test_a_callback_that_catches_one_does_not_silence_the_next():
-    with Interrupts() as interrupts:
+    with Interrupts() as interrupts, interrupts.heard():
         interrupts.halt = lambda: False
         for _ in range(2):
             interrupts.arm()

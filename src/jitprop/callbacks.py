@@ -261,7 +261,7 @@ class EarlyStopping(Callback):
                 f"EarlyStopping goes by {self.monitor!r}, which was nan or infinite in each epoch: "
                 "no epoch is the best, and the parameters are those of the last one",
                 RuntimeWarning,
-                stacklevel=5,
+                stacklevel=6,
             )
 
     def on_fit_error(self, trainer: Trainer, error: BaseException) -> None:

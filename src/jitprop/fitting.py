@@ -4,7 +4,8 @@ The course of a fit: epochs in blocks, blocks in calls of a backend.
 A backend trains batches, many in one call. Behind each call Ctrl-C is heeded; a call that would
 take long is halted. Between blocks, which are whole epochs, the state is copied: a fit that is
 interrupted or diverges goes back to such a copy and, training being deterministic, forward again
-to the epoch wanted. So safety costs one copy per tenth of a second and nothing per epoch.
+to the epoch wanted. So safety costs one copy per tenth of a second and nothing per epoch. The copy
+is also what other threads see of the trainer meanwhile.
 """
 
 from __future__ import annotations
@@ -23,9 +24,10 @@ from jitprop.history import Record
 from jitprop.interrupts import Interrupts
 from jitprop.kept import Kept, apart
 from jitprop.progress import Progress
+from jitprop.running import Running
 from jitprop.schedules import LearningRate, ReduceOnPlateau
 from jitprop.sources import Source
-from jitprop.state import Snapshot, State
+from jitprop.state import Snapshot, State, Whole
 from jitprop.watching import Watch, check_monitor
 
 
@@ -74,7 +76,6 @@ class Fit:
         self.source, self.state, self.epochs = source, state, epochs
         self.learning_rate, self.watch = learning_rate, watch
         self.record = Record(epochs, watch.names)
-        self.interrupts = Interrupts()
         self.stopped = False
         self.kept: list[Kept] | None = None
 
@@ -82,20 +83,23 @@ class Fit:
         """End after the epoch under way; any thread may say so."""
         self.stopped = True
 
-    def run(self, progress: Progress | None) -> None:
-        """Train, and write the history."""
+    def run(self, running: Running, interrupts: Interrupts, progress: Progress | None) -> None:
+        """Train, and write the history. Ctrl-C is heard where the state is whole, or made so."""
+        self.running, self.interrupts = running, interrupts
         try:
-            with self.interrupts:
-                try:
+            try:
+                with interrupts.heard(), running.telling():
                     self.watch.told.begin()
-                    self._run(progress)
+                self._run(progress)
+                with interrupts.heard(), running.telling():
                     self.watch.told.end()
-                    self.kept = apart(self.watch.told.states())
-                except BaseException as error:
+                self.kept = apart(self.watch.told.states())
+            except BaseException as error:
+                with interrupts.heard(), running.telling():
                     self.watch.told.fail(error)
-                    if self.record.done > 0:
-                        self.kept = apart(self.watch.told.states())
-                    raise
+                if self.record.done > 0:
+                    self.kept = apart(self.watch.told.states())
+                raise
         finally:
             self.source.close()
             if progress is not None:
@@ -110,20 +114,28 @@ class Fit:
             saved = saved[-1:]
             self.interrupts.arm()
             snapshot = self.state.snapshot()
+            with self.interrupts.heard():
+                kept = apart(self.watch.told.states())
+            self.running.publish(Whole(snapshot, first, kept))
             try:
-                error = self._train_block(first, last, snapshot, saved)
+                with self.interrupts.heard():
+                    error = self._train_block(first, last, snapshot, saved)
             except BaseException:  # Ctrl-C, or an error in a function of the user's
                 self.state.restore(snapshot)
+                self.record.done = first
                 raise
             if error is not None:
                 raise error
             self.record.done = last
-            self.interrupts.check()
-            if self.watch:
-                self.watch.told.tell(self.state.epochs - 1, self.record.logs(first))
+            if self.watch.told:  # others see this epoch too while callbacks take their time
+                self.running.publish(Whole(self.state.snapshot(), last, kept))
+            with self.interrupts.heard(), self.running.telling():
+                if self.watch:
+                    self.watch.told.tell(self.state.epochs - 1, self.record.logs(first))
             ended = last == self.epochs or self.stopped
             if progress is not None and (ended or progress.is_due()):
-                progress.draw(last, self.record.logs(last - 1))
+                with self.interrupts.heard():
+                    progress.draw(last, self.record.logs(last - 1))
 
     def _block(self) -> int:
         """How many epochs to train before the state is copied again."""
@@ -165,7 +177,7 @@ class Fit:
                 f"epoch so far: after {schedule.patience} such epochs the learning rate falls from "
                 f"{rate:g} to {lower:g}",
                 RuntimeWarning,
-                stacklevel=6,
+                stacklevel=7,
             )
 
     def _diverged(self, epoch: int, batch: int, last: int, saved: list[Saved]) -> DivergenceError:

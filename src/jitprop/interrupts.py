@@ -2,59 +2,150 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Callable
-from types import FrameType
-from typing import Any
+from types import FrameType, TracebackType
+
+
+class Listener:
+    """
+    A handler of SIGINT. It is made deaf: what it hears waits until `held` is 0.
+
+    Attributes
+    ----------
+    held : int
+        How many sections that must not be broken off are open. Above 0, Ctrl-C waits.
+    halt : callable or None
+        Tells a backend that trains to come back soon, and returns whether it will. Then Ctrl-C
+        waits too.
+    noted : bool
+        Whether one waits.
+    raised : bool
+        Whether one was raised. Those after it are not heard, so that they do not disturb the way
+        back.
+    """
+
+    def __init__(self) -> None:
+        self.held = 1
+        self.halt: Callable[[], bool] | None = None
+        self.noted = self.raised = False
+        self.thread = threading.get_ident()
+
+    def hear(self, number: int, frame: FrameType | None) -> None:
+        """Take a Ctrl-C: raise KeyboardInterrupt, or note it."""
+        del number, frame
+        if self.raised:
+            return
+        self.noted = True
+        if not (self.halt is not None and self.halt()):
+            self.check()
+
+    def check(self) -> None:
+        """Raise what was noted, unless it still has to wait."""
+        if self.noted and self.held == 0:
+            self.noted, self.raised = False, True
+            raise KeyboardInterrupt
+
+
+def _installed() -> Listener | None:
+    """The listener that Ctrl-C comes to; None where a handler of somebody else's is set."""
+    owner = getattr(signal.getsignal(signal.SIGINT), "__self__", None)
+    return owner if isinstance(owner, Listener) else None
 
 
 class Interrupts:
     """
-    Python's own handling of Ctrl-C, save that it waits while a backend trains.
+    A section of code that Ctrl-C does not break off; it is raised at the end.
 
-    In the main thread, where no other handler was set; elsewhere it does nothing, and a handler
-    of the user's may raise what it likes where it likes. Between `__enter__` and `__exit__` the
-    first Ctrl-C raises KeyboardInterrupt; those after it are not heard, so that they do not
-    disturb the way back.
+    Inside it, `heard` is a part in which Ctrl-C is raised as usual. So what comes before that part
+    and what comes after it, such as taking a lock and giving it back, is done as a whole. Sections
+    may be nested.
 
-    Attributes
-    ----------
-    halt : callable or None
-        To be set while a backend trains: tells it to come back soon, and returns whether it will.
-        Then Ctrl-C waits for `check`.
+    It works in the main thread, while Python's own handler is set; elsewhere it does nothing. So a
+    handler of the user's may raise what it likes where it likes. Setting the handler is one step
+    of the interpreter, and the new one begins deaf, so there is no moment in between.
     """
 
     def __init__(self) -> None:
-        self.halt: Callable[[], bool] | None = None
-        self._pending = self._raised = self._installed = False
+        self._listener = Listener()
+        self._before = 0
+        self._outermost = False
 
     def __enter__(self) -> Interrupts:
-        in_main = threading.current_thread() is threading.main_thread()
-        if in_main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-            signal.signal(signal.SIGINT, self._hear)
-            self._installed = True
+        if threading.current_thread() is not threading.main_thread():
+            self._listener.held = 0
+            return self
+        outer = _installed()
+        if outer is not None:
+            self._listener, self._before = outer, outer.held
+            outer.held = self._before + 1
+        elif signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            self._outermost = True
+            signal.signal(signal.SIGINT, self._listener.hear)
+        else:
+            self._listener.held = 0
         return self
 
-    def __exit__(self, *exception: object) -> None:
-        if self._installed:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        listener = self._listener
+        if self._outermost and _installed() is listener:
             signal.signal(signal.SIGINT, signal.default_int_handler)
+        listener.held = self._before
+        listener.check()
 
-    def _hear(self, number: int, frame: FrameType | None) -> Any:
-        if self._raised:
-            return
-        if self.halt is not None and self.halt():
-            self._pending = True
-            return
-        self._raised = True
-        raise KeyboardInterrupt
+    def heard(self) -> Heard:
+        """The part of the section in which Ctrl-C is raised."""
+        return Heard(self._listener, self._before)
+
+    @property
+    def halt(self) -> Callable[[], bool] | None:
+        """See `Listener`. To be set while a backend trains."""
+        return self._listener.halt
+
+    @halt.setter
+    def halt(self, value: Callable[[], bool] | None) -> None:
+        self._listener.halt = value
 
     def arm(self) -> None:
         """Hear the next one though one was raised: whoever got that has not let it end the fit."""
-        self._raised = False
+        self._listener.raised = False
 
     def check(self) -> None:
-        """Raise what was heard meanwhile."""
-        if self._pending:
-            self._pending, self._raised = False, True
-            raise KeyboardInterrupt
+        """Raise what was noted meanwhile."""
+        self._listener.check()
+
+
+class Heard:
+    """The part of an `Interrupts` in which Ctrl-C is raised."""
+
+    def __init__(self, listener: Listener, held: int) -> None:
+        self._listener, self._inside, self._outside = listener, held, listener.held
+
+    def __enter__(self) -> None:
+        try:
+            self._listener.held = self._inside
+            self._listener.check()
+        except BaseException:
+            self._listener.held = self._outside
+            raise
+
+    def __exit__(self, *exception: object) -> None:
+        self._listener.held = self._outside
+
+
+def _forget_in_child() -> None:
+    """In a forked child no other thread is left: if one of them was listening, none listens now."""
+    listener = _installed()
+    if listener is not None and listener.thread != threading.get_ident():
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_in_child)

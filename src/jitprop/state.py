@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from jitprop.schedules import Plateau
+
+if TYPE_CHECKING:
+    from jitprop.kept import Kept
 
 
 def writable(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -31,6 +34,30 @@ class Snapshot(NamedTuple):
     epochs: int
     updates: int
     plateau: Plateau
+
+    def state(self, other: State) -> State:
+        """A state as it was then; what never changes is that of ``other``."""
+        rng = np.random.Generator(type(other.rng.bit_generator)(0))
+        rng.bit_generator.state = self.random
+        return replace(
+            other,
+            params=self.params,
+            slots=self.slots,
+            rng=rng,
+            epochs=self.epochs,
+            updates=self.updates,
+            plateau=self.plateau,
+        )
+
+
+class Whole(NamedTuple):
+    """What a fit publishes: all that it had at the end of an epoch."""
+
+    snapshot: Snapshot
+    done: int
+    """Epochs of this fit."""
+    kept: Sequence[Kept]
+    """What its callbacks kept."""
 
 
 @dataclass

@@ -6,9 +6,9 @@ import math
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -178,40 +178,63 @@ class Team:
         self._pool.shutdown()
 
 
-_lock = threading.Lock()
-_running = 0
+_lock = threading.RLock()
+_holders: set[OneBlasThread] = set()
 _limiter: Any = None
 
 
-@contextmanager
-def one_blas_thread() -> Iterator[None]:
+class OneBlasThread:
+    """See `one_blas_thread`."""
+
+    def __init__(self) -> None:
+        self.thread = threading.get_ident()
+
+    def __enter__(self) -> None:
+        try:
+            _hold(self)
+        except BaseException:
+            _release(self)
+            raise
+
+    def __exit__(self, *exception: object) -> None:
+        _release(self)
+
+
+def one_blas_thread() -> OneBlasThread:
     """
-    Hold every BLAS of the process to one thread.
+    Hold every BLAS of the process to one thread, as a context.
 
     The limit belongs to the process: while several fits run in threads, the first sets it and
-    the last puts back what was there.
+    the last puts back what was there. It is to be entered and left inside an `Interrupts`, so that
+    no Ctrl-C comes between the limit and the note that it is set.
     """
-    global _running, _limiter
+    return OneBlasThread()
+
+
+def _hold(holder: OneBlasThread) -> None:
+    global _limiter
     with _lock:
-        if _running == 0:
+        _holders.add(holder)
+        if _limiter is None:
             _limiter = _controller().limit(limits=1, user_api="blas")
-        _running += 1
-    try:
-        yield
-    finally:
-        with _lock:
-            _running -= 1
-            if _running == 0:
-                _limiter.restore_original_limits()
+
+
+def _release(holder: OneBlasThread) -> None:
+    global _limiter
+    with _lock:
+        _holders.discard(holder)
+        if not _holders and _limiter is not None:
+            _limiter.restore_original_limits()
+            _limiter = None
 
 
 def _forget_in_child() -> None:
-    """In a forked child no fit runs, whatever ran in the parent's threads."""
-    global _lock, _running
-    _lock = threading.Lock()
-    if _running:
-        _running = 0
-        _limiter.restore_original_limits()
+    """In a forked child no fit runs but one of this thread, whatever ran in the parent's others."""
+    global _lock
+    _lock = threading.RLock()
+    for holder in list(_holders):
+        if holder.thread != threading.get_ident():
+            _release(holder)
 
 
 if hasattr(os, "register_at_fork"):

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from jitprop import backends, cast, checks, initializers, saving, schedules, validation
+from jitprop import backends, cast, checks, initializers, running, saving, schedules, validation
 from jitprop._types import Array
 from jitprop.batches import Batches, Given
 from jitprop.callbacks import Callback, OnEpochEnd
@@ -21,6 +21,7 @@ from jitprop.custom import CustomActivation
 from jitprop.evaluation import Evaluation
 from jitprop.fitting import Fit
 from jitprop.history import History, Record, join, keep
+from jitprop.interrupts import Interrupts
 from jitprop.kept import Kept
 from jitprop.losses import Loss
 from jitprop.mapped import Rows
@@ -34,7 +35,7 @@ from jitprop.seeds import streams
 from jitprop.sources import Arrays, Indices, Source, Stream
 from jitprop.sources import Order as OrderOfEpoch
 from jitprop.spec import check_batch, make_spec, with_learning_rate
-from jitprop.state import State
+from jitprop.state import State, Whole
 from jitprop.threads import one_blas_thread
 from jitprop.trace import Trace, trace
 from jitprop.watching import Watch
@@ -279,13 +280,41 @@ class Trainer:
         """The course of all fits, one after the other; during a fit, with its epochs so far."""
         return join(self._histories())
 
-    def _histories(self) -> list[History]:
-        return [part.history() if isinstance(part, Record) else part for part in self._course]
+    def _histories(self, done: int | None = None) -> list[History]:
+        """The parts; of a fit under way those epochs that are done, or the first ``done``."""
+        return [part.history(done) if isinstance(part, Record) else part for part in self._course]
 
     def __getstate__(self) -> dict[str, Any]:
-        # A copy made by a callback is in no fit.
-        course, kept = self._histories(), self._states()
-        return self.__dict__ | {"_course": course, "_kept": kept, "_under_way": None}
+        # A copy is in no fit, and holds whole epochs, whoever makes it.
+        with running.changing():
+            whole: Whole | None = running.published(self)
+            if whole is not None:
+                state, done, kept = whole.snapshot.state(self._state), whole.done, whole.kept
+            else:
+                state, done, kept = self._state, None, self._states()
+                if running.may_change(self):
+                    state = state.snapshot().state(state)
+            parts = {"_state": state, "_course": self._histories(done), "_kept": kept}
+            return self.__dict__ | parts | {"_under_way": None}
+
+    def __copy__(self) -> Trainer:
+        # Two trainers never share what training changes.
+        return copy.deepcopy(self)
+
+    def _whole(self) -> Trainer:
+        """Itself; or where another thread may train it, a copy that holds whole epochs."""
+        with running.changing():
+            if running.published(self) is None and not running.may_change(self):
+                return self
+            made = object.__new__(type(self))
+            made.__dict__.update(self.__getstate__())
+            return made
+
+    def _go_back_to(self, whole: Whole) -> None:
+        """Return to what a fit has published of which nothing is left: see `jitprop.running`."""
+        self._under_way, self._kept = None, whole.kept
+        self._course[:] = self._histories(whole.done)
+        self._state.restore(whole.snapshot)
 
     def _states(self) -> Sequence[Kept]:
         """What callbacks keep, of the fit under way or of the last one."""
@@ -322,6 +351,7 @@ class Trainer:
             for view, array in zip(views, arrays, strict=True):
                 view[:] = array
 
+    @running.one_at_a_time("trainer")
     def fit(
         self,
         X: npt.ArrayLike | Given,
@@ -416,7 +446,9 @@ class Trainer:
             your own is set for SIGINT, or in another thread than the main one, it is as that
             handler says.
         RuntimeError
-            From a callback, or from another thread, while the trainer is in a fit.
+            From a callback, or from another thread, while the trainer is in a fit. It is raised
+            before any input is looked at. Meanwhile other threads may save, copy and pickle the
+            trainer: they get its last whole epoch.
         ImportError
             For ``backend="numba"`` where numba cannot be imported, and ``progress`` without tqdm.
 
@@ -441,11 +473,6 @@ class Trainer:
         of those whose sizes are within a factor of 2.
         Nothing is allocated for a step or an epoch.
         """
-        if self._course and isinstance(self._course[-1], Record):
-            raise RuntimeError(
-                "this trainer is in a fit already; a callback or another thread may fit a "
-                "copy.deepcopy of it"
-            )
         n_epochs = int(checks.epochs(epochs, epochs_total, self._state.epochs))
         progress = checks.boolean("progress", progress)
         if validation_data is not None and validation_fraction is not None:
@@ -493,22 +520,28 @@ class Trainer:
             make = partial(self._samples, dtype=dtype)
             source = Stream(backend, self._spec, given, make, self._n_threads)
         fit = Fit(source, state, n_epochs, lambda: self._spec.learning_rate, watch)
-        before = self._state, self._dtype
-        self._state, self._dtype = state, dtype
-        self._course.append(fit.record)
-        self._under_way = fit
-        try:
-            with one_blas_thread():
-                fit.run(Progress(n_epochs) if progress else None)
-        finally:
-            self._under_way = None
-            self._course.pop()
-            if fit.record.done > 0:
-                keep(self._course, fit.record.history())
-            else:  # the first epoch settles the dtype
-                self._state, self._dtype = before
-            if fit.kept is not None:
-                self._kept = fit.kept
+        bar = Progress(n_epochs) if progress else None
+        under_way = running.of(self)
+        with Interrupts() as interrupts:  # so that state and history always have the same epochs
+            with running.changing():
+                before = self._state, self._dtype
+                self._state, self._dtype = state, dtype
+                self._course.append(fit.record)
+                self._under_way = fit
+            try:
+                with one_blas_thread():
+                    fit.run(under_way, interrupts, bar)
+            finally:
+                with running.changing():
+                    under_way.publish(None)
+                    self._under_way = None
+                    self._course.pop()
+                    if fit.record.done > 0:
+                        keep(self._course, fit.record.history())
+                    else:  # the first epoch settles the dtype
+                        self._state, self._dtype = before
+                    if fit.kept is not None:
+                        self._kept = fit.kept
         return fit.record.history()
 
     def partial_fit(
@@ -573,9 +606,10 @@ class Trainer:
         TypeError, ValueError
             For bad input.
         """
-        inputs = cast.inputs(X, self._spec.layer_sizes[0], self._state.params.dtype)
-        with one_blas_thread():
-            return self._evaluation(inputs).predict(self._state.params, inputs)
+        params = self._params()
+        inputs = cast.inputs(X, self._spec.layer_sizes[0], params.dtype)
+        with Interrupts() as interrupts, one_blas_thread(), interrupts.heard():
+            return self._evaluation(inputs).predict(params, inputs)
 
     def evaluate(
         self, X: npt.ArrayLike, y: npt.ArrayLike, *, sample_weight: npt.ArrayLike | None = None
@@ -597,9 +631,10 @@ class Trainer:
         TypeError, ValueError
             For bad input.
         """
-        samples = self._samples(X, y, sample_weight, self._state.params.dtype)
-        with one_blas_thread():
-            return self._evaluation(samples.X).loss(self._state.params, samples)
+        params = self._params()
+        samples = self._samples(X, y, sample_weight, params.dtype)
+        with Interrupts() as interrupts, one_blas_thread(), interrupts.heard():
+            return self._evaluation(samples.X).loss(params, samples)
 
     def gradients(
         self, X: npt.ArrayLike, y: npt.ArrayLike, *, sample_weight: npt.ArrayLike | None = None
@@ -623,10 +658,11 @@ class Trainer:
         TypeError, ValueError
             For bad input.
         """
-        samples = self._samples(X, y, sample_weight, self._state.params.dtype)
-        gradient = np.zeros_like(self._state.params)
-        with one_blas_thread():
-            loss = self._evaluation(samples.X).gradient(self._state.params, samples, gradient)
+        params = self._params()
+        samples = self._samples(X, y, sample_weight, params.dtype)
+        gradient = np.zeros_like(params)
+        with Interrupts() as interrupts, one_blas_thread(), interrupts.heard():
+            loss = self._evaluation(samples.X).gradient(params, samples, gradient)
         return Gradients(loss, *self._spec.split(gradient))
 
     def trace(
@@ -671,14 +707,14 @@ class Trainer:
         """
         if np.ndim(x) == 1:
             x, y = np.reshape(x, (1, -1)), np.reshape(y, (1, -1))
-        samples = self._samples(x, y, sample_weight, self._dtype)
-        state, rates = self._state.cast(samples.X.dtype), np.empty(1)
+        whole = self._whole()
+        samples = self._samples(x, y, sample_weight, whole._dtype)
+        state, rates = whole._state.cast(samples.X.dtype), np.empty(1)
         schedules.fill(rates, self._spec.learning_rate, state.epochs, state.plateau)
         rate = float(rates[0])
         spec = replace(self._spec, batch_size=None, learning_rate=rate)
-        after = copy.copy(self)
-        after._spec, after._state, after._course = spec, copy.deepcopy(self._state), []
-        after._backend = "numpy"
+        after = copy.copy(whole)
+        after._spec, after._course, after._backend = spec, [], "numpy"
         after.fit(x, y, 1, sample_weight=sample_weight)
         return trace(spec, state, samples, rate, after.parameters)
 
@@ -690,6 +726,9 @@ class Trainer:
         `jitprop.sealed`. It is whole or not there: whatever happens meanwhile, to the process or
         the machine, leaves the file that was at ``path``. A process that is killed may leave a
         ``.jitprop-*.tmp`` beside it.
+
+        While the trainer is in a fit, what is saved is the end of its last whole epoch; a callback
+        saves the trainer as it is.
 
         Parameters
         ----------
@@ -703,7 +742,7 @@ class Trainer:
         ValueError
             If the parameters are not finite.
         """
-        saving.write(path, self)
+        saving.write(path, self._whole())
 
     @staticmethod
     def load(
@@ -759,6 +798,11 @@ class Trainer:
             return self._samples(*parts, dtype)
         except (TypeError, ValueError) as error:
             raise type(error)(f"in validation_data, {error}") from None
+
+    def _params(self) -> Array:
+        """The parameters to compute with: in the fit of another thread, those of a whole epoch."""
+        whole: Whole | None = running.published_elsewhere(self)
+        return self._state.params if whole is None else whole.snapshot.params
 
     def _evaluation(self, X: Rows) -> Evaluation:
         return Evaluation(backends.load(self._backend), self._spec, X)

@@ -93,10 +93,13 @@ class Blocks:
         self.last: Block | None = None
         self.begun: Block | None = None
 
-    def train(self, first: int, members: Indices, losses: Array) -> Trained:
+    def random(self, members: Indices) -> dict[int, Any]:
+        """The random states of members, which `train` will move on."""
+        return self.state.random(members) if self.shuffle else {}
+
+    def train(self, first: int, members: Indices, losses: Array, random: dict[int, Any]) -> Trained:
         """Train copies of some members from epoch ``first`` on, for those of ``losses``."""
         n_epochs = len(losses)
-        random = self.state.random(members) if self.shuffle else {}
         block = self.begun = Block(first, members, self._rates(members, n_epochs), random)
         orders = self._orders(members, n_epochs)
         trained = self.state.members(self.own, members)

@@ -13,11 +13,13 @@ from jitprop.fleet.data import Data
 from jitprop.fleet.engines import Engine, Indices
 from jitprop.fleet.history import FleetHistory
 from jitprop.fleet.settings import Own
-from jitprop.fleet.state import FleetState
+from jitprop.fleet.state import FleetState, FleetWhole
 from jitprop.fleet.stopping import Stopping
 from jitprop.history import VALIDATION_LOSS
 from jitprop.interrupts import Interrupts
+from jitprop.kept import apart
 from jitprop.progress import Progress
+from jitprop.running import Running, changing
 from jitprop.spec import Spec
 from jitprop.telling import Told
 
@@ -90,26 +92,24 @@ class Course:
         """End after the epoch under way; any thread may say so."""
         self.stopped = True
 
-    def run(self, progress: Progress | None) -> None:
-        """Train until all epochs are done, or no member is left."""
+    def run(self, running: Running, interrupts: Interrupts, progress: Progress | None) -> None:
+        """Train until all epochs are done, or no member is left; Ctrl-C is heard inside."""
+        self.running, self.interrupts = running, interrupts
         try:
-            with Interrupts() as interrupts:
-                try:
-                    if self.stopping is not None:
-                        self.stopping.begin()
-                        self.active = self.stopping.going_on(self.active)
-                    self.told.begin()
-                    self._run(interrupts, progress)
-                finally:
-                    interrupts.halt = lambda: True  # Ctrl-C waits
-                    if self.stopping is not None:
-                        self.stopping.restore()
-                    interrupts.halt = None
-                interrupts.check()
+            if self.stopping is not None:
+                with changing():
+                    self.stopping.begin()
+                self.active = self.stopping.going_on(self.active)
+            with interrupts.heard(), running.telling():
+                self.told.begin()
+            self._run(progress)
         finally:
+            if self.stopping is not None:
+                with changing():
+                    self.stopping.restore()
             self.engine.close()
 
-    def _run(self, interrupts: Interrupts, progress: Progress | None) -> None:
+    def _run(self, progress: Progress | None) -> None:
         each = bool(self.validation is not None or self.stopping is not None or self.told)
         work = 3 * self.data.n_samples * self.state.params.size
         first, size = 0, max(1, int(self.engine.first_work / work))
@@ -117,16 +117,19 @@ class Course:
             left = int(self.limits[self.active].min()) - first
             n_epochs = 1 if each else min(size, left, self._most())
             began = time.perf_counter()
-            self._block(first, n_epochs, interrupts)
+            self._block(first, n_epochs)
             seconds = time.perf_counter() - began
             size = max(1, int(n_epochs * min(GROWTH, BLOCK_SECONDS / seconds)))
             first += n_epochs
             if self.told:
-                self.told.tell(first - 1, self._logs(first - 1))
+                with self.interrupts.heard(), self.running.telling():
+                    self.told.tell(first - 1, self._logs(first - 1))
             if progress is not None and progress.is_due():
-                self._draw(progress, first)
+                with self.interrupts.heard():
+                    self._draw(progress, first)
         if progress is not None and first > 0:
-            self._draw(progress, first)
+            with self.interrupts.heard():
+                self._draw(progress, first)
 
     def history(self) -> FleetHistory:
         """What was trained, to the last epoch that any member had."""
@@ -147,38 +150,41 @@ class Course:
             numbers = max(numbers, 1)
         return max(1, BLOCK_NUMBERS // (len(self.active) * numbers)) if numbers else self.epochs
 
-    def _block(self, first: int, n_epochs: int, interrupts: Interrupts) -> None:
+    def _block(self, first: int, n_epochs: int) -> None:
         """Train the active members for some epochs, and let those go that are to be stopped."""
         members = self.active
         losses = rows = self.loss[first : first + n_epochs]
         if len(members) < rows.shape[1]:
             losses = np.empty((n_epochs, len(members)))
         validated = None
+        with self.interrupts.heard():
+            random, kept = self.blocks.random(members), apart(self.told.states())
+        self.running.publish(FleetWhole(random, kept))
         try:
-            trained = self.blocks.train(first, members, losses)
-            if self.validation is not None:  # of one epoch
-                validated = self.engine.evaluate(trained.members, self.validation)
-                validated /= self.validation.divisors(self.spec, members)
-            # What belongs to an epoch is written down together.
-            interrupts.halt = lambda: True  # Ctrl-C waits
+            with self.interrupts.heard():
+                trained = self.blocks.train(first, members, losses, random)
+                if self.validation is not None:  # of one epoch
+                    validated = self.engine.evaluate(trained.members, self.validation)
+                    validated /= self.validation.divisors(self.spec, members)
         except BaseException:
             self.blocks.discard()
             raise
         if losses is not rows:
             rows[...] = np.nan
             rows[:, members] = losses
-        self.blocks.commit(trained)
-        self.done[members] += trained.done
-        going_on = ~trained.bad
-        self.active = members[going_on]
-        if validated is not None and self.validation_loss is not None:
-            self.validation_loss[first] = np.nan
-            self.validation_loss[first, self.active] = validated[going_on]
-        if self.stopping is not None:
-            values = self._logs(first)[self.stopping.how.monitor][self.active]
-            self.active = self.stopping.look(self.active, values)
-        interrupts.halt = None
-        interrupts.check()
+        # What belongs to an epoch is written down together.
+        with changing():
+            self.blocks.commit(trained)
+            self.done[members] += trained.done
+            going_on = ~trained.bad
+            self.active = members[going_on]
+            if validated is not None and self.validation_loss is not None:
+                self.validation_loss[first] = np.nan
+                self.validation_loss[first, self.active] = validated[going_on]
+            if self.stopping is not None:
+                values = self._logs(first)[self.stopping.how.monitor][self.active]
+                self.active = self.stopping.look(self.active, values)
+            self.running.publish(FleetWhole({}, kept))
 
     def _draw(self, progress: Progress, epochs: int) -> None:
         """Show how far the fit is, and the mean losses of the members that got there."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import operator
 import os
 import warnings
@@ -12,7 +13,7 @@ from typing import Any, overload
 import numpy as np
 import numpy.typing as npt
 
-from jitprop import backends, cast, checks, initializers, optimizers, validation
+from jitprop import backends, cast, checks, initializers, optimizers, running, validation
 from jitprop._types import Array
 from jitprop.callbacks import Callback, EarlyStopping
 from jitprop.callbacks import resolve as resolve_callbacks
@@ -31,9 +32,10 @@ from jitprop.fleet.settings import (
     seeds_of,
     shares,
 )
-from jitprop.fleet.state import FleetState
+from jitprop.fleet.state import FleetState, FleetWhole
 from jitprop.fleet.stopping import Found, Stopping, told_and_stopping
 from jitprop.history import VALIDATION_LOSS
+from jitprop.interrupts import Interrupts
 from jitprop.kept import Kept, apart
 from jitprop.losses import Loss
 from jitprop.optimizers import SGD, Optimizer
@@ -185,7 +187,6 @@ batch_size, shuffle, dtype, backend
             updates=np.zeros(k, np.int64),
             keys=np.zeros(k, np.int64),
         )
-        self._in_fit = False
         if self._own.dropout.any():
             self._state.keys[:] = words(self._state.seeds, "dropout")[:, 0] >> np.uint64(1)
         self._begin(init)
@@ -257,17 +258,23 @@ batch_size, shuffle, dtype, backend
         return len(self._state.params)
 
     def __getstate__(self) -> dict[str, Any]:
-        # A copy made by a callback is in no fit.
-        found, kept = self._states()
-        own = {"_in_fit": False, "_under_way": None, "_found": found, "_kept": kept}
-        return self.__dict__ | own
+        # A copy is in no fit, and holds whole epochs, whoever makes it.
+        whole = self._whole()
+        found, kept = whole._states()
+        return whole.__dict__ | {"_under_way": None, "_found": found, "_kept": kept}
+
+    def __copy__(self) -> Fleet:
+        # Two fleets never share what training changes.
+        return copy.deepcopy(self)
 
     def _states(self) -> tuple[Found | None, Sequence[Kept]]:
         """What early stopping and the callbacks keep, of the fit under way or of the last one."""
         if self._under_way is None:
             return self._found, self._kept
+        whole: FleetWhole | None = running.published(self)
         stopping, told = self._under_way.stopping, self._under_way.told
-        return None if stopping is None else stopping.found, told.states()
+        found = None if stopping is None else stopping.found
+        return found, told.states() if whole is None else whole.kept
 
     def __repr__(self) -> str:
         s = self._spec
@@ -302,11 +309,12 @@ batch_size, shuffle, dtype, backend
             ) from None
         if not -k <= i < k:
             raise IndexError(f"member {i} of a fleet of {k}")
-        return self._trainer(i % k)
+        with running.changing():
+            return self._trainer(i % k)
 
     def __iter__(self) -> Iterator[Trainer]:
         """The members as trainers."""
-        return (self._trainer(i) for i in range(len(self)))
+        return (self[i] for i in range(len(self)))
 
     # What a user does.
 
@@ -389,7 +397,9 @@ batch_size, shuffle, dtype, backend
             a second, and the next `fit` goes on from there. So it does when a callback raises an
             error. An `EarlyStopping` that restores the best epochs does so here too.
         RuntimeError
-            From a callback, or from another thread, while the fleet is in a fit.
+            From a callback, or from another thread, while the fleet is in a fit. It is raised
+            before any input is looked at. Meanwhile other threads may save, copy and pickle the
+            fleet: they get its last whole epochs.
         ImportError
             For ``progress=True`` without tqdm.
 
@@ -429,6 +439,7 @@ batch_size, shuffle, dtype, backend
                 stacklevel=3,
             )
 
+    @running.one_at_a_time("fleet")
     def _fit(
         self,
         X: Any,
@@ -441,11 +452,6 @@ batch_size, shuffle, dtype, backend
         epochs_total: Any = None,
     ) -> FleetHistory:
         """`fit`, without the warning."""
-        if self._in_fit:
-            raise RuntimeError(
-                "this fleet is in a fit already; a callback or another thread may fit a "
-                "copy.deepcopy of it"
-            )
         to_train = checks.epochs(epochs, epochs_total, self._state.epochs)
         progress = checks.boolean("progress", progress)
         data = samples(X, y, sample_weight, self._spec, len(self), self._dtype)
@@ -470,26 +476,33 @@ batch_size, shuffle, dtype, backend
             told,
         )
         bar = Progress(course.epochs) if progress else None
-        before = self._state, self._dtype
-        self._state, self._dtype, self._in_fit = state, kind, True
-        self._under_way, ended = course, False
-        try:
-            with one_blas_thread():
-                course.run(bar)
-            told.end()
-            ended = True
-        except BaseException as error:
-            told.fail(error)
-            raise
-        finally:
-            self._in_fit, self._under_way = False, None
-            if bar is not None:
-                bar.close()
-            if not course.done.any():  # the first epoch settles the dtype
-                self._state, self._dtype = before
-            if ended or course.done.any():
-                self._found = None if course.stopping is None else course.stopping.found
-                self._kept = apart(told.states())
+        fit = running.of(self)
+        with Interrupts() as interrupts:  # the beginning and the end are whole
+            with running.changing():
+                before = self._state, self._dtype
+                self._state, self._dtype = state, kind
+                self._under_way, ended = course, False
+            try:
+                with one_blas_thread():
+                    course.run(fit, interrupts, bar)
+                with interrupts.heard(), fit.telling():
+                    told.end()
+                ended = True
+            except BaseException as error:
+                with interrupts.heard(), fit.telling():
+                    told.fail(error)
+                raise
+            finally:
+                with running.changing():
+                    fit.publish(None)
+                    self._under_way = None
+                    if not course.done.any():  # the first epoch settles the dtype
+                        self._state, self._dtype = before
+                    if ended or course.done.any():
+                        self._found = None if course.stopping is None else course.stopping.found
+                        self._kept = apart(told.states())
+                if bar is not None:
+                    bar.close()
         return course.history()
 
     def stop(self) -> None:
@@ -517,11 +530,12 @@ batch_size, shuffle, dtype, backend
         -------
         (K, n_samples, n_outputs) array, of the fleet's dtype
         """
-        part = inputs(X, self.layer_sizes[0], len(self), self._state.params.dtype)
+        state = self._state
+        part = inputs(X, self.layer_sizes[0], len(self), state.params.dtype)
         n = part.array.shape[-2]
         out = np.empty((len(self), n, self.layer_sizes[-1]), part.array.dtype)
-        with one_blas_thread():
-            self._engine(n).predict(self._members(), part, out)
+        with Interrupts() as interrupts, one_blas_thread(), interrupts.heard():
+            self._engine(n).predict(self._members(state), part, out)
         return out
 
     def predict_mean_std(self, X: npt.ArrayLike) -> tuple[Array, Array]:
@@ -566,9 +580,10 @@ batch_size, shuffle, dtype, backend
         -------
         (K,) float64 array
         """
-        data = samples(X, y, sample_weight, self._spec, len(self), self._state.params.dtype)
-        with one_blas_thread():
-            losses = self._engine(data.n_samples).evaluate(self._members(), data)
+        state = self._state
+        data = samples(X, y, sample_weight, self._spec, len(self), state.params.dtype)
+        with Interrupts() as interrupts, one_blas_thread(), interrupts.heard():
+            losses = self._engine(data.n_samples).evaluate(self._members(state), data)
         losses /= data.divisors(self._spec, np.arange(len(self)))
         return losses
 
@@ -621,7 +636,7 @@ batch_size, shuffle, dtype, backend
         TypeError, ValueError
             For what cannot be saved: parameters that are not finite, a nameless function.
         """
-        saving.write(path, self)
+        saving.write(path, self._whole())
 
     @classmethod
     def load(
@@ -661,8 +676,11 @@ batch_size, shuffle, dtype, backend
         except (TypeError, ValueError) as error:
             raise type(error)(f"in validation_data, {error}") from None
 
-    def _members(self) -> Members:
-        return self._state.members(self._own)
+    def _members(self, state: FleetState) -> Members:
+        """All members, to compute with: in the fit of another thread, copies of whole epochs."""
+        with running.changing():
+            apart = running.published_elsewhere(self) is not None
+            return state.members(self._own, np.arange(len(self)) if apart else None)
 
     def _engine(self, n_samples: int) -> Engine:
         backend = backends.load(self._backend)
@@ -696,7 +714,10 @@ batch_size, shuffle, dtype, backend
         trainer._state.slots[:] = state.slots[i][: len(trainer._state.slots)]
         trainer._state.epochs, trainer._state.updates = int(state.epochs[i]), int(state.updates[i])
         if i in state.generators:
-            trainer._state.rng.bit_generator.state = state.generators[i].bit_generator.state
+            whole: FleetWhole | None = running.published(self)
+            now = state.generators[i].bit_generator.state
+            random = now if whole is None else whole.random.get(i, now)
+            trainer._state.rng.bit_generator.state = random
         if (found := self._states()[0]) is not None:
             epochs = trainer._state.epochs
             trainer._kept = [Kept(EarlyStopping.__qualname__, epochs, found.member(i))]
@@ -706,8 +727,41 @@ batch_size, shuffle, dtype, backend
         """Copies of some members."""
         if numbers.ndim != 1 or len(numbers) == 0:
             raise IndexError(f"a fleet needs one member or more; got numbers {numbers.shape}")
-        made = object.__new__(Fleet)
-        made.__dict__.update(self.__getstate__())
-        made._own, made._state = self._own.some(numbers), self._state.some(numbers)
-        made._found, made._kept = None if made._found is None else made._found.some(numbers), ()
-        return made
+        with running.changing():
+            made = object.__new__(Fleet)
+            found, own = self._states()[0], self._own.some(numbers)
+            parts = {
+                "_own": own,
+                "_state": self._state_then(numbers),
+                "_found": None if found is None else found.some(numbers),
+                "_kept": (),
+                "_under_way": None,
+            }
+            made.__dict__.update(self.__dict__ | parts)
+            return made
+
+    def _state_then(self, numbers: npt.NDArray[np.int64]) -> FleetState:
+        """A copy of the state of some members: as it is, or in a fit at the end of an epoch."""
+        state = self._state.some(numbers)
+        whole: FleetWhole | None = running.published(self)
+        if whole is not None and whole.random:
+            places = {number: i for i, number in enumerate(numbers.tolist())}
+            random = whole.random.items()
+            state.set_random({places[i]: value for i, value in random if i in places})
+        return state
+
+    def _whole(self) -> Fleet:
+        """Itself; or where another thread may train it, a copy that holds whole epochs."""
+        with running.changing():
+            if running.published(self) is None and not running.may_change(self):
+                return self
+            made = self._some(np.arange(len(self)))
+            made._kept = self._states()[1]
+            return made
+
+    def _go_back_to(self, whole: FleetWhole) -> None:
+        """Return to what a fit has published of which nothing is left: see `jitprop.running`."""
+        if self._under_way is not None and self._under_way.stopping is not None:
+            self._found = self._under_way.stopping.found
+        self._kept, self._under_way = whole.kept, None
+        self._state.set_random(dict(whole.random))

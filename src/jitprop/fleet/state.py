@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from jitprop._types import Array
 from jitprop.fleet.engines import Indices, Members, run, threads_for
 from jitprop.fleet.settings import Own
+from jitprop.kept import Kept
 from jitprop.seeds import generator, words
 from jitprop.state import writable
 
@@ -19,6 +21,19 @@ DRAWN = 100
 LONG = 5000
 """Numbers of one member, 50 us of drawing, from which threads share members: a hand-over of the GIL
 takes some us, and with 500 numbers each two threads took a third longer than one."""
+
+
+class FleetWhole(NamedTuple):
+    """
+    What a fit publishes while it trains the next epochs of a fleet.
+
+    The parameters need no copy: they change when a block of epochs is done, and at once.
+    """
+
+    random: Mapping[int, Any]
+    """States of generators that have moved on since."""
+    kept: Sequence[Kept]
+    """What callbacks kept."""
 
 
 @dataclass

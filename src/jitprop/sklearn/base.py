@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import numbers
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import check_array, check_random_state, column_or_1d
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from jitprop import pickles
+from jitprop import pickles, running
 from jitprop._types import Array
 from jitprop.sklearn import ensemble, lbfgs, net, parameters
 from jitprop.sklearn.course import Course
@@ -51,6 +52,7 @@ class BaseMLP(BaseEstimator):
     _split: Any
     _under_way: Any = None
 
+    @running.one_at_a_time("estimator")
     def fit(
         self, X: Any, y: Any, sample_weight: Any = None, *, X_val: Any = None, y_val: Any = None
     ) -> Any:
@@ -78,10 +80,21 @@ class BaseMLP(BaseEstimator):
         ValueError
             For parameters or data that are not as they should be, or of another net than that which
             a warm start is to go on with; and if the loss or the parameters become inf or nan.
+        RuntimeError
+            From a callback, or from another thread, while the estimator is in a fit.
         """
+        self._publish()
         with unchanged_if_refused(self):
             train = self._prepare(X, y, sample_weight, X_val, y_val, incremental=False)
         return self._train(train)
+
+    def _publish(self) -> None:
+        """Let other threads see the estimator as it is before the fit that now begins."""
+        before = {k: list(v) if isinstance(v, list) else v for k, v in self.__dict__.items()}
+        for name in ("_optimizer", "_random_state"):  # these move on in place
+            if name in before:
+                before[name] = copy.deepcopy(before[name])
+        running.of(self).publish(before)
 
     def _prepare(
         self, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any, incremental: bool
@@ -285,7 +298,8 @@ class BaseMLP(BaseEstimator):
         return net.hidden_activations(self, self._checked(X))
 
     def __getstate__(self) -> dict[str, Any]:
-        state = pickles.stamped(super().__getstate__())
+        before = running.published_elsewhere(self)
+        state = pickles.stamped(super().__getstate__() if before is None else before)
         state.pop("_under_way", None)  # a copy made by a callback is in no fit
         if "_optimizer" in state:
             state["_optimizer"] = state["_optimizer"].plain()

@@ -14,6 +14,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import type_of_target, unique_labels
 from sklearn.utils.validation import check_is_fitted
 
+from jitprop import running
 from jitprop._types import Array
 from jitprop.sklearn import net
 from jitprop.sklearn.base import BaseMLP, has_partial_fit, unchanged_if_refused
@@ -297,6 +298,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return bool(self.n_outputs_ == 1)
 
     @available_if(has_partial_fit)
+    @running.one_at_a_time("estimator")
     def partial_fit(
         self,
         X: Any,
@@ -330,6 +332,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         ValueError
             As `fit` does; without ``classes`` in the first call, or for others later.
         """
+        self._publish()
         with unchanged_if_refused(self):
             self._settle_classes(y, classes)
             train = self._prepare(X, y, sample_weight, X_val, y_val, incremental=True)

@@ -9,6 +9,7 @@ the call began and, training being deterministic, forward to that epoch.
 from __future__ import annotations
 
 import math
+import sys
 import warnings
 from dataclasses import replace
 from typing import Any
@@ -36,6 +37,10 @@ LOST = 1e9
 
 SMALLEST_RATE = 1e-6
 """Below it learning_rate="adaptive" stops instead of dividing the rate by 5."""
+
+
+SEARCHES = ("sklearn.model_selection.", "joblib.")
+"""Modules of which a function above `fit` runs many fits: Ctrl-C is meant for all of them."""
 
 
 class Course:
@@ -82,7 +87,7 @@ class Course:
         self.spec, self.n = spec, n
         self.state = State(
             params=net.pack(model, spec, X.dtype),
-            slots=self.descent.slots,
+            slots=self.descent.slots.copy(),
             rng=np.random.default_rng(0),
             dropout_key=self.descent.dropout_key,
             split=0,
@@ -116,7 +121,6 @@ class Course:
         )
         self.descent.rows = self.shuffles.rows if model.keep_optimizer else None
         self.rest = losses.constants(spec, y)
-        self.interrupts = Interrupts()
         self.stopped = False
         self.weights = weights
         self.patience = Patience(
@@ -138,19 +142,23 @@ class Course:
             self.validation.scored._under_way = self
         if self.callbacks:  # they are shown the net as it is
             net.unpack(self.model, self.spec, self.state.params)
-        try:
-            with one_blas_thread(), self.interrupts:
-                self._run()
-        except KeyboardInterrupt:
-            warnings.warn("Training interrupted by user.", stacklevel=4)
-        finally:
-            self.source.close()
-            self.descent.updates = self.state.updates
-            best = self.best if self.scored else None
-            if self.scored and self.incremental:
-                self.model._best = None if best is None else best.copy()
-                best = best if self.model.stopped_ else None
-            net.unpack(self.model, self.spec, self.state.params if best is None else best)
+        with Interrupts() as self.interrupts:  # so that the model is left whole
+            try:
+                with one_blas_thread():
+                    self._run()
+            except KeyboardInterrupt:
+                if in_a_search():
+                    raise
+                warnings.warn("Training interrupted by user.", stacklevel=5)
+            finally:
+                self.source.close()
+                self.descent.slots = self.state.slots
+                self.descent.updates = self.state.updates
+                best = self.best if self.scored else None
+                if self.scored and self.incremental:
+                    self.model._best = None if best is None else best.copy()
+                    best = best if self.model.stopped_ else None
+                net.unpack(self.model, self.spec, self.state.params if best is None else best)
         if self.scored and self.model.n_iter_ and not self.any_score:
             self._warn_of_no_score()
 
@@ -163,11 +171,12 @@ class Course:
             f"early_stopping goes by the validation score, and {name!r} was nan or -inf in every "
             "epoch: there are no best weights. Those of the last epoch are kept, or those that "
             "a fit before this one found best",
-            stacklevel=5,
+            stacklevel=6,
         )
 
     def _run(self) -> None:
         while self.model.n_iter_ < self.epochs:
+            self.interrupts.arm()
             self.model.stopped_ = self._train_block(self._block())
             self._tell()
             if self.model.stopped_ or self.stopped or self.incremental:
@@ -176,7 +185,7 @@ class Course:
             f"Stochastic Optimizer: Maximum iterations ({self.epochs}) reached and the "
             "optimization hasn't converged yet.",
             ConvergenceWarning,
-            stacklevel=5,
+            stacklevel=6,
         )
 
     def _block(self) -> int:
@@ -201,13 +210,16 @@ class Course:
         state = self.state
         snapshot, back = state.snapshot(), self.shuffles.mark()
         try:
-            told = self._train(epochs)
-            found = self._stop(told)
+            with self.interrupts.heard():
+                told = self._train(epochs)
+                loss, score = self._measure(bool(np.isnan(told[0])))
+            found = self._stop(told, loss, score)
             if found is not None and found + 1 < epochs:
                 state.restore(snapshot)
                 back()
-                told = self._train(found + 1)
-        except KeyboardInterrupt:
+                with self.interrupts.heard():
+                    told = self._train(found + 1)
+        except BaseException:
             state.restore(snapshot)
             back()
             raise
@@ -236,7 +248,7 @@ class Course:
             warnings.warn(
                 f"{where} The weights of the best score are kept.",
                 ConvergenceWarning,
-                stacklevel=7,
+                stacklevel=8,
             )
             return np.full(1, np.nan)
         told /= net.told_share(self.spec)
@@ -261,16 +273,22 @@ class Course:
             made[epoch] = means @ sizes / self.n
         return made
 
-    def _stop(self, told: npt.NDArray[np.float64]) -> int | None:
+    def _measure(self, diverged: bool) -> tuple[float, float]:
+        """The loss of the samples held out and their score, as far as there are such."""
+        if self.validation is None or diverged:
+            return math.nan, math.nan
+        params = self.state.params
+        loss = self.validation.loss(params)
+        return loss, self.validation.score(params, loss) if self.scored else math.nan
+
+    def _stop(self, told: npt.NDArray[np.float64], loss: float, score: float) -> int | None:
         """Which of these epochs is the first not to be borne any more."""
         model, patience = self.model, self.patience
         diverged = bool(np.isnan(told[0]))
         if self.validation is not None:
-            loss = np.nan if diverged else self.validation.loss(self.state.params)
             model.validation_loss_curve_.append(loss)
         if self.validation is None or not self.scored:
             return patience.told(told)
-        score = np.nan if diverged else self.validation.score(self.state.params, loss)
         model.validation_scores_.append(score)
         self.any_score |= score > -math.inf
         if score >= model.best_validation_score_ + patience.tol:
@@ -310,8 +328,9 @@ class Course:
         if self.scored:
             logs["validation_score"] = model.validation_scores_[-1]
         epoch = len(model.loss_curve_) - 1
-        for function in self.callbacks:
-            function(model, epoch, dict(logs))
+        with self.interrupts.heard():
+            for function in self.callbacks:
+                function(model, epoch, dict(logs))
 
     def _stopping(self) -> bool:
         """Whether to stop, or go on with a smaller rate."""
@@ -334,6 +353,16 @@ class Course:
         return end.endswith("Stopping.")
 
 
+def in_a_search() -> bool:
+    """Whether the fit was called by a search or a cross-validation, or by joblib."""
+    frame = sys._getframe()
+    while frame.f_back is not None:
+        frame = frame.f_back
+        if str(frame.f_globals.get("__name__")).startswith(SEARCHES):
+            return True
+    return False
+
+
 def samples_in_batch(batch_size: Any, n_samples: int) -> int:
     """Samples in a batch."""
     if batch_size == "auto":
@@ -341,6 +370,6 @@ def samples_in_batch(batch_size: Any, n_samples: int) -> int:
     if batch_size > n_samples:
         warnings.warn(
             "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped",
-            stacklevel=5,
+            stacklevel=6,
         )
     return int(min(batch_size, n_samples))

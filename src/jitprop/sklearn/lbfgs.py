@@ -13,6 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from jitprop._types import Array
 from jitprop.evaluation import Evaluation
+from jitprop.interrupts import Interrupts
 from jitprop.samples import Samples
 from jitprop.sklearn import losses, net
 from jitprop.threads import one_blas_thread
@@ -48,7 +49,7 @@ def fit(model: Any, X: Array, y: Array, weights: Array | None) -> None:
         return loss, gradient[places]
 
     told = model._under_way = _Told(bool(model.verbose))
-    with one_blas_thread():
+    with Interrupts() as interrupts, one_blas_thread(), interrupts.heard():
         result = scipy.optimize.minimize(
             loss_and_gradient,
             params[places],
@@ -63,7 +64,7 @@ def fit(model: Any, X: Array, y: Array, weights: Array | None) -> None:
             f"{result.message}\n\nIncrease the number of iterations to improve the convergence "
             f"(max_iter={model.max_iter}), or scale the data.",
             ConvergenceWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
     params[places] = result.x
     model.n_iter_ = min(result.nit, model.max_iter)

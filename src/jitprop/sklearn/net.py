@@ -12,6 +12,7 @@ import numpy as np
 from jitprop._types import Array
 from jitprop.backends import Backend, load
 from jitprop.evaluation import Evaluation
+from jitprop.interrupts import Interrupts
 from jitprop.losses import HalfSquaredError, Loss
 from jitprop.optimizers import SGD, Adam, Optimizer
 from jitprop.sklearn import parameters
@@ -151,7 +152,7 @@ def _cast(model: Any, X: Array) -> Array:
 
 
 def _predict(spec: Spec, params: Array, X: Array) -> Array:
-    with one_blas_thread():
+    with Interrupts() as interrupts, one_blas_thread(), interrupts.heard():
         return Evaluation(backend(), spec, X).predict(params, X)
 
 

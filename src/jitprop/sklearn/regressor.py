@@ -10,6 +10,7 @@ from sklearn.metrics import r2_score
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
+from jitprop import running
 from jitprop._types import Array
 from jitprop.losses import Loss, Poisson
 from jitprop.sklearn import parameters
@@ -239,6 +240,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         return False
 
     @available_if(has_partial_fit)
+    @running.one_at_a_time("estimator")
     def partial_fit(
         self, X: Any, y: Any, sample_weight: Any = None, *, X_val: Any = None, y_val: Any = None
     ) -> MLPRegressor:
@@ -263,6 +265,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         ValueError
             As `fit` does.
         """
+        self._publish()
         with unchanged_if_refused(self):
             train = self._prepare(X, y, sample_weight, X_val, y_val, incremental=True)
         self._train(train)

@@ -1,0 +1,317 @@
+"""One fit at a time for each object, and what others see of the object meanwhile."""
+
+from __future__ import annotations
+
+import copy
+import os
+import pickle
+import signal
+import threading
+
+import numpy as np
+import pytest
+
+from jitprop import SGD, Adam, Fleet, Trainer
+from jitprop.sklearn import MLPClassifier, MLPRegressor
+from jitprop.sklearn.course import Course
+
+LIMIT = 60
+"""Seconds after which a test that waits for another thread fails."""
+
+X, Y = np.random.default_rng(0).normal(size=(12, 3)), np.tile([0.2, 0.7], 6)
+LABELS = np.tile([0, 1], 6)
+
+
+class Other:
+    """A fit in another thread, which waits wherever it calls `pause` until the block ends."""
+
+    def __init__(self):
+        self.reached, self.go_on = threading.Event(), threading.Event()
+        self.result = None
+
+    def pause(self, *_):
+        self.reached.set()
+        assert self.go_on.wait(LIMIT)
+
+    def run(self, fit):
+        def work():
+            try:
+                self.result = fit()
+            except BaseException as error:
+                self.result = error
+            finally:
+                self.reached.set()
+
+        self.thread = threading.Thread(target=work)
+        self.thread.start()
+        return self
+
+    def __enter__(self):
+        assert self.reached.wait(LIMIT)
+        assert not isinstance(self.result, BaseException), self.result
+        return self
+
+    def __exit__(self, *exception):
+        self.go_on.set()
+        self.thread.join(LIMIT)
+        assert not self.thread.is_alive()
+        if exception[0] is None and isinstance(self.result, BaseException):
+            raise self.result
+
+
+def trainer(**settings):
+    settings = {"seed": 0, "batch_size": 4, "backend": "numpy"} | settings
+    return Trainer([3, 4, 1], optimizer="adam", **settings)
+
+
+class Slow:
+    """Samples whose cast takes a while."""
+
+    def __init__(self, pause):
+        self.pause = pause
+
+    def __array__(self, dtype=None, copy=None):
+        self.pause()
+        return X
+
+
+FITS = {
+    "trainer": (trainer, lambda net, X: net.fit(X, Y, 2)),
+    "partial_fit": (trainer, lambda net, X: net.partial_fit(X, Y)),
+    "fleet": (lambda: Fleet([3, 4, 1], members=3, seed=0), lambda net, X: net.fit(X, Y, 2)),
+    "classifier": (
+        lambda: MLPClassifier(4, max_iter=2, n_iter_no_change=9, solver="lbfgs"),
+        lambda net, X: net.fit(X, LABELS),
+    ),
+    "classifier, partial": (
+        lambda: MLPClassifier(4),
+        lambda net, X: net.partial_fit(X, LABELS, classes=[0, 1]),
+    ),
+    "regressor": (lambda: MLPRegressor(hidden_layer_sizes=4), lambda net, X: net.partial_fit(X, Y)),
+}
+
+
+@pytest.mark.parametrize("case", FITS)
+@pytest.mark.filterwarnings("ignore:lbfgs failed to converge")
+def test_a_second_fit_is_refused_even_while_the_first_casts(case):
+    make, fit = FITS[case]
+    net, other = make(), Other()
+    with other.run(lambda: fit(net, Slow(other.pause))):
+        with pytest.raises(RuntimeError, match=r"in a fit already; .* a copy\.deepcopy of it"):
+            fit(net, X)
+        fit(copy.deepcopy(net), X)
+    fit(net, X)
+
+
+@pytest.mark.parametrize("case", FITS)
+def test_a_refused_fit_lets_the_next_one_begin(case):
+    make, fit = FITS[case]
+    net = make()
+    for _ in range(2):
+        with pytest.raises(ValueError, match=r"X|feature"):
+            fit(net, X[:, :0])
+
+
+def batches(other, epoch, batch):
+    """A function that gives the batches of each epoch, and pauses before one of them."""
+    epochs = iter(range(1000))
+
+    def each():
+        now = next(epochs)
+        for i, first in enumerate(range(0, 12, 4)):
+            if (now, i) == (epoch, batch):
+                other.pause()
+            yield X[first : first + 4], Y[first : first + 4]
+
+    return each
+
+
+def saved(net, tmp_path):
+    net.save(tmp_path / "net")
+    return type(net).load(tmp_path / "net")
+
+
+WAYS = {
+    "save": saved,
+    "deepcopy": lambda net, _: copy.deepcopy(net),
+    "copy": lambda net, _: copy.copy(net),
+    "pickle": lambda net, _: pickle.loads(pickle.dumps(net)),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_in_the_middle_of_an_epoch_others_get_the_last_whole_one(way, tmp_path):
+    ref = trainer()
+    ref.fit(batches(None, -1, -1), epochs=3)
+    net, other = trainer(), Other()
+    with other.run(lambda: net.fit(batches(other, 3, 2), epochs=5)):
+        assert (net.parameters != ref.parameters).any()
+        made = WAYS[way](net, tmp_path)
+        again = WAYS[way](net, tmp_path)
+        assert (net.predict(X) == ref.predict(X)).all()
+        assert net.evaluate(X, Y) == ref.evaluate(X, Y)
+    assert made.epochs_trained == len(made.history.loss) == 3
+    assert (made.parameters == ref.parameters).all()
+    assert (made.history.loss == ref.history.loss).all()
+    made.fit(batches(None, -1, -1), epochs=2)
+    assert (made.parameters == net.parameters).all()
+    assert (again.parameters == ref.parameters).all()  # it shares nothing with the other one
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_while_a_callback_takes_its_time_others_get_its_epoch(way, tmp_path):
+    net, ref, other = trainer(), trainer(), Other()
+    ref.fit(X, Y, 3)
+    told = lambda net, epoch, logs: epoch == 2 and other.pause()  # noqa: E731
+    with other.run(lambda: net.fit(X, Y, 5, callbacks=told)):
+        made = WAYS[way](net, tmp_path)
+    assert made.epochs_trained == len(made.history.loss) == 3
+    made.fit(X, Y, 2)
+    assert (made.parameters == net.parameters).all()
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_callback_sees_the_trainer_as_it_is(way, tmp_path):
+    seen = []
+
+    def look(net, epoch, logs):
+        net.parameters[0] = epoch
+        seen.append(WAYS[way](net, tmp_path))
+
+    trainer().fit(X, Y, 3, callbacks=look)
+    assert [net.epochs_trained for net in seen] == [1, 2, 3]
+    assert [net.parameters[0] for net in seen] == [0, 1, 2]
+    for net in seen:
+        net.fit(X, Y, 1)  # it is in no fit
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("optimizer", [SGD(momentum=0.9), Adam()])
+def test_a_fleet_that_is_trained_is_whole_for_others(way, optimizer, tmp_path, monkeypatch):
+    def fleet():
+        return Fleet(
+            [3, 4, 1], members=3, seed=0, batch_size=4, optimizer=optimizer, backend="numpy"
+        )
+
+    net, ref, other = fleet(), fleet(), Other()
+    ref.fit(X, Y, 2)
+    net.fit(X, Y, 2)
+    train = type(net._engine(12)).train
+
+    def paused(self, *arguments):  # orders of the next epochs are drawn
+        other.pause()
+        return train(self, *arguments)
+
+    monkeypatch.setattr(type(net._engine(12)), "train", paused)
+    with other.run(lambda: net.fit(X, Y, 3)):
+        made, one = WAYS[way](net, tmp_path), net[1]
+        monkeypatch.undo()
+        assert (net.predict(X) == ref.predict(X)).all()
+    assert (made.epochs_trained == 2).all()
+    made.fit(X, Y, 3)
+    assert (made.parameters == net.parameters).all()
+    one.fit(X, Y, 3)
+    np.testing.assert_allclose(one.parameters, net.parameters[1], rtol=1e-10)
+
+
+def test_an_estimator_that_is_trained_is_for_others_what_it_was(monkeypatch):
+    model, other = MLPClassifier(4, random_state=0), Other()
+    for _ in range(2):
+        model.partial_fit(X, LABELS, classes=[0, 1])
+    ref = copy.deepcopy(model)
+    tell = Course._tell
+    monkeypatch.setattr(Course, "_tell", lambda course: [tell(course), other.pause()])
+    with other.run(lambda: model.partial_fit(X, LABELS)):
+        made = [copy.deepcopy(model), pickle.loads(pickle.dumps(model))]
+    for net in [ref, *made]:
+        net.partial_fit(X, LABELS)
+        assert net.loss_curve_ == model.loss_curve_
+        assert all((a == b).all() for a, b in zip(net.coefs_, model.coefs_, strict=True))
+
+
+def test_others_predict_during_the_first_fit_of_float32(backend):
+    net, other = trainer(dtype=None, backend=backend), Other()
+    expected = net.predict(X)
+    told = lambda net, epoch, logs: epoch == 0 and other.pause()  # noqa: E731
+    with other.run(lambda: net.fit(X.astype(np.float32), Y, 2, callbacks=told)):
+        assert net.predict(X).dtype == np.float32
+        assert (net.predict(X) != expected).any()
+
+
+def test_a_fit_that_begins_waits_for_who_copies(monkeypatch):
+    """Else it would change what is being copied."""
+    net, other, copying = trainer(), Other(), threading.Event()
+    snapshot = type(net._state).snapshot
+
+    def slow(self):
+        if threading.current_thread() is threading.main_thread():
+            other.run(lambda: net.fit(X, Y, 3))
+            copying.wait(0.2)  # ample for it to change something, if it did
+        return snapshot(self)
+
+    ref = net.parameters.copy()
+    idle = threading.Thread(target=copying.wait, args=(LIMIT,))
+    idle.start()
+    monkeypatch.setattr(type(net._state), "snapshot", slow)
+    try:
+        made = copy.deepcopy(net)
+    finally:
+        copying.set()
+        idle.join(LIMIT)
+        other.go_on.set()
+        other.thread.join(LIMIT)
+    assert (made.parameters == ref).all()
+    assert made.epochs_trained == 0 < net.epochs_trained
+
+
+def test_a_copy_shares_nothing_that_training_changes():
+    net = trainer()
+    net.fit(X, Y, 1)
+    for made in (copy.copy(net), copy.deepcopy(net)):
+        before = made.parameters.copy()
+        net.fit(X, Y, 1)
+        assert (made.parameters == before).all()
+        assert made.epochs_trained == len(made.history.loss) < net.epochs_trained
+    fleet = Fleet([3, 4, 1], members=2, seed=0)
+    made, before = copy.copy(fleet), fleet.parameters.copy()
+    fleet.fit(X, Y, 1)
+    assert (made.parameters == before).all()
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="Windows has no such signal")
+def test_a_handler_that_saves_in_the_middle_of_an_epoch_writes_a_whole_one(tmp_path):
+    """What jobs of a cluster do when they are told that their time is over."""
+    net, ref, found = trainer(), trainer(), []
+    ref.fit(batches(None, -1, -1), epochs=3)
+
+    class Here:
+        pause = staticmethod(lambda: signal.raise_signal(signal.SIGUSR1))
+
+    before = signal.signal(signal.SIGUSR1, lambda *_: found.append(saved(net, tmp_path)))
+    try:
+        net.fit(batches(Here, 3, 1), epochs=5)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert found[0].epochs_trained == 3
+    assert (found[0].parameters == ref.parameters).all()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_a_child_forked_in_the_middle_of_an_epoch_goes_on_from_the_last_whole_one():
+    net, ref, other = trainer(), trainer(), Other()
+    ref.fit(batches(None, -1, -1), epochs=4)
+    with other.run(lambda: net.fit(batches(other, 3, 2), epochs=4)):
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                signal.alarm(LIMIT)
+                assert net.epochs_trained == len(net.history.loss) == 3
+                net.fit(batches(None, -1, -1), epochs=1)
+                assert (net.parameters == ref.parameters).all()
+                code = 0
+            finally:
+                os._exit(code)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert (net.parameters == ref.parameters).all()
