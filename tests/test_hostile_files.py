@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import json
 import os
 import pickle
@@ -70,7 +71,7 @@ def resealed(content, header, data):
     raw = json.dumps(header, separators=(",", ":")).encode()
     made = len(raw).to_bytes(8, "little") + raw + data
     at = made.index(sealed._MARK) + len(sealed._MARK)
-    return made[:at] + sealed._seal(made, at) + made[at + 64 :]
+    return made[:at] + sealed._seal([made]) + made[at + 64 :]
 
 
 def test_the_tests_own_seal_is_right(path, whole):
@@ -164,7 +165,11 @@ SETTINGS = [
     ("output_activation", "softmax", "softmax"),
     ("loss", ADAM, "loss must be"),
     ("loss", {"class": "Loss"}, "no settings are of the class 'Loss'"),
-    ("loss", {"class": "HalfSquaredError", "name": "x"}, "unexpected keyword"),
+    (
+        "loss",
+        {"class": "HalfSquaredError", "name": "x"},
+        "settings of HalfSquaredError name name, which",
+    ),
     ("loss", {"custom": "print"}, r"custom_objects=\{'print': ...\}"),
     ("loss", {"custom": ["print"]}, "no settings are of the class None"),
     ("loss", {}, "no settings are of the class None"),
@@ -174,7 +179,7 @@ SETTINGS = [
     ("optimizer", {"class": "SGD"}, "its tensor 'optimizer'"),
     ("optimizer", ADAM | {"beta_1": 2}, "beta_1 must be"),
     ("optimizer", ADAM | {"beta_1": ADAM}, "beta_1 must be"),
-    ("optimizer", ADAM | {"amsgrad": True}, "unexpected keyword"),
+    ("optimizer", ADAM | {"amsgrad": True}, "settings of Adam name amsgrad, which"),
     ("optimizer", 3, "optimizer must be"),
     ("learning_rate", -1.0, "learning_rate must be"),
     ("learning_rate", 10**400, "learning_rate must be"),
@@ -185,6 +190,18 @@ SETTINGS = [
     ("dtype", "float16", "dtype must be"),
     ("dtype", "float32", "its tensor"),
     ("dtype", "O", "dtype must be"),
+    ("dtype", "(2,)f8", "dtype must be"),
+    ("dtype", "(2,f8", "dtype must be"),
+    ("dtype", "double", "dtype must be"),
+    ("dtype", {"names": ["a"]}, "dtype must be"),
+    ("learning_rate", {"class": "Step", "initial": 0.1, "every": 10**400}, "every must be"),
+    ("learning_rate", {"class": "OneCycle", "peak": 0.1, "epochs": 10**400}, "epochs must be"),
+    ("learning_rate", {"class": "Cosine", "peak": 0.1, "epochs": 10**400}, "epochs must be"),
+    ("activation", ["\x1b[31mred"], r"activation[0] '\\x1b[31mred'"),
+    ("activation", ["x" * 100_000], "activation[0] 'xxx"),
+    ("loss", {"custom": "x" * 100_000}, "it was saved with 'xxx"),
+    ("loss", {"class": "Huber", "\x1b" + "x" * 100_000: 1}, "settings of Huber name"),
+    ("\x1b" + "x" * 100_000, 1, r"its settings name \\x1bxxx"),
     ("backend", "cuda", "backend"),
     ("n_threads", -1, "n_threads must be"),
     ("init", "uniform", "name init, which this version does not know"),
@@ -194,7 +211,7 @@ SETTINGS = [
 RNG = {"bit_generator": "PCG64", "has_uint32": 0, "uinteger": 0}
 STATE = [
     ("epochs", -1, "its epochs cannot be -1"),
-    ("epochs", 2**63, "its epochs and updates cannot be counted on"),
+    ("epochs", 2**63, "its epochs cannot be"),
     ("updates", 2**64, "its updates cannot be"),
     ("updates", 1.0, "its updates cannot be"),
     ("updates", True, "its updates cannot be"),
@@ -204,6 +221,14 @@ STATE = [
     ("rng", None, "its rng cannot be"),
     ("rng", {"class": "Adam"}, "its rng cannot be"),
     ("rng", RNG | {"bit_generator": "MT19937", "state": {"state": 1, "inc": 1}}, "its rng cannot"),
+    ("split", 2**32, "its split cannot be"),
+    ("dropout_key", 2**63, "its dropout_key cannot be"),
+    ("dropout_key", -1, "its dropout_key cannot be"),
+    ("plateau", None, "its plateau cannot be"),
+    ("plateau", [0.1, None, 0], "its plateau is one of ReduceOnPlateau"),
+    ("rng", RNG | {"state": {"state": 1, "inc": 2}}, "its rng cannot be"),
+    ("rng", RNG | {"state": {"state": 1, "inc": 1}, "has_uint32": 2}, "its rng cannot be"),
+    ("rng", RNG | {"state": {"state": 1, "inc": 1, "more": 1}}, "its rng cannot be"),
     ("rng", RNG | {"state": {"state": -1, "inc": 1}}, "its rng cannot be"),
     ("rng", RNG | {"state": {"state": 2**128, "inc": 1}}, "its rng cannot be"),
     ("rng", RNG | {"state": {"state": "1", "inc": 1}}, "its rng cannot be"),
@@ -248,9 +273,12 @@ HISTORIES = [
     ({"epochs": 3, "columns": LOSSES | {"seconds": [1, 2]}}, "its history must have 3 numbers"),
     ({"epochs": 1, "columns": {"loss": 1.0}}, "its history must have 1 numbers"),
     ({"epochs": 1, "columns": {"loss": [[1.0]]}}, "its history must have 1 numbers"),
-    ({"epochs": 1, "columns": {"loss": ["x"]}}, "could not convert"),
-    ({"epochs": 1, "columns": {"loss": [{}]}}, "float() argument"),
-    ({"epochs": 1, "columns": {"loss": [10**400]}}, "too large"),
+    ({"epochs": 1, "columns": {"loss": ["x"]}}, "its history must have 1 numbers"),
+    ({"epochs": 1, "columns": {"loss": [{}]}}, "its history must have 1 numbers"),
+    ({"epochs": 1, "columns": {"loss": ["1e5"]}}, "its history must have 1 numbers"),
+    ({"epochs": 1, "columns": {"loss": ["Infinity"]}}, "its history must have 1 numbers"),
+    ({"epochs": 1, "columns": {"loss": [True]}}, "its history must have 1 numbers"),
+    ({"epochs": 1, "columns": {"loss": [10**400]}}, "its history must have 1 numbers"),
 ]
 
 
@@ -259,6 +287,56 @@ def test_histories_that_cannot_be(refused, whole, history, reason):
     content, header, data = parts(whole)
     content["history"] = history
     assert reason in refused(resealed(content, header, data))
+
+
+PLATEAUS = [
+    [-5.0, None, 0],
+    [5.0, None, 0],
+    [None, None, 0],
+    ["0.1", None, 0],
+    [True, None, 0],
+    [0.1, "1.0", 0],
+    [0.1, 1, 0],
+    [0.1, None, -1],
+    [0.1, None, 10],
+    [0.1, None, 0.5],
+    [0.1, None, None],
+    [0.1, None],
+    [0.1, None, 0, 0],
+    [[0.1], None, 0],
+    [{"class": "SGD"}, None, 0],
+    {"rate": 0.1},
+]
+
+
+@pytest.mark.parametrize("plateau", PLATEAUS, ids=str)
+def test_places_on_a_plateau_that_training_cannot_reach(refused, whole, plateau):
+    """A rate of -5 would be trained with."""
+    content, header, data = parts(whole)
+    rate = {"class": "ReduceOnPlateau", "initial": 0.1, "monitor": "loss"}
+    content["settings"]["learning_rate"] = rate
+    content["state"]["plateau"] = plateau
+    assert "its plateau" in refused(resealed(content, header, data))
+
+
+@pytest.mark.parametrize("name", ["rng", "epochs", "updates"])
+def test_states_that_lack_what_all_have(refused, whole, name):
+    content, header, data = parts(whole)
+    del content["state"][name]
+    assert refused(resealed(content, header, data)) == f"its state has no {name}"
+
+
+@pytest.mark.parametrize("extra", [5, "x", [1], False])
+def test_an_extra_that_is_no_object(refused, whole, extra):
+    content, header, data = parts(whole)
+    content["extra"] = extra
+    assert "its extra must be an object or null" in refused(resealed(content, header, data))
+
+
+def test_content_that_is_unknown(refused, whole):
+    content, header, data = parts(whole)
+    content["more"] = 1
+    assert "its content name more" in refused(resealed(content, header, data))
 
 
 @pytest.mark.parametrize("part", ["format", "settings", "state", "history"])
@@ -382,6 +460,30 @@ def test_tensors_of_another_size_are_not_read(path, refused, whole):
     try:
         assert "its tensors take 480 bytes" in refused()
         assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_a_large_sparse_file_is_refused_with_little_memory(path, refused, whole, right):
+    """68 MB of zeros that the settings ask for, which take no room on the disk."""
+    content, header, _ = parts(whole)
+    n = 11 * 256_000
+    content["settings"] |= {"layer_sizes": [10, 256_000], "activation": [], "dropout": []}
+    header["optimizer"] |= {"shape": [2, n], "data_offsets": [0, 16 * n]}
+    header["parameters"] |= {"shape": [n], "data_offsets": [16 * n, 24 * n]}
+    if right:
+        content["settings"]["clip_norm"] = -1.0
+    made = resealed(content, header, b"")
+    at = made.index(sealed._MARK) + len(sealed._MARK)
+    blank = made[:at] + b"0" * 64 + made[at + 64 :]
+    seal = sealed._seal(itertools.chain([blank], itertools.repeat(bytes(24 * 256_000), 11)))
+    path.write_bytes(made[:at] + (seal if right else b"0" * 64) + made[at + 64 :])
+    os.truncate(path, len(made) + 24 * n)
+    tracemalloc.start()
+    try:
+        assert ("clip_norm must be" if right else "it was altered") in refused()
+        assert tracemalloc.get_traced_memory()[1] < 2 << 20
     finally:
         tracemalloc.stop()
 

@@ -7,12 +7,14 @@ import functools
 import os
 import pickle
 import stat
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 
 import numpy as np
 import pytest
-import safetensors
+import safetensors.numpy
 
 import jitprop
 from jitprop import (
@@ -25,6 +27,7 @@ from jitprop import (
     Trainer,
     encoding,
     saving,
+    sealed,
 )
 from jitprop.spec import Spec
 from jitprop.state import State
@@ -173,6 +176,74 @@ def test_any_reader_of_safetensors_opens_it(path):
         assert sorted(file.keys()) == ["optimizer", "parameters"]
         np.testing.assert_array_equal(file.get_tensor("parameters"), trainer.parameters)
         np.testing.assert_array_equal(file.get_tensor("optimizer"), trainer._state.slots)
+
+
+@pytest.mark.parametrize("names", ["", "\u00e9\u4e2d\x7f", '"\\\n\x01\t'], ids=repr)
+def test_the_bytes_are_those_of_the_library(path, names):
+    rng = np.random.default_rng(0)
+    tensors = {
+        "parameters": rng.normal(size=5).astype(np.float32),
+        "optimizer": np.zeros((0, 5), np.float32),
+        f"b{names}": rng.normal(size=(2, 3))[:, ::2],
+        f"a{names}": np.asfortranarray(rng.normal(size=(2, 3))),
+        "scalar": np.array(1.5),
+    }
+    sealed.write(path, {"a": [1.5, "\u00e9\x01\ud800"]}, tensors)
+    with sealed.reading(path) as file:
+        file.check({name: (array.dtype, array.shape) for name, array in tensors.items()})
+        for name, array in tensors.items():
+            np.testing.assert_array_equal(file.tensor(name), array)
+    data = path.read_bytes()
+    with safetensors.safe_open(path, framework="numpy") as file:
+        metadata = file.metadata()
+    arrays = {name: np.asarray(array, order="C") for name, array in tensors.items()}
+    assert data == safetensors.numpy.save(arrays, metadata)
+
+
+LITTLE_MEMORY = """
+import resource, sys
+from jitprop import Fleet, Trainer
+
+PAGE, P = resource.getpagesize(), 1 << 23
+kind, path = sys.argv[1:]
+make = {"layer_sizes": [1023, 1 << 13], "backend": "numpy", "seed": 0}
+Net, more = (Trainer, {}) if kind == "trainer" else (Fleet, {"members": 1})
+Net([2, 1], backend="numpy", **more).save(path)
+Net.load(path)  # all is imported
+trainer = Net(**make, **more)
+ref = trainer.parameters[..., -5:].tolist()
+
+
+def limited(action, room):
+    used = int(open("/proc/self/statm").read().split()[0]) * PAGE
+    resource.setrlimit(resource.RLIMIT_AS, (used + room, resource.RLIM_INFINITY))
+    try:
+        return action()
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+
+
+limited(lambda: trainer.save(path), 4 * P)  # of 8 P bytes of parameters
+del trainer
+loaded = limited(lambda: Net.load(path), 12 * P)
+assert loaded.parameters[..., -5:].tolist() == ref
+del loaded
+try:
+    limited(lambda: Net.load(path), 4 * P)
+except MemoryError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="Linux")
+@pytest.mark.parametrize("kind", ["trainer", "fleet"])
+def test_saving_needs_no_copy_and_loading_no_second_one(path, kind):
+    """Where there was no memory for a copy, the process was aborted, and the training lost."""
+    command = [sys.executable, "-c", LITTLE_MEMORY, kind, str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert str(path) in done.stdout
+    assert "memory" in done.stdout
 
 
 def test_the_same_trainer_makes_the_same_bytes(tmp_path):

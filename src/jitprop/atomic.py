@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 import stat
 from collections.abc import Iterator
 from typing import BinaryIO
+
+MOST_LINKS = 40
+"""As Linux has it."""
 
 
 @contextlib.contextmanager
@@ -16,13 +20,14 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     A file to write to, which takes the place of ``path`` when all is on the disk, or never.
 
     Until then the bytes stand in a file of the same folder, whose name begins with ".jitprop-".
-    It is removed whatever goes wrong, save when the process is killed.
+    It is removed whatever goes wrong, a full disk too, save when the process is killed.
 
     Parameters
     ----------
     path : str or path-like
-        A file that is there keeps its permissions, a link goes on leading to it; a new file gets
-        those that `open` would give it.
+        A file that is there keeps its permissions, and nobody else may read the new one before it
+        has them. A link goes on leading to its file. A new file gets the permissions that `open`
+        would give it.
 
     Yields
     ------
@@ -31,22 +36,19 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     Raises
     ------
     OSError
-        As `open` and writing do: no such folder, no permission, no space; and where ``path`` is
-        there and is no regular file. What was at ``path`` is still there.
+        As `open` and writing do: no such folder, no permission, no space; where ``path`` is there
+        and is no regular file; where it may not be written to, as a file of mode 0444; and where a
+        symbolic link on the way to it belongs to another user and stands in a folder that all may
+        write to. The error names the file. What was at ``path`` is still there.
     """
-    target = os.path.realpath(os.fsdecode(path))
-    mode = None
-    with contextlib.suppress(FileNotFoundError):
-        found = os.stat(target).st_mode
-        if stat.S_ISDIR(found):
-            raise IsADirectoryError(f"{target} is a folder, not a file to write to")
-        if not stat.S_ISREG(found):
-            raise OSError(f"{target} is a device or a pipe, which no file may take the place of")
-        mode = stat.S_IMODE(found)
+    target = _resolved(os.fsdecode(path))
     folder = os.path.dirname(target)
     beside = os.path.join(folder, f".jitprop-{secrets.token_hex(8)}.tmp")
-    with open(beside, "xb") as file:
+    with naming(target, beside):
+        mode = _mode_of_old(target)
+        file: BinaryIO | None = None
         try:
+            file = open(beside, "xb", opener=lambda p, flags: _opened(p, flags, mode))  # noqa: SIM115
             yield file
             file.flush()
             if mode is not None:
@@ -56,11 +58,110 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
             file.close()  # Windows moves no open file
             os.replace(beside, target)
         except BaseException:
-            file.close()
-            with contextlib.suppress(OSError):
-                os.unlink(beside)
+            _discard(file, beside)
             raise
     _sync_folder(folder)
+
+
+@contextlib.contextmanager
+def naming(path: str | os.PathLike[str], beside: str | None = None) -> Iterator[None]:
+    """
+    Let an OSError from the system say which file it is about: a full disk's does not.
+
+    One that names the file ``beside``, of which the user knows nothing, names ``path`` instead.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename in (None, beside):
+            error.filename = os.fsdecode(path)
+            del error.filename2  # None would be told as another file
+        raise
+
+
+def _mode_of_old(target: str) -> int | None:
+    """The permissions of the file that is to be replaced, None where there is none."""
+    try:
+        found = os.stat(target).st_mode
+    except FileNotFoundError:
+        return None
+    if stat.S_ISDIR(found):
+        raise IsADirectoryError(f"{target!r} is a folder, not a file to write to")
+    if not stat.S_ISREG(found):
+        raise OSError(f"{target!r} is a device or a pipe, which no file may take the place of")
+    # root may write to any file, but one that nobody may write to is meant to stay.
+    if not found & 0o222 or not os.access(
+        target, os.W_OK, effective_ids=os.access in os.supports_effective_ids
+    ):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), target)
+    return stat.S_IMODE(found)
+
+
+def _opened(path: str, flags: int, mode: int | None) -> int:
+    """A new file for the owner alone where it replaces another: what all may read, chmod says."""
+    return os.open(path, flags, 0o666 if mode is None else mode & 0o600)
+
+
+def _discard(file: BinaryIO | None, path: str) -> None:
+    """Close a file that failed, and remove it."""
+    try:
+        if file is not None:
+            with contextlib.suppress(OSError):  # it writes what is left, on a disk that is full
+                file.close()
+    finally:
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+
+
+def _resolved(path: str) -> str:
+    """
+    The file that a path leads to, as `os.path.realpath` finds it.
+
+    Links that another user may have laid to lead astray are refused, by the rule of Linux'
+    protected_symlinks: one in a folder that all may write to must belong to who follows it or to
+    the owner of the folder, or to root.
+    """
+    if os.name != "posix":
+        return os.path.realpath(path)
+    whole = path if os.path.isabs(path) else os.path.join(os.getcwd(), path)
+    left = whole.split(os.sep)[::-1]
+    at, links = os.sep, 0
+    while left:
+        part = left.pop()
+        if part in ("", os.curdir):
+            continue
+        if part == os.pardir:
+            at = os.path.dirname(at)
+            continue
+        here = os.path.join(at, part)
+        found = _link(here)
+        if found is None:
+            at = here
+            continue
+        links += 1
+        if links > MOST_LINKS:
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
+        at = os.sep if found.startswith(os.sep) else at
+        left += found.split(os.sep)[::-1]
+    return at
+
+
+def _link(path: str) -> str | None:
+    """Where a link leads, None for what is no link."""
+    try:
+        status = os.lstat(path)
+    except FileNotFoundError:
+        return None
+    if not stat.S_ISLNK(status.st_mode):
+        return None
+    folder = os.stat(os.path.dirname(path))
+    if folder.st_mode & stat.S_IWOTH and status.st_uid not in (os.geteuid(), folder.st_uid, 0):
+        raise PermissionError(
+            errno.EACCES,
+            "it is a symbolic link of another user's, in a folder that all may write to",
+            path,
+        )
+    return os.readlink(path)
 
 
 def _sync_folder(folder: str) -> None:

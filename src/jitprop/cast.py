@@ -283,7 +283,7 @@ def dtype(value: Any) -> np.dtype[Any] | None:
         return None
     try:
         made: np.dtype[Any] = np.dtype(value)
-    except TypeError as error:
+    except (TypeError, ValueError, SyntaxError) as error:  # NumPy parses texts like "(2,)f8"
         raise TypeError(
             f"dtype must be None, 'float32' or 'float64'; got {checks.shown(value)}"
         ) from error

@@ -21,15 +21,40 @@ def name_of(function: object) -> str:
     return str(getattr(function, "__name__", type(function).__name__))
 
 
+LONGEST = 200
+"""Characters of a text that an error quotes."""
+
+
 def plain(value: object) -> str:
     """A value's repr; of a function or class its name, for an address tells nothing."""
     return value.__name__ if isinstance(value, FunctionType | type) else repr(value)
 
 
+def printable(text: str, longest: int | None = LONGEST) -> str:
+    r"""
+    A text of others as errors quote it: cut, and on one line.
+
+    A control character is written out, as ``\x1b``: in a terminal it might move the cursor or
+    hide what stands before it. Without ``longest`` nothing is cut.
+    """
+    if longest is not None and len(text) > longest:
+        text = text[: longest - 3] + "..."
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def quoted(text: object) -> str:
+    """A name or another text in quotes, as errors quote it: see `printable`."""
+    return printable(repr(text))
+
+
 def shown(value: object) -> str:
-    """A value as error messages show it: short, with its type."""
+    """A value as error messages show it: short, on one line, with its type."""
     text = plain(value)
-    return f"{text if len(text) <= 60 else text[:57] + '...'} ({type(value).__name__})"
+    if "\n" in text:  # of an array; in a text it would be written out
+        text = " ".join(text.split())
+    return f"{printable(text, 60)} ({type(value).__name__})"
 
 
 def is_list(value: object) -> bool:
@@ -44,14 +69,21 @@ def _scalar(value: Any) -> Any:
     return value[()] if isinstance(value, np.ndarray) and value.ndim == 0 else value
 
 
-def integer(name: str, value: Any, *, low: int) -> int:
-    """An int of at least ``low``; NumPy's count, bools do not."""
+MOST = 2**62
+"""Of whole numbers that are computed with."""
+
+
+def integer(name: str, value: Any, *, low: int, high: int | None = None) -> int:
+    """An int of at least ``low`` and at most ``high``; NumPy's count, bools do not."""
     value = _scalar(value)
     if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Integral):
         raise TypeError(f"{name} must be an integer of at least {low}; got {shown(value)}")
-    if value < low:
-        raise ValueError(f"{name} must be an integer of at least {low}; got {shown(int(value))}")
-    return int(value)
+    whole = int(value)
+    if whole < low:
+        raise ValueError(f"{name} must be an integer of at least {low}; got {shown(whole)}")
+    if high is not None and whole > high:
+        raise ValueError(f"{name} must be an integer of at most {high}; got {shown(whole)}")
+    return whole
 
 
 def epochs(given: Any, total: Any, trained: Any) -> Any:
@@ -120,7 +152,8 @@ def choice(name: str, value: Any, known: tuple[str, ...]) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{name} must be a name, one of {', '.join(known)}; got {shown(value)}")
     if value not in known:
-        near = difflib.get_close_matches(value.lower(), known, n=2, cutoff=0.5)
+        word = value[:LONGEST].lower()
+        near = difflib.get_close_matches(word, known, n=2, cutoff=0.5)
         hint = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
-        raise ValueError(f"{name} {value!r} is unknown: {hint}known are {', '.join(known)}")
+        raise ValueError(f"{name} {quoted(value)} is unknown: {hint}known are {', '.join(known)}")
     return value

@@ -70,14 +70,15 @@ def decoded(value: Any, custom_objects: Mapping[str, Any]) -> Any:
     if isinstance(name := value.get("custom"), str):
         if name not in custom_objects:
             raise ValueError(
-                f"it was saved with {name!r}, a function or object of your own: load it with "
-                f"custom_objects={{{name!r}: ...}}"
+                f"it was saved with {checks.quoted(name)}, a function or object of your own: load "
+                f"it with custom_objects={{{checks.quoted(name)}: ...}}"
             )
         return custom_objects[name]
     name = value.get("class")
     if not isinstance(name, str) or name not in CLASSES:
         raise ValueError(f"no settings are of the class {checks.shown(name)}")
     of = {key: decoded(item, custom_objects) for key, item in value.items() if key != "class"}
+    check_known(f"settings of {name}", of, [field.name for field in fields(CLASSES[name])])
     return CLASSES[name](**of)
 
 
@@ -106,20 +107,30 @@ def history_tensors(part: dict[str, Any]) -> dict[str, tuple[int, ...]]:
     return {TENSOR + name: shape for name, column in _columns(part).items() if column is None}
 
 
+def check_history(part: dict[str, Any]) -> None:
+    """Refuse what `encoded_history` does not make; nothing is read or made of it."""
+    n_epochs = checks.integer("epochs", part.get("epochs"), low=0)
+    for name, column in _columns(part).items():
+        if column is None:
+            continue
+        if not (isinstance(column, list) and len(column) == n_epochs and all(map(_number, column))):
+            raise ValueError(f"its history must have {n_epochs} numbers of {checks.quoted(name)}")
+
+
+def _number(value: Any) -> bool:
+    return type(value) is float or (type(value) is str and value in ("nan", "inf", "-inf"))
+
+
 def decoded_history(part: dict[str, Any], tensors: Mapping[str, Array]) -> History:
-    """A history from what JSON knows of it, and the tensors."""
+    """A history from what JSON knows of it, which was checked, and the tensors."""
     columns: dict[str, Numbers] = {
-        name: np.array(tensors[TENSOR + name] if column is None else column, np.float64)
+        name: tensors[TENSOR + name] if column is None else np.array(column, np.float64)
         for name, column in _columns(part).items()
     }
-    n_epochs = part["epochs"]
-    for name, column in columns.items():
-        if column.shape != (n_epochs,):
-            raise ValueError(f"its history must have {n_epochs} numbers of {name!r}")
     metrics = {name: columns.pop(name) for name in list(columns) if name.startswith(METRICS)}
     return History(
         metrics={name.removeprefix(METRICS): column for name, column in metrics.items()},
-        **{name: columns.get(name, missing(n_epochs)) for name in COLUMNS},
+        **{name: columns.get(name, missing(part["epochs"])) for name in COLUMNS},
     )
 
 
@@ -142,4 +153,6 @@ def objects(of: Mapping[str, Any], name: str) -> dict[str, Any]:
 def check_known(what: str, found: Iterable[str], known: Iterable[str]) -> None:
     """Refuse names that are not known: they would be lost."""
     if unknown := sorted(set(found) - set(known)):
-        raise ValueError(f"its {what} name {unknown[0]:.40}, which this version does not know")
+        raise ValueError(
+            f"its {what} name {checks.printable(unknown[0])}, which this version does not know"
+        )

@@ -42,6 +42,10 @@ arXiv:1502.01852; lecun: LeCun et al., *Efficient BackProp*, 1998. The normals a
 """
 
 
+LATER: Any = object()
+"""Instead of ``init``: parameters stay 0 and take no memory, until loading a file sets them."""
+
+
 def named(init: Any) -> str | None:
     """The name that ``init`` is; None for arrays, (weights, biases), which are not looked at."""
     if isinstance(init, str):

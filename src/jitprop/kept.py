@@ -140,7 +140,7 @@ def _decoded(value: Any, tensors: Mapping[str, Array]) -> Any:
     if value.get("float") in ("nan", "inf", "-inf"):
         return float(value["float"])
     if value.get("tensor") in tensors:
-        array = tensors[value["tensor"]].copy()  # a view would keep the whole file in memory
+        array = tensors[value["tensor"]]
         array.flags.writeable = False
         return array
     raise ValueError(f"its callbacks hold {checks.shown(value)}, which no callback keeps")

@@ -18,6 +18,7 @@ argument of the user is.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
@@ -28,8 +29,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from jitprop import cast, checks, encoding, kept, optimizers, sealed
-from jitprop._types import Array
+from jitprop import checks, encoding, initializers, kept, optimizers, schedules, sealed
+from jitprop.checks import shown
+from jitprop.encoding import check_known
 from jitprop.errors import CheckpointError
 from jitprop.state import State
 
@@ -42,6 +44,11 @@ defaults, so that only a change of meaning needs a new number."""
 
 TENSORS = {"params": "parameters", "slots": "optimizer"}
 """What the arrays of a `State` are called in a file."""
+
+CONTENT = "format", "settings", "state", "history", "callbacks", "extra"
+
+LIMITS = {"epochs": 2**62, "updates": 2**62, "dropout_key": 2**63, "split": 2**32}
+"""What whole numbers of a `State` are less than."""
 
 NOT_SAVED = ("init", "seed")
 """Arguments of `Trainer` that say how a net begins, which is over."""
@@ -111,17 +118,31 @@ def read(
     OSError
         Where there is no such file, or it may not be read.
     """
-    if custom_objects is not None and not isinstance(custom_objects, Mapping):
-        raise TypeError(
-            f"custom_objects must be a dict of objects by name; got {checks.shown(custom_objects)}"
-        )
-    path = os.fspath(path)
+    custom_objects = own_objects(custom_objects)
+    with refusing(path), sealed.reading(path) as file:
+        file.check(_layout(file.content))
+        return _trainer(file, custom_objects), _extra(file.content)
+
+
+def own_objects(given: Any) -> Mapping[str, Any]:
+    """``custom_objects`` of `Trainer.load` and `Fleet.load`."""
+    if given is not None and not isinstance(given, Mapping):
+        raise TypeError(f"custom_objects must be a dict of objects by name; got {shown(given)}")
+    return given or {}
+
+
+@contextlib.contextmanager
+def refusing(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Say of a file that cannot be trusted which it is, and why."""
+    name = os.fspath(path)
     try:
-        content, tensors = sealed.read(path, _layout)
-        return _trainer(content, tensors, custom_objects or {}), content.get("extra")
-    except (ValueError, TypeError, OverflowError, MemoryError, RecursionError) as error:
-        reason = str(error) or type(error).__name__
-        raise CheckpointError(f"{path!r} cannot be loaded: {reason}") from error
+        yield
+    except (ValueError, TypeError, OverflowError, RecursionError, MemoryError) as error:
+        # What is made has at most the size of the file: the file is good, the machine is small.
+        if isinstance(error, MemoryError) or isinstance(error.__cause__, MemoryError):
+            raise MemoryError(f"there is not enough memory to load {name!r}") from error
+        reason = checks.printable(str(error) or type(error).__name__, 2 * checks.LONGEST)
+        raise CheckpointError(f"{name!r} cannot be loaded: {reason}") from error
 
 
 def _settings(trainer: Trainer) -> Iterator[tuple[str, Any]]:
@@ -158,8 +179,8 @@ class Shape(NamedTuple):
 def shape(content: dict[str, Any]) -> Shape:
     """Of the net whose settings these are, if this version knows their format."""
     number = content.get("format")
-    if not isinstance(number, int) or number < 1:
-        raise ValueError(f"its format is {checks.shown(number)}, not a number from 1 to {FORMAT}")
+    if type(number) is not int or number < 1:
+        raise ValueError(f"its format is {shown(number)}, not a number from 1 to {FORMAT}")
     if number > FORMAT:
         raise ValueError(
             f"its format is {number}, and this version of jitprop knows none beyond {FORMAT}: "
@@ -168,14 +189,21 @@ def shape(content: dict[str, Any]) -> Shape:
     settings = encoding.objects(content, "settings")
     sizes = settings.get("layer_sizes")
     if not isinstance(sizes, list):
-        raise ValueError(f"layer_sizes must be a list of ints; got {checks.shown(sizes)}")
+        raise ValueError(f"layer_sizes must be a list of ints; got {shown(sizes)}")
     sizes = [checks.integer("layer_sizes", n, low=1) for n in sizes]
     return Shape(
         sizes,
         n_parameters=sum((n_in + 1) * n_out for n_in, n_out in pairwise(sizes)),
         n_slots=optimizers.resolve(encoding.decoded(settings.get("optimizer"), {})).n_slots,
-        dtype=cast.dtype(settings.get("dtype")) or np.dtype(np.float64),
+        dtype=np.dtype(_dtype(settings.get("dtype")) or np.float64),
     )
+
+
+def _dtype(name: Any) -> Any:
+    """A dtype as files have it: NumPy would parse any text, and knows many names for one dtype."""
+    if name is None or name == "float32" or name == "float64":
+        return name
+    raise ValueError(f"dtype must be null, 'float32' or 'float64'; got {shown(name)}")
 
 
 def _layout(content: dict[str, Any]) -> sealed.Layout:
@@ -192,47 +220,71 @@ def _layout(content: dict[str, Any]) -> sealed.Layout:
     }
 
 
-def _trainer(
-    content: dict[str, Any], tensors: dict[str, Array], custom_objects: Mapping[str, Any]
-) -> Trainer:
-    """A trainer of these settings, in this state."""
+def _trainer(file: sealed.Reading, custom_objects: Mapping[str, Any]) -> Trainer:
+    """
+    A trainer of these settings, in this state.
+
+    Tensors are read last: nothing takes their memory before all else is known to be good.
+    """
     from jitprop.trainer import Trainer  # which imports this
 
+    content = file.content
+    check_known("content", content, CONTENT)
     settings = encoding.objects(content, "settings")
-    encoding.check_known("settings", settings, _arguments())
+    check_known("settings", settings, _arguments())
     trainer = Trainer(
         **{name: encoding.decoded(value, custom_objects) for name, value in settings.items()},
         seed=0,
+        init=initializers.LATER,
     )
     state = trainer._state
+    _set_state(state, encoding.objects(content, "state"))
+    schedules.check_plateau(state.plateau, trainer.learning_rate)
+    history = encoding.objects(content, "history")
+    encoding.check_history(history)
+    trainer._kept = kept.decoded(content.get("callbacks", []), file.tensors(kept.TENSOR))
     for key, name in TENSORS.items():
-        getattr(state, key)[...] = tensors[name]
+        file.tensor(name, getattr(state, key))
     if not state.is_finite():
         raise ValueError("inf or nan is in its tensors")
-    saved = encoding.objects(content, "state")
-    encoding.check_known("state", saved, [f.name for f in fields(State) if f.name not in TENSORS])
-    for name, value in saved.items():
-        present = getattr(state, name)
-        if isinstance(present, np.random.Generator):
-            good = _set_random(present.bit_generator, value)
-        else:
-            setattr(state, name, made := encoding.decoded(value, custom_objects))
-            good = type(made) is type(present) and (type(made) is not int or 0 <= made < 2**64)
-        if not good:
-            raise ValueError(f"its {name} cannot be {checks.shown(value)}")
-    if max(state.epochs, state.updates) >= 2**62:
-        raise ValueError("its epochs and updates cannot be counted on")
-    trainer._course = [encoding.decoded_history(content["history"], tensors)]
-    trainer._kept = kept.decoded(content.get("callbacks", []), tensors)
+    trainer._course = [encoding.decoded_history(history, file.tensors(encoding.TENSOR))]
     return trainer
 
 
-def _set_random(bits: np.random.BitGenerator, value: Any) -> bool:
+def _set_state(state: State, saved: dict[str, Any]) -> None:
+    """Bring a state to what was saved of it, but for its arrays."""
+    check_known("state", saved, [f.name for f in fields(State) if f.name not in TENSORS])
+    if lacking := sorted({"rng", "epochs", "updates"} - set(saved)):
+        raise ValueError(f"its state has no {lacking[0]}")
+    for name, value in saved.items():
+        if name == "rng":
+            good = set_random(state.rng.bit_generator, value)
+        elif name == "plateau":
+            good = isinstance(value, list)
+            state.plateau = tuple(value) if good else ()
+        else:
+            good = type(value) is int and 0 <= value < LIMITS[name]
+            setattr(state, name, value)
+        if not good:
+            raise ValueError(f"its {name} cannot be {shown(value)}")
+
+
+def _extra(content: dict[str, Any]) -> dict[str, Any] | None:
+    extra = content.get("extra")
+    if extra is not None and not isinstance(extra, dict):
+        raise ValueError(f"its extra must be an object or null; got {shown(extra)}")
+    return extra
+
+
+def set_random(bits: np.random.BitGenerator, value: Any) -> bool:
     """Whether it could be brought into this state."""
     try:
-        numbers = [*value["state"].values(), value["has_uint32"], value["uinteger"]]
+        of = value["state"]
+        numbers = [of["state"], of["inc"], value["has_uint32"], value["uinteger"]]
         if not all(type(number) is int and number >= 0 for number in numbers):
             return False  # NumPy 1 would warn
+        if numbers[1] % 2 == 0 or numbers[2] > 1:
+            return False  # PCG64 adds an odd number, and has half a number or none
         bits.state = value
     except (TypeError, ValueError, KeyError, AttributeError, OverflowError):
         return False

@@ -44,7 +44,9 @@ class Schedule:
         object.__setattr__(self, name, checks.number(name, getattr(self, name), **bounds))
 
     def _check_integer(self, name: str, *, low: int) -> None:
-        object.__setattr__(self, name, checks.integer(name, getattr(self, name), low=low))
+        object.__setattr__(
+            self, name, checks.integer(name, getattr(self, name), low=low, high=checks.MOST)
+        )
 
 
 @dataclass(frozen=True)
@@ -340,6 +342,27 @@ class ReduceOnPlateau:
         if waited < self.patience:
             return rate, best, waited
         return max(rate * self.factor, min(rate, self.minimum)), best, 0
+
+
+def check_plateau(plateau: Plateau, learning_rate: Any) -> None:
+    """Refuse what `ReduceOnPlateau.after` cannot have made, in a file."""
+    if not plateau:
+        return
+    if not isinstance(learning_rate, ReduceOnPlateau):
+        raise ValueError(f"its plateau is one of ReduceOnPlateau; got {checks.shown(plateau)}")
+    rate, best, waited = plateau if len(plateau) == 3 else (None, None, None)
+    if not (
+        type(rate) is float
+        and 0 <= rate <= learning_rate.initial
+        and (best is None or type(best) is float)
+        and type(waited) is int
+        and 0 <= waited < learning_rate.patience
+    ):
+        raise ValueError(
+            f"its plateau must be a rate of at most {learning_rate.initial:g}, the best loss or "
+            f"null, and fewer than {learning_rate.patience} epochs waited; "
+            f"got {checks.shown(plateau)}"
+        )
 
 
 LearningRate: TypeAlias = float | Schedule | ReduceOnPlateau | Callable[[int], float]

@@ -60,6 +60,13 @@ class Whole(NamedTuple):
     """What its callbacks kept."""
 
 
+def all_finite(*arrays: npt.NDArray[Any]) -> bool:
+    """Whether no inf and no nan is in these arrays."""
+    # The sum of finite numbers is finite, nearly always; it needs no second array.
+    with np.errstate(over="ignore", invalid="ignore"):
+        return all(bool(np.isfinite(a.sum()) or np.isfinite(a).all()) for a in arrays)
+
+
 @dataclass
 class State:
     """
@@ -97,12 +104,7 @@ class State:
 
     def is_finite(self) -> bool:
         """Whether no inf and no nan is in the parameters and in what the optimizer keeps."""
-        # The sum of finite numbers is finite, nearly always; it needs no second array.
-        with np.errstate(over="ignore", invalid="ignore"):
-            return all(
-                bool(np.isfinite(array.sum()) or np.isfinite(array).all())
-                for array in (self.params, self.slots)
-            )
+        return all_finite(self.params, self.slots)
 
     def snapshot(self) -> Snapshot:
         """What `restore` needs to come back here."""

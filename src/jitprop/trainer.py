@@ -230,13 +230,17 @@ class Trainer:
             split=int(seeds.split.generate_state(1)[0]),
         )
         self._course: list[History | Record] = []
+        if init is not initializers.LATER:
+            self._begin(init, seeds.init)
+
+    def _begin(self, init: Any, seed: np.random.SeedSequence) -> None:
+        """Set the parameters."""
         name = initializers.named(init)
         if name is None:
             self.set_parameters(*init)
-        else:
-            rng = np.random.default_rng(seeds.init)
-            weights, biases = initializers.draw(name, self._spec.shapes, [rng])
-            self.set_parameters([W[0] for W in weights], [b[0] for b in biases])
+            return
+        weights, biases = initializers.draw(name, self._spec.shapes, [np.random.default_rng(seed)])
+        self.set_parameters([W[0] for W in weights], [b[0] for b in biases])
 
     # What a user may look at.
 
@@ -733,14 +737,22 @@ class Trainer:
         Parameters
         ----------
         path : str or path-like
-            A file that is there is replaced.
+            A file that is there is replaced, and keeps its permissions. Nobody who may not read the
+            old one may read the new one meanwhile.
 
         Raises
         ------
         OSError
-            As `open` and writing do: no such folder, no permission, no space.
+            As `open` and writing do, naming the file: no such folder, no permission, no space. A
+            file that may not be written to, such as one of mode 0444, is not replaced. Nor is one
+            that a symbolic link leads to which belongs to another user and stands in a folder that
+            all may write to.
         ValueError
             If the parameters are not finite.
+
+        Notes
+        -----
+        The arrays are written as they are: saving takes little memory beside them.
         """
         saving.write(path, self._whole())
 
@@ -768,9 +780,14 @@ class Trainer:
         ------
         CheckpointError
             For a file that `save` did not write, or a newer version did; that is truncated or
-            altered; or that needs ``custom_objects``. It says which file, and why.
+            altered; that has settings or a state which no `save` writes; or that needs
+            ``custom_objects``. It says which file, and why.
         OSError
             Where there is no such file, or it may not be read.
+        MemoryError
+            Where there is too little memory for the net, naming the file.
+        TypeError
+            For ``custom_objects`` that are no dict.
         """
         return saving.read(path, custom_objects)[0]
 

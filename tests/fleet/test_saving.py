@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
-from jitprop import SGD, Adam, CheckpointError, Cosine, CustomLoss, Fleet, Trainer
+from jitprop import SGD, Adam, CheckpointError, Cosine, CustomLoss, Fleet, Trainer, sealed
 from nets import data
 
 
@@ -77,3 +79,52 @@ def test_what_is_not_finite_is_not_saved(tmp_path):
     with pytest.raises(ValueError, match="finite"):
         fleet.save(tmp_path / "fleet")
     assert not list(tmp_path.iterdir())
+
+
+def test_custom_objects_must_be_a_dict(tmp_path):
+    path = tmp_path / "fleet"
+    Fleet([2, 3, 1], members=2, seed=0).save(path)
+    for given in (5, [max], "mine"):
+        with pytest.raises(TypeError, match="custom_objects must be a dict of objects by name"):
+            Fleet.load(path, custom_objects=given)
+
+
+NOT_SAVED = {
+    "a learning rate": ({"schedule": 0.5}, {}, "its schedule cannot be 0.5"),
+    "members": ({"members": True}, {}, "members must be an integer"),
+    "more": ({"more": 1}, {}, "its content name more"),
+    "dtype": ({"settings": {"dtype": "(2,f8"}}, {}, "dtype must be"),
+    "dtype by another name": ({"settings": {"dtype": "double"}}, {}, "dtype must be"),
+    "clip_norm": ({"settings": {"clip_norm": -1.0}}, {}, "clip_norm must be"),
+    "rates": ({}, {"learning_rate": [0.1, -5.0]}, "learning_rate[1] must be"),
+    "rates that are nan": ({}, {"learning_rate": [np.nan, 0.1]}, "learning_rate[0] must be"),
+    "epochs": ({}, {"epochs": [1, 0.5]}, "its epochs are not all whole"),
+    "epochs that are nan": ({}, {"epochs": [np.nan, 1]}, "its epochs are not all whole"),
+    "updates": ({}, {"updates": [-1, 1]}, "its updates are not all whole"),
+    "updates that are many": ({}, {"updates": [2.0**60, 1]}, "its updates are not all whole"),
+    "seeds": ({}, {"seeds": [[0.5], [1]]}, "its seeds are not whole"),
+    "dropout": ({}, {"dropout": [[1.5], [0]]}, "dropout must be"),
+    "momentum": ({}, {"momentum": [0, 1]}, "momentum[1] must be"),
+    "increments": ({}, {"random": [[0] * 10] * 2}, "its random states"),
+    "halves": ({}, {"random": [[*[0] * 4, 1, *[0] * 3, 2, 0]] * 2}, "its random states"),
+}
+
+
+@pytest.mark.parametrize(("content", "arrays", "reason"), NOT_SAVED.values(), ids=NOT_SAVED)
+def test_what_no_save_writes_is_refused(tmp_path, monkeypatch, content, arrays, reason):
+    fleet = Fleet([2, 3, 1], members=2, seed=0, batch_size=2, optimizer=SGD(momentum=0.5))
+    fleet.fit([[0, 0], [0, 1], [1, 0]], [0, 1, 1], 1)
+    write = sealed.write
+
+    def altered(path, whole, tensors):
+        settings = whole["settings"] | content.get("settings", {})
+        given = {name: np.array(array, np.float64) for name, array in arrays.items()}
+        made = tensors | given
+        if "schedule" in content:
+            del made["learning_rate"]
+        write(path, whole | content | {"settings": settings}, made)
+
+    monkeypatch.setattr(sealed, "write", altered)
+    fleet.save(tmp_path / "fleet")
+    with pytest.raises(CheckpointError, match=re.escape(reason)):
+        Fleet.load(tmp_path / "fleet")

@@ -189,7 +189,8 @@ batch_size, shuffle, dtype, backend
         )
         if self._own.dropout.any():
             self._state.keys[:] = words(self._state.seeds, "dropout")[:, 0] >> np.uint64(1)
-        self._begin(init)
+        if init is not initializers.LATER:
+            self._begin(init)
 
     def _begin(self, init: Any) -> None:
         """Set the parameters of all members."""
@@ -632,7 +633,7 @@ batch_size, shuffle, dtype, backend
         Raises
         ------
         OSError
-            As `open` and writing do.
+            As from `Trainer.save`.
         TypeError, ValueError
             For what cannot be saved: parameters that are not finite, a nameless function.
         """
@@ -661,9 +662,9 @@ batch_size, shuffle, dtype, backend
         Raises
         ------
         CheckpointError
-            For a file that is no fleet's, or was altered.
-        OSError
-            Where there is no such file, or it may not be read.
+            For a file that is no fleet's, or was altered, or has what no `save` writes.
+        OSError, MemoryError, TypeError
+            As from `Trainer.load`.
         """
         return saving.read(path, custom_objects)
 

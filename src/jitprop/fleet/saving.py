@@ -10,19 +10,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from jitprop import checks, encoding, kept, optimizers, sealed
+from jitprop import checks, encoding, initializers, kept, optimizers, saving, sealed
 from jitprop._types import Array
-from jitprop.errors import CheckpointError
 from jitprop.fleet.stopping import Found
 from jitprop.history import VALIDATION_LOSS
 from jitprop.optimizers import SGD
-from jitprop.saving import FORMAT, shape
+from jitprop.saving import FORMAT, own_objects, refusing, shape
+from jitprop.state import all_finite
 
 if TYPE_CHECKING:
     from jitprop.fleet.fleet import Fleet
@@ -34,6 +33,19 @@ FOUND = ("best", "best_epoch", "first", "last", "restored")
 WORD = 32
 RANDOM_WORDS = 10
 """State and increment of PCG64, 4 each, whether it keeps half a number, and that half."""
+
+CONTENT = (
+    "format",
+    "kind",
+    "members",
+    "seed_words",
+    "shuffled",
+    "schedule",
+    "settings",
+    "stopping",
+    "callbacks",
+)
+
 
 SETTINGS = (
     "layer_sizes",
@@ -55,7 +67,7 @@ SETTINGS = (
 def write(path: str | os.PathLike[str], fleet: Fleet) -> None:
     """Save a fleet, atomically; see `Fleet.save`."""
     state, spec = fleet._state, fleet._spec
-    if not (np.isfinite(state.params).all() and np.isfinite(state.slots).all()):
+    if not all_finite(state.params, state.slots):
         raise ValueError("a fleet is saved with finite parameters; these have inf or nan")
     shared = {
         "activation": spec.activations[:-1],
@@ -113,13 +125,10 @@ def _stopping(found: Found, tensors: dict[str, Array]) -> dict[str, Any]:
 
 def read(path: str | os.PathLike[str], custom_objects: Mapping[str, Any] | None = None) -> Fleet:
     """The fleet that was saved; see `Fleet.load`."""
-    path = os.fspath(path)
-    try:
-        content, tensors = sealed.read(path, _layout)
-        return _fleet(content, tensors, custom_objects or {})
-    except (ValueError, TypeError, OverflowError, MemoryError, RecursionError) as error:
-        reason = str(error) or type(error).__name__
-        raise CheckpointError(f"{path!r} cannot be loaded: {reason}") from error
+    custom_objects = own_objects(custom_objects)
+    with refusing(path), sealed.reading(path) as file:
+        file.check(_layout(file.content))
+        return _fleet(file, custom_objects)
 
 
 def _layout(content: dict[str, Any]) -> sealed.Layout:
@@ -149,69 +158,80 @@ def _layout(content: dict[str, Any]) -> sealed.Layout:
     return layout | kept.layout(content.get("callbacks", []))
 
 
-def _fleet(
-    content: dict[str, Any], tensors: dict[str, Array], custom_objects: Mapping[str, Any]
-) -> Fleet:
-    """A fleet of these settings, in this state."""
+def _fleet(file: sealed.Reading, custom_objects: Mapping[str, Any]) -> Fleet:
+    """
+    A fleet of these settings, in this state.
+
+    Parameters and what the optimizer keeps are read last, when all else is known to be good.
+    """
     from jitprop.fleet.fleet import Fleet  # which imports this
 
+    content, k = file.content, file.content["members"]
+    encoding.check_known("content", content, CONTENT)
     settings = encoding.objects(content, "settings")
     encoding.check_known("settings", settings, SETTINGS)
     decoded = {name: encoding.decoded(value, custom_objects) for name, value in settings.items()}
-    schedule = content.get("schedule")
     if isinstance(optimizers.resolve(decoded["optimizer"]), SGD):
-        decoded["momentum"] = tensors["momentum"]
-    params = tensors["parameters"]
-    if not (np.isfinite(params).all() and np.isfinite(tensors["optimizer"]).all()):
-        raise ValueError("inf or nan is in its tensors")
-    pairs = list(pairwise(decoded["layer_sizes"]))
+        decoded["momentum"] = file.tensor("momentum")
+    dropout = file.tensor("dropout")
     fleet = Fleet(
         **decoded,
-        members=len(params),
-        seed=_numbers(tensors["seeds"]),
-        learning_rate=(
-            tensors["learning_rate"]
-            if schedule is None
-            else encoding.decoded(schedule, custom_objects)
-        ),
-        weight_decay=tensors["weight_decay"],
-        dropout=tensors["dropout"] if tensors["dropout"].shape[1] else 0.0,
-        init=([np.zeros(pair) for pair in pairs], [np.zeros(n_out) for _, n_out in pairs]),
+        members=k,
+        seed=_numbers(file.tensor("seeds")),
+        learning_rate=_rates(file, custom_objects),
+        weight_decay=file.tensor("weight_decay"),
+        dropout=dropout if dropout.shape[1] else 0.0,
+        init=initializers.LATER,
     )
     state = fleet._state
-    state.params[...], state.slots[...] = params, tensors["optimizer"]
     for name in ("epochs", "updates"):
-        whole = tensors[name].astype(np.int64)
-        if (whole != tensors[name]).any() or (whole < 0).any():
-            raise ValueError(f"its {name} are not all whole numbers of at least 0")
-        getattr(state, name)[...] = whole
-    if "random" in tensors:
-        for i, words in enumerate(tensors["random"]):
-            _set_random(state.generator(i), words)
+        numbers = file.tensor(name)
+        if not ((numbers >= 0) & (numbers < 2.0**53) & (numbers == np.floor(numbers))).all():
+            raise ValueError(f"its {name} are not all whole numbers from 0 to 2**53")
+        getattr(state, name)[...] = numbers
+    if content["shuffled"]:
+        for i, words in enumerate(file.tensor("random")):
+            if not saving.set_random(state.generator(i).bit_generator, _random_of(words)):
+                raise ValueError("its random states cannot be")
+    file.tensor("parameters", state.params)
+    file.tensor("optimizer", state.slots)
+    if not all_finite(state.params, state.slots):
+        raise ValueError("inf or nan is in its tensors")
     if content.get("stopping") is not None:
-        fleet._found = _found(encoding.objects(content, "stopping"), tensors)
-    fleet._kept = kept.decoded(content.get("callbacks", []), tensors)
+        fleet._found = _found(encoding.objects(content, "stopping"), file)
+    fleet._kept = kept.decoded(content.get("callbacks", []), file.tensors(kept.TENSOR))
     return fleet
 
 
-def _found(stopping: dict[str, Any], tensors: dict[str, Array]) -> Found:
+def _rates(file: sealed.Reading, custom_objects: Mapping[str, Any]) -> Any:
+    """The members' learning rates, or their schedule."""
+    saved = file.content.get("schedule")
+    if saved is None:
+        return file.tensor("learning_rate")
+    schedule = encoding.decoded(saved, custom_objects)
+    if not callable(schedule):
+        raise ValueError(f"its schedule cannot be {checks.shown(saved)}")
+    return schedule
+
+
+def _found(stopping: dict[str, Any], file: sealed.Reading) -> Found:
     """And back."""
     encoding.check_known("stopping", stopping, ("monitor", "higher_is_better", "parameters"))
     monitor, higher = stopping.get("monitor"), stopping.get("higher_is_better")
     if monitor not in ("loss", VALIDATION_LOSS):
         raise ValueError(f"early stopping cannot have monitored {checks.shown(monitor)}")
-    numbers = {name: tensors[STOPPING + name] for name in FOUND[1:]}
+    numbers = {name: file.tensor(STOPPING + name) for name in FOUND[1:]}
     for name, array in numbers.items():
         if (array != np.floor(array)).any() or (abs(array) > 2.0**62).any():
             raise ValueError(f"its {STOPPING}{name} are not all whole numbers")
-    params = tensors.get(STOPPING + "parameters")
-    if params is not None and not np.isfinite(params).all():
+    params = file.tensor(STOPPING + "parameters") if stopping["parameters"] else None
+    if params is not None and not all_finite(params):
         raise ValueError("inf or nan is in its tensors")
     return Found(
         monitor,
         checks.boolean("higher_is_better", higher),
-        best=tensors[STOPPING + "best"].copy(),
-        params=None if params is None else params.copy(),
+        best=file.tensor(STOPPING + "best"),
+        params=params,
         **{name: array.astype(np.int64) for name, array in numbers.items()},
     )
 
@@ -239,11 +259,11 @@ def _random(rng: np.random.Generator) -> npt.NDArray[np.float64]:
     return np.array([*words, state["has_uint32"], state["uinteger"]], np.float64)
 
 
-def _set_random(rng: np.random.Generator, words: Array) -> None:
-    """Bring a generator into a state."""
+def _random_of(words: Array) -> dict[str, Any]:
+    """And back."""
     state, increment = _numbers(words[:8].reshape(2, 4))
     ((has_half,), (half,)) = (_numbers(word.reshape(1, 1)) for word in words[8:])
-    rng.bit_generator.state = {
+    return {
         "bit_generator": "PCG64",
         "state": {"state": state, "inc": increment},
         "has_uint32": has_half,
