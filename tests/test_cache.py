@@ -3,7 +3,7 @@ The kernels' cache on disk, as seen by the processes that a user starts.
 
 Each test lays out an install of its own, both packages side by side as a wheel has them, and
 starts Python on it. Root may write to any folder, so a folder closed to all is here a path at
-which a file stands.
+which a file stands. What needs no compiled kernel is in `test_cache_files`.
 """
 
 from __future__ import annotations
@@ -57,13 +57,19 @@ compiles = event.RecordingListener()
 event.register("numba:compile", compiles)
 """
 TRAIN = "found = [numbers(route) for route in routes]"
+READ_ONLY = """
+from jitprop_kernels import _cache
+def fail(path, content):
+    raise OSError(30, "Read-only file system", path)
+_cache._write = fail
+"""
 NO_HOME = """
 def nobody(uid):
     raise KeyError(uid)
 pwd.getpwuid = nobody  # a user without a line in /etc/passwd, as in many containers
 """
 FULL_DISK = """
-resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))  # the index fits, the code does not
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))  # a tenth of the code
 """
 USE_ALL = """
 use = use_all
@@ -115,13 +121,17 @@ def beside_sources(folder: Path) -> Path:
     return folder / "jitprop_kernels" / "__pycache__"
 
 
+def kernel_files(folder: Path) -> list[Path]:
+    return list(beside_sources(folder).glob("*.kernel"))
+
+
 def run(folder: Path, *routes: str, main: str = TRAIN, **env: str) -> Ran:
     ours = ("NUMBA_", "PYTHON", "XDG_")
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(ours) and k != "HOME"}
     done = subprocess.run(
         [sys.executable, "-W", "always", "-c", f"{BEGIN}\n{main}\n{END}", *routes],
         cwd=folder / "work",
-        env={**inherited, "PYTHONPATH": str(folder), **env},
+        env={**inherited, "PYTHONPATH": str(folder), "HOME": str(folder / "home"), **env},
         capture_output=True,
         text=True,
         timeout=SECONDS,
@@ -169,6 +179,7 @@ def closed(cold: Path) -> Path:
     return cold
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("route", ROUTES)
 def test_second_process_compiles_nothing(route: str, trained: dict[str, Path]) -> None:
     ran = run(trained[route], route)
@@ -176,6 +187,7 @@ def test_second_process_compiles_nothing(route: str, trained: dict[str, Path]) -
     assert not ran.compiled
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("file", "line"),
     [
@@ -208,39 +220,71 @@ def test_every_kernel_file_counts(cold: Path) -> None:
     assert len(stamps) == len(files) + 2
 
 
-@pytest.mark.parametrize("suffix", ["nbi", "nbc"])
-def test_truncated_file_is_mended(suffix: str, warm: Path) -> None:
-    files = list(beside_sources(warm).glob(f"*.{suffix}"))
-    assert files
-    for file in files:
-        os.truncate(file, file.stat().st_size // 2)
-    for compiled in (True, False):
-        ran = run(warm, "lanes")
-        check(ran, n_warnings=1)
-        assert ran.compiled == compiled
+@pytest.mark.long
+def test_truncated_file_is_mended(warm: Path) -> None:
+    (file,) = kernel_files(warm)
+    os.truncate(file, file.stat().st_size // 2)
+    ran = run(warm, "lanes")
+    check(ran, n_warnings=1)
+    assert ran.compiled
+    assert f"{file} cannot be used: ValueError('its hash does not fit')" in ran.warnings[0]
+    ran = run(warm, "lanes")
+    check(ran)
+    assert not ran.compiled
 
 
-def test_code_of_another_signature_is_not_run(trained: dict[str, Path], tmp_path: Path) -> None:
-    # What is left of two processes that save at once: each saw an empty index and took the first
-    # name for its code; one's index stayed, and the other's code.
+@pytest.mark.long
+def test_code_under_another_name_is_not_run(trained: dict[str, Path], tmp_path: Path) -> None:
     folder = shutil.copytree(trained["blocks"], tmp_path / "both")
-    for code in beside_sources(trained["lanes"]).glob("*.nbc"):
-        shutil.copy(code, beside_sources(folder))
-    check(run(folder, "blocks"), n_warnings=1)
+    (other,) = kernel_files(trained["lanes"])
+    (file,) = kernel_files(folder)
+    assert other.name != file.name
+    shutil.copy(other, file)
+    ran = run(folder, "blocks")
+    check(ran, n_warnings=1)
+    assert ran.compiled
 
 
+@pytest.mark.long
+def test_options_of_numba_have_files_of_their_own(warm: Path) -> None:
+    ran = run(warm, "lanes", NUMBA_OPT="0")
+    check(ran)
+    assert ran.compiled
+    assert len(kernel_files(warm)) == 2
+    assert not run(warm, "lanes", NUMBA_OPT="0").compiled
+    assert not run(warm, "lanes").compiled
+
+
+PLACES = "cache/jitprop_kernels", "jitprop_kernels/__pycache__", "home/.cache/jitprop"
+
+
+@pytest.mark.long
+@pytest.mark.skipif(sys.platform != "linux", reason="the user's cache folder is elsewhere")
+@pytest.mark.parametrize("place", PLACES)
+def test_a_cache_that_can_only_be_read_is_read(place: str, warm: Path) -> None:
+    (file,) = kernel_files(warm)
+    (warm / place).mkdir(parents=True, exist_ok=True)
+    file.rename(warm / place / file.name)
+    ran = run(warm, "lanes", main=READ_ONLY + TRAIN, NUMBA_CACHE_DIR=str(warm / "cache"))
+    check(ran)
+    assert not ran.compiled
+
+
+@pytest.mark.long
 def test_four_processes_at_once(cold: Path) -> None:
     for ran in at_once(*[(cold, "lanes")] * 4):
         check(ran)
     assert not run(cold, "lanes").compiled
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("route", ROUTES)
 def test_fork_after_use(route: str, trained: dict[str, Path]) -> None:
     # One warning: Python 3.12 warns of any fork beside threads, and BLAS has some.
     check(run(trained[route], route, main=FORK), n_warnings=1)
 
 
+@pytest.mark.long
 def test_read_only_install_keeps_code_in_the_home(closed: Path) -> None:
     for compiled in (True, False):
         ran = run(closed, "lanes", HOME=str(closed / "home"))
@@ -248,17 +292,20 @@ def test_read_only_install_keeps_code_in_the_home(closed: Path) -> None:
         assert ran.compiled == compiled
 
 
+@pytest.mark.long
 def test_read_only_install_and_no_home(closed: Path) -> None:
     check(run(closed, "lanes", main=NO_HOME + TRAIN), n_warnings=1)
     assert not list((closed / "work").iterdir())  # no folder named ~, and no code taken from one
 
 
+@pytest.mark.long
 def test_no_home_with_a_cache_beside_the_sources(warm: Path) -> None:
     ran = run(warm, "lanes", main=NO_HOME + TRAIN)
     check(ran)
     assert not ran.compiled
 
 
+@pytest.mark.long
 def test_cache_dir_that_cannot_be_made(warm: Path) -> None:
     (warm / "file").touch()
     ran = run(warm, "lanes", NUMBA_CACHE_DIR=str(warm / "file" / "cache"))
@@ -266,6 +313,7 @@ def test_cache_dir_that_cannot_be_made(warm: Path) -> None:
     assert not ran.compiled
 
 
+@pytest.mark.long
 def test_four_threads_at_once_and_no_folder_at_all(closed: Path) -> None:
     # Both in one run, for a compile takes long; and the warning is one for all threads and routes.
     below_a_file = str(beside_sources(closed) / "cache")
@@ -276,12 +324,16 @@ def test_four_threads_at_once_and_no_folder_at_all(closed: Path) -> None:
     assert "NUMBA_CACHE_DIR" in ran.warnings[0]
 
 
+@pytest.mark.long
 def test_full_disk(cold: Path) -> None:
-    check(run(cold, "lanes", main=FULL_DISK + TRAIN), n_warnings=1)
+    ran = run(cold, "lanes", main=FULL_DISK + TRAIN)
+    check(ran, n_warnings=1)
+    assert "File too large" in ran.warnings[0]
+    assert not list(cold.rglob("*.kernel*"))  # no part of one, either
 
 
 def test_without_jit(cold: Path) -> None:
     ran = run(cold, *ROUTES, main=USE_ALL, NUMBA_DISABLE_JIT="1")
     check(ran)
     assert not ran.compiled
-    assert not list(cold.rglob("*.nbc"))
+    assert not list(cold.rglob("*.kernel"))

@@ -63,6 +63,7 @@ sys.exit(code)
 """
 
 
+@pytest.mark.long
 def test_after_warmup_nothing_compiles(tmp_path):
     cache = {"NUMBA_CACHE_DIR": str(tmp_path)}
     warmed = run("-c", WARM_UP, **cache)
@@ -71,12 +72,12 @@ def test_after_warmup_nothing_compiles(tmp_path):
     assert all_of_numba == "False"  # loading that, scipy.linalg among it, takes 0.45 s
     folder = message.rpartition(" in ")[2]
     assert folder.startswith(str(tmp_path))
-    files = set(tmp_path.rglob("*.nb*"))
-    assert files == set(Path(folder).glob("*.nb*")) != set()
+    files = set(tmp_path.rglob("*.kernel"))
+    assert files == set(Path(folder).glob("*.kernel")) != set()
     used = run("-W", "error", "-c", USE_ALL, **cache)
     assert used.returncode == 0, used.stderr
     assert used.stdout == "0\n"
-    assert set(tmp_path.rglob("*.nb*")) == files
+    assert set(tmp_path.rglob("*.kernel")) == files
 
 
 WITHOUT = """
@@ -85,7 +86,7 @@ for name in "click", "rich", "pandas", "pyarrow", "matplotlib":
     sys.modules[name] = None
 from jitprop import warmup
 from jitprop.cli import main
-warmup.warm_up = lambda: "a folder"
+warmup.check, warmup.warm_up = lambda: None, lambda: "a folder"
 sys.exit(main(["warmup"]))
 """
 
@@ -95,6 +96,45 @@ def test_it_needs_no_extra():
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("All kernels ready after ")
     assert done.stdout.endswith(", in a folder\n")
+
+
+NO_NUMBA = """
+import sys
+sys.modules["numba"] = None
+"""
+NO_CLICK = """
+import sys
+sys.modules["click"] = None
+"""
+CALL = """
+from jitprop.cli import main
+sys.exit(main(["warmup"]))
+"""
+
+
+@pytest.mark.parametrize("click", ["import sys\n", NO_CLICK])
+@pytest.mark.parametrize(
+    ("begin", "env", "words"),
+    [
+        (NO_NUMBA, {}, "needs a working numba"),
+        ("", {"NUMBA_DISABLE_JIT": "1"}, "NUMBA_DISABLE_JIT is set"),
+    ],
+)
+def test_one_line_where_nothing_can_be_compiled(begin, env, words, click):
+    done = run("-c", begin + click + CALL, **env)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("error: ")
+    assert words in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_from_python_it_is_an_error(monkeypatch):
+    from jitprop import warmup
+
+    monkeypatch.setattr("jitprop_kernels.INTERPRETED", True)
+    with pytest.raises(RuntimeError, match="NUMBA_DISABLE_JIT is set"):
+        warmup.warm_up()
 
 
 @pytest.mark.parametrize("arguments", [["warm-up"], ["warmup", "now"]])

@@ -105,6 +105,11 @@ class Net(NamedTuple):
     """A batch is worth halting; shorter ones may end."""
 
 
+def interpreted() -> bool:
+    """Whether NUMBA_DISABLE_JIT is set, so that kernels are plain Python."""
+    return kernels.INTERPRETED
+
+
 def cache_folder() -> str | None:
     """The folder that keeps the compiled kernels; None where none can be written."""
     return kernels.train.stats.cache_path  # type: ignore[attr-defined, no-any-return]

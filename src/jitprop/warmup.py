@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import sys
 import time
 
 import numpy as np
 
+from jitprop import backends
 from jitprop.fleet import Fleet
 from jitprop.trainer import Trainer
 
@@ -17,6 +19,24 @@ MEMBERS = 1, 32
 """One for each kind of vector: see `jitprop.fleet.lanes`."""
 
 
+def check() -> None:
+    """
+    Check that kernels can be compiled.
+
+    Raises
+    ------
+    ImportError
+        If numba cannot be imported.
+    RuntimeError
+        If NUMBA_DISABLE_JIT is set.
+    """
+    backends.load("numba")
+    from jitprop import compiled
+
+    if compiled.interpreted():
+        raise RuntimeError("NUMBA_DISABLE_JIT is set, so no kernel is compiled; unset it")
+
+
 def warm_up() -> str | None:
     """
     Compile the kernels of both routes and of fleets, in both dtypes, or read them from the cache.
@@ -25,7 +45,13 @@ def warm_up() -> str | None:
     -------
     str or None
         The folder in which they are kept; None if none can be written.
+
+    Raises
+    ------
+    ImportError, RuntimeError
+        As `check` does.
     """
+    check()
     for width, dtype in itertools.product(WIDTHS, ("float32", "float64")):
         trainer = Trainer([width, width], dtype=dtype, seed=0, backend="numba")
         X = np.zeros((1, width), dtype)
@@ -44,8 +70,21 @@ def warm_up() -> str | None:
     return compiled.cache_folder()
 
 
-def main() -> None:
-    """Warm up, and say how long it took and where the machine code is."""
+def main() -> int:
+    """
+    Warm up, and say how long it took and where the machine code is.
+
+    Returns
+    -------
+    int
+        The exit code: 0; 2 if kernels cannot be compiled, which is said in one line.
+    """
     began = time.perf_counter()
+    try:
+        check()
+    except (ImportError, RuntimeError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     folder = warm_up()
     print(f"All kernels ready after {time.perf_counter() - began:.1f} s, in {folder or 'memory'}")
+    return 0

@@ -43,7 +43,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if lacking not in EXTRA:
             raise
         if arguments == ["warmup"]:
-            warmup.main()
-            return 0
+            return warmup.main()
         print(f"error: the command line needs {lacking}: {INSTALL}", file=sys.stderr)
         return 2

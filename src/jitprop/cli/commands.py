@@ -173,6 +173,6 @@ def info(model: Path) -> None:
 
 
 @cli.command("warmup")
-def compile_all() -> None:
+def compile_all() -> int:
     """Compile all kernels now, and keep them on disk."""
-    warmup.main()
+    return warmup.main()
