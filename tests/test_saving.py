@@ -136,6 +136,7 @@ EVERY_OTHER = {
     "dtype": "float32",
     "backend": "numpy",
     "n_threads": 3,
+    "history_limit": 7,
 }
 
 

@@ -58,12 +58,14 @@ class Fit:
     Attributes
     ----------
     record : Record
-        The history so far.
+        The history so far; to be given before `run`.
     kept : list of Kept, or None
         What the callbacks keep, once the fit has ended; None where it was refused.
     stopped : bool
         Whether the fit was told to end after the epoch under way.
     """
+
+    record: Record
 
     def __init__(
         self,
@@ -75,7 +77,6 @@ class Fit:
     ) -> None:
         self.source, self.state, self.epochs = source, state, epochs
         self.learning_rate, self.watch = learning_rate, watch
-        self.record = Record(epochs, watch.names)
         self.stopped = False
         self.kept: list[Kept] | None = None
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -22,14 +22,16 @@ VALIDATION = "validation_"
 
 VALIDATION_LOSS = VALIDATION + "loss"
 
-PARTS = 64
-"""Histories of single fits that a trainer keeps as they are: joining two takes 20 us."""
+ALWAYS = "loss", "learning_rate", "seconds"
+"""Columns that every history has."""
 
 
 @dataclass(frozen=True, eq=False)
 class History:
     """
     The course of one `Trainer.fit`, or of all of them: arrays with one entry an epoch.
+
+    The arrays are read-only, since they are the trainer's own memory; ``loss.copy()`` is yours.
 
     Attributes
     ----------
@@ -53,6 +55,12 @@ class History:
     metrics: Mapping[str, Numbers]
     learning_rate: Numbers
     seconds: Numbers
+
+    def __post_init__(self) -> None:
+        for name in (*ALWAYS, VALIDATION_LOSS):
+            object.__setattr__(self, name, read_only(getattr(self, name)))
+        metrics = {name: read_only(column) for name, column in self.metrics.items()}
+        object.__setattr__(self, "metrics", metrics)
 
     @property
     def columns(self) -> dict[str, Numbers]:
@@ -125,43 +133,11 @@ def frame(columns: Mapping[str, Any], rows: str | None = None) -> pd.DataFrame:
     return made
 
 
-def join(histories: Sequence[History]) -> History:
-    """One history after the other; nan for what one of them lacks."""
-    if len(histories) == 1:
-        return histories[0]
-
-    def joined(parts: Iterable[Numbers]) -> Numbers:
-        return np.concatenate([np.empty(0), *parts])
-
-    names = dict.fromkeys(name for history in histories for name in history.metrics)
-    return History(
-        joined(h.loss for h in histories),
-        joined(h.validation_loss for h in histories),
-        {
-            name: joined(h.metrics.get(name, missing(len(h.loss))) for h in histories)
-            for name in names
-        },
-        joined(h.learning_rate for h in histories),
-        joined(h.seconds for h in histories),
-    )
-
-
-def keep(course: list[History | Record], history: History) -> None:
-    """
-    Append to the course of a trainer.
-
-    Of many parts the last are joined, as far back as the joined part is not the shorter one: a
-    million short fits leave few parts, and none was copied more than some ten times.
-    """
-    course.append(history)
-    if len(course) <= PARTS:
-        return
-    first, epochs = len(course), 0
-    while first > 0 and isinstance(part := course[first - 1], History):
-        if first < len(course) and len(part.loss) > epochs:
-            break
-        first, epochs = first - 1, epochs + len(part.loss)
-    course[first:] = [join([part for part in course[first:] if isinstance(part, History)])]
+def read_only(column: Numbers) -> Numbers:
+    """A view that cannot be written through."""
+    view = column[:]
+    view.flags.writeable = False
+    return view
 
 
 def missing(n: int) -> Numbers:
@@ -171,7 +147,12 @@ def missing(n: int) -> Numbers:
 
 class Record:
     """
-    A history while it is written: arrays for all epochs of a fit.
+    The history of one fit, while it is written.
+
+    Parameters
+    ----------
+    columns : dict of (epochs,) float64 arrays
+        To be written to: one for each name in `ALWAYS`, and one for each number that is watched.
 
     Attributes
     ----------
@@ -182,11 +163,9 @@ class Record:
         Epochs that are trained and kept, with all their numbers.
     """
 
-    def __init__(self, epochs: int, watched: Iterable[str]) -> None:
-        self.loss = cast.zeros("epochs", (epochs,), np.float64)
-        self.learning_rate = cast.zeros("epochs", (epochs,), np.float64)
-        self.seconds = cast.zeros("epochs", (epochs,), np.float64)
-        self.watched = {name: cast.zeros("epochs", (epochs,), np.float64) for name in watched}
+    def __init__(self, columns: Mapping[str, Numbers]) -> None:
+        self.watched = dict(columns)
+        self.loss, self.learning_rate, self.seconds = (self.watched.pop(n) for n in ALWAYS)
         self.done = 0
 
     def logs(self, epoch: int) -> dict[str, float]:
@@ -207,3 +186,141 @@ class Record:
         return History(
             self.loss[:n], validation_loss, watched, self.learning_rate[:n], self.seconds[:n]
         )
+
+
+class Written(NamedTuple):
+    """
+    Columns of which a part is written: epochs ``start`` to ``stop``, and after these a fit's.
+
+    Attributes
+    ----------
+    columns : dict of (room,) float64 arrays
+    start, stop : int
+    record : Record or None
+        Of the fit under way, whose arrays are views of the columns, from ``stop`` on.
+    before : Written or None
+        What there was before that fit.
+    """
+
+    columns: Mapping[str, Numbers]
+    start: int
+    stop: int
+    record: Record | None = None
+    before: Written | None = None
+
+
+class Course:
+    """
+    The course of all fits of a trainer.
+
+    The columns have room at their end for epochs to come, twice as much each time it is used up:
+    to add an epoch, and to look at the last one, takes the same time after a million of them. What
+    was written is never changed, so that a history may be a view of it.
+
+    Parameters
+    ----------
+    limit : int or None
+        How many of the last epochs are kept; None is all.
+    history : History, optional
+        To begin with.
+    """
+
+    def __init__(self, limit: int | None = None, history: History | None = None) -> None:
+        self.limit = limit
+        if history is None:
+            history = Record({name: np.empty(0) for name in ALWAYS}).history()
+        columns, n = _columns(history), len(history.loss)
+        # One assignment: another thread sees the one or the other.
+        self._now = Written(columns, self._first(0, n), n)
+
+    def begin(self, epochs: int, watched: Iterable[str]) -> Record:
+        """
+        Make room for a fit.
+
+        Raises
+        ------
+        ValueError
+            Where there is not as much memory.
+        """
+        columns, start, stop, *_ = before = self._now
+        names = list(dict.fromkeys([*columns, *watched]))
+        room, done = len(columns["loss"]), stop - start
+        if room - stop < epochs or len(names) > len(columns):
+            room = done + max(epochs, done)
+            made = {name: cast.zeros("epochs", (room,), np.float64) for name in names}
+            for name, column in made.items():
+                column[:done] = columns[name][start:stop] if name in columns else np.nan
+            columns, start, stop = made, 0, done
+        parts = {name: columns[name][stop : stop + epochs] for name in names}
+        written = {*ALWAYS, *watched}
+        for name in names:
+            if name not in written:
+                parts.pop(name)[:] = np.nan
+        record = Record(parts)
+        self._now = Written(columns, start, stop, record, before)
+        return record
+
+    def end(self, done: int | None = None) -> None:
+        """Keep the epochs of the fit under way that are done, or the first ``done`` of them."""
+        columns, start, stop, record, before = self._now
+        if record is None or before is None:
+            return
+        n = record.done if done is None else done
+        if n == 0:
+            columns, start, stop, *_ = before
+        stop += n
+        start = self._first(start, stop)
+        if len(columns["loss"]) > 2 * (stop - start):
+            columns = {name: column[start:stop].copy() for name, column in columns.items()}
+            start, stop = 0, stop - start
+        elif n < len(record.loss):
+            # Somebody may have seen what is written behind it, which is not to be written over.
+            columns = {name: column[:stop] for name, column in columns.items()}
+        self._now = Written(columns, start, stop)
+
+    def history(self, done: int | None = None) -> History:
+        """All fits; of one under way those epochs that are done, or the first ``done``."""
+        columns, start, stop, record, _ = self._now
+        if record is not None:
+            stop += record.done if done is None else done
+        kept = slice(self._first(start, stop), stop)
+        parts = {name: column[kept] for name, column in columns.items()}
+        always = {name: parts.pop(name) for name in ALWAYS}
+        validation_loss = parts.pop(VALIDATION_LOSS, missing(len(always["loss"])))
+        return History(**always, validation_loss=validation_loss, metrics=parts)
+
+    @classmethod
+    def of(cls, histories: Iterable[History]) -> Course:
+        """Some fits, one after the other."""
+        course = cls()
+        for history in histories:
+            columns = _columns(history)
+            record = course.begin(
+                len(history.loss), [name for name in columns if name not in ALWAYS]
+            )
+            for name, column in columns.items():
+                (record.watched[name] if name in record.watched else getattr(record, name))[:] = (
+                    column
+                )
+            record.done = len(history.loss)
+            course.end()
+        return course
+
+    def _first(self, start: int, stop: int) -> int:
+        """Where that begins which is kept."""
+        return start if self.limit is None else max(start, stop - self.limit)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Views are pickled and copied without what is behind them.
+        return {"limit": self.limit, "history": self.history()}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        self.__init__(**state)  # type: ignore[misc]
+
+
+def _columns(history: History) -> dict[str, Numbers]:
+    """As a `Course` has them: without a validation loss where none was taken."""
+    columns = {name: getattr(history, name) for name in ALWAYS} | dict(history.metrics)
+    if not np.isnan(history.validation_loss).all():
+        columns[VALIDATION_LOSS] = history.validation_loss
+    return columns

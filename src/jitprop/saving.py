@@ -33,6 +33,7 @@ from jitprop import checks, encoding, initializers, kept, optimizers, schedules,
 from jitprop.checks import shown
 from jitprop.encoding import check_known
 from jitprop.errors import CheckpointError
+from jitprop.history import Course
 from jitprop.state import State
 
 if TYPE_CHECKING:
@@ -247,7 +248,8 @@ def _trainer(file: sealed.Reading, custom_objects: Mapping[str, Any]) -> Trainer
         file.tensor(name, getattr(state, key))
     if not state.is_finite():
         raise ValueError("inf or nan is in its tensors")
-    trainer._course = [encoding.decoded_history(history, file.tensors(encoding.TENSOR))]
+    past = encoding.decoded_history(history, file.tensors(encoding.TENSOR))
+    trainer._course = Course(trainer._course.limit, past)
     return trainer
 
 

@@ -20,7 +20,7 @@ from jitprop.callbacks import resolve as resolve_callbacks
 from jitprop.custom import CustomActivation
 from jitprop.evaluation import Evaluation
 from jitprop.fitting import Fit
-from jitprop.history import History, Record, join, keep
+from jitprop.history import Course, History
 from jitprop.interrupts import Interrupts
 from jitprop.kept import Kept
 from jitprop.losses import Loss
@@ -141,6 +141,10 @@ class Trainer:
         batch or more. None is as many as a batch has work for, of those that the process may use.
         Where other processes want the processor it may be one. Results do not depend on it, to
         the bit. The NumPy backend has one thread.
+    history_limit : int or None, default None
+        `history` keeps the last so many epochs, at least 1; None is all. With a limit memory, files
+        and pickles do not grow, however long `partial_fit` goes on. What `fit` returns holds all
+        epochs of the call.
 
     Attributes
     ----------
@@ -199,6 +203,7 @@ class Trainer:
         init: str | tuple[Sequence[npt.ArrayLike], Sequence[npt.ArrayLike]] = "glorot_uniform",
         backend: str = "auto",
         n_threads: int | None = None,
+        history_limit: int | None = None,
     ) -> None:
         self._spec = make_spec(
             layer_sizes,
@@ -229,7 +234,7 @@ class Trainer:
             dropout_key=seeds.dropout_key,
             split=int(seeds.split.generate_state(1)[0]),
         )
-        self._course: list[History | Record] = []
+        self._course = Course(checks.optional_integer("history_limit", history_limit, low=1))
         if init is not initializers.LATER:
             self._begin(init, seeds.init)
 
@@ -282,11 +287,11 @@ class Trainer:
     @property
     def history(self) -> History:
         """The course of all fits, one after the other; during a fit, with its epochs so far."""
-        return join(self._histories())
+        return self._course.history()
 
-    def _histories(self, done: int | None = None) -> list[History]:
-        """The parts; of a fit under way those epochs that are done, or the first ``done``."""
-        return [part.history(done) if isinstance(part, Record) else part for part in self._course]
+    @property
+    def _history_limit(self) -> int | None:
+        return self._course.limit
 
     def __getstate__(self) -> dict[str, Any]:
         # A copy is in no fit, and holds whole epochs, whoever makes it.
@@ -298,8 +303,15 @@ class Trainer:
                 state, done, kept = self._state, None, self._states()
                 if running.may_change(self):
                     state = state.snapshot().state(state)
-            parts = {"_state": state, "_course": self._histories(done), "_kept": kept}
+            course = Course(self._course.limit, self._course.history(done))
+            parts = {"_state": state, "_course": course, "_kept": kept}
             return self.__dict__ | parts | {"_under_way": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        course = state["_course"]
+        if isinstance(course, list):  # as pickles of before have it
+            course = Course.of(course)
+        self.__dict__.update(state | {"_course": course})
 
     def __copy__(self) -> Trainer:
         # Two trainers never share what training changes.
@@ -317,7 +329,7 @@ class Trainer:
     def _go_back_to(self, whole: Whole) -> None:
         """Return to what a fit has published of which nothing is left: see `jitprop.running`."""
         self._under_way, self._kept = None, whole.kept
-        self._course[:] = self._histories(whole.done)
+        self._course.end(whole.done)
         self._state.restore(whole.snapshot)
 
     def _states(self) -> Sequence[Kept]:
@@ -473,7 +485,8 @@ class Trainer:
 
         To these come 24 bytes an epoch, and 8 more for each number that is watched; with shuffling
         16 a sample or 16 MB if that is more, and an ``order`` or labels of your own once more;
-        to a file that is cast, a million numbers of it. Of batches scratch is kept for the largest
+        to a file that is cast, a million numbers of it. The history of a trainer that is fitted
+        again and again has room for twice its epochs. Of batches scratch is kept for the largest
         of those whose sizes are within a factor of 2.
         Nothing is allocated for a step or an epoch.
         """
@@ -528,9 +541,9 @@ class Trainer:
         under_way = running.of(self)
         with Interrupts() as interrupts:  # so that state and history always have the same epochs
             with running.changing():
+                fit.record = self._course.begin(n_epochs, watch.names)
                 before = self._state, self._dtype
                 self._state, self._dtype = state, dtype
-                self._course.append(fit.record)
                 self._under_way = fit
             try:
                 with one_blas_thread():
@@ -539,10 +552,8 @@ class Trainer:
                 with running.changing():
                     under_way.publish(None)
                     self._under_way = None
-                    self._course.pop()
-                    if fit.record.done > 0:
-                        keep(self._course, fit.record.history())
-                    else:  # the first epoch settles the dtype
+                    self._course.end()
+                    if fit.record.done == 0:  # the first epoch settles the dtype
                         self._state, self._dtype = before
                     if fit.kept is not None:
                         self._kept = fit.kept
@@ -718,7 +729,7 @@ class Trainer:
         rate = float(rates[0])
         spec = replace(self._spec, batch_size=None, learning_rate=rate)
         after = copy.copy(whole)
-        after._spec, after._course, after._backend = spec, [], "numpy"
+        after._spec, after._course, after._backend = spec, Course(), "numpy"
         after.fit(x, y, 1, sample_weight=sample_weight)
         return trace(spec, state, samples, rate, after.parameters)
 
