@@ -98,7 +98,7 @@ NOT_REAL = (
     ("object", lambda a: a.astype(object), TypeError, REAL, "Python objects"),
     ("datetime", lambda a: a.astype("M8[s]"), TypeError, REAL, "datetime64"),
     ("none", lambda a: None, TypeError, REAL),
-    ("sparse", sparse.csr_array, TypeError, REAL, "Python objects"),
+    ("sparse", sparse.csr_array, TypeError, REAL, "a sparse matrix"),
     ("ragged", lambda a: [[1, 2, 3], [1, 2]] * 4, ValueError, "must be an array", "inhomogeneous"),
     ("frame of text", lambda a: pd.DataFrame({"a": ["x"] * N}), TypeError, REAL, "Python objects"),
     # A mask says which values are missing; to train on what stands below it is silently wrong.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -14,6 +13,8 @@ import numpy as np
 from jitprop import checks
 from jitprop._types import Array
 from jitprop.history import VALIDATION
+from jitprop.schedules import ReduceOnPlateau, Schedule
+from jitprop.warn import warn
 
 if TYPE_CHECKING:
     from jitprop.trainer import Trainer
@@ -113,7 +114,7 @@ class _Function(Callback):
 
 def resolve(callbacks: Any) -> list[Callback]:
     """`Trainer.fit`'s ``callbacks``: one or a list of them, functions made callbacks."""
-    if isinstance(callbacks, Callback) or callable(callbacks):
+    if isinstance(callbacks, Callback | ReduceOnPlateau) or callable(callbacks):
         callbacks = [callbacks]
     if not isinstance(callbacks, Sequence) or isinstance(callbacks, str):
         raise TypeError(
@@ -122,10 +123,15 @@ def resolve(callbacks: Any) -> list[Callback]:
         )
     made: list[Callback] = []
     for i, callback in enumerate(callbacks):
-        if isinstance(callback, type) or not (isinstance(callback, Callback) or callable(callback)):
+        schedule = callback is ReduceOnPlateau or isinstance(callback, Schedule | ReduceOnPlateau)
+        is_class = isinstance(callback, type)
+        if schedule or is_class or not (isinstance(callback, Callback) or callable(callback)):
+            hint = f": write {callback.__name__}(...)" if is_class else ""
+            if schedule:
+                hint = ": it is a schedule, learning_rate=ReduceOnPlateau(...) of the trainer"
             raise TypeError(
                 f"callbacks[{i}] must be a Callback object or a function (trainer, epoch, logs); "
-                f"got {checks.shown(callback)}"
+                f"got {checks.shown(callback)}{hint}"
             )
         made.append(callback if isinstance(callback, Callback) else _Function(callback))
     return made
@@ -257,11 +263,9 @@ class EarlyStopping(Callback):
         """Put the best parameters back; warn if no epoch had a number to go by."""
         self._restore(trainer)
         if self.best_epoch is None and self._last is not None:
-            warnings.warn(
+            warn(
                 f"EarlyStopping goes by {self.monitor!r}, which was nan or infinite in each epoch: "
-                "no epoch is the best, and the parameters are those of the last one",
-                RuntimeWarning,
-                stacklevel=6,
+                "no epoch is the best, and the parameters are those of the last one"
             )
 
     def on_fit_error(self, trainer: Trainer, error: BaseException) -> None:

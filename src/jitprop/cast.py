@@ -28,6 +28,11 @@ def real(name: str, data: Any) -> Array:
     rows = data if isinstance(data, list | tuple) else []
     if np.ma.is_masked(data) or any(map(np.ma.is_masked, rows)):
         raise ValueError(f"{name} must have no masked values; got {checks.shown(data)}")
+    if hasattr(data, "toarray") and not hasattr(data, "__array__"):
+        raise TypeError(
+            f"{name} must be an array of real numbers; got a sparse matrix, of which "
+            f"{name}.toarray() makes one"
+        )
     try:
         array = np.asarray(data)
         if array.dtype == object and _is_numeric_frame(data):
@@ -39,8 +44,34 @@ def real(name: str, data: Any) -> Array:
         raise TypeError(
             f"{name} must be an array of real numbers; "
             f"got {kind.get(array.dtype.kind, 'other values')} (dtype {array.dtype})"
+            f"{_way_out(name, data, array)}"
         )
     return array
+
+
+def _way_out(name: str, data: Any, array: Array) -> str:
+    """What to do with text in the targets, or in a column of a frame."""
+    for column in getattr(data, "columns", ()):
+        values = np.asarray(data[column])
+        if values.dtype.kind not in "biufc":
+            return (
+                f": column {column!r} holds {values.dtype}. Leave it out, or make numbers of it, "
+                "as pandas.get_dummies does of categories"
+            )
+    text = array.dtype.kind == "U" or any(isinstance(x, str) for x in array.ravel()[:100])
+    if text and name == "y":
+        return (
+            ": number text labels by classes, y = numpy.unique(y, return_inverse=True); or take "
+            "jitprop.sklearn.MLPClassifier, which has labels of any kind"
+        )
+    return ""
+
+
+def way_to_2d(name: str, array: Array) -> str:
+    """What makes two dimensions of one, for an error message."""
+    if array.ndim != 1:
+        return ""
+    return f"; for one sample {name}.reshape(1, -1), for one input {name}.reshape(-1, 1)"
 
 
 def _is_numeric_frame(data: Any) -> bool:
@@ -101,6 +132,7 @@ def inputs(X: Any, n_inputs: int, dtype: np.dtype[Any] | None) -> Rows:
     if array.ndim != 2:
         raise ValueError(
             f"X must be 2-dimensional, (n_samples, {n_inputs}); got shape {array.shape}"
+            f"{way_to_2d('X', array)}"
         )
     if array.shape[1] != n_inputs:
         raise ValueError(
@@ -150,8 +182,11 @@ def class_labels(y: Array, n_classes: int) -> Array:
     bad = (y != np.floor(y)) | (y < 0) | (y >= n_classes)
     if bad.any():
         i = int(np.argmax(bad))
+        whole = (y == np.floor(y)).all()
+        hint = "; labels count from 0: take y - 1" if whole and y.min() == 1 else ""
         raise ValueError(
-            f"y must hold class labels, integers from 0 to {n_classes - 1}; y[{i}] is {y[i]:g}"
+            f"y must hold class labels, integers from 0 to {n_classes - 1}; "
+            f"y[{i}] is {y[i]:g}{hint}"
         )
     return y
 

@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from jitprop import hints
+
 
 def name_of(function: object) -> str:
     """What a function is called; of another callable object its class."""
@@ -155,5 +157,7 @@ def choice(name: str, value: Any, known: tuple[str, ...]) -> str:
         word = value[:LONGEST].lower()
         near = difflib.get_close_matches(word, known, n=2, cutoff=0.5)
         hint = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
+        if meant := hints.word(name, word):
+            hint = f"{meant}. "
         raise ValueError(f"{name} {quoted(value)} is unknown: {hint}known are {', '.join(known)}")
     return value

@@ -11,7 +11,6 @@ is also what other threads see of the trainer meanwhile.
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -28,6 +27,7 @@ from jitprop.running import Running
 from jitprop.schedules import LearningRate, ReduceOnPlateau
 from jitprop.sources import Source
 from jitprop.state import Snapshot, State, Whole
+from jitprop.warn import warn
 from jitprop.watching import Watch, check_monitor
 
 
@@ -173,12 +173,10 @@ class Fit:
         """Warn where the learning rate falls for the first time, and no number said that it may."""
         lower, best, _ = self.state.plateau
         if best is None and lower is not None and lower < rate == schedule.initial:
-            warnings.warn(
+            warn(
                 f"ReduceOnPlateau goes by {schedule.monitor!r}, which was nan or infinite in every "
                 f"epoch so far: after {schedule.patience} such epochs the learning rate falls from "
-                f"{rate:g} to {lower:g}",
-                RuntimeWarning,
-                stacklevel=7,
+                f"{rate:g} to {lower:g}"
             )
 
     def _diverged(self, epoch: int, batch: int, last: int, saved: list[Saved]) -> DivergenceError:

@@ -340,7 +340,9 @@ def resolve(loss: object) -> Loss:
         return loss
     if isinstance(loss, str):
         return NAMED[checks.choice("loss", loss, tuple(NAMED))]()
+    own = isinstance(loss, type) and issubclass(loss, Loss)
+    hint = f": write {checks.name_of(loss)}()" if own else ""
     raise TypeError(
         f"loss must be a name, one of {', '.join(NAMED)}, or a Loss object such as "
-        f"CrossEntropy(); got {checks.shown(loss)}"
+        f"CrossEntropy(); got {checks.shown(loss)}{hint}"
     )

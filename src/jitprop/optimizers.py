@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
 
 from jitprop import checks
+from jitprop.hints import hinting_class
 
 
+@hinting_class
 @dataclass(frozen=True)
 class SGD:
     """
@@ -37,6 +39,7 @@ class SGD:
     momentum: float = 0.0
     nesterov: bool = False
     name: ClassVar[str] = "sgd"
+    default_rate: ClassVar[float] = 0.1
 
     def __post_init__(self) -> None:
         momentum = checks.number("momentum", self.momentum, low=0.0, below=1.0)
@@ -51,6 +54,7 @@ class SGD:
         return 0 if self.momentum == 0.0 else 1
 
 
+@hinting_class
 @dataclass(frozen=True)
 class Adam:
     """
@@ -83,6 +87,7 @@ class Adam:
     beta_2: float = 0.999
     epsilon: float = 1e-8
     name: ClassVar[str] = "adam"
+    default_rate: ClassVar[float] = 0.001
     n_slots: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
@@ -92,6 +97,7 @@ class Adam:
         object.__setattr__(self, "epsilon", checks.number("epsilon", self.epsilon, above=0.0))
 
 
+@hinting_class
 @dataclass(frozen=True)
 class AdamW(Adam):
     """
@@ -109,6 +115,7 @@ class AdamW(Adam):
     name: ClassVar[str] = "adamw"
 
 
+@hinting_class
 @dataclass(frozen=True)
 class RMSprop:
     """
@@ -139,6 +146,7 @@ class RMSprop:
     momentum: float = 0.0
     epsilon: float = 1e-8
     name: ClassVar[str] = "rmsprop"
+    default_rate: ClassVar[float] = 0.001
 
     def __post_init__(self) -> None:
         for name in ("rho", "momentum"):
@@ -152,6 +160,7 @@ class RMSprop:
         return 1 if self.momentum == 0.0 else 2
 
 
+@hinting_class
 @dataclass(frozen=True)
 class Rprop:
     """
@@ -194,6 +203,7 @@ class Rprop:
     step_min: float = 1e-6
     step_max: float = 50.0
     name: ClassVar[str] = "rprop"
+    default_rate: ClassVar[float] = 0.1
     n_slots: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
@@ -218,7 +228,8 @@ def resolve(optimizer: object) -> Optimizer:
     named = {cls.name: cls for cls in known}
     if isinstance(optimizer, str):
         return named[checks.choice("optimizer", optimizer, tuple(named))]()
+    hint = f": write {optimizer.__name__}()" if optimizer in known else ""
     raise TypeError(
         f"optimizer must be one of {', '.join(map(repr, named))}, or an object of "
-        f"{', '.join(cls.__name__ for cls in known)}; got {checks.shown(optimizer)}"
+        f"{', '.join(cls.__name__ for cls in known)}; got {checks.shown(optimizer)}{hint}"
     )

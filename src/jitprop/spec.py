@@ -130,13 +130,14 @@ def make_spec(
 ) -> Spec:
     """A spec from `Trainer`'s arguments of these names, each checked, then all together."""
     sizes = _layer_sizes(layer_sizes)
+    method = optimizers.resolve(optimizer)
     spec = Spec(
         layer_sizes=sizes,
         activations=_activations(activation, output_activation, len(sizes) - 2),
         loss=losses.resolve(loss),
         reduction=checks.choice("reduction", reduction, REDUCTIONS),
-        optimizer=optimizers.resolve(optimizer),
-        learning_rate=schedules.resolve(learning_rate),
+        optimizer=method,
+        learning_rate=rate_or_default(learning_rate, method),
         weight_decay=checks.number("weight_decay", weight_decay, low=0.0),
         dropout=_dropout(dropout, len(sizes) - 2),
         clip_norm=None if clip_norm is None else checks.number("clip_norm", clip_norm, above=0.0),
@@ -147,9 +148,14 @@ def make_spec(
     return spec
 
 
+def rate_or_default(learning_rate: Any, optimizer: Optimizer) -> LearningRate:
+    """The learning rate, checked; for None the one that the optimizer begins with by default."""
+    return optimizer.default_rate if learning_rate is None else schedules.resolve(learning_rate)
+
+
 def with_learning_rate(spec: Spec, learning_rate: Any) -> Spec:
     """The spec with another learning rate, checked as the first was."""
-    spec = replace(spec, learning_rate=schedules.resolve(learning_rate))
+    spec = replace(spec, learning_rate=rate_or_default(learning_rate, spec.optimizer))
     check_rate(spec.learning_rate, spec.optimizer)
     return spec
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -12,7 +13,18 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from jitprop import backends, cast, checks, initializers, running, saving, schedules, validation
+from jitprop import (
+    backends,
+    cast,
+    checks,
+    initializers,
+    mapped,
+    reach,
+    running,
+    saving,
+    schedules,
+    validation,
+)
 from jitprop._types import Array
 from jitprop.batches import Batches, Given
 from jitprop.callbacks import Callback, OnEpochEnd
@@ -20,6 +32,7 @@ from jitprop.callbacks import resolve as resolve_callbacks
 from jitprop.custom import CustomActivation
 from jitprop.evaluation import Evaluation
 from jitprop.fitting import Fit
+from jitprop.hints import hinting
 from jitprop.history import Course, History
 from jitprop.interrupts import Interrupts
 from jitprop.kept import Kept
@@ -101,9 +114,10 @@ class Trainer:
     optimizer : str or object, default "sgd"
         "sgd", "adam", "adamw", "rmsprop", "rprop"; or, with settings of its own, an `SGD`, `Adam`,
         `AdamW`, `RMSprop` or `Rprop`.
-    learning_rate : float, schedule or callable, default 0.1
-        Above 0; or a `Step`, `Exponential`, `InverseScaling`, `Cosine` (with warm-up), `OneCycle`
-        or `ReduceOnPlateau`; or a function that takes the epoch's number (counted from 0 over all
+    learning_rate : float, schedule, callable or None, default None
+        A number above 0; None is 0.1 for SGD and Rprop, 0.001 for Adam, AdamW and RMSprop. Or a
+        `Step`, `Exponential`, `InverseScaling`, `Cosine` (with warm-up), `OneCycle` or
+        `ReduceOnPlateau`; or a function that takes the epoch's number (counted from 0 over all
         calls of `fit`) and returns the rate of that epoch, at least 0. It is called once for each
         epoch, ahead of training. May be set anew between calls of `fit`, and by callbacks.
     weight_decay : float, default 0.0
@@ -183,6 +197,7 @@ class Trainer:
     _under_way: Fit | None = None
     _kept: Sequence[Kept] = ()
 
+    @hinting("Trainer")
     def __init__(
         self,
         layer_sizes: Sequence[int],
@@ -192,7 +207,7 @@ class Trainer:
         loss: str | Loss = "half_squared_error",
         reduction: str = "mean",
         optimizer: str | Optimizer = "sgd",
-        learning_rate: LearningRate = 0.1,
+        learning_rate: LearningRate | None = None,
         weight_decay: float = 0.0,
         dropout: float | Sequence[float] = 0.0,
         clip_norm: float | None = None,
@@ -280,7 +295,7 @@ class Trainer:
         return self._spec.learning_rate
 
     @learning_rate.setter
-    def learning_rate(self, value: LearningRate) -> None:
+    def learning_rate(self, value: LearningRate | None) -> None:
         self._spec = with_learning_rate(self._spec, value)
         self._state.plateau = ()
 
@@ -367,6 +382,7 @@ class Trainer:
             for view, array in zip(views, arrays, strict=True):
                 view[:] = array
 
+    @hinting("Trainer.fit")
     @running.one_at_a_time("trainer")
     def fit(
         self,
@@ -468,6 +484,11 @@ class Trainer:
         ImportError
             For ``backend="numba"`` where numba cannot be imported, and ``progress`` without tqdm.
 
+        Warns
+        -----
+        TargetWarning
+            Once, if the output activation cannot reach all targets, as a sigmoid does not reach 2.
+
         Notes
         -----
         What a fit takes beside X and y, in numbers of the trainer's dtype, for P parameters, an
@@ -528,13 +549,14 @@ class Trainer:
         source: Source
         if isinstance(given, Samples):
             given = given.apart_from(state.params)
+            self._warn_of(given.y)
             watch = Watch(self, backend, self._spec, given, held_out, named, told, kept)
             source = Arrays(
                 backend, self._spec, given, n_epochs, presented, self._shuffle, self._n_threads
             )
         else:
             watch = Watch(self, backend, self._spec, None, held_out, named, told, kept)
-            make = partial(self._samples, dtype=dtype)
+            make = partial(self._batch, dtype=dtype)
             source = Stream(backend, self._spec, given, make, self._n_threads)
         fit = Fit(source, state, n_epochs, lambda: self._spec.learning_rate, watch)
         bar = Progress(n_epochs) if progress else None
@@ -730,7 +752,9 @@ class Trainer:
         spec = replace(self._spec, batch_size=None, learning_rate=rate)
         after = copy.copy(whole)
         after._spec, after._course, after._backend = spec, Course(), "numpy"
-        after.fit(x, y, 1, sample_weight=sample_weight)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", reach.TargetWarning)
+            after.fit(x, y, 1, sample_weight=sample_weight)
         return trace(spec, state, samples, rate, after.parameters)
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -818,6 +842,16 @@ class Trainer:
         targets = cast.targets(y, n, spec.n_targets, spec.loss, dtype)
         weights = cast.weights(sample_weight, n, dtype)
         return Samples(inputs, targets, cast.with_class_weights(weights, targets, spec.loss))
+
+    def _batch(self, X: Any, y: Any, sample_weight: Any, dtype: np.dtype[Any]) -> Samples:
+        """A batch of a stream, checked and cast."""
+        samples = self._samples(X, y, sample_weight, dtype)
+        self._warn_of(samples.y)
+        return samples
+
+    def _warn_of(self, y: Rows) -> None:
+        """Warn of targets that the output cannot reach."""
+        reach.warn_once(self, (y[rows] for rows in mapped.pieces(y)), self._spec)
 
     def _validation(self, data: Any, dtype: np.dtype[Any]) -> Samples:
         """The same of ``validation_data``."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jitprop import checks
+from jitprop import checks, hints
 from jitprop._types import Array
 from jitprop.backends import Backend
 from jitprop.callbacks import Callback
@@ -111,6 +111,8 @@ def check_monitor(who: str, monitor: str, known: Sequence[str]) -> None:
     """Raise a ValueError where somebody wants a number that is not among those known."""
     if monitor not in known:
         needed = "; it needs validation data" if monitor.startswith(VALIDATION) else ""
+        if meant := hints.word("monitor", monitor):
+            needed = f": {meant}"
         raise ValueError(
             f"{who} monitors {monitor!r}, which this fit does not have{needed}; "
             f"it has {', '.join(known)}"

@@ -84,7 +84,7 @@ def inputs(X: Any, n_inputs: int, n_members: int, dtype: np.dtype[Any] | None) -
         raise ValueError(
             f"X must have shape (n_samples, {n_inputs}), or, with one for each of the {n_members} "
             f"members, ({n_members}, n_samples, {n_inputs}), and at least one sample: layer_sizes "
-            f"begins with {n_inputs}; got shape {array.shape}"
+            f"begins with {n_inputs}; got shape {array.shape}{cast.way_to_2d('X', array)}"
         )
     return _part(array, of_each, lambda rows: cast.inputs(rows, n_inputs, dtype))
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import operator
 import os
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, overload
@@ -13,7 +12,7 @@ from typing import Any, overload
 import numpy as np
 import numpy.typing as npt
 
-from jitprop import backends, cast, checks, initializers, optimizers, running, validation
+from jitprop import backends, cast, checks, initializers, optimizers, reach, running, validation
 from jitprop._types import Array
 from jitprop.callbacks import Callback, EarlyStopping
 from jitprop.callbacks import resolve as resolve_callbacks
@@ -34,6 +33,7 @@ from jitprop.fleet.settings import (
 )
 from jitprop.fleet.state import FleetState, FleetWhole
 from jitprop.fleet.stopping import Found, Stopping, told_and_stopping
+from jitprop.hints import hinting
 from jitprop.history import VALIDATION_LOSS
 from jitprop.interrupts import Interrupts
 from jitprop.kept import Kept, apart
@@ -46,6 +46,7 @@ from jitprop.spec import check_batch, make_spec
 from jitprop.telling import Told
 from jitprop.threads import one_blas_thread
 from jitprop.trainer import Trainer
+from jitprop.warn import warn
 
 PerMember = float | npt.ArrayLike
 
@@ -68,7 +69,8 @@ batch_size, shuffle, dtype, backend
         As for `Trainer`, the same for all members.
     members : int
         K, from 1 to 1,000,000.
-    learning_rate : float, (K,) array-like, or schedule, default 0.1
+    learning_rate : float, (K,) array-like, schedule or None, default None
+        None as for `Trainer`.
         A schedule, of the epoch alone, is that of all members; so not `ReduceOnPlateau`.
     weight_decay : float or (K,) array-like, default 0.0
     momentum : float or (K,) array-like, optional
@@ -126,6 +128,7 @@ batch_size, shuffle, dtype, backend
     _found: Found | None = None
     _kept: Sequence[Kept] = ()
 
+    @hinting("Fleet")
     def __init__(
         self,
         layer_sizes: Sequence[int],
@@ -136,7 +139,7 @@ batch_size, shuffle, dtype, backend
         loss: str | Loss = "half_squared_error",
         reduction: str = "mean",
         optimizer: str | Optimizer = "sgd",
-        learning_rate: LearningRate | PerMember = 0.1,
+        learning_rate: LearningRate | PerMember | None = None,
         weight_decay: PerMember = 0.0,
         momentum: PerMember | None = None,
         dropout: PerMember = 0.0,
@@ -158,7 +161,7 @@ batch_size, shuffle, dtype, backend
             loss,
             reduction,
             resolved,
-            0.1,  # each member's learning rate is its own,
+            None,  # each member's learning rate is its own,
             0.0,  # so is its weight decay,
             0.0,  # and its dropout
             clip_norm,
@@ -251,7 +254,7 @@ batch_size, shuffle, dtype, backend
         return rates if callable(rates) else rates.copy()
 
     @learning_rate.setter
-    def learning_rate(self, value: LearningRate | PerMember) -> None:
+    def learning_rate(self, value: LearningRate | PerMember | None) -> None:
         self._own.rates = rates_of(value, self._spec.optimizer, len(self))
 
     def __len__(self) -> int:
@@ -342,6 +345,7 @@ batch_size, shuffle, dtype, backend
             for view, array in zip(views, arrays, strict=True):
                 view[:] = array
 
+    @hinting("Fleet.fit")
     def fit(
         self,
         X: npt.ArrayLike,
@@ -418,12 +422,11 @@ batch_size, shuffle, dtype, backend
         if history.best_epoch is not None:
             self._warn_of_no_best(history, resolve_callbacks(callbacks))
         if history.diverged:
-            warnings.warn(
+            warn(
                 f"{len(history.diverged)} of {len(self)} members diverged, the first in epoch "
                 f"{min(history.diverged.values())}: they keep their last good epoch, the others "
-                "went on. Try a smaller learning_rate for them, or inputs scaled to about -1...1",
-                RuntimeWarning,
-                stacklevel=2,
+                "went on. Try a smaller learning_rate for them, or inputs and targets scaled to "
+                "about -1...1"
             )
         return history
 
@@ -432,12 +435,10 @@ batch_size, shuffle, dtype, backend
         lacking[list(history.diverged)] = False
         monitor = [c.monitor for c in callbacks if isinstance(c, EarlyStopping)]
         if lacking.any():
-            warnings.warn(
+            warn(
                 f"EarlyStopping goes by {monitor[0]!r}, which was nan or infinite in each epoch of "
                 f"{lacking.sum()} of {len(self)} members: no epoch is their best, and their "
-                "parameters are those of their last one",
-                RuntimeWarning,
-                stacklevel=3,
+                "parameters are those of their last one"
             )
 
     @running.one_at_a_time("fleet")
@@ -477,6 +478,7 @@ batch_size, shuffle, dtype, backend
             told,
         )
         bar = Progress(course.epochs) if progress else None
+        reach.warn_once(self, [data.y.array], self._spec)
         fit = running.of(self)
         with Interrupts() as interrupts:  # the beginning and the end are whole
             with running.changing():

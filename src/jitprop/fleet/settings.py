@@ -54,7 +54,9 @@ def momenta_of(value: Any, optimizer: Optimizer, n_members: int) -> tuple[Array,
 
 
 def rates_of(value: Any, optimizer: Optimizer, n_members: int) -> Any:
-    """A schedule as it is, else each member's learning rate."""
+    """A schedule as it is, else each member's learning rate; None is the optimizer's default."""
+    if value is None:
+        value = optimizer.default_rate
     if isinstance(value, ReduceOnPlateau):
         raise TypeError(
             "learning_rate cannot be a ReduceOnPlateau: a fleet's schedule depends on the epoch "
