@@ -14,6 +14,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -62,6 +63,12 @@ from jitprop_kernels import _cache
 def fail(path, content):
     raise OSError(30, "Read-only file system", path)
 _cache._write = fail
+"""
+NOBODY = """
+import jitprop.compiled, jitprop.reference  # from folders that may be closed to others
+os.setgroups([])
+os.setgid(65534)
+os.setuid(65534)
 """
 NO_HOME = """
 def nobody(uid):
@@ -227,7 +234,7 @@ def test_truncated_file_is_mended(warm: Path) -> None:
     ran = run(warm, "lanes")
     check(ran, n_warnings=1)
     assert ran.compiled
-    assert f"{file} cannot be used: ValueError('its hash does not fit')" in ran.warnings[0]
+    assert f"{file} is damaged: its hash does not fit" in ran.warnings[0]
     ran = run(warm, "lanes")
     check(ran)
     assert not ran.compiled
@@ -268,6 +275,18 @@ def test_a_cache_that_can_only_be_read_is_read(place: str, warm: Path) -> None:
     ran = run(warm, "lanes", main=READ_ONLY + TRAIN, NUMBA_CACHE_DIR=str(warm / "cache"))
     check(ran)
     assert not ran.compiled
+
+
+@pytest.mark.long
+@pytest.mark.skipif(sys.platform == "win32" or os.geteuid() != 0, reason="needs root")
+def test_an_image_that_root_built_serves_another_user(trained: dict[str, Path]) -> None:
+    with tempfile.TemporaryDirectory() as place:
+        folder = shutil.copytree(trained["lanes"], Path(place) / "image")
+        for path in (Path(place), folder):  # pytest's own folders are closed to others
+            path.chmod(0o755)
+        ran = run(folder, "lanes", main=NOBODY + TRAIN)
+        check(ran)
+        assert not ran.compiled
 
 
 @pytest.mark.long

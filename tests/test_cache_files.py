@@ -77,6 +77,37 @@ def test_versions_belong_to_the_key(name: str, monkeypatch: pytest.MonkeyPatch) 
     assert _cache._key("", SIGNATURE, CODEGEN) != before
 
 
+def test_the_layout_of_objects_belongs_to_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = _cache._key("", SIGNATURE, CODEGEN)
+    suffixes = [".cpython-313t-x86_64-linux-gnu.so"]  # without the GIL
+    monkeypatch.setattr(_cache.importlib.machinery, "EXTENSION_SUFFIXES", suffixes)
+    assert _cache._key("", SIGNATURE, CODEGEN) != before
+
+
+NO_MATTER = """
+    CACHE_DIR CACHE_LOCATOR_CLASSES DEBUG_ARRAY_OPT_RUNTIME DISABLE_CUDA DISABLE_JIT
+    DISABLE_TYPEINFER_FAIL_CACHE ENABLE_CUDASIM ENABLE_SYS_MONITORING FORCE_CUDA_CC
+    FUNCTION_CACHE_SIZE IS_32BITS IS_OSX IS_WIN32 MACHINE_BITS NUMBA_DEFAULT_NUM_THREADS
+    NUMBA_NUM_THREADS PARFOR_MAX_TUPLE_SIZE PYVERSION RUNNING_UNDER_PROFILER THREADING_LAYER
+    THREADING_LAYER_PRIORITY USE_LLVMLITE_MEMORY_MANAGER
+
+    ALWAYS_WARN_UNINIT_VAR ANNOTATE CAPTURED_ERRORS CHROME_TRACE COLOR_SCHEME DEBUG DEBUG_ARRAY_OPT
+    DEBUG_ARRAY_OPT_STATS DEBUG_CACHE DEBUG_FRONTEND DEBUG_INLINE_CLOSURE DEBUG_NRT_STACK_LIMIT
+    DEBUG_PRINT_AFTER DEBUG_PRINT_BEFORE DEBUG_PRINT_WRAP DEBUG_TYPEINFER DEVELOPER_MODE
+    DISABLE_PERFORMANCE_WARNINGS DUMP_ASSEMBLY DUMP_BYTECODE DUMP_CFG DUMP_FUNC_OPT DUMP_IR
+    DUMP_LLVM DUMP_OPTIMIZED DUMP_SSA FULL_TRACEBACKS GDB_BINARY HIGHLIGHT_DUMPS HTML
+    LLVM_PASS_TIMINGS PARALLEL_DIAGNOSTICS SHOW_HELP TRACE
+"""
+"""Options for what kernels do not use, and those that only print something."""
+
+
+def test_each_option_of_numba_is_known() -> None:
+    found = {name for name in vars(_cache.config) if name.isupper()}
+    found = {name for name in found if not name.startswith(("CUDA_", "_"))}
+    new = found - {*_cache.CODE_OPTIONS, *NO_MATTER.split()}
+    assert not new, "to be added to CODE_OPTIONS if they change machine code, else to NO_MATTER"
+
+
 @pytest.mark.parametrize("level", ["max", 0])
 def test_levels_of_optimisation_differ(level: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     # "max" equals 3 as a number.
@@ -218,30 +249,52 @@ def test_one_warning_where_nothing_can_be_written(
     assert cache.load_overload(SIGNATURE, TARGET) is None
 
 
-def test_a_damaged_file_is_told_once_passed_over_and_replaced(
+def test_a_damaged_file_is_replaced_and_told(
     folders: list[Path], cache: _cache.KernelCache
 ) -> None:
     cache.save_overload(SIGNATURE, compiled("code"))
     (file,) = files(folders[0])
     file.write_bytes(b"damaged")
-    with pytest.warns(RuntimeWarning, match=r"since .*first.* cannot be used: .*hash does not fit"):
-        assert cache.load_overload(SIGNATURE, TARGET) is None
     assert cache.load_overload(SIGNATURE, TARGET) is None
-    cache.save_overload(SIGNATURE, compiled("code"))
+    # An error, as for those who start Python with -W error. By then the file is mended.
+    with pytest.raises(RuntimeWarning, match=r"compiled a kernel .*first.* is damaged"):
+        cache.save_overload(SIGNATURE, compiled("code"))
     assert files(folders[0]) == [file]
     assert cache.load_overload(SIGNATURE, TARGET) == "code"
+    cache.save_overload(SIGNATURE, compiled("code"))  # there is nothing left to tell
 
 
-def test_code_that_cannot_be_loaded_is_told_with_the_reason(
+def test_a_damaged_file_is_mended_by_one_from_another_folder(
     folders: list[Path], cache: _cache.KernelCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    cache.save_overload(SIGNATURE, compiled("code"))
+    (file,) = files(folders[0])
+    whole = file.read_bytes()
+    folders[1].mkdir()
+    file.rename(folders[1] / file.name)
+    file.write_bytes(b"damaged")
+    monkeypatch.setattr(_cache.config, "CACHE_DIR", str(folders[0]))
+    assert cache.load_overload(SIGNATURE, TARGET) == "code"
+    assert file.read_bytes() == whole
+
+
+@pytest.mark.parametrize("kind", [AttributeError, OSError])
+def test_code_that_cannot_be_loaded_is_told_once_with_the_reason(
+    kind: type[Exception],
+    folders: list[Path],
+    cache: _cache.KernelCache,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def fail(target: Any, result: Any) -> None:
-        raise AttributeError("no such part of numba")
+        raise kind("no such part of numba")
 
     cache.save_overload(SIGNATURE, compiled("code"))
     monkeypatch.setattr(_cache.CompileResult, "_rebuild", fail)
-    with pytest.warns(RuntimeWarning, match=r"first.*AttributeError\('no such part of numba'\)"):
-        assert cache.load_overload(SIGNATURE, TARGET) is None
+    assert cache.load_overload(SIGNATURE, TARGET) is None
+    with pytest.warns(RuntimeWarning, match=r"first.*cannot be loaded: .*no such part of numba"):
+        cache.save_overload(SIGNATURE, compiled("code"))
+    assert cache.load_overload(SIGNATURE, TARGET) is None
+    cache.save_overload(SIGNATURE, compiled("code"))  # a second warning would be an error
 
 
 # Trust
@@ -331,25 +384,69 @@ def test_whose_folders_are_used(
 
 
 @posix
+def test_who_owns_the_root_folder_is_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a user namespace without root, as Apptainer makes one, / belongs to nobody."""
+
+    def folder_of(uid: int) -> os.stat_result:
+        return os.stat_result((stat.S_IFDIR | 0o755, 0, 0, 1, uid, 5, 0, 0, 0, 0))
+
+    def look(path: Any, **options: Any) -> os.stat_result:
+        return folder_of(nobody) if path == "/" else found(path, **options)
+
+    nobody, other, found = 65534, 1001, os.stat
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(os, "stat", look)
+    _trust._check("/home", folder_of(nobody), is_above=True)
+    with pytest.raises(PermissionError, match="/home belongs to another user"):
+        _trust._check("/home", folder_of(other), is_above=True)
+
+
+@posix
 @pytest.mark.parametrize(
-    ("name", "members", "own"),
+    ("name", "members", "primary", "own"),
     [
-        ("ann", [], True),
-        ("ann", ["ann"], True),
-        ("ann", ["ann", "bob"], False),
-        ("staff", [], False),
+        ("ann", [], {}, True),  # many systems give each user such a group
+        ("ann", ["ann"], {"ann": 5}, True),
+        ("ann", ["ann", "bob"], {}, False),
+        ("staff", [], {"ann": 5, "bob": 6}, True),
+        ("staff", ["ann"], {"bob": 6}, True),
+        ("staff", [], {"ann": 5, "bob": 5}, False),
+        ("staff", ["bob"], {"ann": 5}, False),
+        ("staff", [], {}, False),  # a directory of users that does not list them
     ],
 )
 def test_a_group_of_ones_own(
-    name: str, members: list[str], own: bool, monkeypatch: pytest.MonkeyPatch
+    name: str,
+    members: list[str],
+    primary: dict[str, int],
+    own: bool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     import grp
     import pwd
 
+    users = [SimpleNamespace(pw_name=user, pw_gid=gid) for user, gid in primary.items()]
     monkeypatch.setattr(pwd, "getpwuid", lambda uid: SimpleNamespace(pw_name="ann"))
+    monkeypatch.setattr(pwd, "getpwall", lambda: users)
     group = SimpleNamespace(gr_name=name, gr_mem=members)
     monkeypatch.setattr(grp, "getgrgid", lambda gid: group)
-    assert _trust._own_group(os.stat(".")) == own
+    found = os.stat_result((stat.S_IFDIR | 0o775, 0, 0, 1, 1000, 5, 0, 0, 0, 0))
+    assert _trust._own_group(found) == own
+
+
+@posix
+@pytest.mark.parametrize(("gid", "own"), [(0, True), (5, False)])
+def test_groups_where_users_have_no_names(
+    gid: int, own: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import pwd
+
+    def nobody(uid: int) -> None:
+        raise KeyError(uid)
+
+    monkeypatch.setattr(pwd, "getpwuid", nobody)
+    found = os.stat_result((stat.S_IFDIR | 0o775, 0, 0, 1, 1000, gid, 0, 0, 0, 0))
+    assert _trust._own_group(found) == own
 
 
 def test_windows_is_not_checked(monkeypatch: pytest.MonkeyPatch) -> None:

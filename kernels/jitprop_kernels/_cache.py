@@ -14,6 +14,7 @@ Files of other versions, 0.3 MB each, stay: another environment may be using the
 from __future__ import annotations
 
 import hashlib
+import importlib.machinery
 import os
 import pickle
 import platform
@@ -29,6 +30,7 @@ from typing import Any
 import llvmlite
 import numba
 import numpy as np
+from llvmlite.binding import llvm_version_info
 from numba.core import config
 from numba.core.compiler import CompileResult
 from numba.core.runtime import rtsys
@@ -61,6 +63,7 @@ CODE_OPTIONS = (
     "NRT_STATS",
     "OPT",
     "SLP_VECTORIZE",
+    "USE_LEGACY_TYPE_SYSTEM",  # of numba 0.62
     "USING_SVML",
 )
 """The options of numba.config that change machine code. The environment sets most of them."""
@@ -82,9 +85,11 @@ def _key(fingerprint: str, sig: Any, codegen: Any) -> str:
     versions = (
         numba.__version__,
         llvmlite.__version__,
+        llvm_version_info,
         np.__version__,
-        platform.python_implementation(),
         platform.python_version(),
+        # Python with and without the GIL are one version, and their objects have two layouts.
+        importlib.machinery.EXTENSION_SUFFIXES[0],
     )
     return repr((fingerprint, str(sig), codegen.magic_tuple(), versions, settings))
 
@@ -181,6 +186,7 @@ class KernelCache:
         self._name = function.__qualname__
         self._fingerprint = fingerprint(repr(described))
         self._used: str | None = None
+        self._unusable: list[str] = []
 
     @property
     def cache_path(self) -> str | None:
@@ -202,21 +208,21 @@ class KernelCache:
         rtsys.initialize(target_context)
         key = _key(self._fingerprint, sig, target_context.codegen())
         file = self._file(key)
+        self._unusable.clear()
         first, *others = _folders()
         for candidate in (first, *others):
-            path = os.path.join(candidate, file)
             try:
                 folder = _trust.folder(candidate)
-                path = os.path.join(folder, file)
-                code = _read(path, key)
-                result = CompileResult._rebuild(target_context, *pickle.loads(code))
+                code = _read(os.path.join(folder, file), key)
             except OSError:  # not there, or not ours to use: another folder may have it
                 continue
-            except Exception as error:  # what was changed on disk can raise anything
-                _warn_once(
-                    "damaged",
-                    f"jitprop compiles a kernel again, since {path} cannot be used: {error!r}",
-                )
+            except ValueError as error:
+                self._unusable.append(f"{os.path.join(folder, file)} is damaged: {error}")
+                continue
+            try:
+                result = CompileResult._rebuild(target_context, *pickle.loads(code))
+            except Exception as error:  # numba's own may be any
+                self._unusable.append(f"{os.path.join(folder, file)} cannot be loaded: {error!r}")
                 continue
             self._used = folder
             if config.CACHE_DIR and candidate != first:
@@ -240,17 +246,26 @@ class KernelCache:
                 self._used = _put(candidate, self._file(key), content)
             except OSError as error:
                 reasons.append(str(error))
-                continue
-            if reasons and config.CACHE_DIR:
-                _warn_once("unused", f"jitprop does not use NUMBA_CACHE_DIR: {reasons[0]}")
-            return
-        _warn_unkept(reasons)
+            else:
+                break
+        else:
+            _warn_unkept(reasons)
+            reasons.clear()
+        if reasons and config.CACHE_DIR:
+            _warn_once("unused", f"jitprop does not use NUMBA_CACHE_DIR: {reasons[0]}")
+        # Not before: to those who make warnings errors this is one, and now the file is mended.
+        if self._unusable:
+            _warn_once(
+                "unusable",
+                f"jitprop compiled a kernel that was on disk: {'; '.join(self._unusable)}",
+            )
 
 
 def _put(candidate: str, file: str, content: bytes) -> str:
     """Write a file to a folder, which is made if need be; returns the folder."""
     folder = _trust.folder(candidate)
     _make_folder(folder)
+    _trust.folder(folder)  # another user may have been faster
     _write(os.path.join(folder, file), content)
     return folder
 

@@ -54,7 +54,8 @@ def file(path: str, descriptor: int) -> None:
 def _check(path: str, found: os.stat_result, *, is_above: bool) -> None:
     if sys.platform == "win32":
         return
-    if found.st_uid not in (0, os.geteuid()):
+    # Who owns / is root here: in some containers, as of Apptainer, another number than 0.
+    if found.st_uid not in (0, os.geteuid(), os.stat("/").st_uid):
         raise PermissionError(f"{path} belongs to another user")
     # In a sticky folder, such as /tmp, nobody can rename what belongs to another user.
     if is_above and found.st_mode & stat.S_ISVTX:
@@ -64,13 +65,18 @@ def _check(path: str, found: os.stat_result, *, is_above: bool) -> None:
 
 
 def _own_group(found: os.stat_result) -> bool:
-    """Whether the group is the owner's alone; many systems give each user one, of the same name."""
+    """Whether a group is root's, or nobody but the owner is in it."""
     import grp
     import pwd
 
+    if found.st_gid == 0:
+        return True
     try:
         owner = pwd.getpwuid(found.st_uid).pw_name
         group = grp.getgrgid(found.st_gid)
     except KeyError:  # as in many containers
         return False
-    return group.gr_name == owner and set(group.gr_mem) <= {owner}
+    if group.gr_name == owner:  # many systems give each user such a group
+        return set(group.gr_mem) <= {owner}
+    members = {user.pw_name for user in pwd.getpwall() if user.pw_gid == found.st_gid}
+    return members.union(group.gr_mem) == {owner}  # of an empty one the members are elsewhere
