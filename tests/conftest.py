@@ -2,7 +2,7 @@
 What all tests share: a kernel cache of the run's own, and the teaching nets.
 
 The cache is set up before anything imports numba, and handed to the workers of pytest-xdist by
-the environment, so that a run sees no machine code of another and compiles each kernel once. A
+the environment, so that a run leaves no machine code behind and compiles each kernel once. A
 folder that the environment names already is used, and kept.
 """
 

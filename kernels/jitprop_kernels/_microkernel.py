@@ -24,7 +24,6 @@ from jitprop_kernels._types import Array, Scalar
 
 INT32, INT64, BOOL = ir.IntType(32), ir.IntType(64), ir.IntType(1)
 BYTES = ir.IntType(8).as_pointer()
-CONTRACT = ("contract",)
 VECTORS = 2
 """Vectors to a row of the block."""
 
@@ -136,6 +135,9 @@ def _function(module: Any, number: Any, rows: int, vectors: int, lanes: int) -> 
     load_kind = ir.FunctionType(vector, [vector.as_pointer(), INT32, flags, vector])
     store_kind = ir.FunctionType(ir.VoidType(), [vector, vector.as_pointer(), INT32, flags])
     names = (f"llvm.masked.{x}.{suffix}.p0{suffix}" for x in ("load", "store"))
+    multiply_kind = ir.FunctionType(vector, [vector] * 3)
+    # Not a product and a sum that LLVM may fuse: under NUMBA_OPT=0 it does so in all rows but one.
+    multiply_add = cgutils.get_or_insert_function(module, multiply_kind, f"llvm.fmuladd.{suffix}")
     masked_load = cgutils.get_or_insert_function(module, load_kind, next(names))
     masked_store = cgutils.get_or_insert_function(module, store_kind, next(names))
 
@@ -184,7 +186,7 @@ def _function(module: Any, number: Any, rows: int, vectors: int, lanes: int) -> 
         x = splat(builder.load(base), vector)
         totals.append(
             [
-                builder.fadd(builder.fmul(x, y, CONTRACT), total, CONTRACT)
+                builder.call(multiply_add, [x, y, total])
                 for y, total in zip(b_vectors, sums[i], strict=True)
             ]
         )
