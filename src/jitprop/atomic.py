@@ -63,6 +63,18 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     _sync_folder(folder)
 
 
+def check(path: str | os.PathLike[str]) -> None:
+    """
+    See whether a file could take the place of ``path``, before there is one.
+
+    Raises
+    ------
+    OSError
+        As `replacing` does, for what stands there and for the links on the way.
+    """
+    _mode_of_old(_resolved(os.fsdecode(path)))
+
+
 @contextlib.contextmanager
 def naming(path: str | os.PathLike[str], beside: str | None = None) -> Iterator[None]:
     """

@@ -8,15 +8,15 @@ travel in the model file, and makes the same inputs of any later table.
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from jitprop.cli import values
+from jitprop.cli import stored, values
 from jitprop.cli.refused import RefusedError
-from jitprop.cli.tables import Say, listed
+from jitprop.cli.tables import Say, listed, some
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -263,7 +263,7 @@ def transform(columns: tuple[Column, ...], frame: pd.DataFrame, say: Say) -> Inp
     """
     absent = [column.name for column in columns if column.name not in frame.columns]
     if absent:
-        raise RefusedError(f"columns are missing: {', '.join(map(repr, absent))}; {listed(frame)}")
+        raise RefusedError(f"columns are missing: {some(absent)}; {listed(frame)}")
     return np.hstack([column.transform(frame[column.name], say) for column in columns])
 
 
@@ -281,16 +281,18 @@ def from_json(items: list[dict[str, Any]]) -> tuple[Column, ...]:
     KeyError, TypeError, ValueError
         If this is not what `to_json` wrote.
     """
-    columns: list[Column] = []
-    for item in items:
-        fields = dict(item)
-        if fields.pop("kind") == NumberColumn.kind:
-            name, missing = str(fields.pop("name")), bool(fields.pop("missing"))
-            numbers = {key: float(value) for key, value in fields.items()}
-            if not np.isfinite(list(numbers.values())).all():
-                raise ValueError(f"column {name!r} is not finite")
-            columns.append(NumberColumn(name=name, missing=missing, **numbers))
-        else:
-            categories = tuple(map(str, fields.pop("categories")))
-            columns.append(TextColumn(categories=categories, **fields))
-    return tuple(columns)
+    columns = tuple(_column(item) for item in items)
+    if len({column.name for column in columns}) < len(columns):
+        raise ValueError("two columns have one name")
+    return columns
+
+
+def _column(item: dict[str, Any]) -> Column:
+    kind: type[Column] = {"number": NumberColumn, "text": TextColumn}[item["kind"]]
+    known = ["kind", *(field.name for field in fields(kind))]
+    stored.names(item, known, "a column's settings")
+    name, missing = stored.text(item, "name"), stored.flag(item, "missing")
+    if kind is TextColumn:
+        return TextColumn(name, stored.texts(item, "categories", differ=True), missing)
+    median, mean = stored.number(item, "median"), stored.number(item, "mean")
+    return NumberColumn(name, median, mean, stored.number(item, "spread", above=0.0), missing)

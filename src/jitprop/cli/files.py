@@ -7,7 +7,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from jitprop import atomic
 from jitprop.atomic import replacing
+from jitprop.cli import terminal
 from jitprop.cli.refused import RefusedError
 
 if TYPE_CHECKING:
@@ -33,6 +35,12 @@ def check(option: str, path: Path, *others: Path) -> None:
         raise RefusedError(f"{option} {path}: there is no folder {folder}")
     if not os.access(folder, os.W_OK):
         raise RefusedError(f"{option} {path}: the folder {folder} may not be written to")
+    try:
+        atomic.check(path)
+    except OSError as error:
+        raise RefusedError(
+            f"{option} {path} cannot be written: {error.strerror or error}"
+        ) from error
     if path.resolve() in [other.resolve() for other in others]:
         raise RefusedError(f"{option} {path} would write over another file of this command")
 
@@ -51,6 +59,9 @@ def check_table(option: str, path: Path) -> None:
 
 def write_table(frame: pd.DataFrame, path: Path | None) -> None:
     """A table as CSV to stdout, or to a file; as Parquet if its name ends so."""
+    if path is None and sys.stdout.isatty():
+        sys.stdout.write(terminal.lines(frame.to_csv(index=False, lineterminator="\n")))
+        return
     if path is None:
         frame.to_csv(sys.stdout, index=False, lineterminator="\n")
         return

@@ -9,7 +9,8 @@ from typing import Any
 
 from jitprop import Trainer, saving
 from jitprop._types import Array
-from jitprop.cli import columns, reading, targets, telling
+from jitprop.checks import printable
+from jitprop.cli import columns, reading, scores, stored, targets, telling
 from jitprop.cli.columns import Column
 from jitprop.cli.reading import Reading
 from jitprop.cli.refused import RefusedError
@@ -87,9 +88,9 @@ def load(path: Path) -> tuple[Trainer, Model | None]:
     except OSError as error:
         raise RefusedError(f"cannot read {path}: {error.strerror or error}") from error
     except (KeyError, TypeError, ValueError, AttributeError) as error:
+        reason = printable(f"{type(error).__name__}: {error}")
         raise RefusedError(
-            f"{path} does not say which columns its net was trained on "
-            f"({type(error).__name__}: {error})"
+            f"{path} does not say which columns its net was trained on ({reason})"
         ) from error
 
 
@@ -98,11 +99,8 @@ def _model(trainer: Trainer, extra: Mapping[str, Any]) -> Model:
         trainer,
         columns.from_json(extra["columns"]),
         targets.from_json(extra["target"]),
-        reading.from_json(extra.get("reading"), extra["missing"]),
-        {
-            str(measure): {str(part): float(value) for part, value in row.items()}
-            for measure, row in extra["scores"].items()
-        },
+        reading.from_json(extra.get("reading"), stored.texts(extra, "missing")),
+        scores.from_json(extra["scores"]),
     )
     told = sum(column.n_inputs for column in made.columns), made.target.n_outputs
     sizes = trainer.layer_sizes

@@ -36,10 +36,10 @@ def run(
         raise RefusedError(f"--proba is for classes, and the target {target.name!r} is a quantity")
     read = tables.read(table, say)
     known = {column.name for column in made.columns}
-    others = [repr(name) for name in read.frame.columns if name not in known]
+    others = [str(name) for name in read.frame.columns if name not in known]
     outputs = made.outputs(read, say, made.reading.with_marks(decimal, thousands))
     if others:
-        say(f"columns that the model does not use are ignored: {', '.join(others)}")
+        say(f"columns that the model does not use are ignored: {tables.some(others)}")
     predictions = pd.DataFrame({target.name: target.decode(outputs)})
     if proba and isinstance(target, Classes):
         names = [f"{target.name}={label}" for label in target.labels]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from jitprop.checks import shown
+from jitprop.cli import stored
 from jitprop.cli.numerals import PLAIN
 from jitprop.cli.refused import RefusedError
 from jitprop.cli.tables import listed
@@ -100,7 +102,7 @@ class Reading:
         }
 
 
-def from_json(item: Mapping[str, Any] | None, missing: Iterable[Any]) -> Reading:
+def from_json(item: Mapping[str, Any] | None, marks: tuple[str, ...]) -> Reading:
     """
     A reading from a model file.
 
@@ -112,20 +114,22 @@ def from_json(item: Mapping[str, Any] | None, missing: Iterable[Any]) -> Reading
     KeyError, TypeError, ValueError
         If this is not what `to_json` wrote.
     """
-    marks = tuple(map(str, missing))
     if item is None:
         return Reading(*PLAIN, missing=(*marks, "None"))
     return Reading(
         decimal=_mark(item["decimal"], ".", ","),
         thousands=_mark(item["thousands"], "", ".", ",", " ", "'"),
         missing=marks,
-        text=tuple(map(str, item["text"])),
-        signs={str(name): str(sign) for name, sign in dict(item["signs"]).items()},
-        points={str(name): str(_mark(d, ".", ",")) for name, d in dict(item["points"]).items()},
+        text=stored.texts(item, "text"),
+        signs=stored.mapping(item, "signs"),
+        points={
+            name: str(_mark(mark, ".", ","))
+            for name, mark in stored.mapping(item, "points").items()
+        },
     )
 
 
 def _mark(value: object, *known: str) -> str | None:
     if value is not None and value not in known:
-        raise ValueError(f"{value!r} is none of {known}")
+        raise ValueError(f"{shown(value)} is none of {known}")
     return value if isinstance(value, str) else None

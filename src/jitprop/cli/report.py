@@ -12,9 +12,9 @@ from rich.text import Text
 
 from jitprop import Trainer
 from jitprop.cli.models import Model
-from jitprop.cli.scores import Scores
+from jitprop.cli.scores import TRAINING, VALIDATION, Scores
 from jitprop.cli.terminal import one_line
-from jitprop.cli.training import TRAINING, VALIDATION, Problem
+from jitprop.cli.training import Problem
 
 
 def console(quiet: bool = False) -> Console:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from jitprop import metrics
 from jitprop._types import Array
+from jitprop.cli import stored
 from jitprop.cli.targets import Classes, Target
 
 Scores: TypeAlias = Mapping[str, Mapping[str, float]]
 """Of each measure, its value in each part of the table."""
+
+MEASURES = "accuracy", "log loss", "mean absolute error", "root mean squared error", "R2"
+TRAINING, VALIDATION, BASELINE = PARTS = "training", "validation", "baseline"
 
 
 def measure(target: Target, y: npt.NDArray[np.float64], outputs: Array) -> dict[str, float]:
@@ -45,6 +49,24 @@ def measure(target: Target, y: npt.NDArray[np.float64], outputs: Array) -> dict[
         "mean absolute error": metrics.mae(truth, outputs) * target.spread,
         "root mean squared error": float(np.sqrt(metrics.mse(truth, outputs))) * target.spread,
         "R2": metrics.r2(truth, outputs),
+    }
+
+
+def from_json(item: Mapping[str, Any]) -> Scores:
+    """
+    Scores from a model file.
+
+    Raises
+    ------
+    ValueError
+        If this is not what `measure` made.
+    """
+    return {
+        measure: {
+            part: stored.number(item[measure], part)
+            for part in stored.names(item[measure], PARTS, f"scores of {measure!r}")
+        }
+        for measure in stored.names(item, MEASURES, "scores")
     }
 
 

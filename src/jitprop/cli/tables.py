@@ -16,7 +16,7 @@ import sys
 import warnings
 import zlib
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
@@ -161,8 +161,13 @@ def listed(frame: pd.DataFrame, sought: str = "") -> str:
     by_folded = {name.casefold(): name for name in reversed(names)}
     near = difflib.get_close_matches(sought.casefold(), by_folded, n=2, cutoff=0.7)
     hint = f"did you mean {' or '.join(repr(by_folded[name]) for name in near)}? " if near else ""
+    return f"{hint}there are {some(names)}"
+
+
+def some(names: Sequence[str]) -> str:
+    """The first names, for messages, and how many more there are."""
     more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
-    return f"{hint}there are {', '.join(map(repr, names[:MOST_NAMES]))}{more}"
+    return f"{', '.join(map(repr, names[:MOST_NAMES]))}{more}"
 
 
 def _check(start: bytes, shown: str) -> None:

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from jitprop._types import Array
-from jitprop.cli import values
+from jitprop.checks import shown
+from jitprop.cli import stored, values
 from jitprop.cli.refused import RefusedError
 
 if TYPE_CHECKING:
@@ -237,15 +238,19 @@ def from_json(item: dict[str, Any]) -> Target:
         If this is not what `to_json` wrote.
     """
     if item["task"] == Quantity.task:
-        return Quantity(str(item["name"]), float(item["mean"]), float(item["spread"]))
-    labels, name = item["labels"], str(item["name"])
+        spread = stored.number(item, "spread", above=0.0)
+        return Quantity(stored.text(item, "name"), stored.number(item, "mean"), spread)
+    if item["task"] != Classes.task:
+        raise ValueError(f"{shown(item['task'])} is no task")
+    labels, name = item["labels"], stored.text(item, "name")
     if not (isinstance(labels, list) and len(labels) > 1):
         raise ValueError("labels must be a list of two or more")
-    if not all(isinstance(label, str) for label in labels):
-        return _from_numbers(name, [float(label) for label in labels])
-    made = Classes(name, tuple(labels), str(item.get("kind", "text")))
+    if not any(isinstance(label, str) for label in labels):
+        numbers = [stored.number({"a label": label}, "a label") for label in labels]
+        return _from_numbers(name, numbers)
+    made = Classes(name, stored.texts(item, "labels", differ=True), str(item.get("kind", "text")))
     if made.kind not in KINDS:
-        raise ValueError(f"{made.kind!r} is no kind of labels")
+        raise ValueError(f"{shown(made.kind)} is no kind of labels")
     made.values  # noqa: B018  a label that is no such number is a ValueError
     return made
 

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Sequence
 from typing import Any
 
 import click
 
+from jitprop.checks import printable
 from jitprop.cli.refused import RefusedError
 
 FAILED = 2
 INTERRUPTED = 130
 """128 + SIGINT, as shells have it."""
+
+
+LONGEST = 10_000
+"""Characters of a message: two paths are not longer."""
+
+QUOTATION = re.compile(r"(?<!\w)(?:'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\")")
 
 
 class Interrupted(Exception):  # noqa: N818
@@ -51,8 +59,18 @@ def say_nothing(sentence: str) -> None:
 
 
 def one_line(message: str) -> str:
-    """A message on one line, whatever it quotes."""
-    return " ".join("".join(c if c.isprintable() else " " for c in message).split())
+    """
+    A message on one line, whatever it quotes, and each quotation cut.
+
+    A file may hold what moves a terminal's cursor or hides a line, and texts of any length.
+    """
+    plain = "".join(c if c.isprintable() else " " for c in message[:LONGEST])
+    return QUOTATION.sub(lambda found: printable(found.group()), " ".join(plain.split()))
+
+
+def lines(text: str) -> str:
+    """Lines as a terminal may show them, with control characters written out."""
+    return "\n".join(printable(line, None) for line in text.split("\n"))
 
 
 def _fail(message: str, code: int) -> int:

@@ -15,12 +15,10 @@ from jitprop.cli import columns, scores, targets, values
 from jitprop.cli.columns import Column
 from jitprop.cli.numerals import PLAIN
 from jitprop.cli.refused import RefusedError
-from jitprop.cli.scores import Scores
+from jitprop.cli.scores import BASELINE, TRAINING, VALIDATION, Scores
 from jitprop.cli.tables import Say
 from jitprop.cli.targets import Classes, Quantity, Target
 from jitprop.cli.telling import Told
-
-TRAINING, VALIDATION, BASELINE = "training", "validation", "baseline"
 
 
 @dataclass(frozen=True)
