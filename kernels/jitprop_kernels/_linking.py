@@ -12,13 +12,24 @@ from __future__ import annotations
 
 from typing import Any, NoReturn
 
-from llvmlite.binding import Linkage, create_pass_builder, create_pipeline_tuning_options
+from llvmlite.binding import (
+    Linkage,
+    create_pass_builder,
+    create_pipeline_tuning_options,
+    set_option,
+)
 from numba.core import config
 from numba.core.codegen import JITCodeLibrary
 from numba.core.types.misc import unliteral
 
 from jitprop_kernels._compiling import KernelCompiler
 from jitprop_kernels._handing import handed
+
+if config.OPT == 0:
+    # LLVM then emits machine code by a quick way, which fuses no product with a sum. What that
+    # cannot do, wide vectors for one, goes the usual way, which fuses them. So bits depended on the
+    # width of vectors, and with that on how many members a fleet has.
+    set_option("jitprop", "-fast-isel=false")
 
 
 class KernelLibrary(JITCodeLibrary):  # type: ignore[misc]

@@ -1,7 +1,8 @@
 """
-Bits under NUMBA_OPT=0, where LLVM fuses some products with sums and others not.
+Bits under NUMBA_OPT=0, where LLVM would fuse some products with sums and others not.
 
-A sample's prediction must not depend on which others are beside it: threads share out samples.
+A sample's prediction must not depend on which others are beside it: threads share out samples. And
+a member's training must not depend on how many there are, which decides the width of vectors.
 """
 
 from __future__ import annotations
@@ -28,10 +29,29 @@ for n in (1, 2, 3, 7, 13):
 """
 
 
+FEW_AND_MANY = """
+import numpy as np
+from jitprop import Fleet
+
+rng = np.random.default_rng(0)
+X, y = rng.random((20, 3)), rng.random((20, 2))
+
+def outputs(members):
+    fleet = Fleet([3, 4, 2], members=members, seed=0, batch_size=7, backend="numba", n_threads=1)
+    fleet.fit(X, y, 3)
+    return fleet.predict(X)
+
+many = outputs(20)
+for members in (1, 3):
+    assert (outputs(members) == many[:members]).all(), members
+"""
+
+
 @pytest.mark.long
-def test_bits_do_not_depend_on_how_samples_are_shared_out():
+@pytest.mark.parametrize("script", [ALONE_AND_TOGETHER, FEW_AND_MANY])
+def test_bits_do_not_depend_on_neighbours(script):
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", ALONE_AND_TOGETHER],
+        [sys.executable, "-W", "error", "-c", script],
         env={**os.environ, "NUMBA_OPT": "0"},
         capture_output=True,
         text=True,
