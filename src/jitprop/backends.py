@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from jitprop import checks
 from jitprop._types import Array
+from jitprop.checks import quoted
 from jitprop.spec import Spec
 
 NAMES = ("auto", "numba", "numpy")
@@ -88,10 +89,10 @@ def load(name: str) -> Backend:
     except Exception as error:  # a broken numba raises more than ImportError
         if name == "numba":
             raise ImportError(
-                f"backend='numba' needs a working numba, which failed to import: {error!r}"
+                "backend='numba' needs a working numba, which failed to import: " + quoted(error)
             ) from error
         warnings.warn(
-            f"numba failed to import ({error!r}); training with NumPy, which is far slower",
+            f"numba failed to import ({quoted(error)}); training with NumPy, which is far slower",
             RuntimeWarning,
             stacklevel=2,
         )

@@ -12,6 +12,7 @@ import numpy as np
 
 from jitprop import checks
 from jitprop._types import Array
+from jitprop.checks import quoted
 from jitprop.history import VALIDATION
 from jitprop.schedules import ReduceOnPlateau, Schedule
 from jitprop.warn import warn
@@ -264,8 +265,8 @@ class EarlyStopping(Callback):
         self._restore(trainer)
         if self.best_epoch is None and self._last is not None:
             warn(
-                f"EarlyStopping goes by {self.monitor!r}, which was nan or infinite in each epoch: "
-                "no epoch is the best, and the parameters are those of the last one"
+                f"EarlyStopping goes by {quoted(self.monitor)}, which was nan or infinite in each "
+                "epoch: no epoch is the best, and the parameters are those of the last one"
             )
 
     def on_fit_error(self, trainer: Trainer, error: BaseException) -> None:
@@ -315,7 +316,9 @@ class EarlyStopping(Callback):
             return  # they were set since
         best = state.get("best")
         if not isinstance(best, float):
-            raise ValueError(f"the state of EarlyStopping must have a best number; got {best!r}")
+            raise ValueError(
+                f"the state of EarlyStopping must have a best number; got {quoted(best)}"
+            )
         self.best = best
         self.best_epoch = checks.optional_integer("best_epoch", state.get("best_epoch"), low=0)
         self._first = checks.integer("first", state.get("first"), low=0)
@@ -338,9 +341,9 @@ def check_same(stopping: EarlyStopping, monitor: Any, higher_is_better: Any) -> 
             for higher in (stopping.higher_is_better, higher_is_better)
         )
         raise ValueError(
-            f"EarlyStopping monitors {stopping.monitor!r}, {wanted} being better, and the fit to "
-            f"be resumed had {monitor!r}, {found} being better: pass the same, or epochs instead "
-            "of epochs_total to count anew"
+            f"EarlyStopping monitors {quoted(stopping.monitor)}, {wanted} being better, and the "
+            f"fit to be resumed had {quoted(monitor)}, {found} being better: pass the same, or "
+            "epochs instead of epochs_total to count anew"
         )
 
 

@@ -38,12 +38,15 @@ def real(name: str, data: Any) -> Array:
         if array.dtype == object and _is_numeric_frame(data):
             array = np.asarray(data, np.float64)
     except Exception as error:  # ragged lists; objects whose __array__ raises what it likes
-        raise ValueError(f"{name} must be an array of numbers; NumPy says: {error}") from error
+        raise ValueError(
+            f"{name} must be an array of numbers; NumPy says: {checks.printable(str(error))}"
+        ) from error
     if array.dtype.kind not in "biuf":
         kind = {"c": "complex numbers", "U": "text", "S": "text", "O": "Python objects"}
         raise TypeError(
             f"{name} must be an array of real numbers; "
-            f"got {kind.get(array.dtype.kind, 'other values')} (dtype {array.dtype})"
+            f"got {kind.get(array.dtype.kind, 'other values')} "
+            f"(dtype {checks.printable(str(array.dtype))})"
             f"{_way_out(name, data, array)}"
         )
     return array
@@ -256,7 +259,9 @@ def order(name: str, value: Any, shape: tuple[int, ...]) -> npt.NDArray[np.int64
     try:
         array = np.asarray(value)
     except (ValueError, TypeError) as error:
-        raise ValueError(f"{name} must be an array of ints of shape {shape}: {error}") from error
+        raise ValueError(
+            f"{name} must be an array of ints of shape {shape}: {checks.printable(str(error))}"
+        ) from error
     if array.dtype.kind not in "iu":
         raise TypeError(f"{name} must be an array of ints; got dtype {array.dtype}")
     if array.shape != shape:
@@ -323,5 +328,7 @@ def dtype(value: Any) -> np.dtype[Any] | None:
             f"dtype must be None, 'float32' or 'float64'; got {checks.shown(value)}"
         ) from error
     if made not in (np.float32, np.float64):
-        raise ValueError(f"dtype must be None, 'float32' or 'float64'; got {made}")
+        raise ValueError(
+            f"dtype must be None, 'float32' or 'float64'; got {checks.printable(str(made))}"
+        )
     return made

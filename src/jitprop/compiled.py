@@ -17,6 +17,7 @@ import numpy.typing as npt
 import jitprop_kernels as kernels
 from jitprop import threads
 from jitprop._types import Array
+from jitprop.checks import quoted
 from jitprop.custom import CustomActivation, CustomLoss
 from jitprop.losses import AbsoluteError, Huber, Loss, Quantile
 from jitprop.optimizers import SGD, Adam, AdamW, RMSprop, Rprop
@@ -304,8 +305,8 @@ def _block(own: CustomActivation | CustomLoss, dtype: np.dtype[Any]) -> kernels.
             known[dtype] = kernels.compile_block(own.value, own.derivative, arity, dtype)
         except TypeError as error:
             raise TypeError(
-                f"numba cannot compile {own.name!r}; write it with numbers, math and NumPy alone, "
-                f"or take backend='numpy'. Numba says: {error}"
+                f"numba cannot compile {quoted(own.name)}; write it with numbers, math and NumPy "
+                f"alone, or take backend='numpy'. Numba says: {error}"
             ) from error
     return known[dtype]
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from jitprop import checks
 from jitprop._types import Array
+from jitprop.checks import quoted
 from jitprop.losses import Loss
 
 SIZES = (0.0137, 0.11, 0.37, 0.73, 1.31, 1.93, 2.71, 3.77, 5.13, 7.39, 11.3)
@@ -182,7 +183,7 @@ def _number(argument: str, function: Callable[..., float], point: tuple[float, .
     except Exception as error:
         raise TypeError(
             f"{argument} must be a function of {len(point)} number{'s'[: len(point) - 1]}; "
-            f"at {point} it raises {error!r}"
+            f"at {point} it raises {quoted(error)}"
         ) from error
     if not isinstance(found, numbers.Real):
         raise TypeError(

@@ -10,6 +10,7 @@ import numpy as np
 
 from jitprop import checks, encoding
 from jitprop._types import Array
+from jitprop.checks import quoted
 
 TENSOR = "callbacks."
 """What the names of the tensors begin with that are arrays in states of callbacks."""
@@ -87,7 +88,9 @@ def _encoded(name: str, where: str, value: Any, tensors: dict[str, Array]) -> An
         return [_encoded(name, f"{where}[{i}]", v, tensors) for i, v in enumerate(value)]
     if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
         return {
-            "dict": {k: _encoded(name, f"{where}[{k!r}]", v, tensors) for k, v in value.items()}
+            "dict": {
+                k: _encoded(name, f"{where}[{quoted(k)}]", v, tensors) for k, v in value.items()
+            }
         }
     raise TypeError(KNOWN.format(name, where, checks.shown(value)))
 

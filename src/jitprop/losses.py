@@ -306,7 +306,7 @@ def _check_settings(loss: BinaryCrossEntropy | CrossEntropy) -> None:
         )
     weights = [checks.number(f"class_weight[{i}]", w, low=0.0) for i, w in enumerate(given)]
     if not any(weights):
-        raise ValueError(f"class_weight must have some weight above 0; got {weights}")
+        raise ValueError(f"class_weight must have some weight above 0; got {checks.shown(weights)}")
     object.__setattr__(loss, "class_weight", tuple(weights))
 
 

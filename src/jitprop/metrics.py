@@ -25,6 +25,7 @@ import numpy.typing as npt
 
 from jitprop import cast, checks
 from jitprop._types import Array
+from jitprop.checks import quoted
 from jitprop.history import VALIDATION
 
 Metric: TypeAlias = Callable[[Array, Array], float]
@@ -212,6 +213,8 @@ def resolve(metrics: Any) -> dict[str, Metric]:
             name = checks.choice(f"metrics[{i}]", metric, tuple(NAMED))
             metric = NAMED[name]
         if name in made or name in TAKEN or name.startswith(VALIDATION):
-            raise ValueError(f"metrics[{i}] is called {name!r}, a name that another number has")
+            raise ValueError(
+                f"metrics[{i}] is called {quoted(name)}, a name that another number has"
+            )
         made[name] = metric
     return made

@@ -34,6 +34,7 @@ import numpy as np
 
 from jitprop import atomic, checks
 from jitprop._types import Array
+from jitprop.checks import quoted
 
 MAX_HEADER = 1 << 22
 """Bytes of a header: those of a hostile one take 25 times as much when parsed, and 0.3 s."""
@@ -251,7 +252,9 @@ def _json(text: str | bytes, what: str) -> dict[str, Any]:
             text = text.decode()  # json would guess at UTF-16
         made = json.loads(text, object_pairs_hook=pairs, parse_constant=constant)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"its {what} is not the JSON that was expected: {error}") from error
+        raise ValueError(
+            f"its {what} is not the JSON that was expected: {checks.printable(str(error))}"
+        ) from error
     if not isinstance(made, dict):
         raise ValueError(f"its {what} is not the JSON that was expected: no object")
     return made
@@ -269,8 +272,8 @@ def _check_tensors(header: dict[str, Any], layout: Layout, size: int) -> None:
         found = (entry.get("dtype"), entry.get("shape")) if isinstance(entry, dict) else None
         if found != wanted[name]:
             raise ValueError(
-                f"its tensor {name!r} must be {checks.shown(wanted[name])}, as its settings say; "
-                f"it is {checks.shown(found)}"
+                f"its tensor {quoted(name)} must be {checks.shown(wanted[name])}, as its settings "
+                f"say; it is {checks.shown(found)}"
             )
     sizes = {name: dtype.itemsize * math.prod(shape) for name, (dtype, shape) in layout.items()}
     if size != (expected := sum(sizes.values())):
@@ -282,12 +285,13 @@ def _check_places(places: dict[str, Any], sizes: dict[str, int]) -> None:
     """Whether the tensors stand one after the other."""
     for name, place in places.items():
         if not (isinstance(place, list) and len(place) == 2 and {*map(type, place)} == {int}):
-            raise ValueError(f"its tensor {name!r} cannot stand at {checks.shown(place)}")
+            raise ValueError(f"its tensor {quoted(name)} cannot stand at {checks.shown(place)}")
     at = 0
     for name in sorted(places, key=lambda name: (places[name], name)):
         end = at + sizes[name]
         if places[name] != [at, end]:
             raise ValueError(
-                f"its tensor {name!r} must stand at {[at, end]}; got {checks.shown(places[name])}"
+                f"its tensor {quoted(name)} must stand at {[at, end]}; "
+                f"got {checks.shown(places[name])}"
             )
         at = end

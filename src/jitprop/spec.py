@@ -10,6 +10,7 @@ import numpy as np
 
 from jitprop import checks, losses, optimizers, schedules
 from jitprop._types import Array
+from jitprop.checks import quoted
 from jitprop.custom import CustomActivation, CustomLoss
 from jitprop.losses import Loss
 from jitprop.optimizers import Optimizer, Rprop
@@ -167,7 +168,8 @@ def _layer_sizes(sizes: Any) -> tuple[int, ...]:
         )
     if len(sizes) < 2:
         raise ValueError(
-            f"layer_sizes must name at least inputs and outputs, as [3, 4, 1]; got {list(sizes)}"
+            f"layer_sizes must name at least inputs and outputs, as [3, 4, 1]; "
+            f"got {checks.shown(sizes)}"
         )
     return tuple(checks.integer(f"layer_sizes[{i}]", n, low=1) for i, n in enumerate(sizes))
 
@@ -240,7 +242,7 @@ def _check_output(spec: Spec) -> None:
     if (output == "softmax") != ("softmax" in loss.outputs):
         raise ValueError(
             "output_activation 'softmax' and loss 'cross_entropy' go with each other alone; "
-            f"got output_activation {output!r} and loss {loss.name!r}"
+            f"got output_activation {output!r} and loss {quoted(loss.name)}"
         )
     if output == "softmax" and spec.layer_sizes[-1] == 1:
         raise ValueError(
@@ -249,7 +251,7 @@ def _check_output(spec: Spec) -> None:
         )
     if loss.outputs and output not in loss.outputs:
         raise ValueError(
-            f"loss {loss.name!r} needs output_activation {' or '.join(map(repr, loss.outputs))}; "
-            f"got output_activation {output!r}"
+            f"loss {quoted(loss.name)} needs output_activation "
+            f"{' or '.join(map(repr, loss.outputs))}; got output_activation {output!r}"
         )
     loss.check_outputs(spec.layer_sizes[-1])

@@ -12,6 +12,7 @@ import numpy as np
 
 from jitprop import formulas, reference
 from jitprop._types import Array
+from jitprop.checks import quoted
 from jitprop.samples import Samples
 from jitprop.spec import Spec
 from jitprop.state import State
@@ -77,7 +78,7 @@ class Trace:
     def __getitem__(self, name: str) -> Any:
         """A quantity by its name in the table, as "delta[1]"."""
         if name not in self.formulas:
-            raise KeyError(f"{name!r} is unknown: known are {', '.join(self.formulas)}")
+            raise KeyError(f"{quoted(name)} is unknown: known are {', '.join(self.formulas)}")
         attribute, _, index = name.rstrip("]").partition("[")
         value = getattr(self, {"W": "weights", "b": "biases"}.get(attribute, attribute))
         return value[int(index)] if index else value

@@ -11,6 +11,7 @@ from jitprop import checks, hints
 from jitprop._types import Array
 from jitprop.backends import Backend
 from jitprop.callbacks import Callback
+from jitprop.checks import quoted
 from jitprop.evaluation import Evaluation
 from jitprop.history import VALIDATION, VALIDATION_LOSS
 from jitprop.kept import Kept
@@ -114,7 +115,7 @@ def check_monitor(who: str, monitor: str, known: Sequence[str]) -> None:
         if meant := hints.word("monitor", monitor):
             needed = f": {meant}"
         raise ValueError(
-            f"{who} monitors {monitor!r}, which this fit does not have{needed}; "
+            f"{who} monitors {quoted(monitor)}, which this fit does not have{needed}; "
             f"it has {', '.join(known)}"
         )
 
@@ -141,4 +142,4 @@ def as_number(name: str, value: Any, what: str = "metric") -> float:
             return float(value)
     except (TypeError, ValueError):
         pass
-    raise TypeError(f"{what} {name!r} must return a number; got {came}")
+    raise TypeError(f"{what} {quoted(name)} must return a number; got {came}")

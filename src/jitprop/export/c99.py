@@ -12,6 +12,7 @@ import numpy.typing as npt
 from jitprop import cast, checks
 from jitprop._types import Array
 from jitprop.atomic import replacing
+from jitprop.checks import quoted
 from jitprop.export import net as nets
 
 # Bodies of functions of z; an "f" after a name or number is left out with doubles.
@@ -115,7 +116,7 @@ def to_c(
         raise TypeError(f"name must be text; got {checks.shown(name)}")
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
         raise ValueError(
-            f"name must be of letters, digits and underscores, no digit first; got {name!r}"
+            f"name must be of letters, digits and underscores, no digit first; got {quoted(name)}"
         )
     kind = cast.dtype(dtype) or np.dtype(np.float32)
     source = _source(nets.of(model), name, kind)

@@ -11,6 +11,7 @@ import numpy as np
 from jitprop._types import Array
 from jitprop._version import __version__
 from jitprop.atomic import replacing
+from jitprop.checks import quoted
 from jitprop.export import net as nets
 
 # Of September 2022, as IR version 8 is: the runtimes of the years since read it.
@@ -109,7 +110,9 @@ def _storable(classes: Array) -> Array:
         return classes
     if all(isinstance(name, str) for name in classes.tolist()):
         return classes.astype(object)
-    raise TypeError(f"classes must be numbers or text to be exported; got {classes.tolist()[:5]}")
+    raise TypeError(
+        f"classes must be numbers or text to be exported; got {quoted(classes.tolist()[:5])}"
+    )
 
 
 class _Graph:

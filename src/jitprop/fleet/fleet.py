@@ -16,6 +16,7 @@ from jitprop import backends, cast, checks, initializers, optimizers, reach, run
 from jitprop._types import Array
 from jitprop.callbacks import Callback, EarlyStopping
 from jitprop.callbacks import resolve as resolve_callbacks
+from jitprop.checks import quoted
 from jitprop.fleet import choice, saving
 from jitprop.fleet.course import Course
 from jitprop.fleet.data import Data, inputs, samples
@@ -436,9 +437,9 @@ batch_size, shuffle, dtype, backend
         monitor = [c.monitor for c in callbacks if isinstance(c, EarlyStopping)]
         if lacking.any():
             warn(
-                f"EarlyStopping goes by {monitor[0]!r}, which was nan or infinite in each epoch of "
-                f"{lacking.sum()} of {len(self)} members: no epoch is their best, and their "
-                "parameters are those of their last one"
+                f"EarlyStopping goes by {quoted(monitor[0])}, which was nan or infinite in each "
+                f"epoch of {lacking.sum()} of {len(self)} members: no epoch is their best, and "
+                "their parameters are those of their last one"
             )
 
     @running.one_at_a_time("fleet")

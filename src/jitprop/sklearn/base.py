@@ -18,6 +18,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from jitprop import pickles, running
 from jitprop._types import Array
+from jitprop.checks import quoted
 from jitprop.sklearn import ensemble, lbfgs, net, parameters
 from jitprop.sklearn.course import Course
 from jitprop.sklearn.descent import Descent
@@ -37,7 +38,7 @@ def has_partial_fit(model: Any) -> bool:
         If there is none.
     """
     if model.n_members != 1:
-        raise AttributeError(f"partial_fit is for n_members=1; got {model.n_members!r}")
+        raise AttributeError(f"partial_fit is for n_members=1; got {quoted(model.n_members)}")
     if model.solver not in STOCHASTIC:
         raise AttributeError(
             "partial_fit is only available for stochastic optimizers. "

@@ -16,6 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from jitprop import running
 from jitprop._types import Array
+from jitprop.checks import quoted, shown
 from jitprop.sklearn import net
 from jitprop.sklearn.base import BaseMLP, has_partial_fit, unchanged_if_refused
 
@@ -251,8 +252,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             return weights
         if incremental and isinstance(self.class_weight, str):
             raise ValueError(
-                f"class_weight={self.class_weight!r} needs all samples, which partial_fit has not: "
-                "give it the weights that compute_class_weight makes of all"
+                f"class_weight={quoted(self.class_weight)} needs all samples, which partial_fit "
+                "has not: give it the weights that compute_class_weight makes of all"
             )
         labels = self._classes_of(y)
         if labels.ndim == 2:
@@ -261,7 +262,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             of_classes = compute_class_weight(self.class_weight, classes=self.classes_, y=labels)
             of_samples = of_classes[np.searchsorted(self.classes_, labels)]
         if (of_samples < 0).any():
-            raise ValueError(f"class_weight must not be negative; got {self.class_weight}")
+            raise ValueError(f"class_weight must not be negative; got {quoted(self.class_weight)}")
         of_samples = of_samples.astype(y.dtype)
         made: Array = of_samples if weights is None else weights * of_samples
         return made
@@ -281,7 +282,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         if self.warm_start and set(classes) != set(self.classes_):
             raise ValueError(
                 "warm_start can only be used where `y` has the same classes as in the previous "
-                f"call to fit. Previously got {self.classes_}, `y` has {classes}"
+                f"call to fit. Previously got {shown(self.classes_)}, `y` has {shown(classes)}"
             )
 
     def _check_known(self, classes: Array) -> None:
@@ -352,8 +353,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             self._label_binarizer = LabelBinarizer().fit(y if several else classes)
         elif not np.array_equal(self.classes_, unique_labels(classes)):
             raise ValueError(
-                f"`classes={classes!r}` is not the same as on last call to partial_fit, was: "
-                f"{self.classes_!r}"
+                f"`classes={shown(classes)}` is not the same as on last call to partial_fit, was: "
+                f"{shown(self.classes_)}"
             )
 
     def predict(self, X: Any) -> Array:

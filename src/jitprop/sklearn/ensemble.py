@@ -10,6 +10,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from jitprop._types import Array
 from jitprop.callbacks import EarlyStopping
+from jitprop.checks import quoted
 from jitprop.fleet import Fleet
 from jitprop.sklearn import losses, net
 from jitprop.sklearn.course import samples_in_batch
@@ -30,7 +31,7 @@ def check(model: Any) -> None:
         if not any(value is known or value == known for known in allowed):
             raise ValueError(
                 f"{name} must be {' or '.join(map(repr, allowed))} with n_members > 1; "
-                f"got {value!r}"
+                f"got {quoted(value)}"
             )
 
 

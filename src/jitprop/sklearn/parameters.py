@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from jitprop import checks
+from jitprop.checks import quoted
 from jitprop.custom import CustomActivation, CustomLoss
 from jitprop.losses import (
     AbsoluteError,
@@ -70,13 +71,13 @@ def _check(model: Any) -> None:
     for name, limits in bounds:
         checks.number(name, getattr(model, name), **limits)
     if model.momentum > 1.0:
-        raise ValueError(f"momentum must be at most 1; got {model.momentum!r}")
+        raise ValueError(f"momentum must be at most 1; got {quoted(model.momentum)}")
     if not _is_infinite(model.n_iter_no_change):
         checks.integer("n_iter_no_change", model.n_iter_no_change, low=1)
     if not isinstance(model.batch_size, str):
         checks.integer("batch_size", model.batch_size, low=1)
     elif model.batch_size != "auto":
-        raise ValueError(f"batch_size must be 'auto' or an integer; got {model.batch_size!r}")
+        raise ValueError(f"batch_size must be 'auto' or an integer; got {quoted(model.batch_size)}")
     for name in ("max_iter", "max_fun"):
         checks.integer(name, getattr(model, name), low=1)
     for name in ("shuffle", "warm_start", "nesterovs_momentum", "early_stopping"):

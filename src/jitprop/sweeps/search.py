@@ -213,7 +213,7 @@ def _in(group: Group, tried: list[Setting]) -> Iterator[None]:
         if len(tried) == 1:
             raise
         i = group.which[0]
-        raise type(error)(f"in setting {i}, {tried[i]}: {error}") from None
+        raise type(error)(f"in setting {i}, {checks.printable(str(tried[i]))}: {error}") from None
 
 
 def _spec(group: Group, tried: list[Setting]) -> Spec:

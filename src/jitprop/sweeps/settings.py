@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from jitprop import checks
+from jitprop.checks import quoted
 from jitprop.fleet import Fleet
 
 Setting = dict[str, Any]
@@ -63,9 +64,11 @@ def expand(grid: Any, fixed: Mapping[str, Any]) -> list[Setting]:
 
 def _values(name: str, values: Any) -> list[Any]:
     if not checks.is_list(values):
-        raise TypeError(f"grid[{name!r}] must be a list of values; got {checks.shown(values)}")
+        raise TypeError(
+            f"grid[{quoted(name)}] must be a list of values; got {checks.shown(values)}"
+        )
     if len(values) == 0:
-        raise ValueError(f"grid[{name!r}] must have at least one value; got none")
+        raise ValueError(f"grid[{quoted(name)}] must have at least one value; got none")
     return values.tolist() if isinstance(values, np.ndarray) else list(values)
 
 
@@ -104,7 +107,9 @@ def groups(settings: list[Setting], fixed: Mapping[str, Any]) -> list[Group]:
             if "dropout" in shared:  # of each layer: to a fleet, those of all members
                 shared["dropout"] = [list(shared["dropout"])]
         except (TypeError, ValueError) as error:
-            raise type(error)(f"in setting {number}, {setting}: {error}") from None
+            raise type(error)(
+                f"in setting {number}, {checks.printable(str(setting))}: {error}"
+            ) from None
         # A fleet of which no member has momentum, or dropout, does without: other work, other bits.
         without = tuple(name for name in ("momentum", "dropout") if own.get(name) == 0)
         key = (epochs, _hashable(shared), tuple(own), without)
