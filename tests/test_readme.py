@@ -55,7 +55,7 @@ def test_commands_are_targets_of_the_makefile():
 def test_links_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)]+)\)", (ROOT / page).read_text()):
         if not target.startswith("http"):
-            assert (ROOT / target).exists(), target
+            assert ((ROOT / page).parent / target).exists(), target
 
 
 @pytest.mark.parametrize("module", [trainer, gradient_check], ids=lambda m: m.__name__)

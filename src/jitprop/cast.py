@@ -70,6 +70,31 @@ def _way_out(name: str, data: Any, array: Array) -> str:
     return ""
 
 
+def names_of(X: Any) -> tuple[str, ...] | None:
+    """Return the names of a data frame's columns, if all are text; of anything else None."""
+    columns = getattr(X, "columns", None)
+    if columns is None:
+        return None
+    names = tuple(columns)
+    return names if names and all(isinstance(name, str) for name in names) else None
+
+
+def check_names(X: Any, known: tuple[str, ...] | None) -> None:
+    """Refuse a data frame whose columns have not the names ``known``, in their order."""
+    if known is None or (names := names_of(X)) is None or names == known:
+        return
+    if sorted(names) == sorted(known):
+        reason = "the same columns come in another order"
+    else:
+        missing = [name for name in known if name not in names]
+        new = [name for name in names if name not in known]
+        reason = f"columns {missing[:5]} are missing" if missing else f"columns {new[:5]} are new"
+    raise ValueError(
+        f"X must have the columns of the first fit in their order, X[list(feature_names_in_)]: "
+        f"{reason}"
+    )
+
+
 def way_to_2d(name: str, array: Array) -> str:
     """What makes two dimensions of one, for an error message."""
     if array.ndim != 1:

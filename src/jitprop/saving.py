@@ -46,7 +46,7 @@ defaults, so that only a change of meaning needs a new number."""
 TENSORS = {"params": "parameters", "slots": "optimizer"}
 """What the arrays of a `State` are called in a file."""
 
-CONTENT = "format", "settings", "state", "history", "callbacks", "extra"
+CONTENT = "format", "settings", "state", "history", "callbacks", "feature_names", "extra"
 
 LIMITS = {"epochs": 2**62, "updates": 2**62, "dropout_key": 2**63, "split": 2**32}
 """What whole numbers of a `State` are less than."""
@@ -90,6 +90,7 @@ def write(
         },
         "history": history,
         "callbacks": callbacks,
+        "feature_names": encoding.encoded("feature_names", trainer._names),
         "extra": None if extra is None else dict(extra),
     }
     sealed.write(path, content, tensors | columns | arrays)
@@ -250,7 +251,19 @@ def _trainer(file: sealed.Reading, custom_objects: Mapping[str, Any]) -> Trainer
         raise ValueError("inf or nan is in its tensors")
     past = encoding.decoded_history(history, file.tensors(encoding.TENSOR))
     trainer._course = Course(trainer._course.limit, past)
+    trainer._names = feature_names(content, trainer.layer_sizes[0])
     return trainer
+
+
+def feature_names(content: dict[str, Any], n_inputs: int) -> tuple[str, ...] | None:
+    """The names of the columns, if the net was trained on a data frame."""
+    names = content.get("feature_names")
+    if names is None:
+        return None
+    good = isinstance(names, list) and all(isinstance(name, str) for name in names)
+    if not good or len(names) != n_inputs:
+        raise ValueError(f"its feature_names must be {n_inputs} texts; got {shown(names)}")
+    return tuple(names)
 
 
 def _set_state(state: State, saved: dict[str, Any]) -> None:

@@ -26,6 +26,7 @@ from jitprop import (
     validation,
 )
 from jitprop._types import Array
+from jitprop.attributes import Attributes
 from jitprop.batches import Batches, Given
 from jitprop.callbacks import Callback, OnEpochEnd
 from jitprop.callbacks import resolve as resolve_callbacks
@@ -72,7 +73,7 @@ class Gradients(NamedTuple):
     biases: list[Array]
 
 
-class Trainer:
+class Trainer(Attributes):
     """
     A multilayer perceptron and its training by backpropagation.
 
@@ -165,11 +166,14 @@ class Trainer:
     parameters : (P,) array, float32 or float64
         All of W[0] (row by row), b[0], W[1], b[1], ... The same array all along; with ``dtype``
         None, a first `fit` on float32 samples replaces it, once.
-    weights, biases : lists of arrays
+    weights, biases : tuples of arrays
         Views of it: (n_in, n_out) and (n_out,). Writing to them changes the net.
-    layer_sizes : tuple of int
     learning_rate : float, schedule or callable
-        The one that may be set.
+        The one setting that may be set. The others can be read under their names, but ``seed`` and
+        ``init``: ``loss`` and ``optimizer`` as objects, ``activation`` and ``dropout`` as tuples.
+    feature_names_in_ : (n_inputs,) array of str
+        The names of the columns, after a fit with a data frame. Later frames must have the same,
+        in the same order.
     epochs_trained : int
         Over all calls of `fit`.
 
@@ -235,6 +239,7 @@ class Trainer:
         )
         self._shuffle = checks.boolean("shuffle", shuffle)
         self._dtype = cast.dtype(dtype)
+        self._names = None
         self._backend = backends.check(backend)
         self._n_threads = checks.optional_integer("n_threads", n_threads, low=1)
         if seed is not None:
@@ -270,19 +275,29 @@ class Trainer:
         return self._state.params
 
     @property
-    def weights(self) -> list[Array]:
-        """Views of the weights, (n_in, n_out) each."""
-        return self._spec.split(self._state.params)[0]
+    def weights(self) -> tuple[Array, ...]:
+        """Views of the weights, (n_in, n_out) each: ``weights[0][:] = W`` writes to the net."""
+        return tuple(self._spec.split(self._state.params)[0])
 
     @property
-    def biases(self) -> list[Array]:
+    def biases(self) -> tuple[Array, ...]:
         """Views of the biases, (n_out,) each."""
-        return self._spec.split(self._state.params)[1]
+        return tuple(self._spec.split(self._state.params)[1])
 
     @property
-    def layer_sizes(self) -> tuple[int, ...]:
-        """Units of each layer."""
-        return self._spec.layer_sizes
+    def weight_decay(self) -> float:
+        """What times W is added to the gradient."""
+        return self._spec.weight_decay
+
+    @property
+    def dropout(self) -> tuple[float, ...]:
+        """The probability with which a unit is dropped, of each hidden layer."""
+        return self._spec.dropout
+
+    @property
+    def history_limit(self) -> int | None:
+        """How many of the last epochs `history` keeps; None for all."""
+        return self._history_limit
 
     @property
     def epochs_trained(self) -> int:
@@ -564,8 +579,9 @@ class Trainer:
         with Interrupts() as interrupts:  # so that state and history always have the same epochs
             with running.changing():
                 fit.record = self._course.begin(n_epochs, watch.names)
-                before = self._state, self._dtype
+                before = self._state, self._dtype, self._names
                 self._state, self._dtype = state, dtype
+                self._names = self._names or cast.names_of(X)
                 self._under_way = fit
             try:
                 with one_blas_thread():
@@ -575,8 +591,8 @@ class Trainer:
                     under_way.publish(None)
                     self._under_way = None
                     self._course.end()
-                    if fit.record.done == 0:  # the first epoch settles the dtype
-                        self._state, self._dtype = before
+                    if fit.record.done == 0:  # the first epoch settles the dtype and the names
+                        self._state, self._dtype, self._names = before
                     if fit.kept is not None:
                         self._kept = fit.kept
         return fit.record.history()
@@ -644,6 +660,7 @@ class Trainer:
             For bad input.
         """
         params = self._params()
+        self._check_names(X)
         inputs = cast.inputs(X, self._spec.layer_sizes[0], params.dtype)
         with Interrupts() as interrupts, one_blas_thread(), interrupts.heard():
             return self._evaluation(inputs).predict(params, inputs)
@@ -837,6 +854,7 @@ class Trainer:
     ) -> Samples:
         """Checked and cast."""
         spec = self._spec
+        self._check_names(X)
         inputs = cast.inputs(X, spec.layer_sizes[0], dtype)
         n, dtype = len(inputs), inputs.dtype
         targets = cast.targets(y, n, spec.n_targets, spec.loss, dtype)

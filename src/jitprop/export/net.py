@@ -59,7 +59,7 @@ def of(model: Any) -> Net:
     """
     if isinstance(model, Trainer):
         names = _names(model._spec.activations)
-        net = Net(model.weights, model.biases, names, "outputs", None)
+        net = Net([*model.weights], [*model.biases], names, "outputs", None)
     elif hasattr(model, "fleet_"):
         raise ValueError("one net can be exported: a member's trainer, as of model.fleet_[0]")
     elif hasattr(model, "coefs_") and hasattr(model, "out_activation_"):

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from jitprop import backends, cast, checks, initializers, optimizers, reach, running, validation
 from jitprop._types import Array
+from jitprop.attributes import Attributes
 from jitprop.callbacks import Callback, EarlyStopping
 from jitprop.callbacks import resolve as resolve_callbacks
 from jitprop.checks import quoted
@@ -55,7 +56,7 @@ TOGETHER = 4096
 """Members whose parameters are drawn together: enough, and what they take in float64 is little."""
 
 
-class Fleet:
+class Fleet(Attributes):
     """
     Many multilayer perceptrons of one shape, trained at once, each as if it were alone.
 
@@ -179,6 +180,7 @@ batch_size, shuffle, dtype, backend
         self._spec = replace(self._spec, dropout=most)
         self._shuffle = checks.boolean("shuffle", shuffle)
         self._dtype = cast.dtype(dtype)
+        self._names = None
         self._backend = backends.check(backend)
         self._n_threads = checks.optional_integer("n_threads", n_threads, low=1)
         size, n_slots = self._spec.n_parameters, self._spec.optimizer.n_slots
@@ -218,21 +220,31 @@ batch_size, shuffle, dtype, backend
         return self._state.params
 
     @property
-    def weights(self) -> list[Array]:
+    def weights(self) -> tuple[Array, ...]:
         """Views of the weights, (K, n_in, n_out) each."""
         parts = zip(self._spec.shapes, self._spec.offsets, strict=True)
-        return [self.parameters[:, w:b].reshape(-1, *shape) for shape, (w, b) in parts]
+        return tuple(self.parameters[:, w:b].reshape(-1, *shape) for shape, (w, b) in parts)
 
     @property
-    def biases(self) -> list[Array]:
+    def biases(self) -> tuple[Array, ...]:
         """Views of the biases, (K, n_out) each."""
         parts = zip(self._spec.shapes, self._spec.offsets, strict=True)
-        return [self.parameters[:, b : b + n_out] for (_, n_out), (_, b) in parts]
+        return tuple(self.parameters[:, b : b + n_out] for (_, n_out), (_, b) in parts)
 
     @property
-    def layer_sizes(self) -> tuple[int, ...]:
-        """Units of each layer, of every member."""
-        return self._spec.layer_sizes
+    def weight_decay(self) -> npt.NDArray[np.float64]:
+        """Each member's weight decay, a copy: (K,)."""
+        return self._own.decays.copy()
+
+    @property
+    def momentum(self) -> npt.NDArray[np.float64]:
+        """Each member's momentum, a copy: (K,)."""
+        return self._own.momenta.copy()
+
+    @property
+    def dropout(self) -> npt.NDArray[np.float64]:
+        """Each member's dropout of each hidden layer, a copy: (K, hidden layers)."""
+        return self._own.dropout.copy()
 
     @property
     def seeds(self) -> list[int]:
@@ -457,6 +469,7 @@ batch_size, shuffle, dtype, backend
         """`fit`, without the warning."""
         to_train = checks.epochs(epochs, epochs_total, self._state.epochs)
         progress = checks.boolean("progress", progress)
+        self._check_names(X)
         data = samples(X, y, sample_weight, self._spec, len(self), self._dtype)
         check_batch(self._spec, data.n_samples)
         kind = data.X.array.dtype
@@ -483,8 +496,9 @@ batch_size, shuffle, dtype, backend
         fit = running.of(self)
         with Interrupts() as interrupts:  # the beginning and the end are whole
             with running.changing():
-                before = self._state, self._dtype
+                before = self._state, self._dtype, self._names
                 self._state, self._dtype = state, kind
+                self._names = self._names or cast.names_of(X)
                 self._under_way, ended = course, False
             try:
                 with one_blas_thread():
@@ -501,7 +515,7 @@ batch_size, shuffle, dtype, backend
                     fit.publish(None)
                     self._under_way = None
                     if not course.done.any():  # the first epoch settles the dtype
-                        self._state, self._dtype = before
+                        self._state, self._dtype, self._names = before
                     if ended or course.done.any():
                         self._found = None if course.stopping is None else course.stopping.found
                         self._kept = apart(told.states())
@@ -535,6 +549,7 @@ batch_size, shuffle, dtype, backend
         (K, n_samples, n_outputs) array, of the fleet's dtype
         """
         state = self._state
+        self._check_names(X)
         part = inputs(X, self.layer_sizes[0], len(self), state.params.dtype)
         n = part.array.shape[-2]
         out = np.empty((len(self), n, self.layer_sizes[-1]), part.array.dtype)
@@ -585,6 +600,7 @@ batch_size, shuffle, dtype, backend
         (K,) float64 array
         """
         state = self._state
+        self._check_names(X)
         data = samples(X, y, sample_weight, self._spec, len(self), state.params.dtype)
         with Interrupts() as interrupts, one_blas_thread(), interrupts.heard():
             losses = self._engine(data.n_samples).evaluate(self._members(state), data)
@@ -676,6 +692,7 @@ batch_size, shuffle, dtype, backend
     def _validation(self, given: Any, kind: np.dtype[Any]) -> Data:
         parts = validation.parts(given)
         try:
+            self._check_names(parts[0])
             return samples(*parts, self._spec, len(self), kind)
         except (TypeError, ValueError) as error:
             raise type(error)(f"in validation_data, {error}") from None
@@ -725,6 +742,7 @@ batch_size, shuffle, dtype, backend
         if (found := self._states()[0]) is not None:
             epochs = trainer._state.epochs
             trainer._kept = [Kept(EarlyStopping.__qualname__, epochs, found.member(i))]
+        trainer._names = self._names
         return trainer
 
     def _some(self, numbers: npt.NDArray[np.int64]) -> Fleet:

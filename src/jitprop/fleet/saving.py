@@ -44,6 +44,7 @@ CONTENT = (
     "settings",
     "stopping",
     "callbacks",
+    "feature_names",
 )
 
 
@@ -106,6 +107,7 @@ def write(path: str | os.PathLike[str], fleet: Fleet) -> None:
         "settings": {name: encoding.encoded(name, value) for name, value in settings.items()},
         "stopping": None if found is None else _stopping(found, tensors),
         "callbacks": entries,
+        "feature_names": encoding.encoded("feature_names", fleet._names),
     }
     sealed.write(path, content, tensors | arrays)
 
@@ -200,6 +202,7 @@ def _fleet(file: sealed.Reading, custom_objects: Mapping[str, Any]) -> Fleet:
     if content.get("stopping") is not None:
         fleet._found = _found(encoding.objects(content, "stopping"), file)
     fleet._kept = kept.decoded(content.get("callbacks", []), file.tensors(kept.TENSOR))
+    fleet._names = saving.feature_names(content, fleet.layer_sizes[0])
     return fleet
 
 

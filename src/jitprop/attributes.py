@@ -1,0 +1,128 @@
+"""
+What can be read from a net, and set on it.
+
+A setting that is written where nothing reads it does nothing, and says nothing: so settings are
+read-only, and a name that a net does not have is refused. Subclasses may have attributes of their
+own.
+"""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any
+
+import numpy as np
+
+from jitprop import cast
+from jitprop.custom import CustomActivation
+from jitprop.losses import Loss
+from jitprop.optimizers import Optimizer
+from jitprop.spec import Spec
+
+RESULTS = ("parameters", "weights", "biases", "epochs_trained", "history", "feature_names_in_")
+"""Properties that are no settings, of which a new net could have others."""
+
+
+class Attributes:
+    """The attributes that a `Trainer` and a `Fleet` have in common."""
+
+    _spec: Spec
+    _shuffle: bool
+    _dtype: np.dtype[Any] | None
+    _backend: str
+    _n_threads: int | None
+    _names: tuple[str, ...] | None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        there = getattr(type(self), name, None)
+        if isinstance(there, property) and there.fset is None:
+            raise AttributeError(
+                f"{name} of a {type(self).__name__} is read-only"
+                + ("" if name in RESULTS else f": make a new one, with another {name}")
+            )
+        own = type(self).__module__.startswith("jitprop.")
+        if own and there is None and not name.startswith("_"):
+            known = [known for known in dir(self) if not known.startswith("_")]
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]}? " if near else ""
+            raise AttributeError(
+                f"a {type(self).__name__} has no attribute {name!r}: {hint}Attributes of your own "
+                "belong to a subclass"
+            )
+        super().__setattr__(name, value)
+
+    @property
+    def layer_sizes(self) -> tuple[int, ...]:
+        """Units of each layer, inputs first."""
+        return self._spec.layer_sizes
+
+    @property
+    def activation(self) -> tuple[str | CustomActivation, ...]:
+        """The activation of each hidden layer."""
+        return self._spec.activations[:-1]
+
+    @property
+    def output_activation(self) -> str | CustomActivation:
+        """The activation of the output layer."""
+        return self._spec.activations[-1]
+
+    @property
+    def loss(self) -> Loss:
+        """The loss, as an object."""
+        return self._spec.loss
+
+    @property
+    def reduction(self) -> str:
+        """How the samples of a batch combine: "mean" or "sum"."""
+        return self._spec.reduction
+
+    @property
+    def optimizer(self) -> Optimizer:
+        """The optimizer, as an object."""
+        return self._spec.optimizer
+
+    @property
+    def clip_norm(self) -> float | None:
+        """The largest norm that a batch's gradient may have; None where it is not clipped."""
+        return self._spec.clip_norm
+
+    @property
+    def batch_size(self) -> int | None:
+        """Samples of a batch; None for all."""
+        return self._spec.batch_size
+
+    @property
+    def shuffle(self) -> bool:
+        """Whether samples are presented in a new random order each epoch."""
+        return self._shuffle
+
+    @property
+    def dtype(self) -> np.dtype[Any] | None:
+        """The dtype of parameters and computation; None until the first fit settles it."""
+        return self._dtype
+
+    @property
+    def backend(self) -> str:
+        """The backend as it was asked for: "auto", "numba" or "numpy"."""
+        return self._backend
+
+    @property
+    def n_threads(self) -> int | None:
+        """The most threads that train; None for as many as there is work for."""
+        return self._n_threads
+
+    @property
+    def feature_names_in_(self) -> Any:
+        """
+        Names of the columns that the first fit with a data frame had: (n_inputs,) array of str.
+
+        There is no such attribute before. Later frames must have the same names, in this order.
+        """
+        if self._names is None:
+            raise AttributeError("feature_names_in_ is there after a fit with a data frame")
+        return np.array(self._names, object)
+
+    def _check_names(self, *frames: Any) -> None:
+        """Refuse a frame whose columns are not those of the first."""
+        for frame in frames:
+            cast.check_names(frame, self._names)
