@@ -10,7 +10,7 @@ import pandas as pd
 import polars as pl
 import pytest
 
-from jitprop import Adam, Fleet, Huber, Trainer
+from jitprop import Adam, Fleet, Huber, Trainer, pickles
 
 SETTINGS = {
     "activation": ("tanh", "relu"),
@@ -174,3 +174,18 @@ def test_names_that_no_save_writes_are_refused(names, tmp_path, monkeypatch):
     net.save(tmp_path / "net")
     with pytest.raises(CheckpointError, match="feature_names must be 3 texts"):
         Trainer.load(tmp_path / "net")
+
+
+@pytest.mark.parametrize("made", ["0.0.9", None])
+@pytest.mark.parametrize("make", MAKE.values(), ids=MAKE)
+def test_a_pickle_of_another_version_says_so(make, made):
+    net = make()
+    state = net.__getstate__()
+    if made is None:
+        del state[pickles.KEY]
+    else:
+        state[pickles.KEY] = made
+    twin = object.__new__(type(net))
+    with pytest.warns(UserWarning, match=made or "an earlier jitprop"):
+        twin.__setstate__(state)
+    np.testing.assert_array_equal(twin.predict(X), net.predict(X))

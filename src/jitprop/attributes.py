@@ -31,7 +31,7 @@ class Attributes:
     _dtype: np.dtype[Any] | None
     _backend: str
     _n_threads: int | None
-    _names: tuple[str, ...] | None
+    _names: tuple[str, ...] | None = None  # pickles of before have none
 
     def __setattr__(self, name: str, value: Any) -> None:
         there = getattr(type(self), name, None)

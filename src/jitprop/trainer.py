@@ -19,6 +19,7 @@ from jitprop import (
     checks,
     initializers,
     mapped,
+    pickles,
     reach,
     running,
     saving,
@@ -323,8 +324,8 @@ class Trainer(Attributes):
     def _history_limit(self) -> int | None:
         return self._course.limit
 
-    def __getstate__(self) -> dict[str, Any]:
-        # A copy is in no fit, and holds whole epochs, whoever makes it.
+    def _contents(self) -> dict[str, Any]:
+        """What a copy is made of: it is in no fit, and holds whole epochs, whoever makes it."""
         with running.changing():
             whole: Whole | None = running.published(self)
             if whole is not None:
@@ -337,7 +338,11 @@ class Trainer(Attributes):
             parts = {"_state": state, "_course": course, "_kept": kept}
             return self.__dict__ | parts | {"_under_way": None}
 
+    def __getstate__(self) -> dict[str, Any]:
+        return pickles.stamped(self._contents())
+
     def __setstate__(self, state: dict[str, Any]) -> None:
+        state = pickles.opened("Trainer", state)
         course = state["_course"]
         if isinstance(course, list):  # as pickles of before have it
             course = Course.of(course)
@@ -353,7 +358,7 @@ class Trainer(Attributes):
             if running.published(self) is None and not running.may_change(self):
                 return self
             made = object.__new__(type(self))
-            made.__dict__.update(self.__getstate__())
+            made.__dict__.update(self._contents())
             return made
 
     def _go_back_to(self, whole: Whole) -> None:

@@ -12,7 +12,17 @@ from typing import Any, overload
 import numpy as np
 import numpy.typing as npt
 
-from jitprop import backends, cast, checks, initializers, optimizers, reach, running, validation
+from jitprop import (
+    backends,
+    cast,
+    checks,
+    initializers,
+    optimizers,
+    pickles,
+    reach,
+    running,
+    validation,
+)
 from jitprop._types import Array
 from jitprop.attributes import Attributes
 from jitprop.callbacks import Callback, EarlyStopping
@@ -278,7 +288,11 @@ batch_size, shuffle, dtype, backend
         # A copy is in no fit, and holds whole epochs, whoever makes it.
         whole = self._whole()
         found, kept = whole._states()
-        return whole.__dict__ | {"_under_way": None, "_found": found, "_kept": kept}
+        contents = whole.__dict__ | {"_under_way": None, "_found": found, "_kept": kept}
+        return pickles.stamped(contents)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(pickles.opened("Fleet", state))
 
     def __copy__(self) -> Fleet:
         # Two fleets never share what training changes.
