@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 import jitprop_kernels as kernels
-from jitprop import threads
+from jitprop import alike, threads
 from jitprop._types import Array
 from jitprop.checks import quoted
 from jitprop.custom import CustomActivation, CustomLoss
@@ -296,19 +296,29 @@ _blocks: WeakKeyDictionary[CustomActivation | CustomLoss, dict[Any, kernels.Bloc
 )
 
 
+_shared: dict[Any, kernels.Block] = {}
+"""Those that others of the same code may use; numba would not free their machine code anyway."""
+
+
 def _block(own: CustomActivation | CustomLoss, dtype: np.dtype[Any]) -> kernels.Block:
     """The user's own activation or loss, compiled once for each dtype."""
-    known = _blocks.setdefault(own, {})
-    if dtype not in known:
-        arity = 1 if isinstance(own, CustomActivation) else 2
+    arity = 1 if isinstance(own, CustomActivation) else 2
+    value, derivative = alike.key(own.value), alike.key(own.derivative)
+    known: dict[Any, kernels.Block]
+    key: Any
+    if value is not None and derivative is not None:
+        known, key = _shared, (value, derivative, arity, dtype)
+    else:
+        known, key = _blocks.setdefault(own, {}), dtype
+    if key not in known:
         try:
-            known[dtype] = kernels.compile_block(own.value, own.derivative, arity, dtype)
+            known[key] = kernels.compile_block(own.value, own.derivative, arity, dtype)
         except TypeError as error:
             raise TypeError(
                 f"numba cannot compile {quoted(own.name)}; write it with numbers, math and NumPy "
                 f"alone, or take backend='numpy'. Numba says: {error}"
             ) from error
-    return known[dtype]
+    return known[key]
 
 
 def _activation_code(activation: str | CustomActivation, dtype: np.dtype[Any]) -> int:
