@@ -8,10 +8,16 @@ folder that the environment names already is used, and kept.
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import shutil
+import signal
+import sys
 import tempfile
+import threading
+from collections.abc import Iterator
 from functools import partial
+from typing import TextIO
 
 import numpy as np
 import pytest
@@ -19,12 +25,29 @@ import pytest
 BACKENDS = ("numpy", "numba")
 OWN_CACHE = "JITPROP_TESTS_CACHE"
 
+LIMIT = 900
+"""Seconds after which a test that goes on is taken to wait for ever: the run ends."""
+
 
 def pytest_configure(config: pytest.Config) -> None:
     if OWN_CACHE not in os.environ:  # the first process; workers inherit
         folder = tempfile.mkdtemp(prefix="jitprop-")
         os.environ[OWN_CACHE] = os.environ["NUMBA_CACHE_DIR"] = folder
         config.add_cleanup(partial(shutil.rmtree, folder, ignore_errors=True))
+    config.stash[STDERR] = os.fdopen(os.dup(sys.__stderr__.fileno()), "w")  # beside what is caught
+
+
+STDERR = pytest.StashKey[TextIO]()
+
+
+@pytest.fixture(autouse=True)
+def no_test_goes_on_for_ever(request: pytest.FixtureRequest) -> Iterator[None]:
+    """End the run where a test waits for ever, and hear Ctrl-C even under nohup."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    faulthandler.dump_traceback_later(LIMIT, exit=True, file=request.config.stash[STDERR])
+    yield
+    faulthandler.cancel_dump_traceback_later()
 
 
 @pytest.fixture(params=BACKENDS)

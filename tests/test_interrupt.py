@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import signal
@@ -13,8 +14,9 @@ import time
 import numpy as np
 import pytest
 
-from jitprop import Trainer
-from jitprop.interrupts import Interrupts
+from jitprop import CustomActivation, Trainer, atomic, backends, threads
+from jitprop.interrupts import Expected, Interrupts
+from jitprop_kernels._waiting import unbroken
 from nets import data
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="sends SIGINT to a process")
@@ -46,6 +48,7 @@ fit = (X[few], y[few]) if case in ("validation", "callback") else (X, y)
 if case == "callback":
     arguments["callbacks"] = lambda *told: time.sleep(600)
 trainer.fit(X[few], y[few], 2)
+trainer.evaluate(X[few], y[few])  # a compiler that goes on is a thread more
 threads = threading.active_count()
 print("ready", flush=True)
 try:
@@ -93,6 +96,8 @@ def test_ctrl_c_is_heard_and_the_next_fit_goes_on(case, presses):
     with subprocess.Popen(
         [sys.executable, "-c", SCRIPT, argument], stdout=subprocess.PIPE, text=True
     ) as process:
+        limit = threading.Timer(120, process.kill)
+        limit.start()
         try:
             assert process.stdout.readline() == "ready\n"
             time.sleep(0.7)
@@ -102,6 +107,7 @@ def test_ctrl_c_is_heard_and_the_next_fit_goes_on(case, presses):
                 time.sleep(0.005)
             heard, _, same = json.loads(process.stdout.readline())
         finally:
+            limit.cancel()
             process.kill()
     assert heard - pressed < PROMISED * SLACK
     assert same is not False
@@ -183,3 +189,172 @@ def test_other_threads_leave_handlers_alone():
     thread.start()
     thread.join()
     assert seen == [signal.default_int_handler]
+
+
+class Limit:
+    """A time limit, as users set one with SIGALRM; the alarm goes off when it is called."""
+
+    def __enter__(self):
+        self.before = signal.signal(signal.SIGALRM, self.over)
+        return self
+
+    def __exit__(self, *exception):
+        signal.signal(signal.SIGALRM, self.before)
+
+    def over(self, number, frame):
+        raise TimeoutError("the time is over")
+
+    def __call__(self, *arguments, **keywords):
+        signal.raise_signal(signal.SIGALRM)
+
+
+def in_a_team(limit, monkeypatch, path):
+    monkeypatch.setattr(threads, "wait", once(limit, threads.wait))
+    threads.Team(2).run(2, lambda rank: time.sleep(0.1) or 0)
+
+
+def in_a_teams_last_wait(limit, monkeypatch, path):
+    def over(futures, timeout=None):
+        if timeout is None and presses:
+            presses.pop()
+            limit()
+        return wait(futures, timeout)
+
+    presses, wait = [limit], threads.wait
+    monkeypatch.setattr(threads, "wait", over)
+    threads.Team(2).run(2, lambda rank: (rank and time.sleep(0.1)) or 0)
+
+
+def while_a_folder_is_synced(limit, monkeypatch, path):
+    monkeypatch.setattr(os, "close", once(limit, os.close))
+    atomic._sync_folder(str(path))
+
+
+def while_a_half_written_file_is_removed(limit, monkeypatch, path):
+    monkeypatch.setattr(os, "unlink", limit)
+    with atomic.replacing(path / "file"):
+        raise OSError("no space")
+
+
+def while_cores_are_counted(limit, monkeypatch, path):
+    monkeypatch.setattr(threads.Path, "read_text", limit)
+    threads.cores()
+
+
+def while_numba_is_imported(limit, monkeypatch, path):
+    monkeypatch.setattr(importlib, "import_module", once(limit, importlib.import_module))
+    backends.load.__wrapped__("auto")
+
+
+def in_a_function_of_the_users(limit, monkeypatch, path):
+    CustomActivation(lambda z: limit() or z, lambda z: 1.0)
+
+
+def once(limit, function):
+    """The function, with the alarm once before it."""
+    presses = [limit]
+
+    def called(*arguments, **keywords):
+        if presses:
+            presses.pop()()
+        return function(*arguments, **keywords)
+
+    return called
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        in_a_team,
+        in_a_teams_last_wait,
+        while_a_folder_is_synced,
+        while_a_half_written_file_is_removed,
+        while_cores_are_counted,
+        while_numba_is_imported,
+        in_a_function_of_the_users,
+    ],
+)
+def test_a_time_limit_of_the_users_is_not_swallowed(place, monkeypatch, tmp_path):
+    with Limit() as limit, pytest.raises(TimeoutError, match="the time is over"):
+        place(limit, monkeypatch, tmp_path)
+
+
+def test_what_a_call_itself_raises_is_expected(monkeypatch, tmp_path):
+    def refuse(*arguments):
+        raise OSError(22, "this file system cannot")
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    atomic._sync_folder(str(tmp_path))
+    with pytest.raises(OSError, match="cannot"), Expected(ValueError):
+        refuse()
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, TimeoutError])
+def test_a_signal_does_not_break_off_the_compiler(error):
+    """Ctrl-C comes out at once; the compiler goes on to its end."""
+    go_on, ended = threading.Event(), threading.Event()
+
+    @unbroken
+    def slow():
+        number = signal.SIGINT if error is KeyboardInterrupt else signal.SIGALRM
+        signal.pthread_kill(threading.main_thread().ident, number)
+        assert go_on.wait(60)
+        ended.set()
+
+    with Limit():
+        with pytest.raises(error):
+            slow()
+        assert not ended.is_set()
+        go_on.set()
+        assert ended.wait(60)
+
+
+def test_what_the_compiler_gives_or_raises_comes_out(monkeypatch):
+    assert unbroken(divmod)(7, 2) == (3, 1)
+    with pytest.raises(ZeroDivisionError):
+        unbroken(divmod)(7, 0)
+
+    def start(self):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    assert unbroken(divmod)(7, 2) == (3, 1)
+
+
+COMPILE = """
+import sys, time
+import numpy as np
+from jitprop import Trainer
+
+X = np.ones((4, 3))
+trainer = Trainer([3, 4, 1], seed=0)
+print("ready", flush=True)
+try:
+    trainer.fit(X, X[:, :1], 3)
+except KeyboardInterrupt:
+    print(time.monotonic(), flush=True)
+trainer.fit(X, X[:, :1], 3)
+print(trainer.epochs_trained, flush=True)
+"""
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seconds", [0.5, 1.0, 2.0])
+def test_ctrl_c_during_a_compile_is_heard_and_the_next_fit_works(seconds, tmp_path):
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+    with subprocess.Popen(
+        [sys.executable, "-c", COMPILE], stdout=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        limit = threading.Timer(300, process.kill)
+        limit.start()
+        try:
+            assert process.stdout.readline() == "ready\n"
+            time.sleep(seconds)
+            pressed = time.monotonic()
+            process.send_signal(signal.SIGINT)
+            heard = float(process.stdout.readline())
+            assert process.stdout.readline() == "3\n"
+        finally:
+            limit.cancel()
+            process.kill()
+    assert heard - pressed < PROMISED * SLACK

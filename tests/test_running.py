@@ -15,7 +15,7 @@ from jitprop import SGD, Adam, Fleet, Trainer
 from jitprop.sklearn import MLPClassifier, MLPRegressor
 from jitprop.sklearn.course import Course
 
-LIMIT = 60
+LIMIT = 20
 """Seconds after which a test that waits for another thread fails."""
 
 X, Y = np.random.default_rng(0).normal(size=(12, 3)), np.tile([0.2, 0.7], 6)

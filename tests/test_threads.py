@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import _thread
+import importlib.util
 import os
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +15,7 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from jitprop import DivergenceError, Trainer, threads
+from jitprop import DivergenceError, Fleet, Trainer, compiled, threads
 from nets import OPTIMIZERS, data
 
 
@@ -146,20 +150,92 @@ def test_small_work_and_limited_pools_get_one_thread(monkeypatch):
         assert threads.available() == 1
 
 
-def test_all_threads_run_or_none(monkeypatch):
-    ran = []
-    started = threading.Thread.start
+def let_start(monkeypatch, n):
+    """Let so many more threads start, as a container does that limits its processes."""
+    left, started = iter(range(n)), threading.Thread.start
 
     def start(self):
-        if len(threading.enumerate()) > alive:
+        if next(left, None) is None:
             raise RuntimeError("can't start new thread")
         started(self)
 
-    alive = len(threading.enumerate())
     monkeypatch.setattr(threading.Thread, "start", start)
-    with pytest.raises(RuntimeError, match="start new thread"):
+
+
+@pytest.mark.parametrize("n", [0, 1, 2])
+def test_all_threads_run_or_none(n, monkeypatch):
+    ran = []
+    let_start(monkeypatch, n)
+    with pytest.raises(threads.NoThreadError, match="start new thread"):
         threads.Team(3).run(3, lambda rank: ran.append(rank) or 0)
     assert ran == []
+
+
+@pytest.mark.parametrize("n", [0, 1])
+def test_where_no_thread_can_be_started_one_trains(n, rng, monkeypatch):
+    monkeypatch.setattr(threads, "cores", lambda: 8)
+    sizes, n_samples, batch_size = ROUTES["batches"]
+    X, y = data(sizes, n_samples, "half_squared_error", False, rng)
+
+    def fit(n_threads):
+        trainer = Trainer(
+            sizes, batch_size=batch_size, seed=0, n_threads=n_threads, backend="numba"
+        )
+        trainer.fit(X, y, 3)
+        return trainer.parameters
+
+    ref = fit(3)
+    let_start(monkeypatch, n)
+    np.testing.assert_array_equal(fit(3), ref)
+
+
+@pytest.mark.parametrize("n", [0, 1])
+@pytest.mark.parametrize("batch_size", [4, 64])
+def test_where_no_thread_can_be_started_one_trains_a_fleet(n, batch_size, rng, monkeypatch):
+    monkeypatch.setattr(threads, "cores", lambda: 8)
+    X, y = data([5, 1], 200, "half_squared_error", False, rng)
+
+    def fit():
+        fleet = Fleet(
+            [5, 4, 1], members=40, seed=0, batch_size=batch_size, n_threads=3, backend="numba"
+        )
+        fleet.fit(X, y, 30)
+        return fleet.predict(X)
+
+    ref = fit()
+    let_start(monkeypatch, n)
+    np.testing.assert_array_equal(fit(), ref)
+
+
+def test_threads_that_take_turns_are_not_used(rng, monkeypatch):
+    """As under gevent's monkey.patch_all: one that waits for another would wait for ever."""
+    monkeypatch.setattr(_thread, "start_new_thread", lambda *arguments: 0)
+    assert not threads.real()
+    assert threads.cores() == threads.available() == 1
+    assert threads.choose(8, 1e9, 1e9, 100) == 1
+    monkeypatch.setattr(ThreadPoolExecutor, "submit", None)
+    monkeypatch.setattr(threading.Thread, "start", None)
+    monkeypatch.setattr(compiled, "LONG", 0)
+    X, y = data([70, 5], 200, "half_squared_error", False, rng)
+    Trainer([70, 40, 5], seed=0, n_threads=2, backend="numba").fit(X, y, 5)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("gevent") is None, reason="needs gevent")
+def test_a_fit_under_gevent_ends(rng):
+    script = """
+from gevent import monkey
+monkey.patch_all()
+import numpy as np
+from jitprop import Fleet, Trainer
+X = np.random.default_rng(0).normal(size=(2000, 70))
+trainer = Trainer([70, 400, 5], seed=0, n_threads=2, backend="numba")
+trainer.fit(X, X[:, :5], 2)
+Fleet([70, 4, 5], members=40, seed=0, batch_size=8, n_threads=2).fit(X, X[:, :5], 2)
+print(trainer.epochs_trained)
+"""
+    command = [sys.executable, "-c", script]
+    run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
+    assert run.stdout == "2\n", run.stderr
 
 
 def test_threads_end_with_the_fit(rng):
@@ -180,13 +256,14 @@ def test_a_second_ctrl_c_waits_for_the_threads_too(monkeypatch):
     presses = iter([KeyboardInterrupt, KeyboardInterrupt])
     plain_wait = threads.wait
 
-    def pressed(futures):
+    def pressed(futures, timeout=None):
         for error in presses:
             raise error
-        return plain_wait(futures)
+        return plain_wait(futures, timeout)
 
     monkeypatch.setattr(threads, "wait", pressed)
-    assert threads.Team(2).run(2, slow) == 0
+    with pytest.raises(KeyboardInterrupt):
+        threads.Team(2).run(2, slow)
     assert sorted(done) == [0, 1]
 
 

@@ -10,6 +10,7 @@ import numba
 
 from jitprop_kernels._cache import KernelCache
 from jitprop_kernels._linking import ApartCompiler, EntryCompiler, InnerCompiler, make_inner
+from jitprop_kernels._waiting import unbroken
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -65,6 +66,7 @@ def jit(*, entry: bool = False, apart: bool = False) -> Callable[[Callable[P, R]
         )(function)
         if entry:
             dispatcher._cache = KernelCache(function, OPTIONS)
+            dispatcher._compile_for_args = unbroken(dispatcher._compile_for_args)
         else:
             make_inner(dispatcher)
         return cast(Callable[P, R], dispatcher)

@@ -20,6 +20,7 @@ from numba.core.types.misc import CPointer
 from jitprop_kernels._handing import pointer
 from jitprop_kernels._jit import INTERPRETED, callback, own
 from jitprop_kernels._types import Array
+from jitprop_kernels._waiting import unbroken
 from jitprop_kernels.simd import compiled
 
 POINTERS = 4
@@ -32,6 +33,7 @@ class Block(NamedTuple):
     owner: object
 
 
+@unbroken
 def compile_block(
     value: Callable[..., float], derivative: Callable[..., float], arity: int, dtype: np.dtype[Any]
 ) -> Block:

@@ -10,6 +10,8 @@ import stat
 from collections.abc import Iterator
 from typing import BinaryIO
 
+from jitprop.interrupts import Expected
+
 MOST_LINKS = 40
 """As Linux has it."""
 
@@ -118,10 +120,10 @@ def _discard(file: BinaryIO | None, path: str) -> None:
     """Close a file that failed, and remove it."""
     try:
         if file is not None:
-            with contextlib.suppress(OSError):  # it writes what is left, on a disk that is full
+            with Expected(OSError):  # it writes what is left, on a disk that is full
                 file.close()
     finally:
-        with contextlib.suppress(OSError):
+        with Expected(OSError):
             os.unlink(path)
 
 
@@ -178,7 +180,7 @@ def _link(path: str) -> str | None:
 
 def _sync_folder(folder: str) -> None:
     """Bring the move itself to the disk; some systems and file systems cannot."""
-    with contextlib.suppress(OSError):
+    with Expected(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(handle)

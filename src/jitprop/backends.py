@@ -13,6 +13,7 @@ import numpy.typing as npt
 from jitprop import checks
 from jitprop._types import Array
 from jitprop.checks import quoted
+from jitprop.interrupts import Interrupts, from_a_handler
 from jitprop.spec import Spec
 
 NAMES = ("auto", "numba", "numpy")
@@ -85,8 +86,11 @@ def load(name: str) -> Backend:
     if name == "numpy":
         return cast(Backend, importlib.import_module("jitprop.reference"))
     try:
-        return cast(Backend, importlib.import_module("jitprop.compiled"))
+        with Interrupts():  # modules that are half imported stay so
+            return cast(Backend, importlib.import_module("jitprop.compiled"))
     except Exception as error:  # a broken numba raises more than ImportError
+        if from_a_handler(error):
+            raise
         if name == "numba":
             raise ImportError(
                 "backend='numba' needs a working numba, which failed to import: " + quoted(error)

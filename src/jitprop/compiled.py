@@ -164,7 +164,7 @@ def prepare(
         team=threads.Team(n),
         own=_own(spec, dtype),
         gate=np.zeros(kernels.GATE_SIZE, np.int64),
-        long=work > LONG and not lanes and not kernels.INTERPRETED,
+        long=work > LONG and not lanes and not kernels.INTERPRETED and threads.real(),
     )
 
 
@@ -463,7 +463,11 @@ def train(
         work(0, 1, start)  # compiles, if need be: no thread may fail while others wait for it
         n = net.team.size()
         began, used = time.perf_counter(), time.process_time()
-        reached = net.team.run(n, lambda rank: work(rank, n, stop), lambda: halt(net))
+        try:
+            reached = net.team.run(n, lambda rank: work(rank, n, stop), lambda: halt(net))
+        except threads.NoThreadError:  # the same bits, and Ctrl-C waits for the end of a batch
+            net.gate[:] = 0
+            return work(0, 1, stop)
         if net.gate[kernels.LEFT] or net.gate[kernels.AGREED]:
             return HALTED
         seconds = time.perf_counter() - began

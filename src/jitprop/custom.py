@@ -14,6 +14,7 @@ import numpy as np
 from jitprop import checks
 from jitprop._types import Array
 from jitprop.checks import quoted
+from jitprop.interrupts import from_a_handler
 from jitprop.losses import Loss
 
 SIZES = (0.0137, 0.11, 0.37, 0.73, 1.31, 1.93, 2.71, 3.77, 5.13, 7.39, 11.3)
@@ -171,7 +172,9 @@ def _each(function: Callable[..., float], *arrays: Array) -> Array:
     def defined(*point: float) -> float:
         try:
             return function(*point)
-        except UNDEFINED:
+        except UNDEFINED as error:
+            if from_a_handler(error):
+                raise
             return math.nan
 
     flat = (array.ravel() for array in arrays)
@@ -183,9 +186,11 @@ def _number(argument: str, function: Callable[..., float], point: tuple[float, .
     """What a function gives, as a float; nan where it is not defined."""
     try:
         found = function(*point)
-    except UNDEFINED:
-        return math.nan
     except Exception as error:
+        if from_a_handler(error):
+            raise
+        if isinstance(error, UNDEFINED):
+            return math.nan
         raise TypeError(
             f"{argument} must be a function of {len(point)} number{'s'[: len(point) - 1]}; "
             f"at {point} it raises {quoted(error)}"

@@ -140,6 +140,51 @@ class Heard:
         self._listener.held = self._outside
 
 
+def from_a_handler(error: BaseException) -> bool:
+    """
+    Whether a handler of a signal raised this error, and not what was called.
+
+    A time limit, for example, is often a handler of SIGALRM that raises TimeoutError, which is an
+    OSError. Who expects errors of a call, and goes on, must let those of a handler through.
+    """
+    codes = set()
+    for number in signal.valid_signals():
+        handler = signal.getsignal(number)
+        handler = getattr(handler, "func", handler)  # of functools.partial
+        handler = getattr(handler, "__func__", handler)  # of a bound method
+        codes.add(getattr(handler, "__code__", None))
+    traceback = error.__traceback__
+    while traceback is not None:
+        if traceback.tb_frame.f_code in codes:
+            return True
+        traceback = traceback.tb_next
+    return False
+
+
+class Expected:
+    """
+    A context that goes on after some errors, as `contextlib.suppress`, but not a handler's.
+
+    Parameters
+    ----------
+    *kinds : types of exceptions
+    """
+
+    def __init__(self, *kinds: type[BaseException]) -> None:
+        self.kinds = kinds
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool:
+        return isinstance(error, self.kinds) and not from_a_handler(error)
+
+
 def _forget_in_child() -> None:
     """In a forked child no other thread is left: if one of them was listening, none listens now."""
     listener = _installed()

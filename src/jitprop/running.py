@@ -79,7 +79,7 @@ class Running:
 
     def publish(self, whole: Any) -> None:
         """Let others see this state; it is never changed afterwards."""
-        with changing():  # wait for who copies the object itself
+        with Interrupts(), changing():  # wait for who copies the object itself
             self.published = whole
 
     def telling(self) -> Telling:

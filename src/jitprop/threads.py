@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import _thread
 import math
 import os
 import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
+from types import BuiltinFunctionType
 from typing import Any
 
 from threadpoolctl import ThreadpoolController
+
+from jitprop.interrupts import Expected
 
 SHARE = 1_000_000
 """Multiply-adds of a batch that each thread gets at the least, about 20 us of work in float32: for
@@ -44,16 +47,27 @@ def _controller() -> Any:
     return _controller_among(len(sys.modules))
 
 
+def real() -> bool:
+    """Whether threads are threads: gevent and eventlet make them take turns in a single one."""
+    return isinstance(_thread.start_new_thread, BuiltinFunctionType)
+
+
 def cores() -> int:
-    """The cores that this process is bound to, or the share of them that its container gets."""
+    """
+    The cores that this process is bound to, or the share of them that its container gets.
+
+    One where threads are no threads.
+    """
+    if not real():
+        return 1
     if not hasattr(os, "sched_getaffinity"):
         return os.cpu_count() or 1
     bound = len(os.sched_getaffinity(0))
-    try:  # "max 100000", or the quota and the period in microseconds (cgroup v2)
+    with Expected(OSError, ValueError):
+        # "max 100000", or the quota and the period in microseconds (cgroup v2)
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
         return max(1, min(bound, int(quota) // int(period)))
-    except (OSError, ValueError):
-        return bound
+    return bound
 
 
 def available() -> int:
@@ -91,6 +105,33 @@ def choose(n_threads: int | None, work: float, n_updates: int, parts: int) -> in
         worthwhile = work * n_updates >= START and work >= 2 * SHARE
         n_threads = min(available(), int(work // SHARE)) if worthwhile else 1
     return max(1, min(n_threads, cores(), parts))
+
+
+class NoThreadError(RuntimeError):
+    """The process may have no more threads."""
+
+
+class none_left:  # noqa: N801
+    """A context in which a thread is started; raises `NoThreadError` where none can be."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if isinstance(error, RuntimeError) and "start new thread" in str(error):
+            raise NoThreadError(str(error)) from error
+
+
+def until_the_end(wait: Callable[[], object], ended: Callable[[], bool]) -> None:
+    """Wait until all is ended, whatever exceptions come meanwhile; the last one is raised then."""
+    late: BaseException | None = None
+    while not ended():
+        try:
+            wait()
+        except BaseException as error:
+            late = error
+    if late is not None:
+        raise late
 
 
 class Team:
@@ -141,6 +182,11 @@ class Team:
 
         All of them run or none, or one would wait for ever. None runs in the main thread, which
         Ctrl-C could stop on its way there.
+
+        Raises
+        ------
+        NoThreadError
+            Where the process may have no more threads. Nothing was called.
         """
         decided = threading.Event()
         go = False
@@ -158,20 +204,19 @@ class Team:
         results: list[Future[int]] = []
         try:
             for rank in range(size):
-                results.append(self._pool.submit(wait_and_run, rank))
+                with none_left():
+                    results.append(self._pool.submit(wait_and_run, rank))
             decide(True)
-            while True:  # on Windows nothing but the end of a wait lets Ctrl-C through
-                with suppress(TimeoutError):
-                    return results[0].result(LISTEN)
+            while not results[0].done():  # on Windows only the end of a wait lets Ctrl-C through
+                wait(results[:1], LISTEN)
+            return results[0].result()
         except BaseException:  # no more threads to be had; or Ctrl-C
             decide(False)
             halt()
             raise
         finally:
-            # Whatever happens, nobody must write to the arrays any more; a second Ctrl-C waits.
-            while not all(result.done() for result in results):
-                with suppress(KeyboardInterrupt):
-                    wait(results)
+            # Whatever happens, nobody must write to the arrays any more.
+            until_the_end(lambda: wait(results), lambda: all(result.done() for result in results))
 
     def close(self) -> None:
         """End the threads."""

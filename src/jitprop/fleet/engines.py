@@ -20,6 +20,7 @@ from jitprop.backends import Backend
 from jitprop.fleet.data import Data, Part
 from jitprop.optimizers import SGD
 from jitprop.spec import Spec
+from jitprop.threads import NoThreadError, none_left, until_the_end
 
 Indices = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
@@ -220,6 +221,13 @@ def threads_for(work: float, n_threads: int) -> int:
     return min(n_threads, int(work / THREAD_WORK))
 
 
+def _done(workers: list[threading.Thread], ended: list[threading.Event]) -> bool:
+    """Whether all that were started are at their end."""
+    return all(
+        thread.ident is None or end.is_set() for thread, end in zip(workers, ended, strict=True)
+    )
+
+
 def run(
     work: Callable[[int], None], n: int, n_threads: int, halt: Callable[[], None] | None = None
 ) -> None:
@@ -252,18 +260,26 @@ def run(
             end.set()
 
     workers = [threading.Thread(target=worker, args=(end,)) for end in ended]
+
+    def wait() -> None:
+        for thread, end in zip(workers, ended, strict=True):
+            if thread.ident is not None:
+                end.wait()
+
     try:
         for thread in workers:
-            thread.start()
-        for end in ended:
-            end.wait()
+            with none_left():
+                thread.start()
+        wait()
+    except NoThreadError:  # those that were started do it all
+        if workers[0].ident is None:
+            worker(ended[0])
+        until_the_end(wait, lambda: _done(workers, ended))
     except BaseException as error:
         errors.append(error)
         if halt is not None:
             halt()
-        for thread, end in zip(workers, ended, strict=True):
-            if thread.ident is not None:
-                end.wait()
+        until_the_end(wait, lambda: _done(workers, ended))
         raise
     if errors:
         raise errors[0]

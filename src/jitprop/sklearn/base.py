@@ -83,6 +83,9 @@ class BaseMLP(BaseEstimator):
             a warm start is to go on with; and if the loss or the parameters become inf or nan.
         RuntimeError
             From a callback, or from another thread, while the estimator is in a fit.
+        KeyboardInterrupt
+            On Ctrl-C in a search or a cross-validation, which it ends. Otherwise the fit ends with
+            a warning and keeps its whole epochs, as scikit-learn's does.
         """
         self._publish()
         with unchanged_if_refused(self):

@@ -1,0 +1,89 @@
+"""
+Compiling where no signal can break it off.
+
+Python runs handlers of signals in the main thread alone, between any two steps. An exception from
+one, such as KeyboardInterrupt, may leave numba or LLVM half done: the next call then fails with
+"no compiled object yet". So the main thread lets another one compile. An exception that comes
+while it waits comes out at once; the compiler goes on to its end, and the next call finds the code.
+"""
+
+from __future__ import annotations
+
+import _thread
+import os
+import threading
+from collections.abc import Callable
+from functools import wraps
+from types import BuiltinFunctionType
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+LISTEN = 0.1
+"""Seconds: on Windows nothing but the end of a wait lets Ctrl-C through."""
+
+_compiling: set[threading.Event] = set()
+
+
+def unbroken(function: Callable[P, R]) -> Callable[P, R]:
+    """Make a function one that no signal breaks off. Only its caller's wait can be."""
+
+    @wraps(function)
+    def compile_elsewhere(*args: P.args, **kwargs: P.kwargs) -> R:
+        ended = threading.Event()
+        results: list[R] = []
+        errors: list[BaseException] = []
+
+        def work() -> None:
+            try:
+                results.append(function(*args, **kwargs))
+            except BaseException as error:
+                errors.append(error)
+            finally:
+                _compiling.discard(ended)
+                ended.set()
+
+        if not _has_signals():
+            return function(*args, **kwargs)
+        thread = threading.Thread(target=work, name="jitprop")
+        _compiling.add(ended)
+        if not _started(thread):
+            _compiling.discard(ended)
+            return function(*args, **kwargs)
+        while not ended.wait(LISTEN):
+            pass
+        thread.join()
+        if errors:
+            raise errors[0]
+        return results[0]
+
+    return compile_elsewhere
+
+
+def _has_signals() -> bool:
+    """Whether handlers run in this thread, and another one would be a real thread."""
+    in_main = threading.current_thread() is threading.main_thread()
+    # gevent and eventlet put functions of their own here.
+    return in_main and isinstance(_thread.start_new_thread, BuiltinFunctionType)
+
+
+def _started(thread: threading.Thread) -> bool:
+    """Start it, unless the process may have no more threads."""
+    try:
+        thread.start()
+    except RuntimeError as error:
+        if "start new thread" not in str(error):
+            raise
+        return False
+    return True
+
+
+def _wait() -> None:
+    """Before a fork: in the child nobody would ever end what is being compiled."""
+    for ended in list(_compiling):
+        ended.wait()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_wait)

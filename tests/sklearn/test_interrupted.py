@@ -1,0 +1,102 @@
+"""Ctrl-C in a fit of an estimator ends that fit; in a search it ends the search."""
+
+from __future__ import annotations
+
+import signal
+
+import numpy as np
+import pytest
+from sklearn.model_selection import GridSearchCV, RandomizedSearchCV, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from jitprop import backends
+from jitprop.sklearn import MLPClassifier
+
+X = np.random.default_rng(0).normal(size=(60, 3))
+Y = np.tile([0, 1], 30)
+
+
+@pytest.fixture
+def pressed(monkeypatch):
+    """Ctrl-C while the backend trains the third time, which it does to the end of the call."""
+    backend = backends.load("auto")
+    train, calls = backend.train, []
+
+    def trained(*arguments):
+        calls.append(0)
+        if len(calls) == 3:
+            signal.raise_signal(signal.SIGINT)
+        return train(*arguments)
+
+    monkeypatch.setattr(backend, "train", trained)
+    monkeypatch.setattr(backend, "halt", lambda net: True)
+    return calls
+
+
+def model(**settings):
+    return MLPClassifier(4, max_iter=50, random_state=0, n_iter_no_change=np.inf, **settings)
+
+
+WATCHED = {
+    "early stopping": ({"early_stopping": True}, {}),
+    "callbacks": ({"callbacks": lambda *told: None}, {}),
+    "X_val": ({}, {"X_val": X, "y_val": Y}),
+    "verbose": ({"verbose": True}, {}),
+}
+
+
+@pytest.mark.parametrize("case", WATCHED)
+def test_it_is_heard_after_the_epoch(case, pressed):
+    settings, arguments = WATCHED[case]
+    net = model(**settings)
+    with pytest.warns(UserWarning, match="interrupted by user") as warned:
+        net.fit(X, Y, **arguments)
+    assert warned[0].filename == __file__
+    assert net.n_iter_ == len(net.loss_curve_) == len(pressed) == 3
+
+
+@pytest.mark.parametrize("pipeline", [False, True])
+def test_a_fit_that_is_interrupted_ends_as_that_of_scikit_learn(pipeline, pressed):
+    net = model(callbacks=lambda *told: None)
+    with pytest.warns(UserWarning, match="interrupted by user"):
+        (make_pipeline(StandardScaler(), net) if pipeline else net).fit(X, Y)
+    net.predict(X)
+
+
+def grid(net):
+    GridSearchCV(net, {"alpha": [0.0, 1.0]}, n_jobs=1, error_score="raise").fit(X, Y)
+
+
+def quiet_grid(net):
+    GridSearchCV(make_pipeline(net), {"mlpclassifier__alpha": [0.0, 1.0]}).fit(X, Y)
+
+
+def random(net):
+    RandomizedSearchCV(net, {"alpha": [0.0, 1.0]}, n_iter=2).fit(X, Y)
+
+
+def cross_validation(net):
+    cross_val_score(net, X, Y)
+
+
+@pytest.mark.parametrize("search", [grid, quiet_grid, random, cross_validation])
+def test_it_ends_a_search(search, pressed):
+    with pytest.raises(KeyboardInterrupt):
+        search(model(callbacks=lambda *told: None))
+    assert len(pressed) == 3
+
+
+def test_an_error_in_a_scorer_leaves_whole_epochs():
+    """What an epoch has beside its weights is written down when it is whole."""
+
+    def scorer(estimator, X, y):
+        if len(net.loss_curve_) == 2:
+            raise RuntimeError("no score")
+        return 0.5
+
+    net = model(early_stopping=True, scoring=scorer)
+    with pytest.raises(RuntimeError, match="no score"):
+        net.fit(X, Y)
+    assert net.n_iter_ == 2 == len(net.loss_curve_) == len(net.validation_scores_)
+    assert len(net.validation_loss_curve_) == 2
