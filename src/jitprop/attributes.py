@@ -34,6 +34,9 @@ class Attributes:
     _names: tuple[str, ...] | None = None  # pickles of before have none
 
     def __setattr__(self, name: str, value: Any) -> None:
+        if name[0] == "_":  # 6 of them in a fit of one epoch
+            object.__setattr__(self, name, value)
+            return
         there = getattr(type(self), name, None)
         if isinstance(there, property) and there.fset is None:
             raise AttributeError(
@@ -41,7 +44,7 @@ class Attributes:
                 + ("" if name in RESULTS else f": make a new one, with another {name}")
             )
         own = type(self).__module__.startswith("jitprop.")
-        if own and there is None and not name.startswith("_"):
+        if own and there is None:
             known = [known for known in dir(self) if not known.startswith("_")]
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"did you mean {near[0]}? " if near else ""
