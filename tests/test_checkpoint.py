@@ -80,6 +80,19 @@ def test_bad_arguments(tmp_path):
     assert trainer.epochs_trained == 0
 
 
+@pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
+def test_a_file_that_may_not_be_replaced_is_told_before_the_first_epoch(path):
+    path.write_bytes(b"old")
+    path.chmod(0o444)
+    trainer = net()
+    with pytest.raises(PermissionError) as caught:
+        trainer.fit(*data(), 1, callbacks=Checkpoint(path))
+    assert caught.value.filename == str(path)
+    assert trainer.epochs_trained == 0
+    with pytest.raises(IsADirectoryError):
+        trainer.fit(*data(), 1, callbacks=Checkpoint(path.parent))
+
+
 # One process forks the others: each begins at once, with no import of its own.
 KILLER = """
 import os, random, signal, sys, time

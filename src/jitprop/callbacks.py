@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from jitprop import checks
+from jitprop import atomic, checks
 from jitprop._types import Array
 from jitprop.checks import quoted
 from jitprop.history import VALIDATION
@@ -382,7 +382,8 @@ class Checkpoint(Callback):
     FileNotFoundError
         From `Trainer.fit`, at its start, where the folder is missing.
     OSError
-        From `Trainer.fit`, as `Trainer.save` does.
+        From `Trainer.fit`, as `Trainer.save` does: at its start, where a file that is there may not
+        be replaced. After a full disk the file is the latest one that was saved whole.
     """
 
     def __init__(self, path: str | os.PathLike[str], every: int = 1) -> None:
@@ -395,9 +396,10 @@ class Checkpoint(Callback):
         return f"Checkpoint({str(self.path)!r}, every={self.every})"
 
     def on_fit_begin(self, trainer: Trainer) -> None:
-        """Look for the folder: better now than after hours."""
+        """Look at the folder, and at what stands there: better now than after hours."""
         if not self.path.parent.is_dir():
             raise FileNotFoundError(f"no such folder: {str(self.path.parent)!r}")
+        atomic.check(self.path)
 
     def on_epoch_end(self, trainer: Trainer, epoch: int, logs: dict[str, float]) -> None:
         """Save, if it is time."""
