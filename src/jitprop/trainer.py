@@ -515,7 +515,8 @@ class Trainer(Attributes):
         optimizer that keeps s numbers of each (SGD 0, with momentum 1, Adam 2), batches of m
         samples, U units without the inputs and T threads:
 
-        - (1 + s) P for the net, and as much twice again, to go back to;
+        - (1 + s) P for the net, and as much twice again, to go back to; with callbacks once more,
+          for other threads to see;
         - scratch for one batch, m (n_inputs + 3 U + 2 n_outputs + 1) and P for the gradient. On the
           route for wide layers, which narrow ones take too where this is beyond 32 MB, large
           batches of nets that are not large (m >= 512, P <= 256 units, inputs among them) pass in
