@@ -146,7 +146,7 @@ def test_public_names():
         "Callback", "EarlyStopping",
         "DivergenceError", "Fleet", "FleetHistory", "Gradients", "History", "Trainer",
         "GradientCheck", "Trace", "check_gradients",
-        "Checkpoint", "CheckpointError",
+        "Checkpoint", "CheckpointError", "TargetWarning",
         "SweepResult", "sweep",
     }  # fmt: skip
     assert jitprop.__version__ == metadata.version("jitprop")

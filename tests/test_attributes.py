@@ -10,7 +10,7 @@ import pandas as pd
 import polars as pl
 import pytest
 
-from jitprop import Adam, Fleet, Huber, Trainer, pickles
+from jitprop import Adam, Fleet, Huber, Trainer, pickles, sweep
 
 SETTINGS = {
     "activation": ("tanh", "relu"),
@@ -80,17 +80,60 @@ def test_settings_of_each_member():
 @pytest.mark.parametrize("make", MAKE.values(), ids=MAKE)
 def test_results_are_read_only_too(make):
     net = make()
-    for name in ("weights", "biases", "parameters", "epochs_trained", "feature_names_in_"):
+    for name in ("epochs_trained", "feature_names_in_"):
         with pytest.raises(AttributeError, match=f"{name} of a .* is read-only$"):
             setattr(net, name, 1)
+    for name, way in (("parameters", "parameters"), ("weights", r"weights\[0\]")):
+        with pytest.raises(AttributeError, match=rf"{name} of a .*: write {way}\[:\] = \.\.\., or"):
+            setattr(net, name, getattr(net, name)[:])
     assert isinstance(net.weights, tuple)
-    with pytest.raises(TypeError):
+    with pytest.raises(TypeError, match=r"does not change the net: write weights\[0\]\[:\] = "):
         net.weights[0] = np.zeros((3, 4))
     net.weights[0][:] = 0.0
     net.biases[0][:] = 0.0
     assert not net.weights[0].any()
     net.learning_rate = 0.5
     assert np.all(net.learning_rate == 0.5)
+
+
+@pytest.mark.parametrize("make", MAKE.values(), ids=MAKE)
+def test_adding_in_place_is_writing_to_the_net(make):
+    net = make()
+    before = net.parameters.copy()
+    net.parameters += 1
+    net.weights[0] += 1
+    net.biases[1] *= 0
+    assert (net.weights[0].reshape(-1)[:12] == before.reshape(-1)[:12] + 2).all()
+    assert not net.biases[1].any()
+
+
+def test_how_a_net_began(tmp_path):
+    net = trainer()
+    assert (net.seed, net.init) == (0, "glorot_uniform")
+    drawn = Trainer([3, 1])
+    np.testing.assert_array_equal(Trainer([3, 1], seed=drawn.seed).parameters, drawn.parameters)
+    given = Trainer([3, 1], init=(drawn.weights, drawn.biases), seed=7)
+    assert (given.seed, given.init) == (7, None)
+    net.save(tmp_path / "net")
+    read = Trainer.load(tmp_path / "net")
+    assert (read.seed, read.init) == (None, None)
+    nets = fleet(init="he_normal")
+    assert (nets.seed, nets.init, nets.members) == ([0, 1], "he_normal", 2)
+    assert nets[1].seed == 1
+    for name in ("seed", "init"):
+        with pytest.raises(AttributeError, match=f"{name} of a Trainer is read-only: make a new"):
+            setattr(net, name, None)
+
+
+@pytest.mark.parametrize("make", MAKE.values(), ids=MAKE)
+def test_pickles_of_before_lack_what_is_new(make):
+    net = make()
+    state = net.__getstate__()
+    old = {name: state[name] for name in state.keys() - {"_seed", "_init", "_names", "_warned"}}
+    twin = object.__new__(type(net))
+    twin.__setstate__(old)
+    twin.fit(FRAMES["pandas"], Y, 1)
+    assert (twin.init, twin.feature_names_in_.tolist()) == (None, ["a", "b", "c"])
 
 
 @pytest.mark.parametrize("make", MAKE.values(), ids=MAKE)
@@ -150,6 +193,38 @@ def test_other_columns_are_named():
     with pytest.raises(ValueError, match=r"columns \['d'\] are new"):
         net.predict(FRAMES["pandas"].assign(d=1))
     net.predict(pd.DataFrame(X))  # with numbers as names there is nothing to compare
+
+
+REORDERED = FRAMES["pandas"][["c", "a", "b"]]
+
+
+@pytest.mark.parametrize("make", MAKE.values(), ids=MAKE)
+def test_the_first_fit_compares_its_validation_data(make):
+    net = make()
+    with pytest.raises(ValueError, match=r"^in validation_data, .* come in another order"):
+        net.fit(FRAMES["pandas"], Y, 1, validation_data=(REORDERED, Y))
+    assert not hasattr(net, "feature_names_in_")
+
+
+def test_names_of_a_stream():
+    net = trainer()
+    with pytest.raises(ValueError, match=r"^in batch 1 of epoch 0 .* come in another order"):
+        net.fit([(FRAMES["pandas"], Y), (REORDERED, Y)], epochs=1)
+    assert not hasattr(net, "feature_names_in_")
+    net.fit([(X, Y), (FRAMES["polars"], Y)], epochs=1)
+    assert net.feature_names_in_.tolist() == ["a", "b", "c"]
+    with pytest.raises(ValueError, match="come in another order"):
+        net.gradients(REORDERED, Y)
+    with pytest.raises(ValueError, match="come in another order"):
+        net.trace(REORDERED, Y)
+
+
+def test_names_of_a_sweep():
+    settings = {"layer_sizes": [3, 1], "epochs": 1, "seed": 0}
+    with pytest.raises(ValueError, match=r"^in validation_data, .* come in another order"):
+        sweep(FRAMES["pandas"], Y, [{"batch_size": 2}], validation_data=(REORDERED, Y), **settings)
+    found = sweep(FRAMES["pandas"], Y, [{"batch_size": 2}], cv=2, **settings)
+    assert found.trainer.feature_names_in_.tolist() == ["a", "b", "c"]
 
 
 def test_a_refused_fit_remembers_no_names():

@@ -13,15 +13,16 @@ from jitprop import (
     Adam,
     AdamW,
     CrossEntropy,
+    CustomLoss,
     EarlyStopping,
     Fleet,
     ReduceOnPlateau,
     RMSprop,
     Rprop,
+    TargetWarning,
     Trainer,
     sweep,
 )
-from jitprop.reach import TargetWarning
 
 X = np.random.default_rng(0).random((10, 3))
 Y = np.random.default_rng(1).random(10)
@@ -193,3 +194,47 @@ def test_scaled_targets_may_round_beyond_the_range():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         Trainer([3, 2, 1], seed=0).fit(X, np.linspace(-1e-9, 1 + 1e-9, 10), 1)
+        prices = np.linspace(-1e-9, 1e6, 10)
+        Trainer([3, 2, 1], output_activation="relu", seed=0).fit(X, prices, 1)
+
+
+def test_a_loss_of_ones_own_may_mean_other_things_by_targets():
+    hinge = CustomLoss(lambda a, y: a * y, lambda a, y: y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        Trainer([3, 2, 1], loss=hinge, seed=0, backend="numpy").fit(X, np.where(Y > 0.5, 1, -1), 1)
+
+
+@pytest.mark.parametrize("cls", [Trainer, Fleet])
+def test_targets_that_count_0_need_not_be_reached(cls):
+    more = {"members": 2} if cls is Fleet else {}
+    y, weights = np.append(Y[:9], -999), np.append(np.ones(9), 0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        cls([3, 2, 1], seed=0, **more).fit(X, y, 1, sample_weight=weights)
+        if cls is Fleet:
+            each = np.tile(weights, (2, 1))
+            cls([3, 2, 1], seed=0, **more).fit(X, y, 1, sample_weight=each)
+            cls([3, 2, 1], seed=0, **more).fit(X, np.tile(y, (2, 1)), 1, sample_weight=weights)
+    if cls is Fleet:
+        each[1, 9] = 1
+        with pytest.warns(TargetWarning, match="from -999"):
+            cls([3, 2, 1], seed=0, **more).fit(X, y, 1, sample_weight=each)
+
+
+def test_a_sweep_warns_once_for_all_settings():
+    grid = {"activation": ["tanh", "relu"], "seed": [0, 1]}
+    with pytest.warns(TargetWarning, match="y has numbers from") as told:
+        sweep(X, 100 * Y, grid, layer_sizes=[3, 2, 1], epochs=1, cv=2)
+    assert [(w.category, w.filename) for w in told] == [(TargetWarning, __file__)]
+
+
+def test_a_warning_made_an_error_is_raised_again():
+    net = Trainer([3, 2, 1], seed=0)
+    before = net.parameters.copy()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for _ in range(2):
+            with pytest.raises(TargetWarning):
+                net.fit(X, 5 * Y, 1)
+    np.testing.assert_array_equal(net.parameters, before)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from jitprop._version import __version__ as __version__
 from jitprop.callbacks import Callback, Checkpoint, EarlyStopping
 from jitprop.custom import CustomActivation, CustomLoss
-from jitprop.errors import CheckpointError, DivergenceError
+from jitprop.errors import CheckpointError, DivergenceError, TargetWarning
 from jitprop.history import History
 from jitprop.losses import (
     AbsoluteError,
@@ -71,6 +71,7 @@ __all__ = [
     "SquaredError",
     "Step",
     "SweepResult",
+    "TargetWarning",
     "Trace",
     "Trainer",
     "check_gradients",

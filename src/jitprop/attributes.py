@@ -9,18 +9,44 @@ own.
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
-from jitprop import cast
+from jitprop import cast, reach
+from jitprop._types import Array
 from jitprop.custom import CustomActivation
+from jitprop.errors import TargetWarning
 from jitprop.losses import Loss
 from jitprop.optimizers import Optimizer
 from jitprop.spec import Spec
+from jitprop.warn import warn
 
-RESULTS = ("parameters", "weights", "biases", "epochs_trained", "history", "feature_names_in_")
-"""Properties that are no settings, of which a new net could have others."""
+IN_PLACE = ": write {name}{index}[:] = ..., or call set_parameters"
+
+RESULTS = {
+    "parameters": IN_PLACE.format(name="parameters", index=""),
+    "weights": IN_PLACE.format(name="weights", index="[0]"),
+    "biases": IN_PLACE.format(name="biases", index="[0]"),
+    "epochs_trained": "",
+    "history": "",
+    "feature_names_in_": "",
+}
+"""Properties that are no settings, and what to do instead of setting them."""
+
+
+class Views(tuple[Array, ...]):
+    """Views of a net's parameters. Another array in the place of one would not change the net."""
+
+    __slots__ = ()
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        if value is not self[key]:  # as it is after ``weights[0] += 1``, which has written to it
+            raise TypeError(
+                "a new array in the place of a view does not change the net"
+                + IN_PLACE.format(name="weights", index="[0]")
+            )
 
 
 class Attributes:
@@ -31,7 +57,11 @@ class Attributes:
     _dtype: np.dtype[Any] | None
     _backend: str
     _n_threads: int | None
-    _names: tuple[str, ...] | None = None  # pickles of before have none
+    # Pickles of earlier versions lack these.
+    _init: str | None = None
+    _names: tuple[str, ...] | None = None
+    _warned: bool = False
+    """Whether it was said that the output cannot reach all targets."""
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name[0] == "_":  # 6 of them in a fit of one epoch
@@ -39,10 +69,10 @@ class Attributes:
             return
         there = getattr(type(self), name, None)
         if isinstance(there, property) and there.fset is None:
-            raise AttributeError(
-                f"{name} of a {type(self).__name__} is read-only"
-                + ("" if name in RESULTS else f": make a new one, with another {name}")
-            )
+            if name == "parameters" and value is self.__dict__["_state"].params:
+                return  # as it is after ``parameters += 1``, which has written to it
+            instead = RESULTS.get(name, f": make a new one, with another {name}")
+            raise AttributeError(f"{name} of a {type(self).__name__} is read-only{instead}")
         own = type(self).__module__.startswith("jitprop.")
         if own and there is None:
             known = [known for known in dir(self) if not known.startswith("_")]
@@ -115,6 +145,11 @@ class Attributes:
         return self._n_threads
 
     @property
+    def init(self) -> str | None:
+        """How the parameters were drawn; None where they were given, or read from a file."""
+        return self._init
+
+    @property
     def feature_names_in_(self) -> Any:
         """
         Names of the columns that the first fit with a data frame had: (n_inputs,) array of str.
@@ -125,7 +160,12 @@ class Attributes:
             raise AttributeError("feature_names_in_ is there after a fit with a data frame")
         return np.array(self._names, object)
 
-    def _check_names(self, *frames: Any) -> None:
+    def _warn_of(self, pieces: Iterable[Array]) -> None:
+        """Warn, once, of targets that the output cannot reach."""
+        if not self._warned and (text := reach.beyond(pieces, self._spec)):
+            warn(text, TargetWarning)
+            self._warned = True
+
+    def _check_names(self, X: Any) -> None:
         """Refuse a frame whose columns are not those of the first."""
-        for frame in frames:
-            cast.check_names(frame, self._names)
+        cast.check_names(X, self._names)

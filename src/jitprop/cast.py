@@ -90,8 +90,8 @@ def check_names(X: Any, known: tuple[str, ...] | None) -> None:
         new = [name for name in names if name not in known]
         reason = f"columns {missing[:5]} are missing" if missing else f"columns {new[:5]} are new"
     raise ValueError(
-        f"X must have the columns of the first fit in their order, X[list(feature_names_in_)]: "
-        f"{reason}"
+        "X must have the columns that the net is trained on, in their order, as "
+        f"X[list(feature_names_in_)] has them: {reason}"
     )
 
 

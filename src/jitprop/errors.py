@@ -60,3 +60,11 @@ class CheckpointError(ValueError):
 
     The message says which file, and what is wrong with it.
     """
+
+
+class TargetWarning(UserWarning):
+    """
+    Targets lie outside the range of the output activation: the net cannot learn them.
+
+    A sigmoid, the default, lies between 0 and 1. Each net says so once.
+    """

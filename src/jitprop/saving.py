@@ -251,6 +251,7 @@ def _trainer(file: sealed.Reading, custom_objects: Mapping[str, Any]) -> Trainer
         raise ValueError("inf or nan is in its tensors")
     past = encoding.decoded_history(history, file.tensors(encoding.TENSOR))
     trainer._course = Course(trainer._course.limit, past)
+    trainer._seed = None
     trainer._names = feature_names(content, trainer.layer_sizes[0])
     return trainer
 

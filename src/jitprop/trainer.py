@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
-import warnings
+import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -27,7 +27,7 @@ from jitprop import (
     validation,
 )
 from jitprop._types import Array
-from jitprop.attributes import Attributes
+from jitprop.attributes import Attributes, Views
 from jitprop.batches import Batches, Given
 from jitprop.callbacks import Callback, OnEpochEnd
 from jitprop.callbacks import resolve as resolve_callbacks
@@ -170,8 +170,9 @@ class Trainer(Attributes):
     weights, biases : tuples of arrays
         Views of it: (n_in, n_out) and (n_out,). Writing to them changes the net.
     learning_rate : float, schedule or callable
-        The one setting that may be set. The others can be read under their names, but ``seed`` and
-        ``init``: ``loss`` and ``optimizer`` as objects, ``activation`` and ``dropout`` as tuples.
+        The one setting that may be set. The others can be read under their names: ``loss`` and
+        ``optimizer`` as objects, ``activation`` and ``dropout`` as tuples; ``seed`` as a number,
+        which was drawn if none was given.
     feature_names_in_ : (n_inputs,) array of str
         The names of the columns, after a fit with a data frame. Later frames must have the same,
         in the same order.
@@ -200,6 +201,7 @@ class Trainer(Attributes):
     """
 
     _under_way: Fit | None = None
+    _seed: int | None = None
     _kept: Sequence[Kept] = ()
 
     @hinting("Trainer")
@@ -240,12 +242,11 @@ class Trainer(Attributes):
         )
         self._shuffle = checks.boolean("shuffle", shuffle)
         self._dtype = cast.dtype(dtype)
-        self._names = None
         self._backend = backends.check(backend)
         self._n_threads = checks.optional_integer("n_threads", n_threads, low=1)
-        if seed is not None:
-            seed = checks.integer("seed", seed, low=0)
-        seeds = streams(seed)
+        drawn = secrets.randbits(64) if seed is None else checks.integer("seed", seed, low=0)
+        self._seed = drawn
+        seeds = streams(drawn)
         size, n_slots = self._spec.n_parameters, self._spec.optimizer.n_slots
         started_as = self._dtype or np.dtype(np.float64)
         self._state = State(
@@ -261,7 +262,7 @@ class Trainer(Attributes):
 
     def _begin(self, init: Any, seed: np.random.SeedSequence) -> None:
         """Set the parameters."""
-        name = initializers.named(init)
+        self._init = name = initializers.named(init)
         if name is None:
             self.set_parameters(*init)
             return
@@ -278,12 +279,12 @@ class Trainer(Attributes):
     @property
     def weights(self) -> tuple[Array, ...]:
         """Views of the weights, (n_in, n_out) each: ``weights[0][:] = W`` writes to the net."""
-        return tuple(self._spec.split(self._state.params)[0])
+        return Views(self._spec.split(self._state.params)[0])
 
     @property
     def biases(self) -> tuple[Array, ...]:
         """Views of the biases, (n_out,) each."""
-        return tuple(self._spec.split(self._state.params)[1])
+        return Views(self._spec.split(self._state.params)[1])
 
     @property
     def weight_decay(self) -> float:
@@ -294,6 +295,15 @@ class Trainer(Attributes):
     def dropout(self) -> tuple[float, ...]:
         """The probability with which a unit is dropped, of each hidden layer."""
         return self._spec.dropout
+
+    @property
+    def seed(self) -> int | None:
+        """
+        The seed, which makes the same net again where none was given too.
+
+        None of a trainer that was read from a file.
+        """
+        return self._seed
 
     @property
     def history_limit(self) -> int | None:
@@ -561,8 +571,9 @@ class Trainer(Attributes):
                 sample_weight=sample_weight, validation_fraction=validation_fraction, order=order
             )
             dtype = self._dtype or given.first(partial(self._samples, dtype=None)).X.dtype
+        names = self._names or cast.names_of(X)
         if validation_data is not None:
-            held_out = self._validation(validation_data, dtype)
+            held_out = self._validation(validation_data, dtype, names)
             held_out = held_out.apart_from(self._state.params)
         named, told = resolve_metrics(metrics), resolve_callbacks(callbacks)
         kept = self._kept if epochs_total is not None else ()
@@ -570,14 +581,14 @@ class Trainer(Attributes):
         source: Source
         if isinstance(given, Samples):
             given = given.apart_from(state.params)
-            self._warn_of(given.y)
+            self._warn_of_targets(given)
             watch = Watch(self, backend, self._spec, given, held_out, named, told, kept)
             source = Arrays(
                 backend, self._spec, given, n_epochs, presented, self._shuffle, self._n_threads
             )
         else:
             watch = Watch(self, backend, self._spec, None, held_out, named, told, kept)
-            make = partial(self._batch, dtype=dtype)
+            make = partial(self._batch, batches=given, dtype=dtype)
             source = Stream(backend, self._spec, given, make, self._n_threads)
         fit = Fit(source, state, n_epochs, lambda: self._spec.learning_rate, watch)
         bar = Progress(n_epochs) if progress else None
@@ -587,7 +598,7 @@ class Trainer(Attributes):
                 fit.record = self._course.begin(n_epochs, watch.names)
                 before = self._state, self._dtype, self._names
                 self._state, self._dtype = state, dtype
-                self._names = self._names or cast.names_of(X)
+                self._names = names
                 self._under_way = fit
             try:
                 with one_blas_thread():
@@ -775,9 +786,8 @@ class Trainer(Attributes):
         spec = replace(self._spec, batch_size=None, learning_rate=rate)
         after = copy.copy(whole)
         after._spec, after._course, after._backend = spec, Course(), "numpy"
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", reach.TargetWarning)
-            after.fit(x, y, 1, sample_weight=sample_weight)
+        after._warned = True
+        after.fit(x, y, 1, sample_weight=sample_weight)
         return trace(spec, state, samples, rate, after.parameters)
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -867,20 +877,31 @@ class Trainer(Attributes):
         weights = cast.weights(sample_weight, n, dtype)
         return Samples(inputs, targets, cast.with_class_weights(weights, targets, spec.loss))
 
-    def _batch(self, X: Any, y: Any, sample_weight: Any, dtype: np.dtype[Any]) -> Samples:
+    def _batch(
+        self, X: Any, y: Any, sample_weight: Any, batches: Batches, dtype: np.dtype[Any]
+    ) -> Samples:
         """A batch of a stream, checked and cast."""
         samples = self._samples(X, y, sample_weight, dtype)
-        self._warn_of(samples.y)
+        self._names = self._names or cast.names_of(X)
+        if batches.epoch == 0:  # a tenth of the time of a small batch
+            self._warn_of_targets(samples)
         return samples
 
-    def _warn_of(self, y: Rows) -> None:
-        """Warn of targets that the output cannot reach."""
-        reach.warn_once(self, (y[rows] for rows in mapped.pieces(y)), self._spec)
+    def _warn_of_targets(self, samples: Samples) -> None:
+        """Warn, once, of targets that the output cannot reach."""
+        _, y, weights = samples
+        self._warn_of(
+            reach.counted(y[rows], None if weights is None else weights[rows])
+            for rows in mapped.pieces(y)
+        )
 
-    def _validation(self, data: Any, dtype: np.dtype[Any]) -> Samples:
-        """The same of ``validation_data``."""
+    def _validation(
+        self, data: Any, dtype: np.dtype[Any], names: tuple[str, ...] | None
+    ) -> Samples:
+        """The same of ``validation_data``, whose columns have the ``names`` of those of X."""
         parts = validation.parts(data)
         try:
+            cast.check_names(parts[0], names)
             return self._samples(*parts, dtype)
         except (TypeError, ValueError) as error:
             raise type(error)(f"in validation_data, {error}") from None

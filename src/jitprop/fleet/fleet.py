@@ -24,7 +24,7 @@ from jitprop import (
     validation,
 )
 from jitprop._types import Array
-from jitprop.attributes import Attributes
+from jitprop.attributes import Attributes, Views
 from jitprop.callbacks import Callback, EarlyStopping
 from jitprop.callbacks import resolve as resolve_callbacks
 from jitprop.checks import quoted
@@ -190,7 +190,6 @@ batch_size, shuffle, dtype, backend
         self._spec = replace(self._spec, dropout=most)
         self._shuffle = checks.boolean("shuffle", shuffle)
         self._dtype = cast.dtype(dtype)
-        self._names = None
         self._backend = backends.check(backend)
         self._n_threads = checks.optional_integer("n_threads", n_threads, low=1)
         size, n_slots = self._spec.n_parameters, self._spec.optimizer.n_slots
@@ -210,7 +209,7 @@ batch_size, shuffle, dtype, backend
 
     def _begin(self, init: Any) -> None:
         """Set the parameters of all members."""
-        name = initializers.named(init)
+        self._init = name = initializers.named(init)
         if name is None:
             self.set_parameters(*init)
             return
@@ -233,13 +232,13 @@ batch_size, shuffle, dtype, backend
     def weights(self) -> tuple[Array, ...]:
         """Views of the weights, (K, n_in, n_out) each."""
         parts = zip(self._spec.shapes, self._spec.offsets, strict=True)
-        return tuple(self.parameters[:, w:b].reshape(-1, *shape) for shape, (w, b) in parts)
+        return Views(self.parameters[:, w:b].reshape(-1, *shape) for shape, (w, b) in parts)
 
     @property
     def biases(self) -> tuple[Array, ...]:
         """Views of the biases, (K, n_out) each."""
         parts = zip(self._spec.shapes, self._spec.offsets, strict=True)
-        return tuple(self.parameters[:, b : b + n_out] for (_, n_out), (_, b) in parts)
+        return Views(self.parameters[:, b : b + n_out] for (_, n_out), (_, b) in parts)
 
     @property
     def weight_decay(self) -> npt.NDArray[np.float64]:
@@ -255,6 +254,16 @@ batch_size, shuffle, dtype, backend
     def dropout(self) -> npt.NDArray[np.float64]:
         """Each member's dropout of each hidden layer, a copy: (K, hidden layers)."""
         return self._own.dropout.copy()
+
+    @property
+    def members(self) -> int:
+        """K."""
+        return len(self)
+
+    @property
+    def seed(self) -> list[int]:
+        """Each member's seed, as ``seeds``."""
+        return self.seeds
 
     @property
     def seeds(self) -> list[int]:
@@ -487,7 +496,10 @@ batch_size, shuffle, dtype, backend
         data = samples(X, y, sample_weight, self._spec, len(self), self._dtype)
         check_batch(self._spec, data.n_samples)
         kind = data.X.array.dtype
-        held_out = None if validation_data is None else self._validation(validation_data, kind)
+        names = self._names or cast.names_of(X)
+        held_out = None
+        if validation_data is not None:
+            held_out = self._validation(validation_data, kind, names)
         known = ["loss"] if held_out is None else ["loss", VALIDATION_LOSS]
         listeners, how = told_and_stopping(callbacks, known)
         found, kept = (None, ()) if epochs_total is None else (self._found, self._kept)
@@ -506,13 +518,14 @@ batch_size, shuffle, dtype, backend
             told,
         )
         bar = Progress(course.epochs) if progress else None
-        reach.warn_once(self, [data.y.array], self._spec)
+        weights = None if data.weights is None else data.weights.array
+        self._warn_of(reach.counted(y, weights) for y in [data.y.array])
         fit = running.of(self)
         with Interrupts() as interrupts:  # the beginning and the end are whole
             with running.changing():
                 before = self._state, self._dtype, self._names
                 self._state, self._dtype = state, kind
-                self._names = self._names or cast.names_of(X)
+                self._names = names
                 self._under_way, ended = course, False
             try:
                 with one_blas_thread():
@@ -703,10 +716,10 @@ batch_size, shuffle, dtype, backend
 
     # How it is done.
 
-    def _validation(self, given: Any, kind: np.dtype[Any]) -> Data:
+    def _validation(self, given: Any, kind: np.dtype[Any], names: tuple[str, ...] | None) -> Data:
         parts = validation.parts(given)
         try:
-            self._check_names(parts[0])
+            cast.check_names(parts[0], names)
             return samples(*parts, self._spec, len(self), kind)
         except (TypeError, ValueError) as error:
             raise type(error)(f"in validation_data, {error}") from None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,10 +11,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from jitprop import cast, checks, validation
+from jitprop import cast, checks, reach, validation
 from jitprop._types import Array
 from jitprop.callbacks import HIGHER_IS_BETTER, EarlyStopping
-from jitprop.errors import DivergenceError
+from jitprop.errors import DivergenceError, TargetWarning
 from jitprop.fleet import Fleet
 from jitprop.history import VALIDATION, VALIDATION_LOSS
 from jitprop.losses import BinaryCrossEntropy, CrossEntropy
@@ -27,6 +26,7 @@ from jitprop.sweeps.result import SweepResult, ranks
 from jitprop.sweeps.settings import Group, Setting, expand, groups
 from jitprop.sweeps.tasks import Data, Found, Given, Task, cut
 from jitprop.trainer import Trainer
+from jitprop.warn import warn
 from jitprop.watching import check_monitor
 
 
@@ -157,6 +157,7 @@ def sweep(
     data = _data(X, y, sample_weight, validation_data, cv, specs)
     for group, spec in zip(found, specs, strict=True):
         _check(group, spec, data, tried)
+    _warn_of_targets(specs, data)
     tasks = [
         task
         for group, spec in zip(found, specs, strict=True)
@@ -167,18 +168,17 @@ def sweep(
     result = SweepResult(tried, measured, monitor, places, None)
     best = result.best_index
     if best is None:
-        warnings.warn(
+        warn(
             f"none of the {len(tried)} settings is the best: each diverged in some fold, or "
-            f"{monitor} is not finite. Try smaller learning rates, or inputs scaled to about "
-            "-1...1",
-            RuntimeWarning,
-            stacklevel=2,
+            f"{monitor} is not finite. Try smaller learning rates, or inputs and targets scaled "
+            "to about -1...1"
         )
     else:
         _warn_of_nan(monitor, measured)
     if best is not None and refit:
         kept = None if early_stopping is None else measured["epochs_trained"][best].mean()
         trainer = _refitted(groups([tried[best]], settings)[0], data, kept)
+        trainer._names = cast.names_of(X)
         result = replace(result, trainer=trainer)
     return result
 
@@ -187,12 +187,18 @@ def _warn_of_nan(monitor: str, measured: Mapping[str, npt.NDArray[Any]]) -> None
     """Settings that are last for no fault of their training."""
     lacking = ~np.isfinite(measured[monitor]) & ~measured["diverged"]
     if n := int(lacking.any(axis=1).sum()):
-        warnings.warn(
+        warn(
             f"{monitor} is nan or infinite in some fold of {n} of {len(lacking)} settings, which "
-            "did not diverge: they come last in the ranks",
-            RuntimeWarning,
-            stacklevel=3,
+            "did not diverge: they come last in the ranks"
         )
+
+
+def _warn_of_targets(specs: list[Spec], data: Data) -> None:
+    """Warn, once for all settings, of targets that the output of one cannot reach."""
+    for spec in specs:
+        if text := reach.beyond([reach.counted(data.y, data.weights)], spec):
+            warn(text, TargetWarning)
+            return
 
 
 def _sign(monitor: Any, mode: Any, measures: Mapping[str, Metric]) -> float:
@@ -225,12 +231,14 @@ def _data(
     X: Any, y: Any, sample_weight: Any, validation_data: Any, cv: Any, specs: list[Spec]
 ) -> Data:
     """Arrays and folds, checked as far as it needs no setting."""
+    names = cast.names_of(X)
     X, y, weights = _arrays(X, y, sample_weight)
     if validation_data is not None:
         if cv is not None:
             raise ValueError("cv and validation_data exclude each other")
         parts = validation.parts(validation_data)
         try:
+            cast.check_names(parts[0], names)
             return Data(X, y, weights, [], _arrays(*parts))
         except (TypeError, ValueError) as error:
             raise type(error)(f"in validation_data, {error}") from None
@@ -246,7 +254,8 @@ def _arrays(X: Any, y: Any, sample_weight: Any) -> Given:
     x, targets = np.ascontiguousarray(cast.real("X", X)), cast.real("y", y)
     if x.ndim != 2 or len(x) == 0:
         raise ValueError(
-            f"X must be 2-dimensional, (n_samples, n_inputs), with samples; got shape {x.shape}"
+            "X must be 2-dimensional, (n_samples, n_inputs), with samples; "
+            f"got shape {x.shape}{cast.way_to_2d('X', x)}"
         )
     if targets.ndim not in (1, 2) or len(targets) != len(x):
         raise ValueError(
@@ -308,9 +317,10 @@ def _table(
 def _refitted(group: Group, data: Data, kept: float | None) -> Trainer:
     """A setting trained on all samples, for its own epochs or as many as were kept."""
     trainer = Fleet(members=1, **group.shared, **group.own[0])[0]
+    trainer._warned = True  # of targets, with all settings
     epochs = group.epochs if kept is None else max(1, round(kept))
     try:
         trainer.fit(data.X, data.y, epochs, sample_weight=data.weights)
     except DivergenceError as error:
-        warnings.warn(f"the best setting, on all samples: {error}", RuntimeWarning, stacklevel=3)
+        warn(f"the best setting, on all samples: {error}")
     return trainer

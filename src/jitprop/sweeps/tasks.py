@@ -155,6 +155,7 @@ def run(task: Task, data: Data) -> Found:
     """
     k = len(task.settings)
     fleet = Fleet(members=k, **task.shared, **task.own)
+    fleet._warned = True  # by the sweep, once for all
     training, held_out = data.of(task.folds)
     X, y, weights = training
     if task.stopping is None:  # then nobody looks after each epoch: many are one call
