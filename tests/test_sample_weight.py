@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 
 import numpy as np
 import pytest
 
-from jitprop import Adam, CrossEntropy, Fleet, Trainer, compiled, threads
+from jitprop import (
+    Adam,
+    CrossEntropy,
+    CustomActivation,
+    CustomLoss,
+    Fleet,
+    Trainer,
+    compiled,
+    threads,
+)
 from nets import OUTPUTS, data, suited
 
 # Sizes, and more samples than evaluate takes at a time (256).
@@ -255,3 +265,55 @@ def test_a_batch_whose_weights_have_no_inverse_counts_as_one_of_weights_0(sizes,
         fleet.fit(X, y, 3, sample_weight=weights)
         found.append(np.concatenate([net.parameters, fleet.parameters.ravel()]))
     np.testing.assert_allclose(found[1], found[0], rtol=1e-12)
+
+
+def relative(a, y):
+    return abs(a - y) / y  # of no target 0
+
+
+def relative_slope(a, y):
+    return math.copysign(1, a - y) / y
+
+
+def log_of_size(z):
+    return math.log(abs(z))  # of no sum 0
+
+
+NOT_AT_0 = {
+    "loss": {"loss": CustomLoss(relative, relative_slope)},
+    "activation": {"activation": CustomActivation(log_of_size, lambda z: 1 / z)},
+    "label": {"loss": "cross_entropy", "output_activation": "softmax"},
+}
+
+
+@pytest.mark.parametrize("kind", NOT_AT_0)
+@pytest.mark.parametrize("sizes", [[3, 4, 2], [30, 60, 2]], ids=str)
+@pytest.mark.parametrize("batch_size", [None, 3])
+def test_a_sample_of_weight_0_is_not_taken_for_one_of_zeros(sizes, batch_size, kind, backend, rng):
+    # Batches of 3: one in which no sample counts.
+    X, y = rng.normal(size=(12, sizes[0])), rng.uniform(1, 2, size=(12, 2))
+    if kind == "label":
+        y = rng.integers(0, 2, size=12)
+    weights = np.ones(12)
+    weights[[1, 3, 4, 5, 10]] = 0.0
+    settings = {
+        "batch_size": batch_size, "shuffle": False, "backend": backend, "learning_rate": 0.01,
+        "output_activation": "identity",
+    } | NOT_AT_0[kind]  # fmt: skip
+    found = []
+    for factor in (1.0, 3.0):
+        given = X.copy()
+        given[weights == 0] *= factor
+        net, fleet = Trainer(sizes, seed=1, **settings), Fleet(sizes, members=2, seed=1, **settings)
+        found.append(
+            [
+                net.fit(given, y, 2, sample_weight=weights).loss,
+                net.parameters,
+                fleet.fit(given, y, 2, sample_weight=np.stack([weights, weights])).loss,
+                fleet.parameters,
+                net.evaluate(given, y, sample_weight=weights),
+            ]
+        )
+    for ref, comp in zip(*found, strict=True):
+        assert np.isfinite(ref).all()
+        np.testing.assert_array_equal(comp, ref)

@@ -52,6 +52,7 @@ def train_members(
     y_step: int,
     weights: Array,
     weights_step: int,
+    stand_ins: Indices,
     n_samples: int,
     members: Indices,
     rows: Indices,
@@ -88,6 +89,8 @@ def train_members(
     X, Y, weights : arrays
         Inputs, targets or labels, and weights or nothing, of ``n_samples`` samples; of all members
         together where the step is 0, else of each, so many numbers apart.
+    stand_ins : (A,) int64 array
+        See `load_block`.
     members : (A,) int64 array
         Each one's number in X, Y and weights.
     rows : (A * epochs * n_samples,) int64 array
@@ -166,6 +169,7 @@ def train_members(
                         y_step,
                         weights,
                         weights_step,
+                        stand_ins,
                         members,
                         lane,
                         rows,
@@ -213,6 +217,7 @@ def load_and_forward(
     y_step: int,
     weights: Array,
     weights_step: int,
+    stand_ins: Indices,
     members: Indices,
     lane: int,
     rows: Indices,
@@ -232,6 +237,7 @@ def load_and_forward(
         y_step,
         weights,
         weights_step,
+        stand_ins,
         members,
         lane,
         rows,
@@ -284,6 +290,7 @@ def predict_members(
                 behind(out, out.size),
                 0,
                 members,
+                members,
                 group * V,
                 rows,
                 first,
@@ -313,6 +320,7 @@ def evaluate_members(
     y_step: int,
     weights: Array,
     weights_step: int,
+    stand_ins: Indices,
     n_samples: int,
     members: Indices,
     rows: Indices,
@@ -343,6 +351,7 @@ def evaluate_members(
                 y_step,
                 weights,
                 weights_step,
+                stand_ins,
                 members,
                 group * V,
                 rows,

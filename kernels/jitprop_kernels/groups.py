@@ -128,6 +128,7 @@ def load_block(
     y_step: int,
     weights: Array,
     weights_step: int,
+    stand_ins: Indices,
     members: Indices,
     lane: int,
     rows: Indices,
@@ -143,7 +144,8 @@ def load_block(
 
     Of ``some`` samples from place ``block`` on in a batch that begins at ``first``. Member number
     ``members[i]`` finds its own behind ``x_step`` times that in X; with a step of 0 all have the
-    same. ``rows`` names each one's samples. Nothing is read from an empty Y.
+    same. ``rows`` names each one's samples, and ``stand_ins`` of each member the sample that those
+    of weight 0 are replaced by, or -1, as in `network.load_batch`. Nothing is read from an empty Y.
     """
     V, width = size_of(none), block_width(none, some)
     n_inputs, n_targets = plan.layers[0, N_IN], plan.n_targets
@@ -153,24 +155,23 @@ def load_block(
         member, row = members[i], first + block + smaller(at // V, some - 1)
         if rows.size > 0:
             row = rows[i * row_step + row]
-        x = member * x_step + row * n_inputs
-        for k in range(n_inputs):
-            memory[a + k * width + at] = X[x + k]
-        weight = type(memory[0])(1.0)
         if plan.weighted:
             weight = weights[member * weights_step + row]
             memory[plan.shares + block * V + at] = weight / sums[WHOLES * V + at % V]
-            if weight == 0.0:  # as in `network.load_batch`
-                for k in range(n_inputs):
-                    memory[a + k * width + at] = 0.0
+            if weight == 0.0:
+                row = stand_ins[i]
+        counts, zero = row >= 0, type(memory[0])(0.0)
+        x = member * x_step + row * n_inputs
+        for k in range(n_inputs):
+            memory[a + k * width + at] = X[x + k] if counts else zero
         if Y.size > 0 and plan.labels:
-            label = Y[member * y_step + row]
+            label = Y[member * y_step + (row if counts else 0)]
             for k in range(n_targets):
                 memory[t + k * width + at] = 1.0 if label == k else 0.0
         elif Y.size > 0:
             y = member * y_step + row * n_targets
             for k in range(n_targets):
-                memory[t + k * width + at] = Y[y + k] if weight != 0.0 else 0.0
+                memory[t + k * width + at] = Y[y + k] if counts else zero
     if Y.size > 0 and plan.gain != 1.0:
         T = type(memory[0])
         for i in range(t, t + n_targets * width):

@@ -100,14 +100,17 @@ def load_targets(
 
 
 @jit()
-def clear(blocked: Route, memory: Array, at: int, i: int, m: int, n: int) -> None:
-    """Make sample i of m zeros, of n numbers in the block at ``memory[at:]``."""
+def replace(
+    blocked: Route, source: Array, row: int, memory: Array, at: int, i: int, m: int, n: int
+) -> None:
+    """Make sample i of m, in the block at ``memory[at:]``, that of a ``row``, or zeros for -1."""
     width = padded(blocked, memory, m)
     for k in range(n):
+        x = source[row * n + k] if row >= 0 else type(memory[0])(0.0)
         if len(blocked) == 0:
-            memory[at + k * width + i] = 0.0
+            memory[at + k * width + i] = x
         else:
-            memory[at + i * n + k] = 0.0
+            memory[at + i * n + k] = x
 
 
 @jit()
@@ -144,8 +147,8 @@ def load_batch(
     Copy the inputs and targets of m samples, from ``first`` on, to number ``skip`` in their blocks.
 
     And each sample's share, its weight by the ``whole`` of the batch. Inputs are left out where
-    ``direct`` says that products read X itself. A sample of weight 0 becomes zeros, so that what
-    would overflow in it has no part in any sum: 0 times inf is nan.
+    ``direct`` says that products read X itself. A sample of weight 0 is replaced by one that
+    counts: what overflowed in it would have a part in sums, since 0 times inf is nan.
     """
     n_inputs, n_targets = plan.layers[0, N_IN], plan.n_targets
     if not direct:
@@ -159,8 +162,10 @@ def load_batch(
             if i < m:
                 memory[plan.shares + skip + i] = weight / whole
             if weight == 0.0:
-                clear(blocked, memory, skip * n_inputs, i, m, n_inputs)
-                clear(blocked, memory, at, i, m, n_targets)
+                row = plan.stand_in
+                replace(blocked, X, row, memory, skip * n_inputs, i, m, n_inputs)
+                # Of labels, zeros: no class counts.
+                replace(blocked, Y, -1 if plan.labels else row, memory, at, i, m, n_targets)
     if plan.gain != 1.0:
         T = type(memory[0])
         for i in range(at, at + n_targets * padded(blocked, memory, m)):

@@ -49,6 +49,9 @@ class Plan(NamedTuple):
     """Targets are class numbers, one a sample, instead of a row of n_targets values."""
     weighted: bool
     """Samples have weights."""
+    stand_in: int
+    """Number of a sample whose weight is not 0, which those of weight 0 are replaced by; -1 where
+    there is none. Of a fleet each member has its own instead."""
     batch_size: int
     chunk: int
     """Samples of a batch that have a gradient of their own; 0 if the batch has only one."""

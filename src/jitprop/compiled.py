@@ -21,6 +21,7 @@ from jitprop.checks import quoted
 from jitprop.custom import CustomActivation, CustomLoss
 from jitprop.losses import AbsoluteError, Huber, Loss, Quantile
 from jitprop.optimizers import SGD, Adam, AdamW, RMSprop, Rprop
+from jitprop.samples import stand_ins
 from jitprop.spec import Spec
 from jitprop_kernels import codes
 
@@ -231,6 +232,7 @@ def _plan(
         mean=spec.reduction == "mean",
         labels=False,
         weighted=False,
+        stand_in=-1,
         batch_size=batch,
         chunk=chunk,
         optimizer=optimizer,
@@ -406,6 +408,8 @@ def _targets(
     plan: kernels.Plan, y: Array, weights: Array | None
 ) -> tuple[kernels.Plan, Array, Array]:
     plan = plan._replace(labels=y.ndim == 1, weighted=weights is not None)
+    if weights is not None:
+        plan = plan._replace(stand_in=int(stand_ins(weights)))
     return plan, flat(y), np.empty(0, y.dtype) if weights is None else flat(weights)
 
 

@@ -50,6 +50,8 @@ class Evaluation:
         loss = 0.0
         for i in self._pieces(len(X)):
             w = None if weights is None else weights[i]
+            if w is not None and not w.any():
+                continue
             loss += self.backend.evaluate(self.net, params, X[i], y[i], w)
         return loss / self.spec.divisor(len(X), weights)
 

@@ -177,31 +177,38 @@ def backpropagate(
     of the batch are 0, or too small for their sum to have an inverse, so are the derivatives.
     """
     weights, biases = spec.split(params)
-    X, y = counted(X, sample_weights), counted(y, sample_weights)
+    X = counted(X, sample_weights)
     a, slopes, z = forward(spec, weights, biases, X, masks)
     _, losses, delta = output_delta(spec, z, targets(spec, y, z.dtype))
     w = np.ones(len(X), z.dtype) if sample_weights is None else sample_weights
     whole = w.sum(dtype=np.float64) if spec.reduction == "mean" else 1.0
     share = (w / (whole if whole >= SMALLEST else 1.0)).astype(z.dtype)
-    delta = delta * share[:, np.newaxis]
+    delta = np.where(share[:, np.newaxis] > 0, delta * share[:, np.newaxis], 0)
 
     deltas = backward(weights, slopes, delta)
     d_weights = [a[l].T @ deltas[l] for l in range(len(weights))]
     d_biases = [delta.sum(axis=0) for delta in deltas]
-    return float((w * losses).sum(dtype=np.float64)), d_weights, d_biases
+    return summed(losses, w), d_weights, d_biases
 
 
 def counted(rows: Array, sample_weights: Array | None) -> Array:
     """
-    Rows of X or y; zeros instead of those with weight 0, which may be of any size.
+    Rows of X; in place of those with weight 0, which may be of any size, one that counts.
 
     What overflowed in such a sample would spoil every sum, since 0 times inf is nan.
     """
     if sample_weights is None or sample_weights.all():
         return rows
     rows = rows.copy()
-    rows[sample_weights == 0] = 0
+    rows[sample_weights == 0] = rows[sample_weights.argmax()] if sample_weights.any() else 0
     return rows
+
+
+def summed(losses: Array, sample_weights: Array | None) -> float:
+    """Sum of w E; samples of weight 0 have no part in it, whatever their loss."""
+    if sample_weights is not None:
+        losses = np.where(sample_weights > 0, sample_weights * losses, 0)
+    return float(losses.sum(dtype=np.float64))
 
 
 def targets(spec: Spec, y: Array, dtype: np.dtype[Any]) -> Array:
@@ -397,13 +404,11 @@ def train(
 
 def evaluate(net: Spec, params: Array, X: Array, y: Array, weights: Array | None) -> float:
     """Summed loss of all samples, each times its weight."""
-    X, y = counted(X, weights), counted(y, weights)
+    X = counted(X, weights)
     with np.errstate(all="ignore"):
         _, _, z = forward(net, *net.split(params), X)
         _, losses, _ = output_delta(net, z, targets(net, y, z.dtype))
-        if weights is not None:
-            losses = weights * losses
-        return float(losses.sum(dtype=np.float64))
+        return summed(losses, weights)
 
 
 def gradient(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,16 @@ from jitprop.mapped import Mapped, Rows
 
 Arrays: TypeAlias = tuple[Array, Array, Array | None]
 ALL = slice(None)
+
+
+def stand_ins(weights: Array) -> Any:
+    """
+    Number of the first sample whose weight is not 0; -1 where there is none.
+
+    (n,) weights give one number, (members, n) weights one for each member.
+    """
+    counted = weights != 0
+    return np.where(counted.any(axis=-1), counted.argmax(axis=-1), -1)
 
 
 class Samples(NamedTuple):

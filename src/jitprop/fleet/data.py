@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from jitprop import cast
 from jitprop._types import Array
 from jitprop.mapped import Rows
+from jitprop.samples import stand_ins
 from jitprop.spec import Spec
 
 
@@ -53,6 +56,17 @@ class Data:
     def n_samples(self) -> int:
         """Samples of one member."""
         return int(self.X.array.shape[-2])
+
+    @cached_property
+    def stand_ins(self) -> npt.NDArray[np.int64]:
+        """
+        Of each member, or of all, a sample whose weight is not 0: see `samples.stand_ins`.
+
+        (members,), or (1,) where the weights are those of all.
+        """
+        if self.weights is None:
+            return np.array([-1])
+        return np.atleast_1d(stand_ins(self.weights.array))
 
     def of(self, member: int) -> tuple[Array, Array, Array | None]:
         """What one member sees."""

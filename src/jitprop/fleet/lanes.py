@@ -60,7 +60,7 @@ class Lanes:
 
         def work(_: int) -> None:
             kernels.train_members(
-                few, plan, params, slots, *_flat(data), n, members.numbers, rows,
+                few, plan, params, slots, *_flat(data, members.numbers), n, members.numbers, rows,
                 losses.reshape(-1), divisors, faults, rates.reshape(-1), rate_step,
                 members.decays, members.momenta, compiled.dropped(members.dropout).reshape(-1),
                 members.keys, members.updates, *_scratch(size, v, dtype), gate,
@@ -83,7 +83,7 @@ class Lanes:
 
         def work(_: int) -> None:
             kernels.evaluate_members(
-                few, plan, params, *_flat(data), data.n_samples, members.numbers,
+                few, plan, params, *_flat(data, members.numbers), data.n_samples, members.numbers,
                 compiled.NATURAL_ORDER, losses, *_scratch(size, v, dtype), gate,
             )  # fmt: skip
 
@@ -120,14 +120,16 @@ class Lanes:
         run(work, max(1, n), n, halt)
 
 
-def _flat(data: Data) -> tuple[Array, int, Array, int, Array, int]:
-    """X, y and the weights, each with the numbers from one member's to the next one's."""
+def _flat(data: Data, numbers: Indices) -> tuple[Array, int, Array, int, Array, int, Indices]:
+    """X, y and the weights, each with the numbers from one member's to the next; the stand-ins."""
     weights, step = np.empty(0, data.X.array.dtype), 0
     if data.weights is not None:
         weights, step = data.weights.array, data.weights.step
+    found = data.stand_ins
+    stand_ins = np.repeat(found, len(numbers)) if len(found) == 1 else found[numbers]
     return (
         compiled.flat(data.X.array), data.X.step, compiled.flat(data.y.array), data.y.step,
-        compiled.flat(weights), step,
+        compiled.flat(weights), step, stand_ins,
     )  # fmt: skip
 
 
