@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]
 import os
 import signal
 import threading
 from collections.abc import Callable
 from types import FrameType, TracebackType
+from typing import Any
+
+# What `signal` wraps: its look for a name of each handler takes 10 us, and a fit needs several.
+_get: Callable[[int], Any] = _signal.getsignal
+_set: Callable[[int, Any], Any] = _signal.signal
 
 
 class Listener:
@@ -51,7 +57,7 @@ class Listener:
 
 def _installed() -> Listener | None:
     """The listener that Ctrl-C comes to; None where a handler of somebody else's is set."""
-    owner = getattr(signal.getsignal(signal.SIGINT), "__self__", None)
+    owner = getattr(_get(signal.SIGINT), "__self__", None)
     return owner if isinstance(owner, Listener) else None
 
 
@@ -81,9 +87,9 @@ class Interrupts:
         if outer is not None:
             self._listener, self._before = outer, outer.held
             outer.held = self._before + 1
-        elif signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        elif _get(signal.SIGINT) is signal.default_int_handler:
             self._outermost = True
-            signal.signal(signal.SIGINT, self._listener.hear)
+            _set(signal.SIGINT, self._listener.hear)
         else:
             self._listener.held = 0
         return self
@@ -96,7 +102,7 @@ class Interrupts:
     ) -> None:
         listener = self._listener
         if self._outermost and _installed() is listener:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+            _set(signal.SIGINT, signal.default_int_handler)
         listener.held = self._before
         listener.check()
 
@@ -149,7 +155,7 @@ def from_a_handler(error: BaseException) -> bool:
     """
     codes = set()
     for number in signal.valid_signals():
-        handler = signal.getsignal(number)
+        handler = _get(number)
         handler = getattr(handler, "func", handler)  # of functools.partial
         handler = getattr(handler, "__func__", handler)  # of a bound method
         codes.add(getattr(handler, "__code__", None))
@@ -189,7 +195,7 @@ def _forget_in_child() -> None:
     """In a forked child no other thread is left: if one of them was listening, none listens now."""
     listener = _installed()
     if listener is not None and listener.thread != threading.get_ident():
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        _set(signal.SIGINT, signal.default_int_handler)
 
 
 if hasattr(os, "register_at_fork"):
