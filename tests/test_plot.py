@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -379,3 +380,14 @@ def test_the_example_draws_all(tmp_path):
 def test_matplotlib_is_imported_when_first_drawn_with_and_not_before():
     code = "import sys; from jitprop import plot; assert 'matplotlib' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("largest", [1e308, 1.7e308, 1e-200])
+def test_predictions_at_the_ends_of_float64_are_drawn_in_a_unit(largest):
+    y = np.array([-1.0, -0.5, 0.5, 1.0]) * largest
+    ax = plot.predicted_against_true(y, y * np.array([1, 0.9, 1, 1]))
+    ax.figure.canvas.draw()
+    unit = float(f"1e{math.floor(math.log10(largest))}")
+    assert ax.get_xlabel() == f"true, in units of {unit:.0e}"
+    np.testing.assert_allclose(ax.collections[0].get_offsets()[:, 0], y / unit)
+    assert "0.999" in ax.texts[0].get_text()

@@ -71,6 +71,18 @@ def spans_decades(values: Array) -> bool:
     return bool(values.min() > 0 and np.log10(values.max() / values.min()) >= DECADES)
 
 
+def unit(values: Array) -> float:
+    """
+    A power of ten to draw values in: 1, but where squares would overflow or vanish.
+
+    matplotlib itself has trouble there: it subtracts ends of axes, and squares distances.
+    """
+    largest = float(np.abs(values).max())
+    if largest == 0 or 1e-100 <= largest <= 1e100:
+        return 1.0
+    return float(f"1e{int(np.floor(np.log10(largest)))}")
+
+
 def probability(ax: Axes, across: Array, up: Array, answers: Array) -> Drawn:
     """The probability of class 1 in colours, and the line where it is 0.5."""
     from matplotlib import colormaps

@@ -223,7 +223,8 @@ def predicted_against_true(y: npt.ArrayLike, p: npt.ArrayLike, ax: Axes | None =
     Draw predictions over true values; right ones lie on the diagonal.
 
     In a corner stands R2 = 1 - sum (y - p)**2 / sum (y - mean y)**2: 1 where all are right, 0
-    where they are no better than the mean.
+    where they are no better than the mean. Where the largest value is above 1e100 or below 1e-100,
+    both axes have a power of ten as their unit, and say so.
 
     Parameters
     ----------
@@ -249,6 +250,8 @@ def predicted_against_true(y: npt.ArrayLike, p: npt.ArrayLike, ax: Axes | None =
     if len(true) != len(predicted):
         raise ValueError(f"p must have as many values as y, {len(true)}; got {len(predicted)}")
     ax = canvas.axes(ax)
+    unit = canvas.unit(np.concatenate([true, predicted]))
+    true, predicted = true / unit, predicted / unit
     both = np.concatenate([true, predicted])
     margin = 0.05 * (float(np.ptp(both)) or 1.0)
     limits = (both.min() - margin, both.max() + margin)
@@ -260,8 +263,9 @@ def predicted_against_true(y: npt.ArrayLike, p: npt.ArrayLike, ax: Axes | None =
     ax.set_xlim(limits)
     ax.set_ylim(limits)
     ax.set_aspect("equal")
-    ax.set_xlabel("true")
-    ax.set_ylabel("predicted")
+    tail = "" if unit == 1 else f", in units of {unit:.0e}"
+    ax.set_xlabel(f"true{tail}")
+    ax.set_ylabel(f"predicted{tail}")
     ax.legend(loc="lower right")
     return ax
 

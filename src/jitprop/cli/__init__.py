@@ -38,6 +38,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from jitprop.cli.commands import run
 
         return run(arguments)
+    except KeyboardInterrupt:  # while the command line itself was being imported
+        print("error: interrupted", file=sys.stderr)
+        return 130
     except ImportError as error:
         lacking = (error.name or "").partition(".")[0]
         if lacking not in EXTRA:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -29,9 +30,16 @@ def _widths(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int
     return tuple(widths)
 
 
-def _names(ctx: click.Context, param: click.Parameter, value: str) -> tuple[str, ...]:
-    """Of columns: a,b."""
-    return tuple(name.strip() for name in value.split(",")) if value else ()
+class _Finite(click.FloatRange):
+    """A number in a range; click's own takes nan for one."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        number: float = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return number
 
 
 FILE = click.Path(path_type=Path)
@@ -66,17 +74,17 @@ def demo() -> None:
 @click.argument("table", type=FILE)
 @click.option("--target", required=True, metavar="NAME", help="The column to be predicted.")
 @click.option("--task", type=click.Choice(TASKS), help="Told from the target if not given.")
-@click.option("--drop", callback=_names, metavar="A,B", help="Columns to leave out.")
+@click.option("--drop", multiple=True, metavar="A,B", help="Columns to leave out.")
 @click.option(
     "--missing",
     multiple=True,
     metavar="TEXT",
     help="What stands for a missing value, beside nothing and, in a CSV file, NA, nan and null.",
 )
-@click.option("--text", callback=_names, metavar="A,B", help="Columns of text: zip codes, say.")
-@click.option("--number", callback=_names, metavar="A,B", help="Columns that hold numbers.")
+@click.option("--text", multiple=True, metavar="A,B", help="Columns of text: zip codes, say.")
+@click.option("--number", multiple=True, metavar="A,B", help="Columns that hold numbers.")
 @click.option(
-    "--keep", callback=_names, metavar="A,B", help="Columns that look like ids, and are not."
+    "--keep", multiple=True, metavar="A,B", help="Columns that look like ids, and are not."
 )
 @DECIMAL
 @THOUSANDS
@@ -91,14 +99,14 @@ def demo() -> None:
 @click.option("--optimizer", default="adam", metavar="NAME", help="sgd, adam, adamw, ...")
 @click.option(
     "--learning-rate",
-    type=click.FloatRange(min=0, min_open=True),
+    type=_Finite(min=0, min_open=True),
     default=0.003,
     metavar="X",
     help="Of each update.",
 )
 @click.option(
     "--weight-decay",
-    type=click.FloatRange(min=0),
+    type=_Finite(min=0),
     metavar="X",
     help="1 / rows that train, if not given.",
 )
@@ -106,7 +114,7 @@ def demo() -> None:
 @click.option("--epochs", type=COUNT, default=300, metavar="N", help="At most.")
 @click.option(
     "--validation",
-    type=click.FloatRange(min=0, max=0.9),
+    type=_Finite(min=0, max=0.9),
     default=0.2,
     metavar="SHARE",
     help="Of the rows, kept from training to find the best epoch; 0 trains on all.",

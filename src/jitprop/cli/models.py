@@ -57,8 +57,23 @@ class Model:
         X = columns.transform(self.columns, frame, say)
         return self.trainer.predict(X.astype(self.trainer.parameters.dtype))
 
-    def save(self, path: Path) -> None:
-        """Write the model file; one that stands there is replaced at once or not at all."""
+    def save(self, path: Path, spare: int = 0) -> None:
+        """
+        Write the model file; one that stands there is replaced at once or not at all.
+
+        Parameters
+        ----------
+        path : Path
+        spare : int, default 0
+            Bytes by which the header is made longer, to see whether there is room for them.
+
+        Raises
+        ------
+        OSError
+            As writing does.
+        ValueError
+            If the header gets too long.
+        """
         extra = {
             "columns": columns.to_json(self.columns),
             "target": targets.to_json(self.target),
@@ -66,7 +81,8 @@ class Model:
             "reading": self.reading.to_json(),
             "scores": self.scores,
         }
-        saving.write(path, self.trainer, {KEY: extra})
+        room = {"spare": " " * spare} if spare else {}
+        saving.write(path, self.trainer, {KEY: extra} | room)
 
 
 def load(path: Path) -> tuple[Trainer, Model | None]:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,15 +15,37 @@ from rich.table import Table
 from rich.text import Text
 
 from jitprop import Trainer
+from jitprop.cli import terminal
 from jitprop.cli.models import Model
 from jitprop.cli.scores import TRAINING, VALIDATION, Scores
 from jitprop.cli.terminal import one_line
 from jitprop.cli.training import Problem
 
 
+class _Page(io.StringIO):
+    """What will be written to stdout, laid out as stdout needs it."""
+
+    def isatty(self) -> bool:
+        return sys.stdout is not None and sys.stdout.isatty()
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return getattr(sys.stdout, "encoding", None) or "utf-8"
+
+
 def console(quiet: bool = False) -> Console:
-    """Of stdout; what files call things is shown as it is."""
-    return Console(quiet=quiet, markup=False, emoji=False, highlight=False)
+    """A page for stdout; what files call things is shown as it is."""
+    return Console(file=_Page(), quiet=quiet, markup=False, emoji=False, highlight=False)
+
+
+@contextlib.contextmanager
+def _written(console: Console) -> Iterator[None]:
+    """Gather what is printed, and write it at once: rich ends the process if a pipe is closed."""
+    page = console.file
+    yield
+    text = page.getvalue() if isinstance(page, _Page) else ""
+    console.file = _Page()
+    terminal.write(text)
 
 
 def begin(console: Console, table: Path, problem: Problem, trainer: Trainer) -> None:
@@ -36,18 +62,20 @@ def begin(console: Console, table: Path, problem: Problem, trainer: Trainer) -> 
         ),
         ("net", _layers(trainer)),
     ]
-    _pairs(console, pairs)
+    with _written(console):
+        _pairs(console, pairs)
 
 
-def end(
-    console: Console,
-    problem: Problem,
-    trainer: Trainer,
-    measured: Scores,
-    out: Path,
-    picture: Path | None,
-) -> None:
+def end(console: Console, problem: Problem, made: Model, out: Path, picture: Path | None) -> None:
     """How it went, and where it is."""
+    with _written(console):
+        _end(console, problem, made)
+        files = [("model", str(out))] + ([("picture", str(picture))] if picture else [])
+        _pairs(console, files)
+
+
+def _end(console: Console, problem: Problem, made: Model) -> None:
+    trainer = made.trainer
     epochs = trainer.epochs_trained
     validation_loss = trainer.history.validation_loss
     if len(problem.validation):
@@ -58,14 +86,17 @@ def end(
     else:
         console.print(f"\n{epochs:,} epochs on all rows")
     rows = {TRAINING: len(problem.training), VALIDATION: len(problem.validation)}
-    _scores(console, measured, rows)
-    files = [("model", str(out))] + ([("picture", str(picture))] if picture else [])
-    _pairs(console, files)
+    _scores(console, made.scores, rows)
 
 
 def info(path: Path, trainer: Trainer, made: Model | None) -> None:
     """What is in a model file."""
     out = console()
+    with _written(out):
+        _info(out, path, trainer, made)
+
+
+def _info(out: Console, path: Path, trainer: Trainer, made: Model | None) -> None:
     pairs = [
         ("model", str(path)),
         ("net", f"{_layers(trainer)}, {trainer.parameters.dtype}"),

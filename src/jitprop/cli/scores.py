@@ -11,7 +11,7 @@ import numpy.typing as npt
 from jitprop import metrics
 from jitprop._types import Array
 from jitprop.cli import stored
-from jitprop.cli.targets import Classes, Target
+from jitprop.cli.targets import LARGEST, Classes, Target
 
 Scores: TypeAlias = Mapping[str, Mapping[str, float]]
 """Of each measure, its value in each part of the table."""
@@ -45,9 +45,11 @@ def measure(target: Target, y: npt.NDArray[np.float64], outputs: Array) -> dict[
             "log loss": metrics.log_loss(truth, outputs),
         }
     truth = y[:, None]
+    rmse = float(np.sqrt(metrics.mse(truth, outputs)))
     return {
-        "mean absolute error": metrics.mae(truth, outputs) * target.spread,
-        "root mean squared error": float(np.sqrt(metrics.mse(truth, outputs))) * target.spread,
+        # Of huge targets an error may be beyond float64, and a model file holds no inf.
+        "mean absolute error": min(metrics.mae(truth, outputs) * target.spread, LARGEST),
+        "root mean squared error": min(rmse * target.spread, LARGEST),
         "R2": metrics.r2(truth, outputs),
     }
 

@@ -16,7 +16,7 @@ import sys
 import warnings
 import zlib
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
@@ -153,6 +153,35 @@ def drop(table: Table, names: Collection[str]) -> Table:
         if name not in table.frame.columns:
             raise RefusedError(f"there is no column {name!r} to drop; {listed(table.frame, name)}")
     return table._replace(frame=table.frame.drop(columns=list(names)))
+
+
+def names(frame: pd.DataFrame, given: Iterable[str]) -> tuple[str, ...]:
+    """
+    The columns that an option names: one, or several parted by commas.
+
+    A name may hold commas itself: from each place on the longest name that the table has is taken.
+
+    Parameters
+    ----------
+    frame : DataFrame
+    given : iterable of str
+        What a person typed, once for each time that the option was given.
+
+    Returns
+    -------
+    tuple of str
+        A text that is no column's name is there too, up to the next comma.
+    """
+    known = set(frame.columns)
+    found = []
+    for text in given:
+        parts = text.split(",")
+        while parts:
+            ways = ((n, ",".join(parts[:n]).strip()) for n in range(len(parts), 0, -1))
+            n, name = next((way for way in ways if way[1] in known), (1, parts[0].strip()))
+            found += [name] if name else []
+            del parts[:n]
+    return tuple(found)
 
 
 def listed(frame: pd.DataFrame, sought: str = "") -> str:

@@ -21,6 +21,8 @@ TASKS = "classification", "regression"
 KINDS = "text", "integer", "number", "boolean"
 """What labels may be the spelling of."""
 
+LARGEST = float(np.finfo(np.float64).max)
+
 MOST_CLASSES = 100
 """More are refused."""
 
@@ -133,16 +135,21 @@ class Quantity:
 
     def encode(self, column: pd.Series) -> npt.NDArray[np.float64]:
         """Standardised, (n_rows,)."""
-        return (values.numbers(column) - self.mean) / self.spread
+        y = values.numbers(column)
+        with np.errstate(over="ignore"):
+            z = (y - self.mean) / self.spread
+        return z if np.isfinite(z).all() else y / self.spread - self.mean / self.spread
 
     def decode(self, outputs: Array) -> npt.NDArray[np.float64]:
         """
         In the column's units, (n_rows,) float64.
 
         float32 has 7 digits, which a large mean would leave nothing of: around 1.7e9 its numbers
-        stand 128 apart.
+        stand 128 apart. What would be beyond the largest number of float64 is that number.
         """
-        return outputs[:, 0].astype(np.float64) * self.spread + self.mean
+        with np.errstate(over="ignore"):
+            y = outputs[:, 0].astype(np.float64) * self.spread + self.mean
+        return np.clip(y, -LARGEST, LARGEST)
 
     def describe(self) -> str:
         """One line for a person."""

@@ -323,4 +323,6 @@ def _is_id(name: str, column: pd.Series) -> bool:
     x = values.numbers(column)
     if np.isnan(x).any() or (x % 1).any() or len(np.unique(x)) < len(x):
         return False
-    return bool(x.max() - x.min() == len(x) - 1 or ID_NAME.fullmatch(name))
+    with np.errstate(over="ignore"):
+        gapless = x.max() - x.min() == len(x) - 1
+    return bool(gapless or ID_NAME.fullmatch(name))

@@ -149,6 +149,9 @@ def trainer_for(problem: Problem, options: Options) -> Trainer:
         For settings that `Trainer` refuses.
     """
     n = len(problem.training)
+    batch_size = options.batch_size
+    if batch_size is None and options.optimizer != "rprop":  # which needs all rows at once
+        batch_size = int(2 ** np.clip(np.log2(n / 32).round(), 4, 8))
     try:
         return Trainer(
             [problem.X.shape[1], *options.hidden, problem.target.n_outputs],
@@ -158,7 +161,7 @@ def trainer_for(problem: Problem, options: Options) -> Trainer:
             optimizer=options.optimizer,
             learning_rate=options.learning_rate,
             weight_decay=1 / n if options.weight_decay is None else options.weight_decay,
-            batch_size=options.batch_size or int(2 ** np.clip(np.log2(n / 32).round(), 4, 8)),
+            batch_size=batch_size,
             dtype=options.dtype,
             seed=options.seed,
         )
@@ -173,7 +176,7 @@ def fit(trainer: Trainer, problem: Problem, options: Options, progress: bool) ->
     Raises
     ------
     RefusedError
-        If training diverges.
+        If training diverges, or for settings that `Trainer.fit` refuses.
     KeyboardInterrupt
         On Ctrl-C; the trainer keeps a whole number of epochs.
     """
@@ -192,6 +195,8 @@ def fit(trainer: Trainer, problem: Problem, options: Options, progress: bool) ->
             f"training diverged in epoch {error.epoch}: take a smaller --learning-rate than "
             f"{options.learning_rate:g}"
         ) from error
+    except (TypeError, ValueError) as error:
+        raise RefusedError(str(error)) from error
 
 
 def score(trainer: Trainer, problem: Problem) -> Scores:
