@@ -6,12 +6,14 @@ import warnings
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 import scipy.sparse
 
 from jitprop import (
     Adam,
     AdamW,
+    Cosine,
     CrossEntropy,
     CustomLoss,
     EarlyStopping,
@@ -23,6 +25,7 @@ from jitprop import (
     Trainer,
     sweep,
 )
+from jitprop.sklearn import MLPClassifier, MLPRegressor
 
 X = np.random.default_rng(0).random((10, 3))
 Y = np.random.default_rng(1).random(10)
@@ -55,10 +58,29 @@ def test_words(cls, settings, words):
         (lambda: Trainer([3, 1], lr=0.1), "Trainer has no argument 'lr': here it is learning_rate"),
         (lambda: Fleet([3, 1], members=2, random_state=1), "here it is seed"),
         (lambda: Trainer([3, 1], layers=2), "did you mean layer_sizes"),
+        (lambda: Trainer([3, 1], hidden=2), r"it is layer_sizes, which names .* \[4, 16, 1\]"),
+        (lambda: Trainer([3, 1], epochs=2), r"write fit\(X, y, epochs=100\)"),
         (lambda: Trainer([3, 1], qqq=2), "there are layer_sizes, activation, "),
         (lambda: Adam(learning_rate=0.1), r"Adam has no argument 'learning_rate': .* Trainer\("),
-        (lambda: RMSprop(lr=0.1), "RMSprop has no argument 'lr'"),
-        (lambda: Trainer([3, 1]).fit(X, Y, 1, validation_split=0.1), "validation_fraction of fit"),
+        (lambda: RMSprop(lr=0.1), r"RMSprop has no argument 'lr': write Trainer\(.*learning_rate="),
+        (lambda: Adam(weight_decay=0.1), r"write Trainer\(..., weight_decay=...\)"),
+        (lambda: EarlyStopping(restore_best_weights=True), "here it is restore_best"),
+        (lambda: ReduceOnPlateau(0.1, min_lr=0.01), "here it is minimum"),
+        (
+            lambda: Trainer([3, 1], learning_rate=ReduceOnPlateau),
+            "write ReduceOnPlateau",
+        ),
+        (lambda: Trainer([3, 1], output_activation=None), "no activation is 'identity'"),
+        (lambda: Trainer([3, 1]).fit(X, Y, 1, validation_split=0.1), "is validation_fraction"),
+        (
+            lambda: Trainer([3, 1]).fit(X, Y, 1, batch_size=2),
+            r"write Trainer\(..., batch_size=...\)",
+        ),
+        (lambda: Trainer([3, 1]).fit(X, Y, 1, lr=2), r"write Trainer\(..., learning_rate=0.01\)"),
+        (
+            lambda: Fleet([3, 1], members=2).fit(X, Y, 1, metrics="mse"),
+            "write trainer.fit",
+        ),
         (lambda: Fleet([3, 1], members=2).fit(X, Y, 1, verbose=1), "progress=True draws a bar"),
         (lambda: Trainer([3, 1], optimizer=Adam), r"got Adam \(type\): write Adam\(\)"),
         (lambda: Trainer([3, 1], loss=CrossEntropy), r"write CrossEntropy\(\)"),
@@ -73,7 +95,7 @@ def test_words(cls, settings, words):
         ),
         (lambda: Trainer([3, 1]).fit(X, Y, 1, callbacks=EarlyStopping), "write EarlyStopping"),
     ],
-    ids=range(14),
+    ids=range(24),
 )
 def test_arguments(call, words):
     with pytest.raises(TypeError, match=words):
@@ -84,7 +106,9 @@ def test_arguments(call, words):
     ("arguments", "words"),
     [
         ({"callbacks": EarlyStopping("val_loss"), "validation_fraction": 0.3}, "'validation_loss'"),
+        ({"callbacks": EarlyStopping("val_mae"), "metrics": "mae"}, "'validation_mae'"),
         ({"metrics": "acc"}, "it is 'accuracy'"),
+        ({"metrics": ["mae", "auc"]}, r"metrics\[1\] .* functions of \(y, prediction\)"),
     ],
     ids=str,
 )
@@ -96,6 +120,37 @@ def test_names_of_numbers(arguments, words):
 def test_settings_of_a_sweep():
     with pytest.raises(ValueError, match="setting 'lr' is unknown: it is learning_rate"):
         sweep(X, Y, {"lr": [0.1]}, layer_sizes=[3, 1], epochs=1)
+    with pytest.raises(ValueError, match="a sweep holds folds out, cv=5, or takes validation_data"):
+        sweep(X, Y, {"seed": [1]}, layer_sizes=[3, 1], epochs=1, validation_split=0.2)
+    with pytest.raises(ValueError, match=r"for one input numpy.reshape\(X, \(-1, 1\)\)"):
+        sweep(X[:, 0], Y, {"seed": [1]}, layer_sizes=[1, 1], epochs=1)
+
+
+@pytest.mark.parametrize("cls", [MLPClassifier, MLPRegressor])
+@pytest.mark.parametrize(
+    ("parameters", "words"),
+    [
+        ({"lr": 0.1}, "has no argument 'lr': here it is learning_rate_init"),
+        ({"epochs": 5}, "here it is max_iter"),
+        ({"activation": "linear"}, "no activation is 'identity'"),
+        ({"solver": "adamw"}, "Trainer has optimizer='adamw'"),
+        ({"learning_rate": 0.01}, "the rate itself is learning_rate_init"),
+        ({"callbacks": EarlyStopping}, "write early_stopping=True"),
+        ({"callbacks": [EarlyStopping()]}, "write early_stopping=True"),
+        ({"callbacks": ReduceOnPlateau(0.1)}, "learning_rate='invscaling' and 'adaptive'"),
+        ({"callbacks": Cosine(0.1, 10)}, "learning_rate='invscaling' and 'adaptive'"),
+        ({"callbacks": dict}, r"write dict\(\.\.\.\)"),
+    ],
+    ids=str,
+)
+def test_parameters_of_estimators(cls, parameters, words):
+    with pytest.raises(TypeError, match=words):
+        cls(**parameters).fit(X, Y > 0.5)
+
+
+def test_losses_of_a_regressor():
+    with pytest.raises(ValueError, match="loss 'mse' is unknown: it is 'squared_error'; known are"):
+        MLPRegressor(loss="mse").fit(X, Y)
 
 
 FRAME = pd.DataFrame({"area": X[:, 0], "city": ["x"] * 10, "age": X[:, 1]})
@@ -105,11 +160,16 @@ FRAME = pd.DataFrame({"area": X[:, 0], "city": ["x"] * 10, "age": X[:, 1]})
     ("X", "y", "words"),
     [
         (X, ["a", "b"] * 5, "number text labels by classes, y = numpy.unique"),
-        (X[:, 0], Y, r"for one sample X.reshape\(1, -1\), for one input X.reshape\(-1, 1\)"),
+        (X, pd.DataFrame({"t": ["a", "b"] * 5}), "number text labels by classes, y = numpy.unique"),
+        (X[:, 0], Y, r"one sample take numpy.reshape\(X, \(1, -1\)\), for one input numpy.reshape"),
         (scipy.sparse.csr_matrix(X), Y, r"got a sparse matrix, of which X.toarray\(\)"),
-        (FRAME, Y, "column 'city' holds .*get_dummies"),
+        (FRAME, Y, "column 'city' holds text .*pandas.get_dummies"),
+        (pl.DataFrame(FRAME.to_dict("list")), Y, "column 'city' holds text .*X.to_dummies"),
+        (FRAME.assign(city=pd.Timestamp("2020-02-02")), Y, "'city' holds dates .*such as days"),
+        (FRAME.assign(city=pd.array([1, None] * 5)), Y, "column 'city' has missing .*fillna"),
+        ([["x", 1, 2]] * 10, Y, "got text .*make numbers of it"),
     ],
-    ids=range(4),
+    ids=range(9),
 )
 def test_samples(X, y, words):
     net = Trainer([3, 2, 1], seed=0)
@@ -123,8 +183,17 @@ def test_samples(X, y, words):
 
 def test_labels_from_1():
     net = Trainer([3, 3], output_activation="softmax", loss="cross_entropy")
-    with pytest.raises(ValueError, match="labels count from 0: take y - 1"):
+    with pytest.raises(ValueError, match=r"from 0 to 2 \(take y - 1\); y\[2\] is 3"):
         net.fit(X, [1, 2, 3, 1, 2, 3, 1, 2, 3, 1], 1)
+    with pytest.raises(ValueError, match=r"\(classes, y = numpy.unique\(y, return_inverse=True\)"):
+        net.fit(X, [10, 20] * 5, 1)
+
+
+@pytest.mark.parametrize("two", [(-1, 1), (1, 2)])
+def test_two_classes_that_are_not_0_and_1(two):
+    net = Trainer([3, 1], loss="binary_cross_entropy")
+    with pytest.raises(ValueError, match=f"for two classes y is 0 or 1: take y == {two[1]}"):
+        net.fit(X, two * 5, 1)
 
 
 @pytest.mark.parametrize(

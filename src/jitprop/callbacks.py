@@ -13,6 +13,7 @@ import numpy as np
 from jitprop import atomic, checks
 from jitprop._types import Array
 from jitprop.checks import quoted
+from jitprop.hints import hinting_class
 from jitprop.history import VALIDATION
 from jitprop.schedules import ReduceOnPlateau, Schedule
 from jitprop.warn import warn
@@ -138,6 +139,7 @@ def resolve(callbacks: Any) -> list[Callback]:
     return made
 
 
+@hinting_class
 class EarlyStopping(Callback):
     """
     Stop when a number has not got better for some epochs.
@@ -359,6 +361,7 @@ def _checksum(parameters: Array) -> int:
     return zlib.crc32(parameters.data)
 
 
+@hinting_class
 class Checkpoint(Callback):
     """
     Save the trainer every so many epochs and at the end of the fit, always to the same file.

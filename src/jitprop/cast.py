@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from jitprop import checks, mapped
 from jitprop._types import Array
-from jitprop.losses import CrossEntropy, Loss
+from jitprop.losses import BinaryCrossEntropy, CrossEntropy, Loss
 from jitprop.mapped import Rows
 
 PROBABILITY_TOLERANCE = 1e-5
@@ -40,6 +40,7 @@ def real(name: str, data: Any) -> Array:
     except Exception as error:  # ragged lists; objects whose __array__ raises what it likes
         raise ValueError(
             f"{name} must be an array of numbers; NumPy says: {checks.printable(str(error))}"
+            f"{_missing(name, data)}"
         ) from error
     if array.dtype.kind not in "biuf":
         kind = {"c": "complex numbers", "U": "text", "S": "text", "O": "Python objects"}
@@ -52,21 +53,42 @@ def real(name: str, data: Any) -> Array:
     return array
 
 
+NUMBERED = "classes, y = numpy.unique(y, return_inverse=True)"
+"""What makes labels 0, 1, ... of any others."""
+
+
 def _way_out(name: str, data: Any, array: Array) -> str:
-    """What to do with text in the targets, or in a column of a frame."""
-    for column in getattr(data, "columns", ()):
-        values = np.asarray(data[column])
-        if values.dtype.kind not in "biufc":
-            return (
-                f": column {column!r} holds {values.dtype}. Leave it out, or make numbers of it, "
-                "as pandas.get_dummies does of categories"
-            )
+    """What to do with text in the targets, or in a column of a frame, for an error message."""
     text = array.dtype.kind == "U" or any(isinstance(x, str) for x in array.ravel()[:100])
     if text and name == "y":
         return (
-            ": number text labels by classes, y = numpy.unique(y, return_inverse=True); or take "
-            "jitprop.sklearn.MLPClassifier, which has labels of any kind"
+            f": number text labels by {NUMBERED}; or take jitprop.sklearn.MLPClassifier, which has "
+            "labels of any kind"
         )
+    for column in getattr(data, "columns", ()):
+        values = np.asarray(data[column])
+        if values.dtype.kind in "biufc":
+            continue
+        polars = type(data).__module__.startswith("polars")
+        dummies = "X.to_dummies" if polars else "pandas.get_dummies"
+        kind, way = "text or other objects", f", as {dummies} does of categories"
+        if values.dtype.kind in "mM":
+            kind, way = "dates", ", such as days"
+        return (
+            f": column {checks.quoted(str(column))} holds {kind} (dtype {values.dtype}). Leave it "
+            f"out, or make numbers of it{way}"
+        )
+    return ": make numbers of it, or leave it out" if text else ""
+
+
+def _missing(name: str, data: Any) -> str:
+    """What to do with missing values in a frame of nullable numbers, for an error message."""
+    for column in getattr(data, "columns", ()) if hasattr(data, "isna") else ():
+        if np.any(data[column].isna()):
+            return (
+                f": column {checks.quoted(str(column))} has missing values. Fill them, as "
+                f"{name}.fillna({name}.mean()) does, or leave their rows out"
+            )
     return ""
 
 
@@ -99,7 +121,8 @@ def way_to_2d(name: str, array: Array) -> str:
     """What makes two dimensions of one, for an error message."""
     if array.ndim != 1:
         return ""
-    return f"; for one sample {name}.reshape(1, -1), for one input {name}.reshape(-1, 1)"
+    one = f"numpy.reshape({name}, (1, -1))"
+    return f"; for one sample take {one}, for one input numpy.reshape({name}, (-1, 1))"
 
 
 def _is_numeric_frame(data: Any) -> bool:
@@ -210,11 +233,13 @@ def class_labels(y: Array, n_classes: int) -> Array:
     bad = (y != np.floor(y)) | (y < 0) | (y >= n_classes)
     if bad.any():
         i = int(np.argmax(bad))
-        whole = (y == np.floor(y)).all()
-        hint = "; labels count from 0: take y - 1" if whole and y.min() == 1 else ""
+        hint = ""
+        if (y == np.floor(y)).all() and np.unique(y).size <= n_classes:
+            from_1 = y.min() == 1 and y.max() <= n_classes
+            hint = f" ({'take y - 1' if from_1 else f'{NUMBERED} makes such of others'})"
         raise ValueError(
-            f"y must hold class labels, integers from 0 to {n_classes - 1}; "
-            f"y[{i}] is {y[i]:g}{hint}"
+            f"y must hold class labels, integers from 0 to {n_classes - 1}{hint}; "
+            f"y[{i}] is {y[i]:g}"
         )
     return y
 
@@ -225,8 +250,11 @@ def _check_range(array: Array, first: int, loss: Loss) -> None:
     if (low > -np.inf and array.min() < low) or (high < np.inf and array.max() > high):
         expected = f"lie within [{low:g}, {high:g}]" if high < np.inf else f"be at least {low:g}"
         i, j = (int(i) for i in np.argwhere((array < low) | (array > high))[0])
+        hint = ""
+        if isinstance(loss, BinaryCrossEntropy) and len(two := np.unique(array)) == 2:
+            hint = f"; for two classes y is 0 or 1: take y == {two[1]:g}"
         raise ValueError(
-            f"y must {expected} for {loss.name}; y[{first + i}, {j}] is {array[i, j]:g}"
+            f"y must {expected} for {loss.name}; y[{first + i}, {j}] is {array[i, j]:g}{hint}"
         )
     if isinstance(loss, CrossEntropy):
         sums = array.sum(axis=1, dtype=np.float64)

@@ -149,15 +149,23 @@ def boolean(name: str, value: Any) -> bool:
     return bool(value)
 
 
-def choice(name: str, value: Any, known: tuple[str, ...]) -> str:
-    """One of the known names; a wrong one is answered with the nearest."""
+def choice(name: str, value: Any, known: tuple[str, ...], words: str | None = None) -> str:
+    """
+    One of the known names; a wrong one is answered with the one that was meant.
+
+    ``words`` is the table of `hints.WORDS` to look in, if it is not ``name``.
+    """
     if not isinstance(value, str):
-        raise TypeError(f"{name} must be a name, one of {', '.join(known)}; got {shown(value)}")
+        meant = hints.word(name, "none") if value is None else ""
+        raise TypeError(
+            f"{name} must be a name, one of {', '.join(known)}; got {shown(value)}"
+            + (f": {meant}" if meant else "")
+        )
     if value not in known:
         word = value[:LONGEST].lower()
         near = difflib.get_close_matches(word, known, n=2, cutoff=0.5)
         hint = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
-        if meant := hints.word(name, word):
-            hint = f"{meant}. "
+        if meant := hints.word(words or name, word):
+            hint = f"{meant}; "
         raise ValueError(f"{name} {quoted(value)} is unknown: {hint}known are {', '.join(known)}")
     return value

@@ -7,7 +7,7 @@ None of them is accepted: a word means one thing. But the error says what to wri
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from inspect import signature
 from typing import ParamSpec, TypeVar
@@ -20,6 +20,7 @@ _SQUARED = (
     "the squared error is 'squared_error', with the factor 1/2 'half_squared_error'; both are the "
     "sum over a sample's outputs"
 )
+_FUNCTION = "metrics may be functions of (y, prediction) too, such as one that calls scikit-learn's"
 _CLASSES = (
     "for several classes it is 'cross_entropy' with output_activation='softmax'; y may hold labels "
     "0, 1, ... or rows of probabilities"
@@ -45,7 +46,11 @@ WORDS: dict[str, dict[str, str]] = {
     },
     "activation": {
         "linear": "no activation is 'identity'",
+        "purelin": "no activation is 'identity'",
         "none": "no activation is 'identity'",
+        "softmax": "'softmax' is for output_activation alone",
+        "logsig": "it is 'sigmoid'",
+        "tansig": "it is 'tanh'",
         "logistic": "it is 'sigmoid'",
         "swish": "it is 'silu'",
         "selu": "there is none; 'elu' is the nearest",
@@ -63,11 +68,24 @@ WORDS: dict[str, dict[str, str]] = {
         "mean_squared_error": "it is 'mse'",
         "mean_absolute_error": "it is 'mae'",
         "r2_score": "it is 'r2'",
+        "rmse": "it is the root of 'mse'",
+        "auc": _FUNCTION,
+        "roc_auc": _FUNCTION,
+        "f1": _FUNCTION,
+        "precision": _FUNCTION,
+        "recall": _FUNCTION,
     },
-    "monitor": {
-        "val_loss": "it is 'validation_loss'",
-        "val_accuracy": "it is 'validation_accuracy'",
-        "val_acc": "it is 'validation_accuracy'",
+    "solver": {
+        name: f"Trainer has optimizer={name!r}; estimators have scikit-learn's solvers"
+        for name in ("adamw", "rmsprop", "rprop")
+    },
+    "loss of a regressor": {
+        "mse": "it is 'squared_error'",
+        "mean_squared_error": "it is 'squared_error'",
+        "half_squared_error": "it is 'squared_error'",
+        "mae": "it is 'absolute_error'",
+        "mean_absolute_error": "it is 'absolute_error'",
+        "pinball": "it is 'quantile'",
     },
     "reduction": {"none": "each sample's loss by itself is no loss to train on"},
 }
@@ -77,20 +95,19 @@ ARGUMENTS = {
     "lr": "learning_rate",
     "eta": "learning_rate",
     "learning_rate_init": "learning_rate",
-    "learning_rate": "learning_rate of Trainer or Fleet: Trainer(..., learning_rate=0.01)",
-    "validation_split": "validation_fraction of fit",
-    "val_data": "validation_data of fit",
-    "n_epochs": "epochs of fit",
-    "max_iter": "epochs of fit",
-    "nb_epoch": "epochs of fit",
-    "num_epochs": "epochs of fit",
-    "verbose": "progress of fit: progress=True draws a bar",
-    "hidden_layer_sizes": "layer_sizes, which names inputs and outputs too: [4, 16, 1]",
-    "hidden": "layer_sizes, which names inputs and outputs too: [4, 16, 1]",
-    "momentum": "an argument of the optimizer: optimizer=SGD(momentum=0.9)",
-    "nesterov": "an argument of the optimizer: optimizer=SGD(momentum=0.9, nesterov=True)",
-    "beta_1": "an argument of the optimizer: optimizer=Adam(beta_1=0.9)",
-    "beta_2": "an argument of the optimizer: optimizer=Adam(beta_2=0.999)",
+    "validation_split": "validation_fraction",
+    "val_split": "validation_fraction",
+    "val_data": "validation_data",
+    "eval_set": "validation_data",
+    "n_epochs": "epochs",
+    "max_iter": "epochs",
+    "nb_epoch": "epochs",
+    "num_epochs": "epochs",
+    "initial_epoch": "epochs_total",
+    "verbose": "progress",
+    "hidden_layer_sizes": "layer_sizes",
+    "hidden_layers": "layer_sizes",
+    "hidden": "layer_sizes",
     "beta1": "beta_1",
     "beta2": "beta_2",
     "betas": "beta_1 and beta_2",
@@ -100,31 +117,98 @@ ARGUMENTS = {
     "decay": "weight_decay",
     "random_state": "seed",
     "solver": "optimizer",
+    "criterion": "loss",
     "batchsize": "batch_size",
     "minibatch": "batch_size",
-    "class_weight": "an argument of the loss: loss=CrossEntropy(class_weight=...)",
     "n_jobs": "n_threads",
     "clipnorm": "clip_norm",
     "max_norm": "clip_norm",
-    "label_smoothing": "an argument of the loss: loss=CrossEntropy(label_smoothing=0.1)",
+    "restore_best_weights": "restore_best",
+    "filepath": "path",
+    "save_freq": "every",
+    "min_lr": "minimum",
+    "max_lr": "peak",
+    "eta_min": "final",
+    "gamma": "factor",
+    "step_size": "every",
+    "T_max": "epochs",
+    "total_steps": "epochs",
 }
-"""Arguments under the names of other libraries. Those of Fleet that a Trainer has not are here too:
-what a function does have is never looked up."""
+"""Arguments under the names of other libraries, and what they are called here."""
 
+NOTES = {
+    "layer_sizes": ", which names inputs and outputs too: [4, 16, 1]",
+    "progress": ": progress=True draws a bar",
+}
+"""What else is to be said of our arguments."""
 
-WORDS["setting"] = {name: f"it is {meant}" for name, meant in ARGUMENTS.items()}
+_FIT = ("validation_fraction", "validation_data", "metrics", "callbacks", "order")
+_NET = ("layer_sizes", "activation", "output_activation", "loss", "optimizer")
+_TRAINING = ("weight_decay", "dropout", "clip_norm", "batch_size", "shuffle", "dtype", "seed")
+
+PLACES = {
+    **{name: f"trainer.fit(..., {name}=...)" for name in _FIT},
+    **{name: f"Trainer(..., {name}=...)" for name in (*_NET, *_TRAINING, "n_threads")},
+    "learning_rate": "Trainer(..., learning_rate=0.01)",
+    "epochs": "fit(X, y, epochs=100)",
+    "progress": "trainer.fit(..., progress=True)",
+    "early_stopping": "trainer.fit(..., callbacks=[EarlyStopping()])",
+    "momentum": "optimizer=SGD(momentum=0.9)",
+    "nesterov": "optimizer=SGD(momentum=0.9, nesterov=True)",
+    "beta_1": "optimizer=Adam(beta_1=0.9)",
+    "beta_2": "optimizer=Adam(beta_2=0.999)",
+    "class_weight": "loss=CrossEntropy(class_weight=...)",
+    "label_smoothing": "loss=CrossEntropy(label_smoothing=0.1)",
+}
+"""Where arguments are written, for functions that do not have them."""
+
+ESTIMATORS = {
+    "lr": "learning_rate_init",
+    "hidden": "hidden_layer_sizes",
+    "hidden_layers": "hidden_layer_sizes",
+    "layer_sizes": "hidden_layer_sizes",
+    "epochs": "max_iter",
+    "n_epochs": "max_iter",
+    "optimizer": "solver",
+    "weight_decay": "alpha",
+    "l2": "alpha",
+    "seed": "random_state",
+    "validation_split": "validation_fraction",
+    "patience": "n_iter_no_change",
+    "n_jobs": "n_threads",
+}
+"""The same for the estimators, whose names are scikit-learn's."""
+
+_FOLDS = "a sweep holds folds out, cv=5, or takes validation_data=(X, y)"
+
+WORDS["setting"] = {word: f"it is {name}" for word, name in ARGUMENTS.items()} | {
+    "validation_split": _FOLDS,
+    "validation_fraction": _FOLDS,
+    "verbose": "a sweep shows no progress",
+    "callbacks": "a sweep takes early_stopping=EarlyStopping()",
+    "n_jobs": "a sweep takes executor=concurrent.futures.ProcessPoolExecutor()",
+}
 
 
 def word(argument: str, value: str) -> str:
     """Return a hint for a word that is no value of the argument; "" where there is none."""
-    return WORDS.get(argument.partition("[")[0], {}).get(value.lower(), "")
+    table, value = argument.partition("[")[0], value.lower()
+    if table == "monitor" and value.startswith("val_"):
+        name = value.removeprefix("val_")
+        return f"it is 'validation_{'accuracy' if name == 'acc' else name}'"
+    return WORDS.get(table, {}).get(value, "")
 
 
-def unknown_argument(who: str, name: str, known: Sequence[str]) -> str:
+def unknown_argument(
+    who: str, name: str, known: Sequence[str], words: Mapping[str, str] = ARGUMENTS
+) -> str:
     """Return the message for an argument that a function does not have."""
+    meant = words.get(name, name)
     near = difflib.get_close_matches(name, known, n=1)
-    if name in ARGUMENTS:
-        hint = f"here it is {ARGUMENTS[name]}"
+    if all(part in known for part in meant.split(" and ")):
+        hint = f"here it is {meant}{NOTES.get(meant, '')}"
+    elif meant in PLACES:
+        hint = f"write {PLACES[meant]}"
     elif near:
         hint = f"did you mean {near[0]}?"
     else:
@@ -132,7 +216,9 @@ def unknown_argument(who: str, name: str, known: Sequence[str]) -> str:
     return f"{who} has no argument {name!r}: {hint}"
 
 
-def hinting(who: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+def hinting(
+    who: str, words: Mapping[str, str] = ARGUMENTS
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Let a function answer an unknown argument with the one that was meant."""
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
@@ -143,7 +229,7 @@ def hinting(who: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
             if not kwargs.keys() <= known:
                 unknown = next(name for name in kwargs if name not in known)
-                raise TypeError(unknown_argument(who, unknown, names))
+                raise TypeError(unknown_argument(who, unknown, names, words))
             return function(*args, **kwargs)
 
         return call

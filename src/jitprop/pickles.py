@@ -12,8 +12,13 @@ KEY = "_jitprop_version"
 
 
 def stamped(state: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the state that ``__getstate__`` hands out, with this version in it."""
-    return {**state, KEY: __version__}
+    """
+    Return the state that ``__getstate__`` hands out, with this version in it.
+
+    Without ``_warned``: a copy is another net, and a fit that is refused leaves a net as it was.
+    """
+    kept = {name: value for name, value in state.items() if name != "_warned"}
+    return {**kept, KEY: __version__}
 
 
 def opened(name: str, state: Mapping[str, Any]) -> dict[str, Any]:

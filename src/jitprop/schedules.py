@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from jitprop import checks
+from jitprop.hints import hinting_class
 
 Rates: TypeAlias = npt.NDArray[np.float64]
 
@@ -49,6 +50,7 @@ class Schedule:
         )
 
 
+@hinting_class
 @dataclass(frozen=True)
 class Step(Schedule):
     """
@@ -86,6 +88,7 @@ class Step(Schedule):
         return self.initial * self.factor ** (epochs // self.every)
 
 
+@hinting_class
 @dataclass(frozen=True)
 class Exponential(Schedule):
     """
@@ -119,6 +122,7 @@ class Exponential(Schedule):
         return self.initial * self.factor**epochs
 
 
+@hinting_class
 @dataclass(frozen=True)
 class InverseScaling(Schedule):
     """
@@ -159,6 +163,7 @@ def _half_wave(start: float, end: float, share: Rates) -> Rates:
     return end + (start - end) / 2 * (1 + np.cos(math.pi * share))
 
 
+@hinting_class
 @dataclass(frozen=True)
 class Cosine(Schedule):
     """
@@ -212,6 +217,7 @@ class Cosine(Schedule):
         return np.where(epochs < self.warmup, rising, falling)
 
 
+@hinting_class
 @dataclass(frozen=True)
 class OneCycle(Schedule):
     """
@@ -273,6 +279,7 @@ Plateau: TypeAlias = tuple[float | None, ...]
 waited since; empty before its first epoch."""
 
 
+@hinting_class
 @dataclass(frozen=True)
 class ReduceOnPlateau:
     """
@@ -375,9 +382,11 @@ def resolve(value: Any) -> LearningRate:
     try:
         return checks.number("learning_rate", value, above=0.0)
     except TypeError:
+        schedule = isinstance(value, type) and issubclass(value, Schedule | ReduceOnPlateau)
+        hint = f": write {value.__name__}(...)" if schedule else ""
         raise TypeError(
             "learning_rate must be a finite number above 0, a schedule or a function of the epoch; "
-            f"got {checks.shown(value)}"
+            f"got {checks.shown(value)}{hint}"
         ) from None
 
 

@@ -242,6 +242,7 @@ class Trainer(Attributes):
         )
         self._shuffle = checks.boolean("shuffle", shuffle)
         self._dtype = cast.dtype(dtype)
+        self._names = None
         self._backend = backends.check(backend)
         self._n_threads = checks.optional_integer("n_threads", n_threads, low=1)
         drawn = secrets.randbits(64) if seed is None else checks.integer("seed", seed, low=0)

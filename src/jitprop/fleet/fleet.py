@@ -190,6 +190,7 @@ batch_size, shuffle, dtype, backend
         self._spec = replace(self._spec, dropout=most)
         self._shuffle = checks.boolean("shuffle", shuffle)
         self._dtype = cast.dtype(dtype)
+        self._names = None
         self._backend = backends.check(backend)
         self._n_threads = checks.optional_integer("n_threads", n_threads, low=1)
         size, n_slots = self._spec.n_parameters, self._spec.optimizer.n_slots

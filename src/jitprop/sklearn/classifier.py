@@ -17,6 +17,7 @@ from sklearn.utils.validation import check_is_fitted
 from jitprop import running
 from jitprop._types import Array
 from jitprop.checks import quoted, shown
+from jitprop.hints import ESTIMATORS, hinting
 from jitprop.sklearn import net
 from jitprop.sklearn.base import BaseMLP, has_partial_fit, unchanged_if_refused
 
@@ -148,6 +149,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     ['no', 'yes', 'yes', 'no']
     """
 
+    @hinting("MLPClassifier", ESTIMATORS)
     def __init__(
         self,
         hidden_layer_sizes: Any = (100,),

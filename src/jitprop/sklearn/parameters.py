@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from jitprop import checks
+from jitprop.callbacks import EarlyStopping
 from jitprop.checks import quoted
 from jitprop.custom import CustomActivation, CustomLoss
 from jitprop.losses import (
@@ -21,6 +22,7 @@ from jitprop.losses import (
     Quantile,
     SquaredError,
 )
+from jitprop.schedules import ReduceOnPlateau, Schedule
 from jitprop.spec import HIDDEN_ACTIVATIONS
 
 ACTIVATIONS = ("logistic", *HIDDEN_ACTIVATIONS)
@@ -50,6 +52,11 @@ def check(model: Any) -> None:
 
 
 def _check(model: Any) -> None:
+    if isinstance(model.learning_rate, numbers.Real):
+        raise TypeError(
+            f"learning_rate must be a schedule, one of {', '.join(SCHEDULES)}; the rate itself is "
+            f"learning_rate_init: got {checks.shown(model.learning_rate)}"
+        )
     for name, known in (
         ("solver", SOLVERS),
         ("learning_rate", SCHEDULES),
@@ -148,7 +155,7 @@ def loss(model: Any) -> Loss:
         return model.loss
     if isinstance(model.loss, Loss):
         raise ValueError(f"loss {model.loss.name!r} is none of a regressor")
-    return LOSSES[checks.choice("loss", model.loss, tuple(LOSSES))]
+    return LOSSES[checks.choice("loss", model.loss, tuple(LOSSES), "loss of a regressor")]
 
 
 def callbacks(model: Any) -> list[Callable[..., Any]]:
@@ -158,9 +165,17 @@ def callbacks(model: Any) -> list[Callable[..., Any]]:
         return []
     given = list(given) if checks.is_list(given) else [given]
     for function in given:
-        if not callable(function):
+        kind = function if isinstance(function, type) else type(function)
+        hint = ""
+        if issubclass(kind, EarlyStopping):
+            hint = ": write early_stopping=True"
+        elif issubclass(kind, Schedule | ReduceOnPlateau):
+            hint = ": the estimators' schedules are learning_rate='invscaling' and 'adaptive'"
+        elif kind is function:
+            hint = f": write {kind.__name__}(...)"
+        if hint or not callable(function):
             raise TypeError(
                 "callbacks must be a function (estimator, epoch, logs), or a list of them; "
-                f"got {checks.shown(function)}"
+                f"got {checks.shown(function)}{hint}"
             )
     return given

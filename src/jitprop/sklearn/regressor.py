@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from jitprop import running
 from jitprop._types import Array
+from jitprop.hints import ESTIMATORS, hinting
 from jitprop.losses import Loss, Poisson
 from jitprop.sklearn import parameters
 from jitprop.sklearn.base import BaseMLP, has_partial_fit, targets_in, unchanged_if_refused
@@ -143,6 +144,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     array([4.])
     """
 
+    @hinting("MLPRegressor", ESTIMATORS)
     def __init__(
         self,
         loss: str | Loss = "squared_error",
