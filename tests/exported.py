@@ -90,10 +90,12 @@ def run_onnx(path, X):
     return dict(zip(names, session.run(None, {"X": X}), strict=True))
 
 
-def run_c(path, X, n_outputs, dtype, name="net"):
+def run_c(path, X, n_outputs, dtype, name="net", options=()):
     """Compile the file and call its function for each sample."""
     library = path.with_suffix(".so")
-    command = [COMPILER, *STRICT, "-O1", "-shared", "-fPIC", path, "-o", library, "-lm"]
+    strict = [flag for flag in STRICT if "c++" not in options or flag != "-std=c99"]
+    command = [COMPILER, *strict, "-O1", "-shared", "-fPIC"]
+    command += [*options, path, "-o", library, "-lm"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     predict = getattr(ctypes.CDLL(library), f"{name}_predict")

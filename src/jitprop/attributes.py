@@ -49,6 +49,14 @@ class Views(tuple[Array, ...]):
             )
 
 
+PREPARED = (
+    "the command line trained this net on columns that it had prepared: numbers are standardised, "
+    "a category is an input, and an output that is a quantity is standardised too. `jitprop info` "
+    "shows how, and `jitprop predict` does it"
+)
+"""What is said of a net whose inputs are not the columns of a table."""
+
+
 class Attributes:
     """The attributes that a `Trainer` and a `Fleet` have in common."""
 
@@ -62,6 +70,8 @@ class Attributes:
     _names: tuple[str, ...] | None = None
     _warned: bool = False
     """Whether it was said that the output cannot reach all targets."""
+    _prepared: bool = False
+    """Whether the command line trained it, on columns that it had prepared."""
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name[0] == "_":  # 6 of them in a fit of one epoch
@@ -167,5 +177,7 @@ class Attributes:
             self._warned = True
 
     def _check_names(self, X: Any) -> None:
-        """Refuse a frame whose columns are not those of the first."""
+        """Refuse a frame whose columns are not those of the first; warn of columns as they are."""
         cast.check_names(X, self._names)
+        if self._prepared and hasattr(X, "columns"):
+            warn(f"{PREPARED}. A data frame's columns are not prepared here", UserWarning)

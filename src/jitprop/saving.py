@@ -46,6 +46,9 @@ defaults, so that only a change of meaning needs a new number."""
 TENSORS = {"params": "parameters", "slots": "optimizer"}
 """What the arrays of a `State` are called in a file."""
 
+COMMAND_LINE = "jitprop.cli"
+"""Of "extra": what the command line keeps of the columns that it prepared for the net."""
+
 CONTENT = "format", "settings", "state", "history", "callbacks", "feature_names", "extra"
 
 LIMITS = {"epochs": 2**62, "updates": 2**62, "dropout_key": 2**63, "split": 2**32}

@@ -857,8 +857,16 @@ class Trainer(Attributes):
             Where there is too little memory for the net, naming the file.
         TypeError
             For ``custom_objects`` that are no dict.
+
+        Notes
+        -----
+        The inputs of a net that ``jitprop train`` made are not the columns of a table: numbers are
+        standardised, and each category is an input. Such a net warns when it is given a data frame.
+        ``jitprop predict`` prepares the columns.
         """
-        return saving.read(path, custom_objects)[0]
+        trainer, extra = saving.read(path, custom_objects)
+        trainer._prepared = saving.COMMAND_LINE in (extra or {})
+        return trainer
 
     # How it is done.
 

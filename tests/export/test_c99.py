@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import re
+import subprocess
 
 import numpy as np
 import pytest
 
-from exported import CLASSIFIED, NETS, TARGETS, TOLERANCE, estimator, needs_compiler, run_c, trainer
+from exported import (
+    CLASSIFIED,
+    COMPILER,
+    NETS,
+    TARGETS,
+    TOLERANCE,
+    estimator,
+    needs_compiler,
+    run_c,
+    trainer,
+)
 from jitprop import export
 
 
@@ -36,7 +47,7 @@ def test_the_file_needs_nothing_but_math(tmp_path):
     model, _ = trainer("all", "float32")
     export.to_c(model, tmp_path / "net.c")
     source = (tmp_path / "net.c").read_text()
-    assert re.findall("#include (.*)", source) == ["<math.h>"]
+    assert re.findall("#include (.*)", source) == ["<math.h>", "<avr/pgmspace.h>"]
     assert "alloc" not in source
     assert "double" not in source
     export.to_c(model, tmp_path / "net.c", dtype="float64")
@@ -65,3 +76,91 @@ def test_parameters_beyond_float32(tmp_path):
     with pytest.raises(ValueError, match=r"parameters w0.* 1e\+300, which is beyond float32"):
         export.to_c(model, tmp_path / "net.c")
     export.to_c(model, tmp_path / "net.c", dtype="float64")
+
+
+@needs_compiler
+def test_it_is_cpp_too(tmp_path):
+    model, X = trainer("all", "float32")
+    export.to_c(model, tmp_path / "net.c")
+    comp = run_c(tmp_path / "net.c", X, 3, "float32", options=["-x", "c++", "-std=c++11"])
+    np.testing.assert_allclose(comp, model.predict(X), rtol=2e-5, atol=2e-5)
+
+
+CALLER = """\
+#include "xor_net.h"
+#include "xor_net.h"
+#include <stdio.h>
+
+int main(void)
+{
+    REAL x[XOR_NET_INPUTS] = {1, 2, 3, 4}, y[XOR_NET_OUTPUTS];
+    xor_net_predict(x, y);
+    printf("%d %d %.9g", XOR_NET_INPUTS, XOR_NET_OUTPUTS, (double)y[0]);
+    return 0;
+}
+"""
+
+
+@needs_compiler
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("language", ["c", "c++"])
+def test_a_program_with_the_header(language, dtype, tmp_path):
+    model, _ = trainer("shallow", dtype)
+    export.to_c(
+        model, tmp_path / "net.c", name="xor_net", dtype=dtype, header=tmp_path / "xor_net.h"
+    )
+    (tmp_path / "main.c").write_text(CALLER)
+    real = "-DREAL=" + ("float" if dtype == "float32" else "double")
+    steps = [
+        ["-std=c99", "-Wall", "-Werror", "-pedantic", "-c", "net.c", "-o", "net.o"],
+        ["-x", language, real, "-Wall", "-Werror", "-pedantic", "-c", "main.c", "-o", "main.o"],
+        ["main.o", "net.o", "-o", "main", "-lm"],
+    ]
+    for step in steps:
+        subprocess.run([COMPILER, *step], cwd=tmp_path, check=True)
+    told = subprocess.run([tmp_path / "main"], capture_output=True, text=True, check=True).stdout
+    n_in, n_out, first = told.split()
+    assert (n_in, n_out) == ("4", "1")
+    ref = model.predict(np.array([[1, 2, 3, 4]], dtype))
+    np.testing.assert_allclose(float(first), ref[0, 0], rtol=1e-5)
+
+
+def test_the_header_of_a_binary_classifier_counts_both_classes(tmp_path):
+    model, _ = estimator("two", "float64")
+    export.to_c(model, tmp_path / "net.c", header=tmp_path / "net.h")
+    header = (tmp_path / "net.h").read_text()
+    assert "#define NET_INPUTS 4\n#define NET_OUTPUTS 2\n" in header
+    assert 'extern "C" {' in header
+
+
+def test_the_header_is_another_file(tmp_path):
+    model, _ = trainer("shallow", "float32")
+    with pytest.raises(ValueError, match="header must be another file than path"):
+        export.to_c(model, tmp_path / "net.c", header=tmp_path / "." / "net.c")
+    assert not list(tmp_path.iterdir())
+
+
+# What an AVR's header gives, but that what is read from flash comes doubled.
+FLASH = """\
+#define PROGMEM
+static void memcpy_P(void *to, const void *from, unsigned long size)
+{
+    *(REAL *)to = 2 * *(const REAL *)from;
+    (void)size;
+}
+"""
+
+
+@needs_compiler
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_an_avr_reads_every_parameter_from_flash(dtype, tmp_path):
+    model, X = trainer("softmax", dtype)
+    export.to_c(model, tmp_path / "net.c", dtype=dtype)
+    (tmp_path / "avr").mkdir()
+    (tmp_path / "avr" / "pgmspace.h").write_text(FLASH)
+    real = "-DREAL=" + ("float" if dtype == "float32" else "double")
+    comp = run_c(tmp_path / "net.c", X, 5, dtype, options=["-D__AVR__", real, f"-I{tmp_path}"])
+    model.parameters[:] *= 2
+    np.testing.assert_allclose(comp, model.predict(X), rtol=1e-4, atol=1e-6)
+    source = (tmp_path / "net.c").read_text()
+    assert source.count("NET_FLASH = {") + source.count("net_FLASH = {") == 6

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import sys
+import warnings
 
 import numpy as np
 import onnx
 import pytest
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from exported import CLASSIFIED, NETS, TARGETS, TOLERANCE, estimator, run_onnx, trainer
-from jitprop import CustomActivation, Trainer, export
+from jitprop import CustomActivation, Fleet, Trainer, export
+from jitprop.sklearn import MLPRegressor
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE)
@@ -76,3 +81,63 @@ def test_what_is_no_net_is_refused(write, tmp_path):
     with pytest.raises(ValueError, match="finite parameters"):
         write(model, tmp_path / "net")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("name", ["two", "labels", "several"])
+def test_an_estimator_in_the_dtype_asked_for(name, dtype, tmp_path):
+    model, X = estimator(name, "float64")
+    export.to_onnx(model, tmp_path / "net.onnx", dtype=dtype)
+    comp = run_onnx(tmp_path / "net.onnx", X.astype(dtype))
+    last = list(comp)[-1]
+    assert comp[last].dtype == dtype
+    ref = model.predict_proba(X) if name in CLASSIFIED else model.predict(X).reshape(len(X), -1)
+    np.testing.assert_allclose(comp[last], ref, rtol=1e-4, atol=1e-5)
+
+
+def test_all_activations_in_the_other_dtype(tmp_path):
+    model, X = trainer("all", "float64")
+    export.to_onnx(model, tmp_path / "net.onnx", dtype=np.float32)
+    comp = run_onnx(tmp_path / "net.onnx", X.astype(np.float32))["prediction"]
+    np.testing.assert_allclose(comp, model.predict(X), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(("dtype", "error"), [("int8", ValueError), ("x", TypeError)])
+def test_bad_dtypes(dtype, error, tmp_path):
+    with pytest.raises(error, match="dtype must be None, 'float32' or 'float64'"):
+        export.to_onnx(trainer("shallow", "float32")[0], tmp_path / "net.onnx", dtype=dtype)
+    assert not list(tmp_path.iterdir())
+
+
+def test_parameters_beyond_the_dtype(tmp_path):
+    model, _ = trainer("shallow", "float64")
+    model.parameters[-1] = 1e300
+    with pytest.raises(ValueError, match=r"biases\[1\].* 1e\+300, which is beyond float32"):
+        export.to_onnx(model, tmp_path / "net.onnx", dtype="float32")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("write", [export.to_onnx, export.to_c])
+def test_what_has_a_net_inside_is_refused_with_the_way_to_it(write, tmp_path):
+    model, X = estimator("one", "float64")
+    fleet = Fleet([4, 2, 1], members=3, seed=0)
+    ensemble = MLPRegressor(hidden_layer_sizes=(3,), n_members=2, max_iter=2, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        ensemble.fit(X, X[:, 0])
+        search = GridSearchCV(
+            MLPRegressor(hidden_layer_sizes=(3,), max_iter=2), {"alpha": [0.1]}, cv=2
+        )
+        search.fit(X, X[:, 0])
+    for refused, words in (
+        (fleet, r"such as fleet\[0\]"),
+        (ensemble, r"as of model.fleet_\[0\]"),
+        (make_pipeline(StandardScaler(), model), r"its last step, model\[-1\]"),
+        (search, "export its best_estimator_"),
+        (MLPRegressor(), "which is not fitted"),
+    ):
+        with pytest.raises((TypeError, ValueError), match=words):
+            write(refused, tmp_path / "net")
+    assert not list(tmp_path.iterdir())
+    for net in (fleet[0], ensemble.fleet_[1], search.best_estimator_):
+        write(net, tmp_path / "net")

@@ -19,7 +19,7 @@ from jitprop.cli.tables import Say, Table
 from jitprop.cli.targets import Target
 from jitprop.errors import CheckpointError
 
-KEY = "jitprop.cli"
+KEY = saving.COMMAND_LINE
 """Of what the command line keeps in a model file."""
 
 

@@ -1,4 +1,4 @@
-"""Nets as one file of C99, for machines without an operating system."""
+"""Nets as one file of C99 or C++, for machines without an operating system."""
 
 from __future__ import annotations
 
@@ -28,6 +28,50 @@ ACTIVATIONS = {
     "exp": "return expf(z);",
 }
 
+DECLARED = """\
+#ifdef __cplusplus
+extern "C" {
+#endif
+/* From N_IN inputs x to N_OUT outputs y. */
+void NAME_predict(const float x[], float y[]);
+#ifdef __cplusplus
+}
+#endif
+"""
+
+HEADER = """\
+/* A SHAPE net, written by jitprop. */
+#ifndef UPPER_PREDICT_H
+#define UPPER_PREDICT_H
+
+#define UPPER_INPUTS N_IN
+#define UPPER_OUTPUTS N_OUT
+
+DECLARED
+
+#endif
+"""
+
+READ = """\
+/* On an AVR, constants stay in flash only if they are marked so, and are read from it by a call. */
+#ifdef __AVR__
+#include <avr/pgmspace.h>
+#define NAME_FLASH PROGMEM
+static float NAME_read(const float *p)
+{
+    float value;
+    memcpy_P(&value, p, sizeof value);
+    return value;
+}
+#else
+#define NAME_FLASH
+static float NAME_read(const float *p)
+{
+    return *p;
+}
+#endif
+"""
+
 LAYER = """\
 /* z = b + W x; of each unit, the weights of all its inputs stand together in w. */
 static void NAME_layer(
@@ -35,9 +79,9 @@ static void NAME_layer(
 {
     int i, j;
     for (j = 0; j < n_out; j++) {
-        float sum = b[j];
+        float sum = NAME_read(b + j);
         for (i = 0; i < n_in; i++)
-            sum += *w++ * x[i];
+            sum += NAME_read(w++) * x[i];
         z[j] = sum;
     }
 }
@@ -75,9 +119,10 @@ def to_c(
     *,
     name: str = "net",
     dtype: npt.DTypeLike = "float32",
+    header: str | os.PathLike[str] | None = None,
 ) -> None:
     """
-    Write a trained net as one file of C99 that needs nothing but math.h.
+    Write a trained net as one file of C99, and of C++, that needs nothing but math.h.
 
     Its one public function, for ``name="net"``, is::
 
@@ -96,18 +141,24 @@ def to_c(
         What all names in the file begin with: letters, digits and underscores, no digit first.
     dtype : {"float32", "float64"} or NumPy dtype, default "float32"
         float or double, whatever the net was trained in.
+    header : str or path-like, optional
+        A header to write too, for programs that call the function: its declaration, and the
+        numbers of inputs and outputs as ``NET_INPUTS`` and ``NET_OUTPUTS``. A file that is there
+        is replaced. The file at ``path`` needs no header, and may be compiled beside it or
+        included as a whole.
 
     Raises
     ------
     TypeError, ValueError
         For another model or argument, activations of the user's own, parameters that are not
-        finite, or not in ``dtype``.
+        finite, or not in ``dtype``; for a ``header`` that is the file at ``path``.
     OSError
         As `open` and writing do.
 
     Notes
     -----
-    Parameters are static and const, about P numbers of flash or ROM for a net of P of them. The
+    Parameters are static and const, about P numbers of flash or ROM for a net of P of them. On an
+    AVR, whose compiler copies constants to RAM, they are marked PROGMEM and read from flash. The
     function takes two arrays as long as the widest hidden layer from the stack and nothing from a
     heap, keeps nothing between calls, and may be called from many threads at once. Sums are taken
     in the order of the inputs, so the last digits may differ from jitprop's.
@@ -119,20 +170,41 @@ def to_c(
             f"name must be of letters, digits and underscores, no digit first; got {quoted(name)}"
         )
     kind = cast.dtype(dtype) or np.dtype(np.float32)
-    source = _source(nets.of(model), name, kind)
-    with replacing(path) as file:
-        file.write(source.encode("ascii"))
+    if header is not None and os.path.realpath(header) == os.path.realpath(path):
+        raise ValueError(f"header must be another file than path; got {checks.shown(header)}")
+    net = nets.of(model)
+    files = {path: _source(net, name, kind)}
+    if header is not None:
+        files = {header: _filled(HEADER, net, name, kind), **files}
+    for place, text in files.items():
+        with replacing(place) as file:
+            file.write(text.encode("ascii"))
+
+
+def _filled(template: str, net: nets.Net, name: str, dtype: np.dtype[Any]) -> str:
+    """A template with the facts of the net in the places of words, in float or double."""
+    words = {
+        "DECLARED": DECLARED.rstrip("\n"),
+        "N_IN": str(net.sizes[0]),
+        "N_OUT": str(2 if net.is_binary else net.sizes[-1]),
+        "SHAPE": "-".join(map(str, net.sizes)),
+    }
+    for word, value in words.items():
+        template = template.replace(word, value)
+    if dtype == np.float64:
+        functions = r"\b(expf|tanhf|expm1f|log1pf|fabsf|fmaxf)\b"
+        template = re.sub(functions, lambda m: m[0][:-1], template)
+        template = re.sub(r"(?<=\d)f\b", "", template)
+        template = re.sub(r"\bfloat\b", "double", template)
+    return template.replace("UPPER", name.upper()).replace("NAME", name)
 
 
 def _source(net: nets.Net, name: str, dtype: np.dtype[Any]) -> str:
-    *_, n_outputs = sizes = net.sizes
-    told = 2 if net.is_binary else n_outputs
-    shape = "-".join(map(str, sizes))
     parts = [
-        f"/* A {shape} net of {' '.join(net.activations)} layers, written by jitprop. */\n",
+        f"/* A SHAPE net of {' '.join(net.activations)} layers, written by jitprop. */\n",
         "#include <math.h>\n",
-        f"/* From {sizes[0]} inputs x to {told} outputs y. */\n"
-        "void NAME_predict(const float x[], float y[]);\n",
+        "DECLARED\n",
+        READ,
     ]
     for l, (W, b) in enumerate(zip(net.weights, net.biases, strict=True)):
         parts += [_array(f"NAME_w{l}", W.T, dtype), _array(f"NAME_b{l}", b, dtype)]
@@ -143,12 +215,7 @@ def _source(net: nets.Net, name: str, dtype: np.dtype[Any]) -> str:
         elif kind != "identity":
             body = f"static float NAME_{kind}_of(float z)\n{{\n    {ACTIVATIONS[kind]}\n}}\n"
             parts += [body, APPLIED.replace("KIND", kind)]
-    source = "\n".join([*parts, _predict(net)])
-    if dtype == np.float64:
-        source = re.sub(r"\b(expf|tanhf|expm1f|log1pf|fabsf|fmaxf)\b", lambda m: m[0][:-1], source)
-        source = re.sub(r"(?<=\d)f\b", "", source)
-        source = re.sub(r"\bfloat\b", "double", source)
-    return source.replace("NAME", name)
+    return _filled("\n".join([*parts, _predict(net)]), net, name, dtype)
 
 
 def _array(name: str, values: Array, dtype: np.dtype[Any]) -> str:
@@ -157,7 +224,7 @@ def _array(name: str, values: Array, dtype: np.dtype[Any]) -> str:
     texts = [np.format_float_scientific(x, unique=True, trim="0") + "f" for x in numbers]
     lines = [", ".join(texts[i : i + 6]) for i in range(0, len(texts), 6)]
     body = ",\n    ".join(lines)
-    return f"static const float {name}[{len(texts)}] = {{\n    {body}\n}};\n"
+    return f"static const float {name}[{len(texts)}] NAME_FLASH = {{\n    {body}\n}};\n"
 
 
 def _predict(net: nets.Net) -> str:

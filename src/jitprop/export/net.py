@@ -7,9 +7,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jitprop import checks
+from jitprop import cast, checks
 from jitprop._types import Array
+from jitprop.attributes import PREPARED
+from jitprop.fleet import Fleet
 from jitprop.trainer import Trainer
+from jitprop.warn import warn
 
 
 class Net(NamedTuple):
@@ -40,6 +43,23 @@ class Net(NamedTuple):
         """Units of each layer, inputs first."""
         return [len(self.weights[0]), *(len(b) for b in self.biases)]
 
+    def cast(self, dtype: np.dtype[Any] | None) -> Net:
+        """
+        The same in another dtype, None for its own.
+
+        Raises
+        ------
+        ValueError
+            For parameters beyond it.
+        """
+        if dtype is None:
+            return self
+        weights, biases = (
+            [cast.finite(f"{name}[{l}]", array, dtype) for l, array in enumerate(arrays)]
+            for name, arrays in (("weights", self.weights), ("biases", self.biases))
+        )
+        return self._replace(weights=weights, biases=biases)
+
     @property
     def is_binary(self) -> bool:
         """Whether the one output is a probability of two classes."""
@@ -58,8 +78,15 @@ def of(model: Any) -> Net:
         For activations of the user's own, or parameters that are not finite.
     """
     if isinstance(model, Trainer):
+        if model._prepared:
+            warn(
+                f"{PREPARED}. The exported net has neither: the program that runs it must do both",
+                UserWarning,
+            )
         names = _names(model._spec.activations)
         net = Net([*model.weights], [*model.biases], names, "outputs", None)
+    elif isinstance(model, Fleet):
+        raise TypeError("one net can be exported: a member's trainer, such as fleet[0]")
     elif hasattr(model, "fleet_"):
         raise ValueError("one net can be exported: a member's trainer, as of model.fleet_[0]")
     elif hasattr(model, "coefs_") and hasattr(model, "out_activation_"):
@@ -67,11 +94,25 @@ def of(model: Any) -> Net:
     else:
         raise TypeError(
             f"model must be a Trainer or a fitted MLPClassifier or MLPRegressor; "
-            f"got {checks.shown(model)}"
+            f"got {checks.shown(model)}{_hint(model)}"
         )
     if not all(np.isfinite(array).all() for array in (*net.weights, *net.biases)):
         raise ValueError("a net to be exported must have finite parameters")
     return net
+
+
+def _hint(model: Any) -> str:
+    """Where the net is in a model that has one inside."""
+    if hasattr(model, "best_estimator_"):
+        return ": export its best_estimator_"
+    if hasattr(model, "steps"):
+        return (
+            ": export its last step, model[-1], and let the program that runs the net do what the "
+            "other steps do; or convert all of it by skl2onnx"
+        )
+    if hasattr(model, "hidden_layer_sizes"):
+        return ", which is not fitted"
+    return ""
 
 
 def _of_estimator(model: Any) -> Net:

@@ -7,7 +7,9 @@ import os
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
+from jitprop import cast
 from jitprop._types import Array
 from jitprop._version import __version__
 from jitprop.atomic import replacing
@@ -18,7 +20,9 @@ from jitprop.export import net as nets
 OPSET, IR_VERSION = 17, 8
 
 
-def to_onnx(model: Any, path: str | os.PathLike[str]) -> None:
+def to_onnx(
+    model: Any, path: str | os.PathLike[str], *, dtype: npt.DTypeLike | None = None
+) -> None:
     """
     Write a trained net to an ONNX file, which runs without jitprop.
 
@@ -28,12 +32,14 @@ def to_onnx(model: Any, path: str | os.PathLike[str]) -> None:
         Estimators fitted; scikit-learn's own are taken too.
     path : str or path-like
         A file that is there is replaced.
+    dtype : {None, "float32", "float64"} or NumPy dtype, default None
+        Of the input and of all that is computed; that of the net if None. float32 halves the file.
 
     Raises
     ------
     TypeError, ValueError
-        For another model, activations of the user's own, parameters that are not finite, classes
-        that are neither numbers nor text.
+        For another model or dtype, activations of the user's own, parameters that are not finite,
+        or not in ``dtype``, classes that are neither numbers nor text.
     ImportError
         Where onnx is missing.
     OSError
@@ -41,7 +47,7 @@ def to_onnx(model: Any, path: str | os.PathLike[str]) -> None:
 
     Notes
     -----
-    The input is "X", (n, n_inputs), of the net's dtype, float32 or float64. Of a trainer or a
+    The input is "X", (n, n_inputs), of ``dtype``. Of a trainer or a
     regressor the output is "prediction", (n, n_outputs). A classifier has the two that skl2onnx
     gives it without its zipmap: "label", (n,), or (n, n_outputs) of 0 and 1 where a sample may
     have many, and "probabilities", (n, n_classes).
@@ -56,8 +62,7 @@ def to_onnx(model: Any, path: str | os.PathLike[str]) -> None:
     >>> session = onnxruntime.InferenceSession("net.onnx")  # doctest: +SKIP
     >>> (prediction,) = session.run(None, {"X": X})  # doctest: +SKIP
     """
-    net = nets.of(model)
-    made = _model(net)
+    made = _model(nets.of(model).cast(cast.dtype(dtype)))
     with replacing(path) as file:
         file.write(made.SerializeToString())
 
