@@ -15,7 +15,20 @@ import pandas as pd
 import pytest
 from scipy import sparse
 
-from jitprop import SGD, Adam, AdamW, CrossEntropy, Fleet, Huber, Quantile, Trainer, backends
+from jitprop import (
+    SGD,
+    Adam,
+    AdamW,
+    CrossEntropy,
+    Fleet,
+    Huber,
+    Quantile,
+    Trainer,
+    backends,
+    cast,
+    sweep,
+)
+from jitprop.sklearn import MLPRegressor
 from nets import limit_calls
 
 N = 8
@@ -391,9 +404,11 @@ HIDDEN = np.ma.array([[1.0, 2.0], [3.0, 4.0]], mask=[[0, 0], [0, 1]])
         (HIDDEN, "X must have no masked values"),
         (list(HIDDEN), "X must have no masked values"),
         (tuple(HIDDEN), "X must have no masked values"),
+        ([list(HIDDEN)], "X must have no masked values"),
+        ([[1.0, np.ma.masked], [1.0, 2.0]], "X must have no masked values"),
         (np.full((2, 2), np.longdouble(1e300)) * np.longdouble(1e100), "which is beyond float64"),
     ],
-    ids=range(6),
+    ids=range(8),
 )
 def test_arrays_that_would_be_read_as_something_else(X, words, backend):
     net, fleet = Trainer([2, 1], seed=0, backend=backend), Fleet([2, 1], members=1, seed=[0])
@@ -411,3 +426,80 @@ def test_validation_data_that_are_the_parameters_are_copied(backend):
     X, y = np.eye(2), np.zeros(2)
     found = net.fit(X, y, 5, validation_data=held).validation_loss
     np.testing.assert_array_equal(found, ref.fit(X, y, 5, validation_data=copies).validation_loss)
+
+
+ONE_HIDDEN = np.ma.array([1, 0], mask=[0, 1])
+
+
+@pytest.mark.parametrize(("value", "words"), [
+    (Refuses(), "must be an array of (numbers|ints); NumPy says: call detach first"),
+    (ONE_HIDDEN, "must have no masked values"),
+])  # fmt: skip
+def test_every_array_is_read_with_the_same_care(value, words):
+    X, y = [[1.0], [2.0]], [1.0, 2.0]
+    net, grid = Trainer([1, 1], seed=0), {"layer_sizes": [[1, 1]]}
+    estimator = MLPRegressor(hidden_layer_sizes=(2,), random_state=0, solver="lbfgs").fit(X, y)
+    calls = {
+        "y": lambda: net.fit(X, value, 1),
+        "sample_weight": lambda: net.fit(X, y, 1, sample_weight=value),
+        "order": lambda: net.fit(X, y, 1, order=value),
+        "x": lambda: net.trace(value, [1.0]),
+        "learning_rate": lambda: Fleet([1, 1], members=2, learning_rate=value),
+        "seed": lambda: Fleet([1, 1], members=2, seed=value),
+        "weight_decay": lambda: Fleet([1, 1], members=2, weight_decay=value),
+        "the numbers of members": lambda: Fleet([1, 1], members=2, seed=0)[value],
+        r"cv\[0\]\[1\]": lambda: sweep(X, y, grid, epochs=1, cv=[([0], value)]),
+        "X": lambda: estimator.predict(value),
+        "X of fit": lambda: MLPRegressor().fit(value, y),
+        "y of fit": lambda: MLPRegressor().fit(X, value),
+        "sample_weight of fit": lambda: MLPRegressor().fit(X, y, value),
+        "X_val": lambda: MLPRegressor().fit(X, y, X_val=value, y_val=y),
+        "y_val": lambda: MLPRegressor().fit(X, y, X_val=X, y_val=value),
+    }
+    for name, call in calls.items():
+        with pytest.raises(ValueError, match=f"^{name.removesuffix(' of fit')} {words}"):
+            call()
+    assert net.epochs_trained == 0
+
+
+def test_categories_that_are_numbers_are_read_as_these_never_by_their_codes():
+    numbers = pd.Categorical([30, 50, 30])
+    frame = pd.DataFrame({"a": numbers, "b": [1.0, 2.0, 3.0]})
+    np.testing.assert_array_equal(cast.real("X", frame), [[30, 1], [50, 2], [30, 3]])
+    np.testing.assert_array_equal(cast.real("y", pd.Series(numbers)), [30, 50, 30])
+    says(TypeError, ("X must be", "column 'a'", "get_dummies"), cast.real, "X",
+         pd.DataFrame({"a": pd.Categorical(["30", "50"])}))  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_labels_are_checked_before_they_are_rounded(dtype, backend):
+    net = Trainer(
+        [1, 2], output_activation="softmax", loss="cross_entropy", dtype=dtype, backend=backend
+    )
+    with pytest.raises(ValueError, match=r"integers from 0 to 1; y\[1\] is 0\.9999999999"):
+        net.fit([[1.0], [2.0]], [0.0, 0.9999999999], 1)
+
+
+@pytest.mark.parametrize("kind", [Trainer, Fleet])
+def test_parameters_beyond_the_dtype_that_a_first_fit_settles(kind, backend):
+    settings = {"members": 2} if kind is Fleet else {}
+    net = kind([1, 1], init=([[[1e39]]], [[0.0]]), seed=0, backend=backend, **settings)
+    with pytest.raises(ValueError, match="the net's parameters must be numbers that float32 can"):
+        net.fit(np.ones((2, 1), np.float32), np.ones(2), 1)
+    assert net.parameters.dtype == np.float64
+    assert net.parameters.max() == 1e39
+
+
+@pytest.mark.parametrize("which", ["X", "validation_data"])
+def test_a_fleets_parameters_as_samples_are_copied(which, backend):
+    found = []
+    for copied in (False, True):
+        fleet = Fleet([2, 2, 1], members=2, seed=0, backend=backend, learning_rate=0.5)
+        own = fleet.weights[0][0]
+        own = own.copy() if copied else own
+        X = own if which == "X" else np.eye(2)
+        # Validation makes each epoch a block of its own, after which the parameters change.
+        history = fleet.fit(X, [0.0, 1.0], 6, validation_data=(own, [1.0, 0.0]))
+        found.append((history.loss, history.validation_loss))
+    for comp, ref in zip(*found, strict=True):
+        np.testing.assert_array_equal(comp, ref)

@@ -13,7 +13,16 @@ import weakref
 import numpy as np
 import pytest
 
-from jitprop import CustomActivation, CustomLoss, DivergenceError, Trainer, compiled
+from jitprop import (
+    CustomActivation,
+    CustomLoss,
+    DivergenceError,
+    Fleet,
+    Trainer,
+    compiled,
+    sweep,
+)
+from jitprop.sklearn import MLPRegressor
 from test_compiled import CountCompiles, numba_events
 
 ROUTES = {"lanes": [3, 4, 4, 2], "blocks": [30, 40, 20, 2]}
@@ -340,18 +349,49 @@ def test_a_function_that_raises_ends_in_a_divergence_that_names_it(
     assert "Traceback" not in capfd.readouterr().err
 
 
-def test_other_errors_come_out_of_the_numpy_backend():
-    def value(z):
-        if z > 20:
-            raise RuntimeError("of my own")
-        return z
+def raises_beyond_20(z):
+    if z > 20:
+        raise RuntimeError("of my own")
+    return z
 
-    net = Trainer(
-        [1, 1], output_activation=CustomActivation(value, lambda z: 1.0), backend="numpy", seed=0
-    )
+
+def one(z):
+    return 1.0
+
+
+BEYOND_20 = CustomActivation(raises_beyond_20, one)
+
+
+def test_any_error_is_a_divergence_in_both_backends(backend):
+    net = Trainer([1, 1], output_activation=BEYOND_20, backend=backend, seed=0)
     net.parameters[:] = 1.0
-    with pytest.raises(RuntimeError, match="of my own"):
+    with pytest.raises(DivergenceError, match="see where raises_beyond_20 raises an error"):
         net.fit([[100.0]], [1.0], 1)
+    assert net.predict([[1.0], [100.0]]).ravel().tolist() == pytest.approx(
+        [2.0, np.nan], nan_ok=True
+    )
+
+
+def test_fleets_and_sweeps_name_it(backend):
+    settings = {"output_activation": BEYOND_20, "backend": backend, "seed": 0}
+    fleet = Fleet([1, 1], members=2, init=([[[1.0]]], [[0.0]]), **settings)
+    X, y = np.full((4, 1), 100.0), np.ones(4)
+    with pytest.warns(RuntimeWarning, match="or see where raises_beyond_20 raises an error"):
+        fleet.fit(X, y, 2)
+    with pytest.warns(RuntimeWarning, match="or see where raises_beyond_20 raises an error"):
+        sweep(
+            X, y, {"layer_sizes": [[1, 1]]}, cv=2, epochs=1, init=([[[1.0]]], [[0.0]]), **settings
+        )
+
+
+@pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
+def test_estimators_name_it(solver):
+    model = MLPRegressor(
+        hidden_layer_sizes=(2,), activation=BEYOND_20, solver=solver, random_state=0
+    )
+    X = np.array([[1e3], [-1e3]])
+    with pytest.raises(ValueError, match="See where raises_beyond_20 raises an error"):
+        model.fit(X, [0.0, 1.0])
 
 
 def test_a_divergence_with_own_functions_can_be_pickled():

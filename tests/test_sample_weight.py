@@ -249,7 +249,7 @@ def test_a_sum_of_weights_without_an_inverse_is_refused(weight, backend):
     fleet = Fleet([3, 2, 1], members=2, seed=[0, 1], backend=backend)
     weights = np.full(4, weight)
     for given, who in ((weights, net), (weights, fleet), (np.stack([weights, weights]), fleet)):
-        with pytest.raises(ValueError, match="sample_weight must have a finite sum above 0, of at"):
+        with pytest.raises(ValueError, match="sample_weight must have a finite sum above 0, from"):
             who.fit(np.ones((4, 3)), np.ones(4), 1, sample_weight=given)
 
 

@@ -25,23 +25,14 @@ PROBABILITY_TOLERANCE = 1e-5
 
 def real(name: str, data: Any) -> Array:
     """Any array, list or data frame of real numbers, as an array of some real dtype."""
-    rows = data if isinstance(data, list | tuple) else []
-    if np.ma.is_masked(data) or any(map(np.ma.is_masked, rows)):
-        raise ValueError(f"{name} must have no masked values; got {checks.shown(data)}")
     if hasattr(data, "toarray") and not hasattr(data, "__array__"):
         raise TypeError(
             f"{name} must be an array of real numbers; got a sparse matrix, of which "
             f"{name}.toarray() makes one"
         )
-    try:
-        array = np.asarray(data)
-        if array.dtype == object and _is_numeric_frame(data):
-            array = np.asarray(data, np.float64)
-    except Exception as error:  # ragged lists; objects whose __array__ raises what it likes
-        raise ValueError(
-            f"{name} must be an array of numbers; NumPy says: {checks.printable(str(error))}"
-            f"{_missing(name, data)}"
-        ) from error
+    array = read(name, data)
+    if array.dtype == object and _is_numeric_frame(data):
+        array = read(name, data, np.dtype(np.float64))
     if array.dtype.kind not in "biuf":
         kind = {"c": "complex numbers", "U": "text", "S": "text", "O": "Python objects"}
         raise TypeError(
@@ -51,6 +42,46 @@ def real(name: str, data: Any) -> Array:
             f"{_way_out(name, data, array)}"
         )
     return array
+
+
+def read(name: str, data: Any, dtype: np.dtype[Any] | None = None, *, of: str = "numbers") -> Array:
+    """
+    What NumPy makes of any array, list or data frame, which ought to be ``of`` numbers or ints.
+
+    Raises
+    ------
+    ValueError
+        Where values are masked; or for what NumPy can make nothing of.
+    """
+    if _is_masked(data):
+        raise ValueError(f"{name} must have no masked values; got {checks.shown(data)}")
+    try:
+        return np.asarray(data, dtype)
+    except Exception as error:  # ragged lists; objects whose __array__ raises what it likes
+        raise ValueError(
+            f"{name} must be an array of {of}; NumPy says: {checks.printable(str(error))}"
+            f"{_missing(name, data)}"
+        ) from error
+
+
+def check_readable(name: str, data: Any) -> None:
+    """
+    Refuse what `read` refuses, of data that others will read: masked values, an array that raises.
+
+    Frames and sparse matrices are theirs alone.
+    """
+    framed = hasattr(data, "columns") or hasattr(data, "toarray")
+    if _is_masked(data) or (hasattr(data, "__array__") and not framed):
+        read(name, data)
+
+
+def _is_masked(data: Any) -> bool:
+    """Whether a masked value is in an array, or in one at any depth of a list."""
+    if isinstance(data, np.ma.MaskedArray):
+        return bool(np.ma.is_masked(data))
+    if not isinstance(data, list | tuple) or {*map(type, data)} <= {int, float, bool}:
+        return False
+    return any(map(_is_masked, data))
 
 
 NUMBERED = "classes, y = numpy.unique(y, return_inverse=True)"
@@ -216,7 +247,9 @@ def targets(y: Any, n_samples: int, n_targets: int, loss: Loss, dtype: np.dtype[
         )
     if labels:
         # A copy: kernels index with labels, so they must stay what was checked.
-        return class_labels(finite("y", array.reshape(-1), dtype).copy(), n_targets)
+        made = finite("y", array.reshape(-1), dtype).copy()
+        class_labels(array.reshape(-1), n_targets)  # before float32 makes 1 of 0.999999999
+        return made
     if array.ndim == 1 and n_targets == 1:
         array = array.reshape(-1, 1)
     if array.shape != (n_samples, n_targets):
@@ -239,9 +272,15 @@ def class_labels(y: Array, n_classes: int) -> Array:
             hint = f" ({'take y - 1' if from_1 else f'{NUMBERED} makes such of others'})"
         raise ValueError(
             f"y must hold class labels, integers from 0 to {n_classes - 1}{hint}; "
-            f"y[{i}] is {y[i]:g}"
+            f"y[{i}] is {_exactly(y[i])}"
         )
     return y
+
+
+def _exactly(number: Any) -> str:
+    """A number in few digits, or in all of them where it is another number without."""
+    short = f"{number:g}"
+    return short if float(short) == number or number != number else repr(float(number))
 
 
 def _check_range(array: Array, first: int, loss: Loss) -> None:
@@ -281,40 +320,43 @@ def weights(sample_weight: Any, n_samples: int, dtype: np.dtype[Any]) -> Array |
     if (array < 0).any():
         i = int(np.argmax(array < 0))
         raise ValueError(f"sample_weight must not be negative; sample_weight[{i}] is {array[i]:g}")
+    check_total("sample_weight", array, np.dtype(np.float64))
+    return array
+
+
+def check_total(name: str, weights: Array, dtype: np.dtype[Any]) -> None:
+    """Refuse weights whose sum is 0, or so large or small that it has no inverse in the dtype."""
     with np.errstate(over="ignore"):
-        total = array.sum(dtype=np.float64)
-    if not np.finfo(np.float64).tiny <= total < np.inf:  # whose inverse would be inf or 0
+        total = weights.sum(dtype=np.float64)
+    smallest, largest = np.finfo(dtype).tiny, np.finfo(dtype).max
+    if not smallest <= total <= largest:
         raise ValueError(
-            "sample_weight must have a finite sum above 0, of at least 2.3e-308; "
+            f"{name} must have a finite sum above 0, from {smallest:.2g} to {largest:.2g}; "
             f"the weights sum to {total:g}"
         )
-    return array
 
 
 def with_class_weights(weights: Array | None, y: Rows, loss: Loss) -> Array | None:
     """The weights of samples times those of their classes, where the loss has such."""
-    if loss.sample_weights(y[:1]) is None:
+    if getattr(loss, "class_weight", None) is None:
         return weights
-    found = [loss.sample_weights(y[rows]) for rows in mapped.pieces(y)]
-    parts = [part for part in found if part is not None]
-    of_classes = np.concatenate(parts)
-    product = of_classes if weights is None else weights * of_classes
+    with np.errstate(over="ignore", invalid="ignore"):
+        found = [loss.sample_weights(y[rows]) for rows in mapped.pieces(y)]
+        parts = [part for part in found if part is not None]
+        of_classes = np.concatenate(parts)
+        product = of_classes if weights is None else weights * of_classes
     if not product.any():
         raise ValueError(
             "y must have some class whose class_weight is above 0, in a sample whose weight is; "
             "all these samples count 0"
         )
+    check_total("sample_weight times class_weight", product, np.dtype(np.float64))
     return product
 
 
 def order(name: str, value: Any, shape: tuple[int, ...]) -> npt.NDArray[np.int64]:
     """Indices of samples, ints from 0 to n_samples - 1; the shape's last number is n_samples."""
-    try:
-        array = np.asarray(value)
-    except (ValueError, TypeError) as error:
-        raise ValueError(
-            f"{name} must be an array of ints of shape {shape}: {checks.printable(str(error))}"
-        ) from error
+    array = read(name, value, of="ints")
     if array.dtype.kind not in "iu":
         raise TypeError(f"{name} must be an array of ints; got dtype {array.dtype}")
     if array.shape != shape:

@@ -54,9 +54,8 @@ class CustomActivation:
     On the numba backend the first use compiles the two functions, in about a second for each
     dtype, and nothing else. The NumPy backend calls them as they are, number by number.
 
-    Where a function raises an arithmetic error or a ValueError, its value is nan: training then
-    ends in a `DivergenceError` that names it. Other errors come out of the NumPy backend as they
-    are; compiled functions give nan for any error.
+    Where a function raises an error during training, its value is nan in both backends. Training
+    then ends in a `DivergenceError` that names the function; a `Fleet` names it in its warning.
 
     Compiled functions use the global variables and the variables of an enclosing function as they
     were when the call of `fit` or `predict` began. The NumPy backend sees a change at once. Of
@@ -172,7 +171,7 @@ def _each(function: Callable[..., float], *arrays: Array) -> Array:
     def defined(*point: float) -> float:
         try:
             return function(*point)
-        except UNDEFINED as error:
+        except Exception as error:
             if from_a_handler(error):
                 raise
             return math.nan

@@ -8,6 +8,11 @@ from typing import Any
 from jitprop.history import History
 
 
+def see_own(own: Sequence[str], sentence: str) -> str:
+    """Put into a sentence where to look, if functions of the user's own take part in a loss."""
+    return sentence.format(f"where {' or '.join(own)} raises an error or gives nan") if own else ""
+
+
 class DivergenceError(ArithmeticError):
     """
     The loss, the parameters or the optimizer's state became inf or nan; training stopped.
@@ -35,13 +40,12 @@ class DivergenceError(ArithmeticError):
         learning_rate: float,
         own: Sequence[str] = (),
     ) -> None:
-        others = f"; or see where {' or '.join(own)} raises an error or gives nan" if own else ""
         super().__init__(
             f"training diverged in epoch {epoch} (counted from 0): the loss, the parameters or the "
             "optimizer's state became inf or nan; "
             f"the trainer is back at its state after {kept_epochs} epochs. Try a smaller "
             f"learning_rate (it was {learning_rate:g}), or inputs and targets scaled to about "
-            f"-1...1{others}"
+            f"-1...1{see_own(own, '; or see {}')}"
         )
         self.epoch = epoch
         self.history = history

@@ -25,6 +25,25 @@ def writable(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return array if array.flags.writeable else np.array(array)
 
 
+def cast_params(params: npt.NDArray[Any], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+    """
+    Copy parameters in another dtype.
+
+    Raises
+    ------
+    ValueError
+        For numbers that this dtype does not hold.
+    """
+    with np.errstate(over="ignore"):
+        made = params.astype(dtype)
+    if all_finite(params) and not all_finite(made):
+        raise ValueError(
+            f"the net's parameters must be numbers that {dtype} can hold, which X would make its "
+            "dtype; some are beyond it. Take X in float64, or dtype='float64'"
+        )
+    return made
+
+
 class Snapshot(NamedTuple):
     """A copy of a `State`, the generator by its own state."""
 
@@ -125,4 +144,5 @@ class State:
         arrays = self.params, self.slots
         if self.params.dtype == dtype and all(array.flags.writeable for array in arrays):
             return self
-        return replace(self, params=self.params.astype(dtype), slots=self.slots.astype(dtype))
+        params = cast_params(self.params, dtype)
+        return replace(self, params=params, slots=self.slots.astype(dtype))

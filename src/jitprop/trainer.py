@@ -436,9 +436,10 @@ class Trainer(Attributes):
         Parameters
         ----------
         X : (n_samples, n_inputs) array-like, or batches
-            Lists, arrays of any real dtype and layout, data frames. Never written to; not copied
-            if it is C-contiguous and of the trainer's dtype, nor if it is a `numpy.memmap` or a
-            view of one, which else is read and cast some rows at a time.
+            Lists, arrays of any real dtype and layout, data frames. Masked values are refused. In a
+            frame, categories that are numbers are read as these numbers. Never written to; not
+            copied if it is C-contiguous and of the trainer's dtype, nor if it is a `numpy.memmap`
+            or a view of one, which else is read and cast some rows at a time.
 
             Without ``y``, batches: an iterable such as a list or a loader, or a function that
             returns an iterator for each epoch (a generator's, uncalled), of (X, y) or
@@ -777,8 +778,8 @@ class Trainer(Attributes):
         >>> trace.update_weights[0]
         array([[-0.3]])
         """
-        if np.ndim(x) == 1:
-            x, y = np.reshape(x, (1, -1)), np.reshape(y, (1, -1))
+        if (one := cast.read("x", x)).ndim == 1:
+            x, y = one.reshape(1, -1), cast.read("y", y).reshape(1, -1)
         whole = self._whole()
         samples = self._samples(x, y, sample_weight, whole._dtype)
         state, rates = whole._state.cast(samples.X.dtype), np.empty(1)

@@ -82,6 +82,16 @@ class Data:
         weights = None if self.weights is None else taken(self.weights)
         return Data(taken(self.X), taken(self.y), weights)
 
+    def apart_from(self, array: Array) -> Data:
+        """Those of its arrays copied that share memory with another, which will change."""
+
+        def own(part: Part) -> Part:
+            shared = np.may_share_memory(part.array, array)
+            return Part(part.array.copy(), part.own) if shared else part
+
+        weights = None if self.weights is None else own(self.weights)
+        return Data(own(self.X), own(self.y), weights)
+
     def divisors(self, spec: Spec, members: Any) -> Any:
         """What each member's summed loss is divided by, as ``reduction`` says."""
         if self.weights is None or not self.weights.own:

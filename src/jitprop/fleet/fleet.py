@@ -28,6 +28,7 @@ from jitprop.attributes import Attributes, Views
 from jitprop.callbacks import Callback, EarlyStopping
 from jitprop.callbacks import resolve as resolve_callbacks
 from jitprop.checks import quoted
+from jitprop.errors import see_own
 from jitprop.fleet import choice, saving
 from jitprop.fleet.course import Course
 from jitprop.fleet.data import Data, inputs, samples
@@ -338,7 +339,7 @@ batch_size, shuffle, dtype, backend
         """
         k = len(self)
         if hasattr(key, "__array__"):
-            key = np.asarray(key)
+            key = cast.read("the numbers of members", key)
         if isinstance(key, slice | list) or (isinstance(key, np.ndarray) and key.ndim > 0):
             return self._some(np.arange(k)[key])
         try:
@@ -463,7 +464,7 @@ batch_size, shuffle, dtype, backend
                 f"{len(history.diverged)} of {len(self)} members diverged, the first in epoch "
                 f"{min(history.diverged.values())}: they keep their last good epoch, the others "
                 "went on. Try a smaller learning_rate for them, or inputs and targets scaled to "
-                "about -1...1"
+                f"about -1...1{see_own(self._spec.own_functions, '; or see {}')}"
             )
         return history
 
@@ -506,6 +507,9 @@ batch_size, shuffle, dtype, backend
         found, kept = (None, ()) if epochs_total is None else (self._found, self._kept)
         told = Told(self, listeners, kept)
         state = self._state.cast(kind)
+        data = data.apart_from(state.params)
+        if held_out is not None:
+            held_out = held_out.apart_from(state.params)
         course = Course(
             self._engine(data.n_samples),
             self._spec,

@@ -117,7 +117,7 @@ def shares(value: Any, k: int, n_hidden: int) -> Array:
 def _of_each(name: str, value: Any, k: int) -> Any:
     """A list or array with a value for each member; None for what is one value."""
     if hasattr(value, "__array__"):  # a series too
-        value = np.asarray(value)
+        value = cast.read(name, value)
         if value.ndim > 1:
             raise ValueError(
                 f"{name} must be one value, or ({k},) values, one for each of the {k} members; "

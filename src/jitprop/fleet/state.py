@@ -13,7 +13,7 @@ from jitprop.fleet.engines import Indices, Members, run, threads_for
 from jitprop.fleet.settings import Own
 from jitprop.kept import Kept
 from jitprop.seeds import generator, words
-from jitprop.state import writable
+from jitprop.state import cast_params, writable
 
 DRAWN = 100
 """Multiply-adds that take as long as drawing one number of an order, 10 ns."""
@@ -123,7 +123,8 @@ class FleetState:
         arrays = self.params, self.slots
         if self.params.dtype == dtype and all(array.flags.writeable for array in arrays):
             return self
-        return replace(self, params=self.params.astype(dtype), slots=self.slots.astype(dtype))
+        params = cast_params(self.params, dtype)
+        return replace(self, params=params, slots=self.slots.astype(dtype))
 
     def some(self, numbers: Indices) -> FleetState:
         """Copies of some members."""

@@ -18,6 +18,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from jitprop import pickles, running
 from jitprop._types import Array
+from jitprop.cast import check_readable, check_total
 from jitprop.checks import quoted
 from jitprop.sklearn import ensemble, lbfgs, net, parameters
 from jitprop.sklearn.course import Course
@@ -121,6 +122,8 @@ class BaseMLP(BaseEstimator):
         weights = sample_weights(sample_weight, X)
         self.n_outputs_ = y.shape[1]
         weights = self._with_class_weights(weights, y, incremental)
+        if weights is not None:
+            check_total("sample_weight, times class_weight,", weights, X.dtype)
         held_out = self._given_validation(X_val, y_val, X.dtype)
         goes_on = self.keep_optimizer and not first and not incremental
         if not goes_on:
@@ -228,6 +231,8 @@ class BaseMLP(BaseEstimator):
             return None
         if X_val is None or y_val is None:
             raise ValueError("X_val and y_val must be given together")
+        check_readable("X_val", X_val)
+        check_readable("y_val", y_val)
         X, y = self._validate_samples(X_val, y_val, reset=False)
         with np.errstate(over="ignore"):
             X = dense(X).astype(dtype, copy=False)
@@ -236,6 +241,8 @@ class BaseMLP(BaseEstimator):
 
     def _validate_samples(self, X: Any, y: Any, reset: bool) -> tuple[Any, Array]:
         """X and y, checked; y of one column is (n_samples,)."""
+        check_readable("X", X)
+        check_readable("y", y)
         X, y = validate_data(
             self,
             X,
@@ -266,6 +273,7 @@ class BaseMLP(BaseEstimator):
 
     def _checked(self, X: Any) -> Array:
         """Samples to predict."""
+        check_readable("X", X)
         return dense(validate_data(self, X, accept_sparse=["csr", "csc"], reset=False))
 
     def _outputs(self, X: Any) -> Array:
@@ -358,6 +366,7 @@ def sample_weights(sample_weight: Any, X: Array) -> Array | None:
         return None
     if isinstance(sample_weight, numbers.Number):
         sample_weight = np.full(len(X), sample_weight)
+    check_readable("sample_weight", sample_weight)
     weights: Array = check_array(
         sample_weight, ensure_2d=False, dtype=X.dtype, order="C", input_name="sample_weight"
     )

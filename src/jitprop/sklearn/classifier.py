@@ -265,8 +265,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             of_samples = of_classes[np.searchsorted(self.classes_, labels)]
         if (of_samples < 0).any():
             raise ValueError(f"class_weight must not be negative; got {quoted(self.class_weight)}")
-        of_samples = of_samples.astype(y.dtype)
-        made: Array = of_samples if weights is None else weights * of_samples
+        with np.errstate(over="ignore", invalid="ignore"):  # the sum is checked later
+            of_samples = of_samples.astype(y.dtype)
+            made: Array = of_samples if weights is None else weights * of_samples
         return made
 
     def _validate_input(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Any, Array]:

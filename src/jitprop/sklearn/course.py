@@ -19,6 +19,7 @@ import numpy.typing as npt
 from sklearn.exceptions import ConvergenceWarning
 
 from jitprop._types import Array
+from jitprop.errors import see_own
 from jitprop.interrupts import Interrupts
 from jitprop.samples import Samples
 from jitprop.sklearn import losses, net, parameters
@@ -239,6 +240,7 @@ class Course:
             where = (
                 f"The loss was inf or nan in epoch {epoch}, batch {reached.batch + 1}, with "
                 f"learning rate {rates[reached.epoch]:g}."
+                f"{see_own(self.spec.own_functions, ' See {}.')}"
             )
             if not self.scored or self.best is None:
                 raise ValueError(

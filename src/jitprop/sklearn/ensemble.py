@@ -57,7 +57,8 @@ def fit(
     batch = samples_in_batch(model.batch_size, n)
     seeds = random.randint(2**31 - 1, size=k).tolist()
     if model.bootstrap:
-        counts = [np.bincount(random.randint(n, size=n), minlength=n) for _ in range(k)]
+        counted = np.ones(n, bool) if weights is None else weights > 0
+        counts = [_drawn(random, counted) for _ in range(k)]
         weights = np.array(counts, X.dtype) * (1 if weights is None else weights)
     # alpha is divided by the weights of a batch: here, by those of a mean one.
     share = 1.0 if weights is None else weights.mean(axis=-1, dtype=np.float64)
@@ -136,6 +137,15 @@ class _UnderWay:
         """End after the epoch under way; any thread may say so."""
         self.stopped = True
         self.fleet.stop()
+
+
+def _drawn(random: np.random.RandomState, counted: Array) -> Array:
+    """How often each sample is drawn, with replacement; until one is that counts."""
+    n = len(counted)
+    while True:
+        counts = np.bincount(random.randint(n, size=n), minlength=n)
+        if counts[counted].any():
+            return counts
 
 
 def _print(fleet: Any, epoch: int, logs: Any) -> None:

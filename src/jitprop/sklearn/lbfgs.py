@@ -12,6 +12,7 @@ import scipy.optimize
 from sklearn.exceptions import ConvergenceWarning
 
 from jitprop._types import Array
+from jitprop.errors import see_own
 from jitprop.evaluation import Evaluation
 from jitprop.interrupts import Interrupts
 from jitprop.samples import Samples
@@ -57,6 +58,11 @@ def fit(model: Any, X: Array, y: Array, weights: Array | None) -> None:
             jac=True,
             callback=told,
             options={"maxfun": model.max_fun, "maxiter": model.max_iter, "gtol": model.tol},
+        )
+    if not math.isfinite(result.fun):
+        raise ValueError(
+            "the loss is inf or nan, and lbfgs went no further. The input data may contain large "
+            f"values and need to be preprocessed.{see_own(spec.own_functions, ' See {}.')}"
         )
     if result.status != 0 and not told.stopped:
         warnings.warn(

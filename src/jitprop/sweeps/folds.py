@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from jitprop import checks
+from jitprop import cast, checks
 from jitprop._types import Array
 
 Rows: TypeAlias = npt.NDArray[np.int64]
@@ -72,7 +72,7 @@ def _fold(i: int, pair: tuple[Any, ...], n: int) -> Fold:
 
 
 def _rows(name: str, value: Any, n: int) -> Rows:
-    array = np.asarray(value)
+    array = cast.read(name, value)
     if array.dtype.kind not in "iu":
         raise TypeError(f"{name} must be an array of ints; got dtype {array.dtype}")
     if array.ndim != 1 or len(array) == 0:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from jitprop import cast, checks, reach, validation
 from jitprop._types import Array
 from jitprop.callbacks import HIGHER_IS_BETTER, EarlyStopping
-from jitprop.errors import DivergenceError, TargetWarning
+from jitprop.errors import DivergenceError, TargetWarning, see_own
 from jitprop.fleet import Fleet
 from jitprop.history import VALIDATION, VALIDATION_LOSS
 from jitprop.losses import BinaryCrossEntropy, CrossEntropy
@@ -171,7 +171,7 @@ def sweep(
         warn(
             f"none of the {len(tried)} settings is the best: each diverged in some fold, or "
             f"{monitor} is not finite. Try smaller learning rates, or inputs and targets scaled "
-            "to about -1...1"
+            f"to about -1...1{see_own(_own_functions(specs), '; or see {}')}"
         )
     else:
         _warn_of_nan(monitor, measured)
@@ -181,6 +181,10 @@ def sweep(
         trainer._names = cast.names_of(X)
         result = replace(result, trainer=trainer)
     return result
+
+
+def _own_functions(specs: list[Spec]) -> list[str]:
+    return list(dict.fromkeys(name for spec in specs for name in spec.own_functions))
 
 
 def _warn_of_nan(monitor: str, measured: Mapping[str, npt.NDArray[Any]]) -> None:
