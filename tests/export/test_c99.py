@@ -153,14 +153,19 @@ static void memcpy_P(void *to, const void *from, unsigned long size)
 
 @needs_compiler
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_an_avr_reads_every_parameter_from_flash(dtype, tmp_path):
-    model, X = trainer("softmax", dtype)
+@pytest.mark.parametrize("name", ["softmax", "rates", "gates"])
+def test_an_avr_reads_every_parameter_from_flash(name, dtype, tmp_path):
+    model, X = trainer(name, dtype)
+    model.parameters[:] /= 3
     export.to_c(model, tmp_path / "net.c", dtype=dtype)
     (tmp_path / "avr").mkdir()
     (tmp_path / "avr" / "pgmspace.h").write_text(FLASH)
     real = "-DREAL=" + ("float" if dtype == "float32" else "double")
-    comp = run_c(tmp_path / "net.c", X, 5, dtype, options=["-D__AVR__", real, f"-I{tmp_path}"])
+    n_outputs = model.layer_sizes[-1]
+    comp = run_c(
+        tmp_path / "net.c", X, n_outputs, dtype, options=["-D__AVR__", real, f"-I{tmp_path}"]
+    )
     model.parameters[:] *= 2
     np.testing.assert_allclose(comp, model.predict(X), rtol=1e-4, atol=1e-6)
-    source = (tmp_path / "net.c").read_text()
-    assert source.count("NET_FLASH = {") + source.count("net_FLASH = {") == 6
+    n_arrays = 2 * (len(model.layer_sizes) - 1)
+    assert (tmp_path / "net.c").read_text().count("] net_FLASH = {") == n_arrays

@@ -28,6 +28,12 @@ ACTIVATIONS = {
     "exp": "return expf(z);",
 }
 
+# What avr-libc lacks of math.h, by the activation that needs it; right to the last digit of 1.
+LACKING = {
+    "elu": "#define expm1f(z) (expf(z) - 1.0f)",
+    "softplus": "#define log1pf(z) logf(1.0f + (z))",
+}
+
 DECLARED = """\
 #ifdef __cplusplus
 extern "C" {
@@ -192,7 +198,7 @@ def _filled(template: str, net: nets.Net, name: str, dtype: np.dtype[Any]) -> st
     for word, value in words.items():
         template = template.replace(word, value)
     if dtype == np.float64:
-        functions = r"\b(expf|tanhf|expm1f|log1pf|fabsf|fmaxf)\b"
+        functions = r"\b(expf|logf|tanhf|expm1f|log1pf|fabsf|fmaxf)\b"
         template = re.sub(functions, lambda m: m[0][:-1], template)
         template = re.sub(r"(?<=\d)f\b", "", template)
         template = re.sub(r"\bfloat\b", "double", template)
@@ -213,6 +219,8 @@ def _source(net: nets.Net, name: str, dtype: np.dtype[Any]) -> str:
         if kind == "softmax":
             parts.append(SOFTMAX)
         elif kind != "identity":
+            if kind in LACKING:
+                parts.append(f"#ifdef __AVR__\n{LACKING[kind]}\n#endif\n")
             body = f"static float NAME_{kind}_of(float z)\n{{\n    {ACTIVATIONS[kind]}\n}}\n"
             parts += [body, APPLIED.replace("KIND", kind)]
     return _filled("\n".join([*parts, _predict(net)]), net, name, dtype)
