@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import pickle
 import warnings
+from dataclasses import replace
 
 import joblib
 import numpy as np
 import pytest
 
-from jitprop import Adam, Fleet, Trainer, backends, compiled
+from jitprop import Adam, Fleet, Trainer, backends, compiled, reference
+from jitprop.fleet import lanes
+from jitprop.fleet.data import Part, samples
 from jitprop.sklearn import MLPClassifier, MLPRegressor
 from jitprop.spec import make_spec
 
@@ -157,18 +160,33 @@ def test_the_backend_refuses_read_only_arrays_that_kernels_would_write_to(which)
     assert not arrays["params"].any()
 
 
-def test_the_backend_refuses_two_dtypes():
+@pytest.mark.parametrize("module", [compiled, reference], ids=["numba", "numpy"])
+@pytest.mark.parametrize("other", range(5))
+def test_backends_train_arrays_of_one_dtype(other, module):
     spec = make_spec(
         [3, 4, 1], "sigmoid", "sigmoid", "half_squared_error", "mean", Adam(), 0.01, 0.0, 0.0,
         None, None,
     )  # fmt: skip
-    net = backends.load("numba").prepare(spec, len(X), X.dtype, 1, 1)
-    params, losses = np.zeros(spec.n_parameters), np.zeros(1)
-    for slots, samples in (
-        (np.zeros((2, params.size), np.float32), X),
-        (np.zeros((2, params.size)), X.astype(np.float32)),
-    ):
-        with pytest.raises(TypeError, match="float32"):
-            compiled.train(
-                net, params, slots, samples, Y, None, None, losses, np.ones(1), 0, 1, 0, 0
-            )
+    net, size = module.prepare(spec, len(X), X.dtype, 1, 1), spec.n_parameters
+    arrays = [np.zeros(size), np.zeros((2, size)), X, Y, np.ones(len(X))]
+    arrays[other] = arrays[other].astype(np.float32)
+    with pytest.raises(TypeError, match="all arrays must have one dtype; got params float"):
+        module.train(net, *arrays, None, np.zeros(1), np.ones(1), 0, 1, 0, 0)
+
+
+@pytest.mark.parametrize("which", ["slots", "y", "frozen"])
+def test_so_does_the_engine_of_small_fleets(which):
+    net = Fleet([3, 4, 1], members=3, optimizer="adam", batch_size=8, seed=[1, 2, 3])
+    data = samples(X, Y, None, net._spec, 3, None)
+    members = net._state.members(net._own)
+    engine = net._engine(len(X))
+    assert isinstance(engine, lanes.Lanes)
+    if which == "slots":
+        members = members._replace(slots=members.slots.astype(np.float32))
+    elif which == "y":
+        data = replace(data, y=Part(Y.astype(np.float32), own=False))
+    else:
+        members.params.flags.writeable = False
+    error, words = (ValueError, "read-only") if which == "frozen" else (TypeError, "one dtype")
+    with pytest.raises(error, match=words):
+        engine.train(members, data, None, np.zeros((1, 3)), np.ones((1, 3)))

@@ -23,6 +23,7 @@ from jitprop.losses import AbsoluteError, Huber, Loss, Quantile
 from jitprop.optimizers import SGD, Adam, AdamW, RMSprop, Rprop
 from jitprop.samples import stand_ins
 from jitprop.spec import Spec
+from jitprop.state import check_trained, check_written
 from jitprop_kernels import codes
 
 ACTIVATION_CODES = {
@@ -390,20 +391,6 @@ def flat(array: Array) -> Array:
     return np.asarray(_Writable(flat))
 
 
-def check_written(**arrays: Array) -> None:
-    """
-    Refuse read-only arrays and several dtypes, of those that a kernel is to write to.
-
-    Kernels get pointers, which know nothing of NumPy's flag.
-    """
-    for name, array in arrays.items():
-        if not array.flags.writeable:
-            raise ValueError(f"{name} must be writable; it is read-only")
-    if len({array.dtype for array in arrays.values()}) > 1:
-        kinds = {name: str(array.dtype) for name, array in arrays.items()}
-        raise TypeError(f"all must be of one dtype; got {kinds}")
-
-
 def _targets(
     plan: kernels.Plan, y: Array, weights: Array | None
 ) -> tuple[kernels.Plan, Array, Array]:
@@ -429,10 +416,8 @@ def train(
     dropout_key: int,
 ) -> int:
     """Train on batches ``start`` to ``stop``: see `jitprop.reference.train`."""
-    check_written(params=params, slots=slots)
+    check_trained(params, slots, X, y, weights)
     check_written(losses=losses)
-    if not params.dtype == X.dtype == y.dtype:
-        raise TypeError(f"parameters are {params.dtype}, samples {X.dtype} and {y.dtype}")
     rows = NATURAL_ORDER if order is None else flat(order)
     plan, targets, flat_weights = _targets(net.plan, y, weights)
     plan = plan._replace(dropout_key=dropout_key)

@@ -45,6 +45,7 @@ from jitprop.losses import (
 )
 from jitprop.optimizers import SGD, AdamW, RMSprop, Rprop
 from jitprop.spec import Spec
+from jitprop.state import check_trained
 
 SMALLEST = float(np.finfo(np.float64).tiny)
 """Of the sums of weights that have an inverse: smaller ones are subnormal."""
@@ -371,6 +372,7 @@ def train(
     int
         ``stop``; or the first batch whose loss is inf or nan, its update not done; or HALTED.
     """
+    check_trained(params, slots, X, y, weights)
     n, size = len(X), net.batch(len(X))
     n_batches = -(-n // size)
     parts = list(zip(*net.split(params), strict=True))

@@ -25,6 +25,40 @@ def writable(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return array if array.flags.writeable else np.array(array)
 
 
+def check_written(**arrays: npt.NDArray[Any]) -> None:
+    """
+    Refuse read-only arrays where a backend would write to them.
+
+    Kernels get pointers, which know nothing of NumPy's flag.
+    """
+    for name, array in arrays.items():
+        if not array.flags.writeable:
+            raise ValueError(f"{name} must be writable; it is read-only")
+
+
+def check_trained(
+    params: npt.NDArray[Any],
+    slots: npt.NDArray[Any],
+    X: npt.NDArray[Any],
+    y: npt.NDArray[Any],
+    weights: npt.NDArray[Any] | None,
+) -> None:
+    """
+    Check the arrays that a backend is to train with: one dtype, and what changes is writable.
+
+    Raises
+    ------
+    ValueError, TypeError
+    """
+    check_written(params=params, slots=slots)
+    arrays = {"params": params, "slots": slots, "X": X, "y": y}
+    if weights is not None:
+        arrays["weights"] = weights
+    if any(array.dtype != params.dtype for array in arrays.values()):
+        kinds = ", ".join(f"{name} {array.dtype}" for name, array in arrays.items())
+        raise TypeError(f"all arrays must have one dtype; got {kinds}")
+
+
 def cast_params(params: npt.NDArray[Any], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
     """
     Copy parameters in another dtype.

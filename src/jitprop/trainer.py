@@ -165,8 +165,9 @@ class Trainer(Attributes):
     Attributes
     ----------
     parameters : (P,) array, float32 or float64
-        All of W[0] (row by row), b[0], W[1], b[1], ... The same array all along; with ``dtype``
-        None, a first `fit` on float32 samples replaces it, once.
+        All of W[0] (row by row), b[0], W[1], b[1], ... The same array all along, but for two cases:
+        with ``dtype`` None a first `fit` on float32 samples replaces it, and `fit` replaces an
+        array that was made read-only by a copy.
     weights, biases : tuples of arrays
         Views of it: (n_in, n_out) and (n_out,). Writing to them changes the net.
     learning_rate : float, schedule or callable

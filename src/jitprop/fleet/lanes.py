@@ -14,6 +14,7 @@ from jitprop._types import Array
 from jitprop.fleet.data import Data, Part
 from jitprop.fleet.engines import FIRST_WORK, Indices, Mask, Members, run, threads_for
 from jitprop.spec import Spec
+from jitprop.state import check_trained
 
 
 class Lanes:
@@ -45,6 +46,8 @@ class Lanes:
         self, members: Members, data: Data, orders: Indices | None, losses: Array, rates: Array
     ) -> Mask:
         """See `Engine`."""
+        weights = None if data.weights is None else data.weights.array
+        check_trained(members.params, members.slots, data.X.array, data.y.array, weights)
         dtype, n = members.params.dtype, data.n_samples
         few, v = self._vectors(dtype)
         plan, size = _plan(self.spec, data, dtype, v)

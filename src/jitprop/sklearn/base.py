@@ -64,7 +64,8 @@ class BaseMLP(BaseEstimator):
         Parameters
         ----------
         X : (n_samples, n_features) array-like or sparse matrix
-            float32 is trained in float32, anything else in float64. What is sparse becomes dense.
+            float32 is trained in float32, anything else in float64; a net that is trained on keeps
+            its dtype, to which samples are cast. What is sparse becomes dense.
         y : (n_samples,) or (n_samples, n_outputs) array-like
         sample_weight : (n_samples,) array-like or float, default None
             None below 0, and not all 0.
