@@ -5,9 +5,11 @@ from __future__ import annotations
 import errno
 import io
 import os
+import shlex
 import signal
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -337,3 +339,85 @@ def test_targets_at_the_ends_of_float64(capsys, rng, largest):
     assert Path("model.png").stat().st_size > 10_000
     run(capsys, "predict", "model.safetensors", "data.csv", "--out", "p.csv", "--quiet")
     assert np.isfinite(pd.read_csv("p.csv")["y"]).all()
+
+
+def test_what_the_system_refuses_is_one_line(capsys, monkeypatch):
+    def load(path):
+        raise OSError(errno.EAGAIN, "no more processes")
+
+    monkeypatch.setattr(models, "load", load)
+    assert error(capsys, "info", "model").endswith("no more processes")
+
+
+HOSTILE = """
+info .
+info data.csv
+info loop
+info empty
+info /dev/null
+predict data.csv data.csv
+predict empty data.csv
+predict none data.csv --out none/p.csv
+train loop --target y
+train . --target y
+train empty --target y
+train blank --target y
+train header --target a
+train one --target a
+train nul --target a
+train open --target a
+train fake --target a
+train data.csv --target ''
+train data.csv --target a,b
+train data.csv --target y --drop 'a,b,c, d'
+train data.csv --target y --keep zz
+train data.csv --target y --text a --number a
+train data.csv --target y --number y
+train data.csv --target y --hidden 99999999999999999999
+train data.csv --target y --hidden 3000000,3000000
+train data.csv --target y --hidden ,
+train data.csv --target y --activation ''
+train data.csv --target y --activation softmax
+train data.csv --target y --optimizer lbfgs
+train data.csv --target y --optimizer ''
+train data.csv --target y --weight-decay 1e308
+train data.csv --target y --learning-rate 1e308
+train data.csv --target y --epochs 99999999999999999999999
+train data.csv --target y --batch-size -1
+train data.csv --target y --validation 0.99
+train data.csv --target y --seed -1
+train data.csv --target y --dtype float16
+train data.csv --target y --decimal . --thousands .
+train data.csv --target y --missing é --missing e
+train data.csv --target y --out ''
+train data.csv --target y --out ..
+train data.csv --target y --plot /dev/null
+train data.csv --target y --plot none/p.png
+"""
+
+
+@pytest.mark.parametrize("line", HOSTILE.strip().splitlines())
+def test_no_command_line_ends_in_a_traceback(capsys, line):
+    os.symlink("loop", "loop")
+    for name, content in {
+        "empty": b"",
+        "blank": b"\n\n",
+        "header": b"a,b\n",
+        "one": b"a,b\n1,2\n",
+        "nul": b"a,b\n\0,1\n",
+        "open": b'a,b\n"1,2\n3,4\n',
+        "fake": b"PAR1xxxxPAR1",
+    }.items():
+        Path(name).write_bytes(content)
+    before = sorted(os.listdir())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        error(capsys, *shlex.split(line), *(["--quiet"] if line.startswith("train") else []))
+    assert sorted(os.listdir()) == before
+
+
+def test_divergence_names_the_options_that_may_be_at_fault(capsys):
+    line = error(capsys, *QUICK, "--weight-decay", "1e308")
+    assert line.endswith("take a smaller --learning-rate than 0.003, or a smaller --weight-decay")
+    line = error(capsys, *QUICK, "--optimizer", "sgd", "--learning-rate", "1e308")
+    assert line.endswith("take a smaller --learning-rate than 1e+308")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import sys
@@ -18,6 +19,9 @@ from jitprop.cli.refused import RefusedError
 FAILED = 2
 INTERRUPTED = 130
 """128 + SIGINT, as shells have it."""
+
+UNWRITTEN = errno.EPIPE, errno.ENOSPC, errno.EIO, errno.EBADF, errno.EFBIG
+"""What the system says where stdout cannot be written to."""
 
 
 LONGEST = 10_000
@@ -47,7 +51,8 @@ def run(command: click.Command, arguments: Sequence[str]) -> int:
         except MemoryError as error:
             return _fail(f"not enough memory: {error}", FAILED)
         except OSError as error:
-            if error.filename is None:  # click writes help and the version to stdout by itself
+            # click writes help and the version to stdout by itself.
+            if error.filename is None and error.errno in UNWRITTEN:
                 error = _unwritten(error)
             return _fail(str(error), FAILED)
         except Interrupted as error:

@@ -191,9 +191,10 @@ def fit(trainer: Trainer, problem: Problem, options: Options, progress: bool) ->
             progress=progress,
         )
     except DivergenceError as error:
+        decay = ", or a smaller --weight-decay" if options.weight_decay else ""
         raise RefusedError(
             f"training diverged in epoch {error.epoch}: take a smaller --learning-rate than "
-            f"{options.learning_rate:g}"
+            f"{options.learning_rate:g}{decay}"
         ) from error
     except (TypeError, ValueError) as error:
         raise RefusedError(str(error)) from error
