@@ -21,6 +21,7 @@ ROWS = np.arange(N)
 X = (np.random.default_rng(8).permutation(N * 3) % 8).reshape(N, 3) / 8
 Y = (np.random.default_rng(9).permutation(N * 2) % 8).reshape(N, 2) / 8
 LABELS = np.arange(N) % 3
+BEYOND_1 = {"output_activation": "identity"}
 CLASSES = {"layer_sizes": [3, 4, 3], "loss": "cross_entropy", "output_activation": "softmax"}
 
 
@@ -98,7 +99,8 @@ FORMS = {
 def test_forms(form, dtype):
     x, y = (X * 8).astype(dtype), (Y * 8).astype(dtype)
     x_formed, y_formed = FORMS[form](x), FORMS[form](y)
-    assert bits(x_formed, y) == bits(x, y_formed) == bits(x, y)
+    expected = bits(x, y, **BEYOND_1)
+    assert bits(x_formed, y, **BEYOND_1) == bits(x, y_formed, **BEYOND_1) == expected
     for data, values in ((x, X), (y, Y), (x_formed, X), (y_formed, Y)):
         np.testing.assert_array_equal(np.asarray(data), (values * 8).astype(dtype))
 
@@ -106,9 +108,9 @@ def test_forms(form, dtype):
 @pytest.mark.parametrize("dtype", [np.float16, np.longdouble, np.int64, np.uint8, bool])
 def test_dtypes(dtype):
     x, y = (X * 8).astype(dtype), (Y * 8).astype(dtype)
-    expected = bits(x.astype(np.float64), y.astype(np.float64))
-    assert bits(x, y) == expected
-    assert bits(x.tolist(), tuple(map(tuple, y.tolist()))) == expected
+    expected = bits(x.astype(np.float64), y.astype(np.float64), **BEYOND_1)
+    assert bits(x, y, **BEYOND_1) == expected
+    assert bits(x.tolist(), tuple(map(tuple, y.tolist())), **BEYOND_1) == expected
 
 
 @pytest.mark.parametrize(
@@ -269,7 +271,7 @@ def test_labels_that_change_during_a_fit():
 
 @pytest.mark.parametrize("which", ["X", "y", "both"])
 def test_own_weights_as_data(which):
-    square = {"layer_sizes": [3, 3, 3]}
+    square = {"layer_sizes": [3, 3, 3], **BEYOND_1}
     trainer, other = make(**square), make(**square)
     data = {"X": np.eye(3), "y": np.eye(3)}
     own = {name: trainer.weights[1] for name in data if which in (name, "both")}

@@ -74,7 +74,7 @@ def test_they_are_shown_by_the_names_of_their_functions():
 @pytest.mark.parametrize("route", ROUTES)
 def test_the_same_as_jitprops(route, dtype, backend, rng):
     sizes = ROUTES[route]
-    X, y = rng.normal(size=(600, sizes[0])), rng.normal(size=(600, 2)) * 2
+    X, y = rng.normal(size=(600, sizes[0])), np.abs(rng.normal(size=(600, 2))) * 2
     own, known = (
         Trainer(
             sizes, activation=[f("silu"), f("leaky_relu")], output_activation=f("silu"),

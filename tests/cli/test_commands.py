@@ -188,6 +188,14 @@ def test_settings_reach_the_trainer(capsys, frame):
     assert spec.activations == ("tanh", "tanh", "identity")
 
 
+@pytest.mark.parametrize(
+    ("optimizer", "rate"), [("adam", 0.003), ("adamw", 0.003), ("rmsprop", 0.001), ("sgd", 0.1)]
+)
+def test_each_optimizer_has_its_own_learning_rate(optimizer, rate, capsys, frame):
+    run(capsys, "train", "data.csv", "--target", "kind", *QUICK, "--optimizer", optimizer)
+    assert models.load(Path("model.safetensors"))[0].learning_rate == rate
+
+
 def test_no_hidden_layer_is_a_linear_model(capsys, frame):
     run(capsys, "train", "data.csv", "--target", "price", *QUICK, "--hidden", "none")
     assert len(models.load(Path("model.safetensors"))[0].layer_sizes) == 2

@@ -100,9 +100,8 @@ def demo() -> None:
 @click.option(
     "--learning-rate",
     type=_Finite(min=0, min_open=True),
-    default=0.003,
     metavar="X",
-    help="Of each update.",
+    help="Of each update. If not given 0.003 for adam and adamw, 0.001 for rmsprop, else 0.1.",
 )
 @click.option(
     "--weight-decay",

@@ -20,6 +20,9 @@ from jitprop.cli.tables import Say
 from jitprop.cli.targets import Classes, Quantity, Target
 from jitprop.cli.telling import Told
 
+ADAM_RATE = {"adam": 0.003, "adamw": 0.003}
+"""Learning rates for tables of hundreds of rows. Other optimizers have the default of `Trainer`."""
+
 
 @dataclass(frozen=True)
 class Options:
@@ -27,7 +30,7 @@ class Options:
 
     hidden: tuple[int, ...]
     epochs: int
-    learning_rate: float
+    learning_rate: float | None
     batch_size: int | None
     weight_decay: float | None
     optimizer: str
@@ -149,7 +152,7 @@ def trainer_for(problem: Problem, options: Options) -> Trainer:
         For settings that `Trainer` refuses.
     """
     n = len(problem.training)
-    batch_size = options.batch_size
+    batch_size, rate = options.batch_size, options.learning_rate
     if batch_size is None and options.optimizer != "rprop":  # which needs all rows at once
         batch_size = int(2 ** np.clip(np.log2(n / 32).round(), 4, 8))
     try:
@@ -159,7 +162,7 @@ def trainer_for(problem: Problem, options: Options) -> Trainer:
             output_activation=problem.target.output_activation,
             loss=problem.target.loss,
             optimizer=options.optimizer,
-            learning_rate=options.learning_rate,
+            learning_rate=ADAM_RATE.get(options.optimizer) if rate is None else rate,
             weight_decay=1 / n if options.weight_decay is None else options.weight_decay,
             batch_size=batch_size,
             dtype=options.dtype,
@@ -194,7 +197,7 @@ def fit(trainer: Trainer, problem: Problem, options: Options, progress: bool) ->
         decay = ", or a smaller --weight-decay" if options.weight_decay else ""
         raise RefusedError(
             f"training diverged in epoch {error.epoch}: take a smaller --learning-rate than "
-            f"{options.learning_rate:g}{decay}"
+            f"{trainer.learning_rate:g}{decay}"
         ) from error
     except (TypeError, ValueError) as error:
         raise RefusedError(str(error)) from error
