@@ -290,8 +290,8 @@ def test_an_image_that_root_built_serves_another_user(trained: dict[str, Path]) 
 
 
 @pytest.mark.long
-def test_four_processes_at_once(cold: Path) -> None:
-    for ran in at_once(*[(cold, "lanes")] * 4):
+def test_sixteen_processes_at_once(cold: Path) -> None:
+    for ran in at_once(*[(cold, "lanes")] * 16):
         check(ran)
     assert not run(cold, "lanes").compiled
 

@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from jitprop import running
 from jitprop._types import Array
-from jitprop.checks import quoted, shown
+from jitprop.checks import printable, quoted
 from jitprop.hints import ESTIMATORS, hinting
 from jitprop.sklearn import net
 from jitprop.sklearn.base import BaseMLP, has_partial_fit, unchanged_if_refused
@@ -285,14 +285,14 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         if self.warm_start and set(classes) != set(self.classes_):
             raise ValueError(
                 "warm_start can only be used where `y` has the same classes as in the previous "
-                f"call to fit. Previously got {shown(self.classes_)}, `y` has {shown(classes)}"
+                f"call to fit. Previously got {listed(self.classes_)}, `y` has {listed(classes)}"
             )
 
     def _check_known(self, classes: Array) -> None:
         if len(np.setdiff1d(classes, self.classes_, assume_unique=True)):
             raise ValueError(
                 "`y` has classes not in `self.classes_`. "
-                f"`self.classes_` has {self.classes_}. 'y' has {classes}."
+                f"`self.classes_` has {listed(self.classes_)}. 'y' has {listed(classes)}."
             )
 
     def _out_activation(self) -> str:
@@ -356,8 +356,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             self._label_binarizer = LabelBinarizer().fit(y if several else classes)
         elif not np.array_equal(self.classes_, unique_labels(classes)):
             raise ValueError(
-                f"`classes={shown(classes)}` is not the same as on last call to partial_fit, was: "
-                f"{shown(self.classes_)}"
+                f"`classes={listed(classes)}` is not the same as on last call to partial_fit, was: "
+                f"{listed(self.classes_)}"
             )
 
     def predict(self, X: Any) -> Array:
@@ -455,3 +455,8 @@ def labels(y: Any) -> Any:
     if dtype is None or np.dtype(dtype).kind not in "biu" or y.isna().any():
         return y
     return y.to_numpy(dtype)
+
+
+def listed(classes: Array) -> str:
+    """Classes as an error lists them, as scikit-learn does: [0 1 2]; cut, and on one line."""
+    return printable(" ".join(str(classes).split()))
