@@ -8,6 +8,7 @@ import pickle
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pytest
 
 from jitprop import Adam, Fleet, Huber, Trainer, pickles, sweep
@@ -183,6 +184,16 @@ def test_the_names_of_columns_are_remembered(make, frame, tmp_path):
                 call(other)
         np.testing.assert_array_equal(same.predict(frame), same.predict(X))
         same.predict(other[["a", "b", "c"]])
+
+
+@pytest.mark.parametrize("make", MAKE.values(), ids=MAKE)
+def test_the_names_of_a_table_of_pyarrow(make):
+    net, table = make(), pa.table(dict(zip("abc", X.T, strict=True)))
+    net.fit(table, Y, 1)
+    assert net.feature_names_in_.tolist() == ["a", "b", "c"]
+    with pytest.raises(ValueError, match="the same columns come in another order"):
+        net.predict(table.select(["b", "a", "c"]))
+    np.testing.assert_array_equal(net.predict(table), net.predict(FRAMES["polars"]))
 
 
 def test_other_columns_are_named():

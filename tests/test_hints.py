@@ -7,6 +7,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pytest
 import scipy.sparse
 
@@ -165,11 +166,12 @@ FRAME = pd.DataFrame({"area": X[:, 0], "city": ["x"] * 10, "age": X[:, 1]})
         (scipy.sparse.csr_matrix(X), Y, r"got a sparse matrix, of which X.toarray\(\)"),
         (FRAME, Y, "column 'city' holds text .*pandas.get_dummies"),
         (pl.DataFrame(FRAME.to_dict("list")), Y, "column 'city' holds text .*X.to_dummies"),
+        (pa.table(FRAME.to_dict("list")), Y, "column 'city' holds text"),
         (FRAME.assign(city=pd.Timestamp("2020-02-02")), Y, "'city' holds dates .*such as days"),
         (FRAME.assign(city=pd.array([1, None] * 5)), Y, "column 'city' has missing .*fillna"),
         ([["x", 1, 2]] * 10, Y, "got text .*make numbers of it"),
     ],
-    ids=range(9),
+    ids=range(10),
 )
 def test_samples(X, y, words):
     net = Trainer([3, 2, 1], seed=0)

@@ -9,6 +9,7 @@ naming the argument, what was expected and what came.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -96,7 +97,7 @@ def _way_out(name: str, data: Any, array: Array) -> str:
             f": number text labels by {NUMBERED}; or take jitprop.sklearn.MLPClassifier, which has "
             "labels of any kind"
         )
-    for column in getattr(data, "columns", ()):
+    for column in _columns(data):
         values = np.asarray(data[column])
         if values.dtype.kind in "biufc":
             continue
@@ -114,7 +115,7 @@ def _way_out(name: str, data: Any, array: Array) -> str:
 
 def _missing(name: str, data: Any) -> str:
     """What to do with missing values in a frame of nullable numbers, for an error message."""
-    for column in getattr(data, "columns", ()) if hasattr(data, "isna") else ():
+    for column in _columns(data) if hasattr(data, "isna") else ():
         if np.any(data[column].isna()):
             return (
                 f": column {checks.quoted(str(column))} has missing values. Fill them, as "
@@ -123,12 +124,16 @@ def _missing(name: str, data: Any) -> str:
     return ""
 
 
+def _columns(data: Any) -> tuple[Any, ...]:
+    """The names of a data frame's columns; none of anything else."""
+    # In pyarrow "columns" are the columns themselves.
+    names = getattr(data, "column_names", None) or getattr(data, "columns", ())
+    return tuple(names) if isinstance(names, Iterable) else ()
+
+
 def names_of(X: Any) -> tuple[str, ...] | None:
     """Return the names of a data frame's columns, if all are text; of anything else None."""
-    columns = getattr(X, "columns", None)
-    if columns is None:
-        return None
-    names = tuple(columns)
+    names = _columns(X)
     return names if names and all(isinstance(name, str) for name in names) else None
 
 
