@@ -138,6 +138,16 @@ def test_pickles_of_before_lack_what_is_new(make):
 
 
 @pytest.mark.parametrize("make", MAKE.values(), ids=MAKE)
+def test_a_pickle_does_not_depend_on_when_attributes_were_set(make):
+    net, other = make(), make()
+    for name in reversed(list(other.__dict__)):
+        other.__dict__[name] = other.__dict__.pop(name)
+    other._warned = True
+    assert list(net.__dict__) != list(other.__dict__)
+    assert list(net.__getstate__()) == list(other.__getstate__())
+
+
+@pytest.mark.parametrize("make", MAKE.values(), ids=MAKE)
 def test_names_that_there_are_not_are_refused(make):
     with pytest.raises(AttributeError, match="'learning_rte': did you mean learning_rate"):
         make().learning_rte = 0.5

@@ -16,8 +16,9 @@ def stamped(state: Mapping[str, Any]) -> dict[str, Any]:
     Return the state that ``__getstate__`` hands out, with this version in it.
 
     Without ``_warned``: a copy is another net, and a fit that is refused leaves a net as it was.
+    Names are in their order, so that equal nets have equal pickles, whenever attributes were set.
     """
-    kept = {name: value for name, value in state.items() if name != "_warned"}
+    kept = {name: state[name] for name in sorted(state) if name != "_warned"}
     return {**kept, KEY: __version__}
 
 
