@@ -8,7 +8,6 @@ import pickletools
 import warnings
 
 import numpy as np
-import pandas as pd
 import pytest
 from sklearn.exceptions import NotFittedError
 
@@ -97,6 +96,7 @@ NULLABLE = ["Int64", "UInt8", "boolean", "int64[pyarrow]", "bool[pyarrow]"]
 
 @pytest.mark.parametrize("dtype", NULLABLE)
 def test_labels_of_a_nullable_dtype_come_back_as_they_were(dtype, samples):
+    pd, _ = pytest.importorskip("pandas"), pytest.importorskip("pyarrow")
     X, y = samples
     y = pd.Series(y.astype(bool) if dtype.startswith("bool") else y).astype(dtype)
     model = fitted(MLPClassifier, (X, y))
@@ -109,6 +109,7 @@ def test_labels_of_a_nullable_dtype_come_back_as_they_were(dtype, samples):
 
 
 def test_a_missing_label_is_an_error(samples):
+    pd = pytest.importorskip("pandas")
     y = pd.Series(samples[1]).astype("Int64")
     y[3] = pd.NA
     with pytest.raises(ValueError, match="NaN"):
