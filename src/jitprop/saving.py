@@ -47,7 +47,10 @@ TENSORS = {"params": "parameters", "slots": "optimizer"}
 """What the arrays of a `State` are called in a file."""
 
 COMMAND_LINE = "jitprop.cli"
-"""Of "extra": what the command line keeps of the columns that it prepared for the net."""
+"""
+Of "extra": what the command line keeps of the columns that it prepared for the net. It is null
+where such a net was loaded and saved again in Python, which does not know the columns.
+"""
 
 CONTENT = "format", "settings", "state", "history", "callbacks", "feature_names", "extra"
 
@@ -83,6 +86,8 @@ def write(
     tensors = {name: getattr(state, key) for key, name in TENSORS.items()}
     history, columns = encoding.encoded_history(trainer.history)
     callbacks, arrays = kept.encoded(trainer._states())
+    if extra is None and trainer._prepared:
+        extra = {COMMAND_LINE: None}
     content = {
         "format": FORMAT,
         "settings": {name: encoding.encoded(name, value) for name, value in _settings(trainer)},

@@ -50,3 +50,16 @@ def test_an_export_warns_that_the_preparation_stays_behind(write, frame):
     trainer = Trainer.load("model.safetensors")
     with pytest.warns(UserWarning, match=f"{WORDS}.*the program that runs it must do both"):
         write(trainer, "net")
+
+
+def test_a_net_that_is_saved_again_in_python_warns_as_before(frame, capsys):
+    Trainer.load("model.safetensors").save("again")
+    trainer = Trainer.load("again")
+    with pytest.warns(UserWarning, match=WORDS):
+        trainer.predict(frame)
+    with pytest.warns(UserWarning, match=WORDS):
+        export.to_c(trainer, "net.c")
+    assert main(["info", "again"]) == 0
+    assert "unknown: it was saved in Python" in capsys.readouterr().out
+    assert main(["predict", "again", "data.csv"]) == 2
+    assert "it was saved in Python" in capsys.readouterr().err

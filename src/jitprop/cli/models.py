@@ -96,7 +96,7 @@ def load(path: Path) -> tuple[Trainer, Model | None]:
     """
     try:
         trainer, extra = saving.read(path)
-        if extra is None or KEY not in extra:
+        if extra is None or extra.get(KEY) is None:
             return trainer, None
         return trainer, _model(trainer, extra[KEY])
     except CheckpointError as error:
