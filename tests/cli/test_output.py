@@ -73,6 +73,14 @@ def test_bad_names_are_refused_before_training(capsys, monkeypatch):
         assert f"--out {name[:99]}" in error(capsys, *QUICK, "--out", name)
 
 
+def test_a_link_to_nowhere_names_the_folder_that_is_not_there(capsys, monkeypatch, folder):
+    no_training(monkeypatch)
+    os.symlink("gone/model", "link")
+    assert error(capsys, *QUICK, "--out", "link") == (
+        f"error: --out link: there is no folder {folder / 'gone'}"
+    )
+
+
 def test_a_full_disk_is_known_before_training(capsys, monkeypatch):
     no_training(monkeypatch)
 
@@ -150,6 +158,24 @@ def test_a_picture_that_cannot_be_written_costs_nothing_else(capsys, monkeypatch
     assert err.splitlines()[-1] == (
         "error: cannot write model.png: No space left on device; the model is in model.safetensors"
     )
+
+
+@pytest.mark.parametrize("failure", [ImportError("a part lacks"), ValueError("no backend 'x'")])
+def test_a_matplotlib_that_cannot_be_loaded_is_known_before_training(capsys, monkeypatch, failure):
+    no_training(monkeypatch)
+
+    class Broken:
+        def find_spec(self, name, *_):
+            if name == "matplotlib.figure":
+                raise failure
+
+    monkeypatch.delitem(sys.modules, "matplotlib.figure", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Broken(), *sys.meta_path])
+    assert error(capsys, *TRAIN) == (
+        f"error: matplotlib, which draws the picture, cannot be loaded: {failure}; "
+        "--no-plot trains without a picture"
+    )
+    monkeypatch.undo()
 
 
 # Ctrl-C.
@@ -241,6 +267,12 @@ def test_no_stdout_at_all(capsys, monkeypatch):
     assert main(["info", "model.safetensors"]) == 0
     assert main(["predict", "model.safetensors", "data.csv", "--quiet"]) == 2
     assert "standard output is closed: take --out" in capsys.readouterr().err
+
+
+def test_no_stdin_at_all(capsys, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", None)
+    told = error(capsys, "train", "-", "--target", "y", "--quiet")
+    assert told == "error: cannot read the standard input: it is closed"
 
 
 def ascii_stdout(monkeypatch):
@@ -376,6 +408,10 @@ train data.csv --target y --number y
 train data.csv --target y --hidden 99999999999999999999
 train data.csv --target y --hidden 3000000,3000000
 train data.csv --target y --hidden ,
+train data.csv --target y --hidden MANY
+train data.csv --target MANY
+train data.csv --target y --drop MANY
+train data.csv --target y --optimizer MANY
 train data.csv --target y --activation ''
 train data.csv --target y --activation softmax
 train data.csv --target y --optimizer lbfgs
@@ -412,7 +448,9 @@ def test_no_command_line_ends_in_a_traceback(capsys, line):
     before = sorted(os.listdir())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        error(capsys, *shlex.split(line), *(["--quiet"] if line.startswith("train") else []))
+        arguments = shlex.split(line.replace("MANY", "9" * 50_000))
+        told = error(capsys, *arguments, *(["--quiet"] if line.startswith("train") else []))
+    assert len(told) < 700
     assert sorted(os.listdir()) == before
 
 

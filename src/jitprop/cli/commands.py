@@ -24,7 +24,9 @@ def _widths(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int
     """Of hidden layers: 64,32, or none."""
     if value == "none":
         return ()
-    widths = [int(width) if width.strip().isdecimal() else 0 for width in value.split(",")]
+    texts = [text.strip() for text in value.split(",")]
+    # Python refuses to read a number of more than 4,300 digits.
+    widths = [int(text) if text.isdecimal() and len(text) < 100 else 0 for text in texts]
     if 0 in widths:
         raise click.BadParameter(f"{value!r}: expected widths such as 64,32, or none")
     return tuple(widths)

@@ -48,7 +48,8 @@ def _check(option: str, path: Path, others: tuple[Path, ...]) -> None:
     if path.is_dir():
         raise RefusedError(f"{option} {path} is a folder: name a file")
     if not folder.is_dir():
-        raise RefusedError(f"{option} {path}: there is no folder {path.parent}")
+        named = folder if path.is_symlink() else path.parent
+        raise RefusedError(f"{option} {path}: there is no folder {named}")
     if not os.access(folder, os.W_OK):
         raise RefusedError(f"{option} {path}: the folder {path.parent} may not be written to")
     try:

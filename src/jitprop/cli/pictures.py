@@ -16,14 +16,25 @@ FORMATS = ".png", ".svg", ".pdf"
 
 def check(path: Path) -> None:
     """
-    Refuse a name that does not say which kind of picture it is.
+    Refuse a name that does not say which kind of picture it is, and see whether one can be drawn.
 
     Raises
     ------
     RefusedError
+    ImportError
+        Where matplotlib is not installed.
     """
     if path.suffix.lower() not in FORMATS:
         raise RefusedError(f"--plot {path}: the name must end in {', '.join(FORMATS)}")
+    try:
+        import matplotlib.figure  # noqa: F401
+    except ModuleNotFoundError:  # the command line says what to install
+        raise
+    except (ImportError, OSError, ValueError) as error:  # a backend that is unknown, say
+        raise RefusedError(
+            f"matplotlib, which draws the picture, cannot be loaded: {error}; "
+            "--no-plot trains without a picture"
+        ) from error
 
 
 def draw(path: Path, problem: Problem, trainer: Trainer) -> None:

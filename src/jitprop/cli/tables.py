@@ -104,6 +104,8 @@ def read(path: Path, say: Say) -> Table:
         For a file that is not such a table.
     """
     shown = "the standard input" if path == Path("-") else str(path)
+    if path == Path("-") and sys.stdin is None:
+        raise RefusedError(f"cannot read {shown}: it is closed")
     try:
         data = sys.stdin.buffer.read() if path == Path("-") else path.read_bytes()
         if data.startswith(b"\x1f\x8b"):

@@ -27,7 +27,8 @@ UNWRITTEN = errno.EPIPE, errno.ENOSPC, errno.EIO, errno.EBADF, errno.EFBIG
 LONGEST = 10_000
 """Characters of a message: two paths are not longer."""
 
-QUOTATION = re.compile(r"(?<!\w)(?:'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\")")
+QUOTATION = re.compile(r"(?<!\w)(?:'(?:[^'\\]|\\.)*(?:'|\\?\Z)|\"(?:[^\"\\]|\\.)*(?:\"|\\?\Z))")
+"""The last one has no end where `LONGEST` cut the message."""
 
 
 class Interrupted(Exception):  # noqa: N818
