@@ -341,7 +341,8 @@ print(trainer.epochs_trained, flush=True)
 @pytest.mark.long
 @pytest.mark.parametrize("seconds", [0.5, 1.0, 2.0])
 def test_ctrl_c_during_a_compile_is_heard_and_the_next_fit_works(seconds, tmp_path):
-    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+    # Code of this level is in no cache, not even beside the sources of a clone that was used.
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path), "NUMBA_OPT": "2"}
     with subprocess.Popen(
         [sys.executable, "-c", COMPILE], stdout=subprocess.PIPE, text=True, env=environment
     ) as process:
