@@ -8,6 +8,7 @@ a bad y or order is float32, so that a trainer which settles its dtype too early
 
 from __future__ import annotations
 
+import signal
 from unittest.mock import DEFAULT, Mock
 
 import numpy as np
@@ -503,3 +504,21 @@ def test_a_fleets_parameters_as_samples_are_copied(which, backend):
         found.append((history.loss, history.validation_loss))
     for comp, ref in zip(*found, strict=True):
         np.testing.assert_array_equal(comp, ref)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGALRM"), reason="no alarms")
+def test_a_time_limit_that_comes_while_an_array_is_read_is_not_taken_for_bad_input():
+    class Slow:
+        def __array__(self, dtype=None, copy=None):
+            signal.raise_signal(signal.SIGALRM)
+            return np.zeros((2, 2))
+
+    def limit(number, frame):
+        raise TimeoutError("too long")
+
+    before = signal.signal(signal.SIGALRM, limit)
+    try:
+        with pytest.raises(TimeoutError, match="too long"):
+            Trainer([2, 1], seed=0).predict(Slow())
+    finally:
+        signal.signal(signal.SIGALRM, before)

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from jitprop import checks, mapped
 from jitprop._types import Array
+from jitprop.interrupts import from_a_handler
 from jitprop.losses import BinaryCrossEntropy, CrossEntropy, Loss
 from jitprop.mapped import Rows
 
@@ -59,6 +60,8 @@ def read(name: str, data: Any, dtype: np.dtype[Any] | None = None, *, of: str = 
     try:
         return np.asarray(data, dtype)
     except Exception as error:  # ragged lists; objects whose __array__ raises what it likes
+        if from_a_handler(error):  # such as a time limit of the user's
+            raise
         raise ValueError(
             f"{name} must be an array of {of}; NumPy says: {checks.printable(str(error))}"
             f"{_missing(name, data)}"
