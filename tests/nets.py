@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from jitprop import SGD, Adam, AdamW, compiled, reference, sources
+from jitprop import SGD, Adam, AdamW, reference
+from jitprop.backends import compiled
+from jitprop.training import sources
 
 HIDDEN = ("sigmoid", "tanh", "relu", "leaky_relu", "elu", "softplus", "gelu", "silu", "identity")
 

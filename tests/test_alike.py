@@ -11,7 +11,8 @@ import numba
 import numpy as np
 import pytest
 
-from jitprop import CustomActivation, CustomLoss, Trainer, alike, compiled
+from jitprop import CustomActivation, CustomLoss, Trainer
+from jitprop.backends import alike, compiled
 
 FACTOR = 1.0
 TABLE = np.ones(3)

@@ -14,7 +14,8 @@ import pytest
 
 import jitprop
 import jitprop_kernels
-from jitprop import compiled, reference
+from jitprop import reference
+from jitprop.backends import compiled
 
 SOURCE = Path(jitprop.__file__).parent
 KERNELS = Path(jitprop_kernels.__file__).parent
@@ -48,7 +49,7 @@ def test_kernels_know_arrays_and_numbers_alone(path):
 @pytest.mark.parametrize("path", sorted(SOURCE.rglob("*.py")), ids=lambda p: p.name)
 def test_only_the_compiled_backend_knows_the_kernels(path):
     assert not top_level(path) & {"numba", "llvmlite"}
-    compiled_parts = SOURCE / "compiled.py", SOURCE / "fleet" / "lanes.py"
+    compiled_parts = SOURCE / "backends" / "compiled.py", SOURCE / "fleet" / "lanes.py"
     if path not in compiled_parts:
         assert "jitprop_kernels" not in top_level(path)
 
@@ -59,7 +60,7 @@ import sys
 import jitprop.reference
 found = {m for m in sys.modules if m.split('.')[0] in ('numba', 'llvmlite', 'jitprop_kernels')}
 assert not found, found
-assert 'jitprop.compiled' not in sys.modules
+assert 'jitprop.backends.compiled' not in sys.modules
 """
     subprocess.run([sys.executable, "-c", code], check=True)
 
@@ -68,7 +69,7 @@ def test_fleets_and_sweeps_are_imported_when_first_used_and_not_before():
     code = """
 import sys
 import jitprop
-late = {"jitprop.fleet", "jitprop.sweeps", "jitprop.gradient_check"}
+late = {"jitprop.fleet", "jitprop.sweeps", "jitprop.teaching.gradient_check"}
 jitprop.Trainer([2, 1])
 assert not late & set(sys.modules)
 assert set(jitprop.__all__) <= set(dir(jitprop))

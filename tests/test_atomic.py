@@ -11,8 +11,9 @@ import types
 
 import pytest
 
-from jitprop import Trainer, atomic
-from jitprop.atomic import replacing
+from jitprop import Trainer
+from jitprop.files import atomic
+from jitprop.files.atomic import replacing
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="POSIX")
 
@@ -83,7 +84,7 @@ def test_an_error_names_the_file_and_not_the_one_beside_it(path, monkeypatch):
             names = [name for name in (first, None, *others) if not isinstance(name, int)]
             raise OSError(errno.ENOSPC, "No space left on device", *names[: 2 * len(others) + 1])
 
-        monkeypatch.setattr(f"jitprop.atomic.os.{call}", fail)
+        monkeypatch.setattr(f"jitprop.files.atomic.os.{call}", fail)
         with pytest.raises(OSError, match="No space left") as caught:
             written(path)
         assert str(caught.value).endswith(f"device: '{path}'")

@@ -11,7 +11,8 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from jitprop import Adam, Fleet, Huber, Trainer, pickles, sweep
+from jitprop import Adam, Fleet, Huber, Trainer, sweep
+from jitprop.files import pickles
 
 SETTINGS = {
     "activation": ("tanh", "relu"),
@@ -257,7 +258,8 @@ def test_a_refused_fit_remembers_no_names():
 
 @pytest.mark.parametrize("names", [3, ["a"], ["a", "b", 1]])
 def test_names_that_no_save_writes_are_refused(names, tmp_path, monkeypatch):
-    from jitprop import CheckpointError, encoding
+    from jitprop import CheckpointError
+    from jitprop.files import encoding
 
     net = trainer()
     monkeypatch.setattr(

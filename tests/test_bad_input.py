@@ -16,19 +16,8 @@ import pandas as pd
 import pytest
 from scipy import sparse
 
-from jitprop import (
-    SGD,
-    Adam,
-    AdamW,
-    CrossEntropy,
-    Fleet,
-    Huber,
-    Quantile,
-    Trainer,
-    backends,
-    cast,
-    sweep,
-)
+from jitprop import SGD, Adam, AdamW, CrossEntropy, Fleet, Huber, Quantile, Trainer, backends, sweep
+from jitprop.data import cast
 from jitprop.sklearn import MLPRegressor
 from nets import limit_calls
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from jitprop import SGD, Adam, AdamW, DivergenceError, RMSprop, Trainer, threads
+from jitprop import SGD, Adam, AdamW, DivergenceError, RMSprop, Trainer
+from jitprop.backends import threads
 from jitprop_kernels import PIECE
 from nets import data, limit_calls
 

@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 
 import jitprop_kernels
-from jitprop import Trainer, cast, compiled, threads
-from jitprop.losses import CrossEntropy, HalfSquaredError
-from jitprop.optimizers import SGD, Adam, RMSprop, Rprop
-from jitprop.spec import Spec
+from jitprop import Trainer
+from jitprop.backends import compiled, threads
+from jitprop.data import cast
+from jitprop.net.losses import CrossEntropy, HalfSquaredError
+from jitprop.net.optimizers import SGD, Adam, RMSprop, Rprop
+from jitprop.net.spec import Spec
 from nets import HIDDEN, OPTIMIZERS, OUTPUTS, data
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from jitprop import Callback, Checkpoint, DivergenceError, EarlyStopping, Trainer
-from jitprop.validation import hold_out
+from jitprop.data.validation import hold_out
 from nets import data
 
 
@@ -424,7 +424,7 @@ def test_what_is_nan_all_along_leaves_the_last_epoch_and_a_warning(
     def mine(y, prediction):
         return worth
 
-    monkeypatch.setattr("jitprop.evaluation.Evaluation.loss", lambda *given: worth)
+    monkeypatch.setattr("jitprop.training.evaluation.Evaluation.loss", lambda *given: worth)
     trainer, ref, path = make(backend), make(backend), tmp_path / "net"
     stopping = EarlyStopping(watched, patience=3)
     with pytest.warns(RuntimeWarning, match=f"by '{watched}', which was nan or inf") as caught:

@@ -13,15 +13,8 @@ import weakref
 import numpy as np
 import pytest
 
-from jitprop import (
-    CustomActivation,
-    CustomLoss,
-    DivergenceError,
-    Fleet,
-    Trainer,
-    compiled,
-    sweep,
-)
+from jitprop import CustomActivation, CustomLoss, DivergenceError, Fleet, Trainer, sweep
+from jitprop.backends import compiled
 from jitprop.sklearn import MLPRegressor
 from test_compiled import CountCompiles, numba_events
 

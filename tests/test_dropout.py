@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from jitprop import Adam, DivergenceError, Trainer, compiled, reference, threads
+from jitprop import Adam, DivergenceError, Trainer, reference
+from jitprop.backends import compiled, threads
 from nets import data, limit_calls
 
 

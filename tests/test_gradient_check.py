@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from jitprop import Trainer, check_gradients, compiled, functions, reference
+from jitprop import Trainer, check_gradients, functions, reference
+from jitprop.backends import compiled
 from nets import CORE_LOSSES, HIDDEN, OUTPUTS, data
 
 BACKENDS = {"numpy": reference, "numba": compiled}

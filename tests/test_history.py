@@ -9,8 +9,9 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from jitprop import DivergenceError, EarlyStopping, History, Trainer, history
-from jitprop.history import Course, missing
+from jitprop import DivergenceError, EarlyStopping, History, Trainer
+from jitprop.training import history
+from jitprop.training.history import Course, missing
 
 X = np.random.default_rng(0).normal(size=(6, 2))
 Y = np.random.default_rng(1).uniform(0.1, 0.9, size=(6, 1))

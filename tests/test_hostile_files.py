@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from jitprop import CheckpointError, Trainer, sealed
+from jitprop import CheckpointError, Trainer
 from jitprop.checks import shown
+from jitprop.files import sealed
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,9 @@ import time
 import numpy as np
 import pytest
 
-from jitprop import CustomActivation, Trainer, atomic, backends, threads
+from jitprop import CustomActivation, Trainer, backends
+from jitprop.backends import threads
+from jitprop.files import atomic
 from jitprop.interrupts import Expected, Interrupts
 from jitprop_kernels._waiting import unbroken
 from nets import data

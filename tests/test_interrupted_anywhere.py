@@ -13,8 +13,10 @@ import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
 import jitprop
-from jitprop import Fleet, Trainer, running, threads
+from jitprop import Fleet, Trainer
+from jitprop.backends import threads
 from jitprop.sklearn import MLPClassifier
+from jitprop.training import running
 
 pytestmark = [
     pytest.mark.skipif(os.name == "nt", reason="sends SIGINT to a process"),

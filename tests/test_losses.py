@@ -8,15 +8,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from jitprop import (
-    BinaryCrossEntropy,
-    CrossEntropy,
-    GaussianNLL,
-    Huber,
-    Poisson,
-    Quantile,
-    Trainer,
-)
+from jitprop import BinaryCrossEntropy, CrossEntropy, GaussianNLL, Huber, Poisson, Quantile, Trainer
 
 WIDE = 70
 """Inputs that make a net take the route for wide layers."""

@@ -10,7 +10,8 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet as pq
 
-from jitprop import Trainer, mapped
+from jitprop import Trainer
+from jitprop.data import mapped
 
 N = 900
 KINDS = {

@@ -8,7 +8,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from jitprop import Trainer, threads
+from jitprop import Trainer
+from jitprop.backends import threads
 from nets import limit_calls
 
 SMALL = 20_000

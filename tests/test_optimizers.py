@@ -7,7 +7,8 @@ import pickle
 import numpy as np
 import pytest
 
-from jitprop import Exponential, Fleet, RMSprop, Rprop, Trainer, threads
+from jitprop import Exponential, Fleet, RMSprop, Rprop, Trainer
+from jitprop.backends import threads
 from nets import data, limit_calls
 
 OPTIMIZERS = {

@@ -49,7 +49,7 @@ def make(backend, **settings):
 
 @pytest.mark.parametrize("worth", [np.nan, np.inf])
 def test_a_rate_that_falls_for_nan_is_told_once(backend, worth, samples, monkeypatch):
-    monkeypatch.setattr("jitprop.evaluation.Evaluation.loss", lambda *given: worth)
+    monkeypatch.setattr("jitprop.training.evaluation.Evaluation.loss", lambda *given: worth)
     trainer = make(backend)
     with pytest.warns(RuntimeWarning, match="goes by 'validation_loss', which was nan") as caught:
         history = trainer.fit(*samples, 6, validation_data=samples)

@@ -14,7 +14,9 @@ import pytest
 if os.name != "nt":
     import termios
 
-from jitprop import Trainer, compiled, progress
+from jitprop import Trainer
+from jitprop.backends import compiled
+from jitprop.training import progress
 from nets import data
 
 pytest.importorskip("tqdm")

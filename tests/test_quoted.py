@@ -15,13 +15,13 @@ from jitprop import (
     ReduceOnPlateau,
     Trainer,
     checks,
-    encoding,
     export,
-    kept,
     metrics,
     sweep,
 )
-from jitprop.kept import Kept
+from jitprop.files import encoding
+from jitprop.training import kept
+from jitprop.training.kept import Kept
 
 EVIL = "\x1b[2J\x9b\u202e\n" + "x" * 100_000
 X, Y = np.zeros((4, 2)), np.zeros((4, 1))

@@ -15,11 +15,12 @@ import joblib
 import numpy as np
 import pytest
 
-from jitprop import Adam, Fleet, Trainer, backends, compiled, reference
+from jitprop import Adam, Fleet, Trainer, backends, reference
+from jitprop.backends import compiled
 from jitprop.fleet import lanes
 from jitprop.fleet.data import Part, samples
+from jitprop.net.spec import make_spec
 from jitprop.sklearn import MLPClassifier, MLPRegressor
-from jitprop.spec import make_spec
 
 X = np.random.default_rng(0).normal(size=(40, 3))
 Y = np.random.default_rng(1).uniform(size=(40, 1))

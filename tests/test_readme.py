@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from jitprop import gradient_check, trainer
+from jitprop import trainer
+from jitprop.teaching import gradient_check
 
 ROOT = Path(__file__).parents[1]
 PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/performance.md")

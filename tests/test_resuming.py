@@ -20,10 +20,9 @@ from jitprop import (
     EarlyStopping,
     ReduceOnPlateau,
     Trainer,
-    callbacks,
-    sealed,
-    telling,
 )
+from jitprop.files import sealed
+from jitprop.training import callbacks, telling
 from nets import data
 
 EPOCHS = 30

@@ -8,16 +8,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from jitprop import (
-    Adam,
-    CrossEntropy,
-    CustomActivation,
-    CustomLoss,
-    Fleet,
-    Trainer,
-    compiled,
-    threads,
-)
+from jitprop import Adam, CrossEntropy, CustomActivation, CustomLoss, Fleet, Trainer
+from jitprop.backends import compiled, threads
 from nets import OUTPUTS, data, suited
 
 # Sizes, and more samples than evaluate takes at a time (256).

@@ -17,20 +17,10 @@ import pytest
 import safetensors.numpy
 
 import jitprop
-from jitprop import (
-    SGD,
-    Adam,
-    CheckpointError,
-    Cosine,
-    ReduceOnPlateau,
-    SquaredError,
-    Trainer,
-    encoding,
-    saving,
-    sealed,
-)
-from jitprop.spec import Spec
-from jitprop.state import State
+from jitprop import SGD, Adam, CheckpointError, Cosine, ReduceOnPlateau, SquaredError, Trainer
+from jitprop.files import encoding, saving, sealed
+from jitprop.net.spec import Spec
+from jitprop.net.state import State
 from nets import OPTIMIZERS
 
 
@@ -383,7 +373,7 @@ def test_objects_made_of_functions_are_saved_by_name(monkeypatch):
 
 def test_all_settings_that_are_objects_are_known():
     modules = {cls.__module__ for cls in encoding.CLASSES.values()}
-    assert modules == {"jitprop.losses", "jitprop.optimizers", "jitprop.schedules"}
+    assert modules == {"jitprop.net.losses", "jitprop.net.optimizers", "jitprop.net.schedules"}
     exported = {getattr(jitprop, name) for name in jitprop.__all__}
     assert {cls for cls in exported if cls.__module__ in modules} <= {*encoding.CLASSES.values()}
     assert not {cls for cls in encoding.CLASSES.values() if not cls.__dataclass_params__.frozen}
@@ -436,7 +426,7 @@ def test_a_failure_leaves_the_old_file_and_no_other(path, monkeypatch, call, err
     def fail(*args):
         raise error
 
-    monkeypatch.setattr(f"jitprop.atomic.os.{call}", fail)
+    monkeypatch.setattr(f"jitprop.files.atomic.os.{call}", fail)
     with pytest.raises(type(error)):
         trained(2).save(path)
     monkeypatch.undo()

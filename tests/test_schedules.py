@@ -8,16 +8,8 @@ import pickle
 import numpy as np
 import pytest
 
-from jitprop import (
-    Cosine,
-    DivergenceError,
-    Exponential,
-    InverseScaling,
-    OneCycle,
-    Step,
-    Trainer,
-    schedules,
-)
+from jitprop import Cosine, DivergenceError, Exponential, InverseScaling, OneCycle, Step, Trainer
+from jitprop.net import schedules
 from nets import data, limit_calls
 
 

@@ -11,8 +11,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from jitprop import Fleet, Trainer
-from jitprop.initializers import WEIGHTS
-from jitprop.seeds import Streams, generator, streams, words
+from jitprop.net.initializers import WEIGHTS
+from jitprop.net.seeds import Streams, generator, streams, words
 
 
 @pytest.mark.parametrize("stream", Streams._fields)

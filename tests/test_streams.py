@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from jitprop import Adam, Callback, DivergenceError, Trainer, compiled, schedules
+from jitprop import Adam, Callback, DivergenceError, Trainer
+from jitprop.backends import compiled
+from jitprop.net import schedules
 
 SIZES = {"lanes": [3, 4, 2], "blocks": [20, 70, 5]}
 

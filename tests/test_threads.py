@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from jitprop import DivergenceError, Fleet, Trainer, compiled, threads
+from jitprop import DivergenceError, Fleet, Trainer
+from jitprop.backends import compiled, threads
 from nets import OPTIMIZERS, data
 
 

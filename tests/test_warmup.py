@@ -84,7 +84,7 @@ WITHOUT = """
 import sys
 for name in "click", "rich", "pandas", "pyarrow", "matplotlib":
     sys.modules[name] = None
-from jitprop import warmup
+from jitprop.cli import warmup
 from jitprop.cli import main
 warmup.check, warmup.warm_up = lambda: None, lambda: "a folder"
 sys.exit(main(["warmup"]))
@@ -130,7 +130,7 @@ def test_one_line_where_nothing_can_be_compiled(begin, env, words, click):
 
 
 def test_from_python_it_is_an_error(monkeypatch):
-    from jitprop import warmup
+    from jitprop.cli import warmup
 
     monkeypatch.setattr("jitprop_kernels.INTERPRETED", True)
     with pytest.raises(RuntimeError, match="NUMBA_DISABLE_JIT is set"):

@@ -4,11 +4,8 @@ import importlib
 from typing import TYPE_CHECKING
 
 from jitprop._version import __version__ as __version__
-from jitprop.callbacks import Callback, Checkpoint, EarlyStopping
-from jitprop.custom import CustomActivation, CustomLoss
-from jitprop.errors import CheckpointError, DivergenceError, TargetWarning
-from jitprop.history import History
-from jitprop.losses import (
+from jitprop.net.custom import CustomActivation, CustomLoss
+from jitprop.net.losses import (
     AbsoluteError,
     BinaryCrossEntropy,
     CrossEntropy,
@@ -19,8 +16,8 @@ from jitprop.losses import (
     Quantile,
     SquaredError,
 )
-from jitprop.optimizers import SGD, Adam, AdamW, RMSprop, Rprop
-from jitprop.schedules import (
+from jitprop.net.optimizers import SGD, Adam, AdamW, RMSprop, Rprop
+from jitprop.net.schedules import (
     Cosine,
     Exponential,
     InverseScaling,
@@ -28,13 +25,16 @@ from jitprop.schedules import (
     ReduceOnPlateau,
     Step,
 )
-from jitprop.trace import Trace
+from jitprop.teaching.trace import Trace
 from jitprop.trainer import Gradients, Trainer
+from jitprop.training.callbacks import Callback, Checkpoint, EarlyStopping
+from jitprop.training.errors import CheckpointError, DivergenceError, TargetWarning
+from jitprop.training.history import History
 
 if TYPE_CHECKING:
     from jitprop.fleet import Fleet, FleetHistory
-    from jitprop.gradient_check import GradientCheck, check_gradients
     from jitprop.sweeps import SweepResult, sweep
+    from jitprop.teaching.gradient_check import GradientCheck, check_gradients
 
 
 __all__ = [
@@ -82,9 +82,9 @@ __all__ = [
 _IMPORTED_WHEN_USED = {
     "Fleet": "jitprop.fleet",
     "FleetHistory": "jitprop.fleet",
-    "GradientCheck": "jitprop.gradient_check",
+    "GradientCheck": "jitprop.teaching.gradient_check",
     "SweepResult": "jitprop.sweeps",
-    "check_gradients": "jitprop.gradient_check",
+    "check_gradients": "jitprop.teaching.gradient_check",
     "sweep": "jitprop.sweeps",
 }
 

@@ -1,7 +1,7 @@
 """
 Checks of settings at the border: each says the argument, what was expected and what came.
 
-Arrays are checked in `jitprop.cast`.
+Arrays are checked in `jitprop.data.cast`.
 """
 
 from __future__ import annotations

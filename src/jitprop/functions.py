@@ -1,7 +1,7 @@
 """
 Every activation and every loss in plain NumPy, with its derivative: what `jitprop.reference` uses.
 
-Sources: for activations, the papers and books of their names; for losses, `jitprop.losses`.
+Sources: for activations, the papers and books of their names; for losses, `jitprop.net.losses`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 from jitprop._types import Array
-from jitprop.custom import CustomActivation
+from jitprop.net.custom import CustomActivation
 
 # Activations: z -> (a, slope), a = f(z) and slope = f'(z). The slope is not computed from a, as
 # a (1 - a) would: 1 - a has no digits left where a unit saturates.

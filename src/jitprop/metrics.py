@@ -23,10 +23,11 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from jitprop import cast, checks
+from jitprop import checks
 from jitprop._types import Array
 from jitprop.checks import quoted
-from jitprop.history import VALIDATION
+from jitprop.data import cast
+from jitprop.training.history import VALIDATION
 
 Metric: TypeAlias = Callable[[Array, Array], float]
 

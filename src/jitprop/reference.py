@@ -31,8 +31,8 @@ import numpy.typing as npt
 
 from jitprop import functions
 from jitprop._types import Array
-from jitprop.custom import CustomLoss
-from jitprop.losses import (
+from jitprop.net.custom import CustomLoss
+from jitprop.net.losses import (
     AbsoluteError,
     BinaryCrossEntropy,
     CrossEntropy,
@@ -43,9 +43,9 @@ from jitprop.losses import (
     Quantile,
     SquaredError,
 )
-from jitprop.optimizers import SGD, AdamW, RMSprop, Rprop
-from jitprop.spec import Spec
-from jitprop.state import check_trained
+from jitprop.net.optimizers import SGD, AdamW, RMSprop, Rprop
+from jitprop.net.spec import Spec
+from jitprop.net.state import check_trained
 
 SMALLEST = float(np.finfo(np.float64).tiny)
 """Of the sums of weights that have an inverse: smaller ones are subnormal."""

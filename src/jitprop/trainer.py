@@ -13,47 +13,39 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from jitprop import (
-    backends,
-    cast,
-    checks,
-    initializers,
-    mapped,
-    pickles,
-    reach,
-    running,
-    saving,
-    schedules,
-    validation,
-)
+from jitprop import backends, checks
 from jitprop._types import Array
-from jitprop.attributes import Attributes, Views
-from jitprop.batches import Batches, Given
-from jitprop.callbacks import Callback, OnEpochEnd
-from jitprop.callbacks import resolve as resolve_callbacks
-from jitprop.custom import CustomActivation
-from jitprop.evaluation import Evaluation
-from jitprop.fitting import Fit
+from jitprop.backends.threads import one_blas_thread
+from jitprop.data import cast, mapped, reach, validation
+from jitprop.data.batches import Batches, Given
+from jitprop.data.mapped import Rows
+from jitprop.data.samples import Samples
+from jitprop.files import pickles, saving
 from jitprop.hints import hinting
-from jitprop.history import Course, History
 from jitprop.interrupts import Interrupts
-from jitprop.kept import Kept
-from jitprop.losses import Loss
-from jitprop.mapped import Rows
 from jitprop.metrics import Metric
 from jitprop.metrics import resolve as resolve_metrics
-from jitprop.optimizers import Optimizer
-from jitprop.progress import Progress
-from jitprop.samples import Samples
-from jitprop.schedules import LearningRate
-from jitprop.seeds import streams
-from jitprop.sources import Arrays, Indices, Source, Stream
-from jitprop.sources import Order as OrderOfEpoch
-from jitprop.spec import check_batch, make_spec, with_learning_rate
-from jitprop.state import State, Whole
-from jitprop.threads import one_blas_thread
-from jitprop.trace import Trace, trace
-from jitprop.watching import Watch
+from jitprop.net import initializers, schedules
+from jitprop.net.custom import CustomActivation
+from jitprop.net.losses import Loss
+from jitprop.net.optimizers import Optimizer
+from jitprop.net.schedules import LearningRate
+from jitprop.net.seeds import streams
+from jitprop.net.spec import check_batch, make_spec, with_learning_rate
+from jitprop.net.state import State, Whole
+from jitprop.teaching.trace import Trace, trace
+from jitprop.training import running
+from jitprop.training.attributes import Attributes, Views
+from jitprop.training.callbacks import Callback, OnEpochEnd
+from jitprop.training.callbacks import resolve as resolve_callbacks
+from jitprop.training.evaluation import Evaluation
+from jitprop.training.fitting import Fit
+from jitprop.training.history import Course, History
+from jitprop.training.kept import Kept
+from jitprop.training.progress import Progress
+from jitprop.training.sources import Arrays, Indices, Source, Stream
+from jitprop.training.sources import Order as OrderOfEpoch
+from jitprop.training.watching import Watch
 
 Order: TypeAlias = "npt.ArrayLike | Callable[[int], npt.ArrayLike]"
 
@@ -110,7 +102,7 @@ class Trainer(Attributes):
         - `CustomLoss`: a function of your own.
 
         Poisson and the cross-entropies are computed from z, so that no output gives log(0), and
-        their delta is a - y, with the rate as a. Sources: `jitprop.losses`.
+        their delta is a - y, with the rate as a. Sources: `jitprop.net.losses`.
     reduction : {"mean", "sum"}, default "mean"
         How the samples of a batch combine, in the loss and so in the gradient.
     optimizer : str or object, default "sgd"
@@ -374,7 +366,7 @@ class Trainer(Attributes):
             return made
 
     def _go_back_to(self, whole: Whole) -> None:
-        """Return to what a fit has published of which nothing is left: see `jitprop.running`."""
+        """Return to the last state that a fit published: see `jitprop.training.running`."""
         self._under_way, self._kept = None, whole.kept
         self._course.end(whole.done)
         self._state.restore(whole.snapshot)
@@ -797,10 +789,10 @@ class Trainer(Attributes):
         """
         Write all that is needed to go on training to the same bits, as one file.
 
-        The file is in the safetensors format, its layout is in `jitprop.saving` and
-        `jitprop.sealed`. It is whole or not there: whatever happens meanwhile, to the process or
-        the machine, leaves the file that was at ``path``. A process that is killed may leave a
-        ``.jitprop-*.tmp`` beside it.
+        The file is in the safetensors format, its layout is in `jitprop.files.saving` and
+        `jitprop.files.sealed`. It is whole or not there: if the process or the machine stops
+        meanwhile, the file that was at ``path`` stays as it was. A process that is killed may
+        leave a ``.jitprop-*.tmp`` beside it.
 
         While the trainer is in a fit, what is saved is the end of its last whole epoch; a callback
         saves the trainer as it is.

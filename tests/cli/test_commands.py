@@ -13,9 +13,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from jitprop import Trainer, saving
+from jitprop import Trainer
 from jitprop.cli import columns, main, models, training
 from jitprop.cli.models import KEY
+from jitprop.files import saving
 
 QUICK = "--epochs", "3", "--no-plot", "--hidden", "4"
 

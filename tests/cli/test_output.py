@@ -16,8 +16,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from jitprop import Trainer, saving, sealed
+from jitprop import Trainer
 from jitprop.cli import commands, files, main, models, tables, training
+from jitprop.files import saving, sealed
 
 TRAIN = "train", "data.csv", "--target", "y", "--epochs", "2", "--hidden", "4", "--quiet"
 QUICK = *TRAIN, "--no-plot"

@@ -10,13 +10,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from jitprop import Trainer, cli, saving
+from jitprop import Trainer, cli
 from jitprop.cli import columns, files, models, reading, scores, targets, terminal
 from jitprop.cli.columns import NumberColumn, TextColumn
 from jitprop.cli.models import KEY, Model
 from jitprop.cli.reading import Reading
 from jitprop.cli.refused import RefusedError
 from jitprop.cli.targets import Classes, Quantity
+from jitprop.files import saving
 
 LONG = "x" * 100_000
 

@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from jitprop import saving
 from jitprop.cli import main, models
 from jitprop.cli.models import KEY
 from jitprop.cli.reading import Reading
+from jitprop.files import saving
 
 N = 60
 QUICK = "--epochs", "3", "--no-plot", "--hidden", "4"

@@ -9,15 +9,7 @@ import re
 import numpy as np
 import pytest
 
-from jitprop import (
-    SGD,
-    Callback,
-    Cosine,
-    CrossEntropy,
-    EarlyStopping,
-    Fleet,
-    ReduceOnPlateau,
-)
+from jitprop import SGD, Callback, Cosine, CrossEntropy, EarlyStopping, Fleet, ReduceOnPlateau
 
 X, Y = np.array([[0, 0], [0, 1], [1, 0], [1, 1]]), np.array([0, 1, 1, 0])
 

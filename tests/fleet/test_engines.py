@@ -11,8 +11,8 @@ from jitprop import SGD, Adam, AdamW, RMSprop, Rprop, backends
 from jitprop.fleet import choice
 from jitprop.fleet.data import Data, Part
 from jitprop.fleet.engines import Loop, Members
-from jitprop.losses import BinaryCrossEntropy, Huber
-from jitprop.spec import Spec
+from jitprop.net.losses import BinaryCrossEntropy, Huber
+from jitprop.net.spec import Spec
 
 K, N = 5, 11
 PLAIN = Spec(

@@ -10,7 +10,8 @@ import signal
 import numpy as np
 import pytest
 
-from jitprop import Callback, Checkpoint, CheckpointError, EarlyStopping, Fleet, Trainer, sealed
+from jitprop import Callback, Checkpoint, CheckpointError, EarlyStopping, Fleet, Trainer
+from jitprop.files import sealed
 from nets import data
 
 EPOCHS = 20

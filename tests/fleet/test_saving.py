@@ -7,7 +7,8 @@ import re
 import numpy as np
 import pytest
 
-from jitprop import SGD, Adam, CheckpointError, Cosine, CustomLoss, Fleet, Trainer, sealed
+from jitprop import SGD, Adam, CheckpointError, Cosine, CustomLoss, Fleet, Trainer
+from jitprop.files import sealed
 from nets import data
 
 

@@ -15,7 +15,9 @@ from sklearn.datasets import load_iris
 from sklearn.metrics import get_scorer
 from sklearn.utils.class_weight import compute_sample_weight
 
-from jitprop import CustomActivation, CustomLoss, Huber, Trainer, losses, threads
+from jitprop import CustomActivation, CustomLoss, Huber, Trainer
+from jitprop.backends import threads
+from jitprop.net import losses
 from jitprop.sklearn import MLPClassifier, MLPRegressor, descent
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")

@@ -13,7 +13,7 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
 import jitprop.sklearn as ours
-from jitprop.sources import Arrays
+from jitprop.training.sources import Arrays
 
 rng = np.random.RandomState(0)
 X = rng.randn(60, 5)

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from sklearn.exceptions import NotFittedError
 
-from jitprop import _version, pickles
+from jitprop import _version
+from jitprop.files import pickles
 from jitprop.sklearn import MLPClassifier, MLPRegressor
 
 

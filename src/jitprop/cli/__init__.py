@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from jitprop import warmup
+from jitprop.cli import warmup
 
 EXTRA = {"click", "matplotlib", "pandas", "pyarrow", "rich", "tqdm"}
 """What the extra installs, by the names of imports."""

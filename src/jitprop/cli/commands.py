@@ -10,8 +10,7 @@ from typing import Any
 import click
 
 import jitprop
-from jitprop import warmup
-from jitprop.cli import terminal
+from jitprop.cli import terminal, warmup
 from jitprop.cli.targets import TASKS
 
 

@@ -10,10 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from jitprop import atomic
-from jitprop.atomic import replacing
 from jitprop.cli import terminal
 from jitprop.cli.refused import RefusedError
+from jitprop.files import atomic
+from jitprop.files.atomic import replacing
 
 if TYPE_CHECKING:
     import pandas as pd

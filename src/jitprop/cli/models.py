@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jitprop import Trainer, saving
+from jitprop import Trainer
 from jitprop._types import Array
 from jitprop.checks import printable
 from jitprop.cli import columns, reading, scores, stored, targets, telling
@@ -17,7 +17,8 @@ from jitprop.cli.refused import RefusedError
 from jitprop.cli.scores import Scores
 from jitprop.cli.tables import Say, Table
 from jitprop.cli.targets import Target
-from jitprop.errors import CheckpointError
+from jitprop.files import saving
+from jitprop.training.errors import CheckpointError
 
 KEY = saving.COMMAND_LINE
 """Of what the command line keeps in a model file."""

@@ -6,10 +6,10 @@ import warnings
 from pathlib import Path
 
 from jitprop import Trainer, plot
-from jitprop.atomic import replacing
 from jitprop.cli.refused import RefusedError
 from jitprop.cli.targets import Classes
 from jitprop.cli.training import Problem
+from jitprop.files.atomic import replacing
 
 FORMATS = ".png", ".svg", ".pdf"
 

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from jitprop import cast, checks
+from jitprop import checks
 from jitprop._types import Array
-from jitprop.atomic import replacing
 from jitprop.checks import quoted
+from jitprop.data import cast
 from jitprop.export import net as nets
+from jitprop.files.atomic import replacing
 
 # Bodies of functions of z; an "f" after a name or number is left out with doubles.
 ACTIVATIONS = {

@@ -7,11 +7,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jitprop import cast, checks
+from jitprop import checks
 from jitprop._types import Array
-from jitprop.attributes import PREPARED
+from jitprop.data import cast
 from jitprop.fleet import Fleet
 from jitprop.trainer import Trainer
+from jitprop.training.attributes import PREPARED
 from jitprop.warn import warn
 
 

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from jitprop import cast
 from jitprop._types import Array
 from jitprop._version import __version__
-from jitprop.atomic import replacing
 from jitprop.checks import quoted
+from jitprop.data import cast
 from jitprop.export import net as nets
+from jitprop.files.atomic import replacing
 
 # Of September 2022, as IR version 8 is: the runtimes of the years since read it.
 OPSET, IR_VERSION = 17, 8

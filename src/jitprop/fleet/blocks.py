@@ -13,13 +13,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jitprop import schedules
 from jitprop._types import Array
 from jitprop.fleet.data import Data
 from jitprop.fleet.engines import Engine, Indices, Mask, Members
 from jitprop.fleet.settings import Own
 from jitprop.fleet.state import FleetState
-from jitprop.spec import Spec
+from jitprop.net import schedules
+from jitprop.net.spec import Spec
 
 
 @dataclass

@@ -7,11 +7,11 @@ on it.
 
 from __future__ import annotations
 
-from jitprop import backends, threads
-from jitprop.backends import Backend
+from jitprop import backends
+from jitprop.backends import Backend, threads
 from jitprop.fleet.engines import Engine, Loop
-from jitprop.optimizers import SGD, Adam
-from jitprop.spec import Spec
+from jitprop.net.optimizers import SGD, Adam
+from jitprop.net.spec import Spec
 
 
 def has_lanes(spec: Spec) -> bool:

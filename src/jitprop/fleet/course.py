@@ -6,8 +6,8 @@ import time
 
 import numpy as np
 
-from jitprop import cast
 from jitprop._types import Array
+from jitprop.data import cast
 from jitprop.fleet.blocks import Blocks
 from jitprop.fleet.data import Data
 from jitprop.fleet.engines import Engine, Indices
@@ -15,13 +15,13 @@ from jitprop.fleet.history import FleetHistory
 from jitprop.fleet.settings import Own
 from jitprop.fleet.state import FleetState, FleetWhole
 from jitprop.fleet.stopping import Stopping
-from jitprop.history import VALIDATION_LOSS
 from jitprop.interrupts import Interrupts
-from jitprop.kept import apart
-from jitprop.progress import Progress
-from jitprop.running import Running, changing
-from jitprop.spec import Spec
-from jitprop.telling import Told
+from jitprop.net.spec import Spec
+from jitprop.training.history import VALIDATION_LOSS
+from jitprop.training.kept import apart
+from jitprop.training.progress import Progress
+from jitprop.training.running import Running, changing
+from jitprop.training.telling import Told
 
 BLOCK_SECONDS = 0.1
 """How long a block is to take: by what the one before took, but of no more than `GROWTH` times its

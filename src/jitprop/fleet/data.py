@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from jitprop import cast
 from jitprop._types import Array
-from jitprop.mapped import Rows
-from jitprop.samples import stand_ins
-from jitprop.spec import Spec
+from jitprop.data import cast
+from jitprop.data.mapped import Rows
+from jitprop.data.samples import stand_ins
+from jitprop.net.spec import Spec
 
 
 @dataclass(frozen=True)

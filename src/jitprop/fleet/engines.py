@@ -17,10 +17,10 @@ import numpy.typing as npt
 from jitprop import backends
 from jitprop._types import Array
 from jitprop.backends import Backend
+from jitprop.backends.threads import NoThreadError, none_left, until_the_end
 from jitprop.fleet.data import Data, Part
-from jitprop.optimizers import SGD
-from jitprop.spec import Spec
-from jitprop.threads import NoThreadError, none_left, until_the_end
+from jitprop.net.optimizers import SGD
+from jitprop.net.spec import Spec
 
 Indices = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]

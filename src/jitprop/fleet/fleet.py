@@ -12,23 +12,12 @@ from typing import Any, overload
 import numpy as np
 import numpy.typing as npt
 
-from jitprop import (
-    backends,
-    cast,
-    checks,
-    initializers,
-    optimizers,
-    pickles,
-    reach,
-    running,
-    validation,
-)
+from jitprop import backends, checks
 from jitprop._types import Array
-from jitprop.attributes import Attributes, Views
-from jitprop.callbacks import Callback, EarlyStopping
-from jitprop.callbacks import resolve as resolve_callbacks
+from jitprop.backends.threads import one_blas_thread
 from jitprop.checks import quoted
-from jitprop.errors import see_own
+from jitprop.data import cast, reach, validation
+from jitprop.files import pickles
 from jitprop.fleet import choice, saving
 from jitprop.fleet.course import Course
 from jitprop.fleet.data import Data, inputs, samples
@@ -47,18 +36,23 @@ from jitprop.fleet.settings import (
 from jitprop.fleet.state import FleetState, FleetWhole
 from jitprop.fleet.stopping import Found, Stopping, told_and_stopping
 from jitprop.hints import hinting
-from jitprop.history import VALIDATION_LOSS
 from jitprop.interrupts import Interrupts
-from jitprop.kept import Kept, apart
-from jitprop.losses import Loss
-from jitprop.optimizers import SGD, Optimizer
-from jitprop.progress import Progress
-from jitprop.schedules import LearningRate
-from jitprop.seeds import generator, words
-from jitprop.spec import check_batch, make_spec
-from jitprop.telling import Told
-from jitprop.threads import one_blas_thread
+from jitprop.net import initializers, optimizers
+from jitprop.net.losses import Loss
+from jitprop.net.optimizers import SGD, Optimizer
+from jitprop.net.schedules import LearningRate
+from jitprop.net.seeds import generator, words
+from jitprop.net.spec import check_batch, make_spec
 from jitprop.trainer import Trainer
+from jitprop.training import running
+from jitprop.training.attributes import Attributes, Views
+from jitprop.training.callbacks import Callback, EarlyStopping
+from jitprop.training.callbacks import resolve as resolve_callbacks
+from jitprop.training.errors import see_own
+from jitprop.training.history import VALIDATION_LOSS
+from jitprop.training.kept import Kept, apart
+from jitprop.training.progress import Progress
+from jitprop.training.telling import Told
 from jitprop.warn import warn
 
 PerMember = float | npt.ArrayLike
@@ -814,7 +808,7 @@ batch_size, shuffle, dtype, backend
             return made
 
     def _go_back_to(self, whole: FleetWhole) -> None:
-        """Return to what a fit has published of which nothing is left: see `jitprop.running`."""
+        """Return to the last state that a fit published: see `jitprop.training.running`."""
         if self._under_way is not None and self._under_way.stopping is not None:
             self._found = self._under_way.stopping.found
         self._kept, self._under_way = whole.kept, None

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 import jitprop_kernels as kernels
-from jitprop import compiled
 from jitprop._types import Array
+from jitprop.backends import compiled
 from jitprop.fleet.data import Data, Part
 from jitprop.fleet.engines import FIRST_WORK, Indices, Mask, Members, run, threads_for
-from jitprop.spec import Spec
-from jitprop.state import check_trained
+from jitprop.net.spec import Spec
+from jitprop.net.state import check_trained
 
 
 class Lanes:

@@ -1,5 +1,5 @@
 """
-Saving a fleet: one file as `jitprop.saving` writes for a trainer.
+Saving a fleet: one file as `jitprop.files.saving` writes for a trainer.
 
 Settings are `Fleet`'s arguments. What each member has of its own is in tensors, a row a member:
 whole numbers, which the file's layout does not know, as float64, those above 2**53 by their words
@@ -15,13 +15,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from jitprop import checks, encoding, initializers, kept, optimizers, saving, sealed
+from jitprop import checks
 from jitprop._types import Array
+from jitprop.files import encoding, saving, sealed
+from jitprop.files.saving import FORMAT, own_objects, refusing, shape
 from jitprop.fleet.stopping import Found
-from jitprop.history import VALIDATION_LOSS
-from jitprop.optimizers import SGD
-from jitprop.saving import FORMAT, own_objects, refusing, shape
-from jitprop.state import all_finite
+from jitprop.net import initializers, optimizers
+from jitprop.net.optimizers import SGD
+from jitprop.net.state import all_finite
+from jitprop.training import kept
+from jitprop.training.history import VALIDATION_LOSS
 
 if TYPE_CHECKING:
     from jitprop.fleet.fleet import Fleet

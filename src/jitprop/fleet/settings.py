@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from jitprop import cast, checks
+from jitprop import checks
 from jitprop._types import Array
-from jitprop.optimizers import SGD, Optimizer
-from jitprop.schedules import ReduceOnPlateau
-from jitprop.spec import check_rate
+from jitprop.data import cast
+from jitprop.net.optimizers import SGD, Optimizer
+from jitprop.net.schedules import ReduceOnPlateau
+from jitprop.net.spec import check_rate
 
 MOST_MEMBERS = 1_000_000
 

@@ -11,9 +11,9 @@ import numpy as np
 from jitprop._types import Array
 from jitprop.fleet.engines import Indices, Members, run, threads_for
 from jitprop.fleet.settings import Own
-from jitprop.kept import Kept
-from jitprop.seeds import generator, words
-from jitprop.state import cast_params, writable
+from jitprop.net.seeds import generator, words
+from jitprop.net.state import cast_params, writable
+from jitprop.training.kept import Kept
 
 DRAWN = 100
 """Multiply-adds that take as long as drawing one number of an order, 10 ns."""

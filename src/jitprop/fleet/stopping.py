@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from jitprop import callbacks
 from jitprop._types import Array
-from jitprop.callbacks import Callback, EarlyStopping, check_same
 from jitprop.fleet.engines import Indices
 from jitprop.fleet.state import FleetState
-from jitprop.watching import check_monitors
+from jitprop.training import callbacks
+from jitprop.training.callbacks import Callback, EarlyStopping, check_same
+from jitprop.training.watching import check_monitors
 
 TOGETHER = 1 << 14
 """Numbers that are copied at a time: what is between takes little memory."""

@@ -16,15 +16,16 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import check_array, check_random_state, column_or_1d
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from jitprop import pickles, running
 from jitprop._types import Array
-from jitprop.cast import check_readable, check_total
 from jitprop.checks import quoted
+from jitprop.data.cast import check_readable, check_total
+from jitprop.data.validation import check_counted
+from jitprop.files import pickles
 from jitprop.sklearn import ensemble, lbfgs, net, parameters
 from jitprop.sklearn.course import Course
 from jitprop.sklearn.descent import Descent
 from jitprop.sklearn.validation import Validation
-from jitprop.validation import check_counted
+from jitprop.training import running
 
 STOCHASTIC = ("sgd", "adam")
 

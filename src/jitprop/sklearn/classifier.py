@@ -14,12 +14,12 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import type_of_target, unique_labels
 from sklearn.utils.validation import check_is_fitted
 
-from jitprop import running
 from jitprop._types import Array
 from jitprop.checks import printable, quoted
 from jitprop.hints import ESTIMATORS, hinting
 from jitprop.sklearn import net
 from jitprop.sklearn.base import BaseMLP, has_partial_fit, unchanged_if_refused
+from jitprop.training import running
 
 
 class MLPClassifier(ClassifierMixin, BaseMLP):

@@ -19,15 +19,15 @@ import numpy.typing as npt
 from sklearn.exceptions import ConvergenceWarning
 
 from jitprop._types import Array
-from jitprop.errors import see_own
+from jitprop.backends.threads import one_blas_thread
+from jitprop.data.samples import Samples
 from jitprop.interrupts import Interrupts
-from jitprop.samples import Samples
+from jitprop.net.state import State, writable
 from jitprop.sklearn import losses, net, parameters
 from jitprop.sklearn.descent import Descent, Patience, Shuffles, begin
 from jitprop.sklearn.validation import Validation, name_of
-from jitprop.sources import ORDER_SIZE, STEP_WORK, Arrays
-from jitprop.state import State, writable
-from jitprop.threads import one_blas_thread
+from jitprop.training.errors import see_own
+from jitprop.training.sources import ORDER_SIZE, STEP_WORK, Arrays
 
 CHEAP = 1e7
 """Multiply-adds that may be done in vain when a fit stops: 1 ms, as long as 20 calls of a backend

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from jitprop import encoding
 from jitprop._types import Array
-from jitprop.optimizers import Optimizer
-from jitprop.spec import Spec
-from jitprop.state import writable
+from jitprop.files import encoding
+from jitprop.net.optimizers import Optimizer
+from jitprop.net.spec import Spec
+from jitprop.net.state import writable
 
 
 @dataclass

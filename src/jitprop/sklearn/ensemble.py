@@ -9,11 +9,11 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from jitprop._types import Array
-from jitprop.callbacks import EarlyStopping
 from jitprop.checks import quoted
 from jitprop.fleet import Fleet
 from jitprop.sklearn import losses, net
 from jitprop.sklearn.course import samples_in_batch
+from jitprop.training.callbacks import EarlyStopping
 
 
 def check(model: Any) -> None:

@@ -12,12 +12,12 @@ import scipy.optimize
 from sklearn.exceptions import ConvergenceWarning
 
 from jitprop._types import Array
-from jitprop.errors import see_own
-from jitprop.evaluation import Evaluation
+from jitprop.backends.threads import one_blas_thread
+from jitprop.data.samples import Samples
 from jitprop.interrupts import Interrupts
-from jitprop.samples import Samples
 from jitprop.sklearn import losses, net
-from jitprop.threads import one_blas_thread
+from jitprop.training.errors import see_own
+from jitprop.training.evaluation import Evaluation
 
 
 def fit(model: Any, X: Array, y: Array, weights: Array | None) -> None:

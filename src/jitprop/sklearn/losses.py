@@ -6,7 +6,7 @@ import numpy as np
 from scipy.special import xlogy
 
 from jitprop._types import Array
-from jitprop.spec import Spec
+from jitprop.net.spec import Spec
 
 
 def constants(spec: Spec, y: Array) -> Array | None:

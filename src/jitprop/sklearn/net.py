@@ -11,13 +11,13 @@ import numpy as np
 
 from jitprop._types import Array
 from jitprop.backends import Backend, load
-from jitprop.evaluation import Evaluation
+from jitprop.backends.threads import one_blas_thread
 from jitprop.interrupts import Interrupts
-from jitprop.losses import HalfSquaredError, Loss
-from jitprop.optimizers import SGD, Adam, Optimizer
+from jitprop.net.losses import HalfSquaredError, Loss
+from jitprop.net.optimizers import SGD, Adam, Optimizer
+from jitprop.net.spec import Spec, make_spec
 from jitprop.sklearn import parameters
-from jitprop.spec import Spec, make_spec
-from jitprop.threads import one_blas_thread
+from jitprop.training.evaluation import Evaluation
 
 OUTPUTS = {
     "logistic": ("sigmoid", "binary_cross_entropy"),

@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 
 from jitprop import checks
-from jitprop.callbacks import EarlyStopping
 from jitprop.checks import quoted
-from jitprop.custom import CustomActivation, CustomLoss
-from jitprop.losses import (
+from jitprop.net.custom import CustomActivation, CustomLoss
+from jitprop.net.losses import (
     AbsoluteError,
     HalfSquaredError,
     Huber,
@@ -22,8 +21,9 @@ from jitprop.losses import (
     Quantile,
     SquaredError,
 )
-from jitprop.schedules import ReduceOnPlateau, Schedule
-from jitprop.spec import HIDDEN_ACTIVATIONS
+from jitprop.net.schedules import ReduceOnPlateau, Schedule
+from jitprop.net.spec import HIDDEN_ACTIVATIONS
+from jitprop.training.callbacks import EarlyStopping
 
 ACTIVATIONS = ("logistic", *HIDDEN_ACTIVATIONS)
 SOLVERS = ("lbfgs", "sgd", "adam")

@@ -10,12 +10,12 @@ from sklearn.metrics import r2_score
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from jitprop import running
 from jitprop._types import Array
 from jitprop.hints import ESTIMATORS, hinting
-from jitprop.losses import Loss, Poisson
+from jitprop.net.losses import Loss, Poisson
 from jitprop.sklearn import parameters
 from jitprop.sklearn.base import BaseMLP, has_partial_fit, targets_in, unchanged_if_refused
+from jitprop.training import running
 
 
 class MLPRegressor(RegressorMixin, BaseMLP):

@@ -11,10 +11,10 @@ from sklearn.metrics import check_scoring
 
 from jitprop import checks
 from jitprop._types import Array
-from jitprop.evaluation import Evaluation
-from jitprop.samples import Samples
+from jitprop.data.samples import Samples
 from jitprop.sklearn import losses, net
-from jitprop.watching import as_number
+from jitprop.training.evaluation import Evaluation
+from jitprop.training.watching import as_number
 
 
 class Validation:

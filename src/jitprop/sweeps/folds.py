@@ -7,8 +7,9 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from jitprop import cast, checks
+from jitprop import checks
 from jitprop._types import Array
+from jitprop.data import cast
 
 Rows: TypeAlias = npt.NDArray[np.int64]
 Fold: TypeAlias = tuple[Rows, Rows]

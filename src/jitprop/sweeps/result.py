@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from jitprop.history import frame
 from jitprop.sweeps.settings import Setting
 from jitprop.trainer import Trainer
+from jitprop.training.history import frame
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -11,23 +11,24 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from jitprop import cast, checks, reach, validation
+from jitprop import checks
 from jitprop._types import Array
-from jitprop.callbacks import HIGHER_IS_BETTER, EarlyStopping
-from jitprop.errors import DivergenceError, TargetWarning, see_own
+from jitprop.data import cast, reach, validation
 from jitprop.fleet import Fleet
-from jitprop.history import VALIDATION, VALIDATION_LOSS
-from jitprop.losses import BinaryCrossEntropy, CrossEntropy
 from jitprop.metrics import Metric
 from jitprop.metrics import resolve as resolve_metrics
-from jitprop.spec import Spec, check_batch
+from jitprop.net.losses import BinaryCrossEntropy, CrossEntropy
+from jitprop.net.spec import Spec, check_batch
 from jitprop.sweeps import executors, folds
 from jitprop.sweeps.result import SweepResult, ranks
 from jitprop.sweeps.settings import Group, Setting, expand, groups
 from jitprop.sweeps.tasks import Data, Found, Given, Task, cut
 from jitprop.trainer import Trainer
+from jitprop.training.callbacks import HIGHER_IS_BETTER, EarlyStopping
+from jitprop.training.errors import DivergenceError, TargetWarning, see_own
+from jitprop.training.history import VALIDATION, VALIDATION_LOSS
+from jitprop.training.watching import check_monitor
 from jitprop.warn import warn
-from jitprop.watching import check_monitor
 
 
 def sweep(

@@ -9,17 +9,17 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from jitprop import threads
 from jitprop._types import Array
-from jitprop.callbacks import EarlyStopping
+from jitprop.backends import threads
 from jitprop.fleet import Fleet, choice
 from jitprop.fleet.data import samples
-from jitprop.history import VALIDATION, VALIDATION_LOSS, Numbers
 from jitprop.metrics import Metric
-from jitprop.spec import Spec
+from jitprop.net.spec import Spec
 from jitprop.sweeps.folds import Fold
 from jitprop.sweeps.settings import Group, Setting
-from jitprop.watching import as_number, read_only, shown
+from jitprop.training.callbacks import EarlyStopping
+from jitprop.training.history import VALIDATION, VALIDATION_LOSS, Numbers
+from jitprop.training.watching import as_number, read_only, shown
 
 Given: TypeAlias = tuple[Array, Array, Array | None]
 """X, y and weights, or None: of all members, or one more dimension of them."""

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from jitprop import atomic, checks
+from jitprop import checks
 from jitprop._types import Array
 from jitprop.checks import quoted
+from jitprop.files import atomic
 from jitprop.hints import hinting_class
-from jitprop.history import VALIDATION
-from jitprop.schedules import ReduceOnPlateau, Schedule
+from jitprop.net.schedules import ReduceOnPlateau, Schedule
+from jitprop.training.history import VALIDATION
 from jitprop.warn import warn
 
 if TYPE_CHECKING:

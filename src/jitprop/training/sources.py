@@ -18,15 +18,15 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from jitprop import cast, mapped
 from jitprop._types import Array
 from jitprop.backends import Backend
-from jitprop.batches import Batches
-from jitprop.history import Numbers
+from jitprop.data import cast, mapped
+from jitprop.data.batches import Batches
+from jitprop.data.samples import Samples
 from jitprop.interrupts import Interrupts
-from jitprop.samples import Samples
-from jitprop.spec import Spec
-from jitprop.state import State
+from jitprop.net.spec import Spec
+from jitprop.net.state import State
+from jitprop.training.history import Numbers
 
 Indices: TypeAlias = npt.NDArray[np.int64]
 Order: TypeAlias = Callable[[int], npt.ArrayLike]

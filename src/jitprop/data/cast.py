@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from jitprop import checks, mapped
+from jitprop import checks
 from jitprop._types import Array
+from jitprop.data import mapped
+from jitprop.data.mapped import Rows
 from jitprop.interrupts import from_a_handler
-from jitprop.losses import BinaryCrossEntropy, CrossEntropy, Loss
-from jitprop.mapped import Rows
+from jitprop.net.losses import BinaryCrossEntropy, CrossEntropy, Loss
 
 PROBABILITY_TOLERANCE = 1e-5
 """How far from 1 a row of probabilities may sum: float32 softmax outputs stay within it."""

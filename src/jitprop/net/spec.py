@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from jitprop import checks, losses, optimizers, schedules
+from jitprop import checks
 from jitprop._types import Array
 from jitprop.checks import quoted
-from jitprop.custom import CustomActivation, CustomLoss
-from jitprop.losses import Loss
-from jitprop.optimizers import Optimizer, Rprop
-from jitprop.schedules import LearningRate
+from jitprop.net import losses, optimizers, schedules
+from jitprop.net.custom import CustomActivation, CustomLoss
+from jitprop.net.losses import Loss
+from jitprop.net.optimizers import Optimizer, Rprop
+from jitprop.net.schedules import LearningRate
 
 HIDDEN_ACTIVATIONS = (
     "sigmoid",

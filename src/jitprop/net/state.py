@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from jitprop.schedules import Plateau
+from jitprop.net.schedules import Plateau
 
 if TYPE_CHECKING:
-    from jitprop.kept import Kept
+    from jitprop.training.kept import Kept
 
 
 def writable(array: npt.NDArray[Any]) -> npt.NDArray[Any]:

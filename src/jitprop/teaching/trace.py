@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jitprop import formulas, reference
+from jitprop import reference
 from jitprop._types import Array
 from jitprop.checks import quoted
-from jitprop.samples import Samples
-from jitprop.spec import Spec
-from jitprop.state import State
+from jitprop.data.samples import Samples
+from jitprop.net.spec import Spec
+from jitprop.net.state import State
+from jitprop.teaching import formulas
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from jitprop.history import History
+from jitprop.training.history import History
 
 
 def see_own(own: Sequence[str], sentence: str) -> str:

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Any
 
-from jitprop import kept
-from jitprop.callbacks import Callback
-from jitprop.kept import Kept
+from jitprop.training import kept
+from jitprop.training.callbacks import Callback
+from jitprop.training.kept import Kept
 
 
 class Told:

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 import numpy as np
 
 from jitprop._types import Array
-from jitprop.custom import CustomLoss
-from jitprop.spec import Spec
+from jitprop.net.custom import CustomLoss
+from jitprop.net.spec import Spec
 
 RANGES = {
     "sigmoid": (0.0, 1.0),

@@ -17,18 +17,18 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from jitprop import schedules
-from jitprop.errors import DivergenceError
-from jitprop.history import Record
 from jitprop.interrupts import Interrupts
-from jitprop.kept import Kept, apart
-from jitprop.progress import Progress
-from jitprop.running import Running
-from jitprop.schedules import LearningRate, ReduceOnPlateau
-from jitprop.sources import Source
-from jitprop.state import Snapshot, State, Whole
+from jitprop.net import schedules
+from jitprop.net.schedules import LearningRate, ReduceOnPlateau
+from jitprop.net.state import Snapshot, State, Whole
+from jitprop.training.errors import DivergenceError
+from jitprop.training.history import Record
+from jitprop.training.kept import Kept, apart
+from jitprop.training.progress import Progress
+from jitprop.training.running import Running
+from jitprop.training.sources import Source
+from jitprop.training.watching import Watch, check_monitor
 from jitprop.warn import warn
-from jitprop.watching import Watch, check_monitor
 
 
 class Saved(NamedTuple):

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from jitprop import cast, checks
+from jitprop import checks
 from jitprop._types import Array
+from jitprop.data import cast
 from jitprop.trainer import Trainer
 
 if TYPE_CHECKING:

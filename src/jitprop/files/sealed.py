@@ -32,9 +32,10 @@ from typing import Any, BinaryIO, NoReturn, TypeAlias
 
 import numpy as np
 
-from jitprop import atomic, checks
+from jitprop import checks
 from jitprop._types import Array
 from jitprop.checks import quoted
+from jitprop.files import atomic
 
 MAX_HEADER = 1 << 22
 """Bytes of a header: those of a hostile one take 25 times as much when parsed, and 0.3 s."""
@@ -54,7 +55,7 @@ def write(
     path: str | os.PathLike[str], content: Mapping[str, Any], tensors: Mapping[str, Array]
 ) -> None:
     """
-    Write a file whole, or leave what was there: see `jitprop.atomic`.
+    Write a file whole, or leave what was there: see `jitprop.files.atomic`.
 
     Contiguous arrays are not copied.
 

@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from jitprop import mapped
 from jitprop._types import Array
 from jitprop.backends import Backend
-from jitprop.mapped import Rows
-from jitprop.samples import Samples
-from jitprop.spec import Spec
+from jitprop.data import mapped
+from jitprop.data.mapped import Rows
+from jitprop.data.samples import Samples
+from jitprop.net.spec import Spec
 
 TILE = 256
 """Samples that a backend takes at a time: little scratch for any number of them."""

@@ -10,16 +10,16 @@ import numpy as np
 from jitprop import checks, hints
 from jitprop._types import Array
 from jitprop.backends import Backend
-from jitprop.callbacks import Callback
 from jitprop.checks import quoted
-from jitprop.evaluation import Evaluation
-from jitprop.history import VALIDATION, VALIDATION_LOSS
-from jitprop.kept import Kept
-from jitprop.mapped import Rows
+from jitprop.data.mapped import Rows
+from jitprop.data.samples import Samples
 from jitprop.metrics import Metric
-from jitprop.samples import Samples
-from jitprop.spec import Spec
-from jitprop.telling import Told
+from jitprop.net.spec import Spec
+from jitprop.training.callbacks import Callback
+from jitprop.training.evaluation import Evaluation
+from jitprop.training.history import VALIDATION, VALIDATION_LOSS
+from jitprop.training.kept import Kept
+from jitprop.training.telling import Told
 
 if TYPE_CHECKING:
     from jitprop.trainer import Trainer

@@ -13,7 +13,7 @@ from jitprop.fleet import Fleet
 from jitprop.trainer import Trainer
 
 WIDTHS = 2, 64
-"""One for each route: see `jitprop.compiled.uses_lanes`."""
+"""One for each route: see `jitprop.backends.compiled.uses_lanes`."""
 
 MEMBERS = 1, 32
 """One for each kind of vector: see `jitprop.fleet.lanes`."""
@@ -31,7 +31,7 @@ def check() -> None:
         If NUMBA_DISABLE_JIT is set.
     """
     backends.load("numba")
-    from jitprop import compiled
+    from jitprop.backends import compiled
 
     if compiled.interpreted():
         raise RuntimeError("NUMBA_DISABLE_JIT is set, so no kernel is compiled; unset it")
@@ -65,7 +65,7 @@ def warm_up() -> str | None:
         fleet.fit(X, X, epochs=1)
         fleet.predict(X)
         fleet.evaluate(X, X)
-    from jitprop import compiled
+    from jitprop.backends import compiled
 
     return compiled.cache_folder()
 

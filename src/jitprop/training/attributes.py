@@ -14,13 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from jitprop import cast, reach
 from jitprop._types import Array
-from jitprop.custom import CustomActivation
-from jitprop.errors import TargetWarning
-from jitprop.losses import Loss
-from jitprop.optimizers import Optimizer
-from jitprop.spec import Spec
+from jitprop.data import cast, reach
+from jitprop.net.custom import CustomActivation
+from jitprop.net.losses import Loss
+from jitprop.net.optimizers import Optimizer
+from jitprop.net.spec import Spec
+from jitprop.training.errors import TargetWarning
 from jitprop.warn import warn
 
 IN_PLACE = ": write {name}{index}[:] = ..., or call set_parameters"

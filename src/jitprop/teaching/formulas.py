@@ -7,7 +7,7 @@ tests compute with them.
 
 from __future__ import annotations
 
-from jitprop.losses import (
+from jitprop.net.losses import (
     AbsoluteError,
     BinaryCrossEntropy,
     CrossEntropy,
@@ -18,8 +18,8 @@ from jitprop.losses import (
     Quantile,
     SquaredError,
 )
-from jitprop.optimizers import SGD, AdamW, RMSprop, Rprop
-from jitprop.spec import Spec
+from jitprop.net.optimizers import SGD, AdamW, RMSprop, Rprop
+from jitprop.net.spec import Spec
 
 
 def step(spec: Spec, n_samples: int, weighted: bool, updates: int) -> dict[str, str]:

@@ -15,9 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from jitprop import checks, losses, optimizers, schedules
+from jitprop import checks
 from jitprop._types import Array
-from jitprop.history import History, Numbers, missing
+from jitprop.net import losses, optimizers, schedules
+from jitprop.training.history import History, Numbers, missing
 
 CLASSES: dict[str, type[Any]] = {
     cls.__name__: cls
@@ -29,7 +30,7 @@ CLASSES: dict[str, type[Any]] = {
 """The settings that are objects."""
 
 HISTORY_IN_JSON = 100_000
-"""Numbers of a history, in all its columns: at most 2.5 MB of `jitprop.sealed.MAX_HEADER`."""
+"""Numbers of a history, in all its columns: at most 2.5 MB of `jitprop.files.sealed.MAX_HEADER`."""
 
 COLUMNS = tuple(field.name for field in fields(History) if field.name != "metrics")
 

@@ -8,9 +8,10 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from jitprop import checks, encoding
+from jitprop import checks
 from jitprop._types import Array
 from jitprop.checks import quoted
+from jitprop.files import encoding
 
 TENSOR = "callbacks."
 """What the names of the tensors begin with that are arrays in states of callbacks."""

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from jitprop import _canvas as canvas
-from jitprop import cast, checks
+from jitprop import checks
 from jitprop._types import Array
-from jitprop.history import History
+from jitprop.data import cast
+from jitprop.plot import canvas
 from jitprop.trainer import Trainer
+from jitprop.training.history import History
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

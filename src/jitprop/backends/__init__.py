@@ -14,13 +14,13 @@ from jitprop import checks
 from jitprop._types import Array
 from jitprop.checks import quoted
 from jitprop.interrupts import Interrupts, from_a_handler
-from jitprop.spec import Spec
+from jitprop.net.spec import Spec
 
 NAMES = ("auto", "numba", "numpy")
 
 
 class Backend(Protocol):
-    """What `jitprop.reference` and `jitprop.compiled` both offer; documented in the former."""
+    """What `jitprop.reference` and `jitprop.backends.compiled` offer; the former documents it."""
 
     FIRST_CALL: float
     HALTED: int
@@ -87,7 +87,7 @@ def load(name: str) -> Backend:
         return cast(Backend, importlib.import_module("jitprop.reference"))
     try:
         with Interrupts():  # modules that are half imported stay so
-            return cast(Backend, importlib.import_module("jitprop.compiled"))
+            return cast(Backend, importlib.import_module("jitprop.backends.compiled"))
     except Exception as error:  # a broken numba raises more than ImportError
         if from_a_handler(error):
             raise

@@ -15,7 +15,7 @@ from jitprop import checks
 from jitprop._types import Array
 from jitprop.checks import quoted
 from jitprop.interrupts import from_a_handler
-from jitprop.losses import Loss
+from jitprop.net.losses import Loss
 
 SIZES = (0.0137, 0.11, 0.37, 0.73, 1.31, 1.93, 2.71, 3.77, 5.13, 7.39, 11.3)
 NUMBERS = (0.0, *SIZES, *(-size for size in SIZES))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from jitprop import cast
+from jitprop.data import cast
 
 if TYPE_CHECKING:
     import pandas as pd

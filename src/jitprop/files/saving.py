@@ -1,15 +1,15 @@
 """
 Saving a trainer, and going on to the same bits.
 
-What goes into the file, whose layout `jitprop.sealed` describes:
+What goes into the file, whose layout `jitprop.files.sealed` describes:
 
-- "settings": `Trainer`'s arguments, without ``seed`` and ``init``; see `jitprop.encoding`.
+- "settings": `Trainer`'s arguments, without ``seed`` and ``init``; see `jitprop.files.encoding`.
 - "state": epochs and updates done, the random state, all that training changes. Its arrays
   are the tensors "parameters", (P,), and "optimizer", (n_slots, P).
 - "history": its columns, as lists; "nan", "inf" and "-inf" stand for what JSON has no number for.
   Columns that would be too long are null there and tensors "history." + name.
 - "callbacks": what the callbacks of the last fit keep, for one that resumes it; see
-  `jitprop.kept`. Arrays in it are tensors "callbacks.0", "callbacks.1", ...
+  `jitprop.training.kept`. Arrays in it are tensors "callbacks.0", "callbacks.1", ...
 - "extra": what the one who saves wants to find again.
 
 Reading makes a `Trainer` from the settings, by its constructor, so that each is checked as an
@@ -29,12 +29,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from jitprop import checks, encoding, initializers, kept, optimizers, schedules, sealed
+from jitprop import checks
 from jitprop.checks import shown
-from jitprop.encoding import check_known
-from jitprop.errors import CheckpointError
-from jitprop.history import Course
-from jitprop.state import State
+from jitprop.files import encoding, sealed
+from jitprop.files.encoding import check_known
+from jitprop.net import initializers, optimizers, schedules
+from jitprop.net.state import State
+from jitprop.training import kept
+from jitprop.training.errors import CheckpointError
+from jitprop.training.history import Course
 
 if TYPE_CHECKING:
     from jitprop.trainer import Trainer

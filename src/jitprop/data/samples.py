@@ -7,9 +7,9 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from jitprop import mapped
 from jitprop._types import Array
-from jitprop.mapped import Mapped, Rows
+from jitprop.data import mapped
+from jitprop.data.mapped import Mapped, Rows
 
 Arrays: TypeAlias = tuple[Array, Array, Array | None]
 ALL = slice(None)

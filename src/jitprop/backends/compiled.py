@@ -15,15 +15,15 @@ import numpy as np
 import numpy.typing as npt
 
 import jitprop_kernels as kernels
-from jitprop import alike, threads
 from jitprop._types import Array
+from jitprop.backends import alike, threads
 from jitprop.checks import quoted
-from jitprop.custom import CustomActivation, CustomLoss
-from jitprop.losses import AbsoluteError, Huber, Loss, Quantile
-from jitprop.optimizers import SGD, Adam, AdamW, RMSprop, Rprop
-from jitprop.samples import stand_ins
-from jitprop.spec import Spec
-from jitprop.state import check_trained, check_written
+from jitprop.data.samples import stand_ins
+from jitprop.net.custom import CustomActivation, CustomLoss
+from jitprop.net.losses import AbsoluteError, Huber, Loss, Quantile
+from jitprop.net.optimizers import SGD, Adam, AdamW, RMSprop, Rprop
+from jitprop.net.spec import Spec
+from jitprop.net.state import check_trained, check_written
 from jitprop_kernels import codes
 
 ACTIVATION_CODES = {

@@ -1,0 +1,1 @@
+"""Every number of backpropagation, to be looked at."""
