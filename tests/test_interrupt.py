@@ -311,13 +311,16 @@ def test_a_signal_does_not_break_off_the_compiler(error):
         assert ended.wait(60)
 
 
-def test_what_the_compiler_gives_or_raises_comes_out(monkeypatch):
+@pytest.mark.parametrize(
+    "message", ["can't start new thread", "can't create new thread at interpreter shutdown"]
+)
+def test_what_the_compiler_gives_or_raises_comes_out(message, monkeypatch):
     assert unbroken(divmod)(7, 2) == (3, 1)
     with pytest.raises(ZeroDivisionError):
         unbroken(divmod)(7, 0)
 
     def start(self):
-        raise RuntimeError("can't start new thread")
+        raise RuntimeError(message)
 
     monkeypatch.setattr(threading.Thread, "start", start)
     assert unbroken(divmod)(7, 2) == (3, 1)

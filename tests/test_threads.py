@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import _thread
+import concurrent.futures.thread
 import importlib.util
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -151,29 +153,97 @@ def test_small_work_and_limited_pools_get_one_thread(monkeypatch):
         assert threads.available() == 1
 
 
-def let_start(monkeypatch, n):
-    """Let so many more threads start, as a container does that limits its processes."""
+LIMITED = "can't start new thread"
+ENDING = "can't create new thread at interpreter shutdown"
+
+
+def let_start(monkeypatch, n, message=LIMITED):
+    """Let so many more threads start: as in a container that limits them, or as Python ends."""
     left, started = iter(range(n)), threading.Thread.start
 
     def start(self):
         if next(left, None) is None:
-            raise RuntimeError("can't start new thread")
+            raise RuntimeError(message)
         started(self)
 
     monkeypatch.setattr(threading.Thread, "start", start)
 
 
+@pytest.mark.parametrize("message", [LIMITED, ENDING])
 @pytest.mark.parametrize("n", [0, 1, 2])
-def test_all_threads_run_or_none(n, monkeypatch):
+def test_all_threads_run_or_none(n, message, monkeypatch):
     ran = []
-    let_start(monkeypatch, n)
-    with pytest.raises(threads.NoThreadError, match="start new thread"):
+    let_start(monkeypatch, n, message)
+    with pytest.raises(threads.NoThreadError, match=message):
         threads.Team(3).run(3, lambda rank: ran.append(rank) or 0)
     assert ran == []
 
 
+def test_no_thread_runs_when_those_of_python_have_ended(monkeypatch):
+    ran, team = [], threads.Team(2)
+    assert team.run(2, lambda rank: 7) == 7
+    monkeypatch.setattr(concurrent.futures.thread, "_shutdown", True)
+    for made in team, threads.Team(2):
+        with pytest.raises(threads.NoThreadError, match="after interpreter shutdown"):
+            made.run(2, lambda rank: ran.append(rank) or 0)
+    assert ran == []
+
+
+def test_an_error_of_a_handler_is_none_of_the_threads(monkeypatch):
+    def handler(*arguments):
+        raise RuntimeError("can't start new thread")
+
+    before = signal.signal(signal.SIGINT, handler)
+    monkeypatch.setattr(ThreadPoolExecutor, "submit", lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        with pytest.raises(RuntimeError) as caught:
+            threads.Team(2).run(2, lambda rank: rank)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert type(caught.value) is RuntimeError
+
+
+LATE = """
+import atexit, concurrent.futures.thread, threading, time
+import numpy as np
+from jitprop import Fleet, Trainer, compiled, threads
+
+threads.cores = lambda: 8
+compiled.LONG = 0  # a batch of this net is worth a thread, so that the main one hears Ctrl-C
+X = np.random.default_rng(0).random((256, 70))
+
+def fit(n_threads):
+    trainer = Trainer([70, 40, 70], seed=0, n_threads=n_threads, backend="numba")
+    trainer.fit(X, X, 2)
+    fleet = Fleet([70, 8, 70], members=2, seed=0, n_threads=n_threads, backend="numba")
+    fleet.fit(X, X, 2)
+    return np.concatenate([trainer.parameters, fleet.parameters.ravel()])
+
+expected = fit(2)
+
+def late(*_):
+    while not concurrent.futures.thread._shutdown:  # until the main thread has ended
+        time.sleep(0.01)
+    for n_threads in (1, 2, None):
+        assert (fit(n_threads) == expected).all()
+    print("done", flush=True)
+
+WHERE
+"""
+
+
+@pytest.mark.parametrize(
+    "where", ["atexit.register(late)", "threading.Thread(target=late).start()"]
+)
+def test_a_fit_while_python_shuts_down_trains_in_the_calling_thread(where):
+    command = [sys.executable, "-c", LATE.replace("WHERE", where)]
+    run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
+    assert (run.stdout, run.stderr) == ("done\n", "")
+
+
+@pytest.mark.parametrize("message", [LIMITED, ENDING])
 @pytest.mark.parametrize("n", [0, 1])
-def test_where_no_thread_can_be_started_one_trains(n, rng, monkeypatch):
+def test_where_no_thread_can_be_started_one_trains(n, message, rng, monkeypatch):
     monkeypatch.setattr(threads, "cores", lambda: 8)
     sizes, n_samples, batch_size = ROUTES["batches"]
     X, y = data(sizes, n_samples, "half_squared_error", False, rng)
@@ -186,7 +256,7 @@ def test_where_no_thread_can_be_started_one_trains(n, rng, monkeypatch):
         return trainer.parameters
 
     ref = fit(3)
-    let_start(monkeypatch, n)
+    let_start(monkeypatch, n, message)
     np.testing.assert_array_equal(fit(3), ref)
 
 

@@ -69,11 +69,12 @@ def _has_signals() -> bool:
 
 
 def _started(thread: threading.Thread) -> bool:
-    """Start it, unless the process may have no more threads."""
+    """Start it, unless the process may have no more threads, or Python is shutting down."""
     try:
         thread.start()
     except RuntimeError as error:
-        if "start new thread" not in str(error):
+        # "can't start new thread", or "can't create new thread at interpreter shutdown".
+        if "new thread" not in str(error):
             raise
         return False
     return True

@@ -16,7 +16,7 @@ from typing import Any
 
 from threadpoolctl import ThreadpoolController
 
-from jitprop.interrupts import Expected
+from jitprop.interrupts import Expected, from_a_handler
 
 SHARE = 1_000_000
 """Multiply-adds of a batch that each thread gets at the least, about 20 us of work in float32: for
@@ -108,17 +108,23 @@ def choose(n_threads: int | None, work: float, n_updates: int, parts: int) -> in
 
 
 class NoThreadError(RuntimeError):
-    """The process may have no more threads."""
+    """No more threads can be started."""
 
 
 class none_left:  # noqa: N801
-    """A context in which a thread is started; raises `NoThreadError` where none can be."""
+    """
+    A context in which a thread is started, and nothing else; raises `NoThreadError` if that fails.
+
+    It fails where the process may have no more threads, and while Python is shutting down: in a
+    thread that outlives the main one, and in functions of `atexit`. Python has a message of its own
+    for each case, and each is a RuntimeError.
+    """
 
     def __enter__(self) -> None:
         pass
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        if isinstance(error, RuntimeError) and "start new thread" in str(error):
+        if isinstance(error, RuntimeError) and not from_a_handler(error):
             raise NoThreadError(str(error)) from error
 
 
@@ -186,7 +192,7 @@ class Team:
         Raises
         ------
         NoThreadError
-            Where the process may have no more threads. Nothing was called.
+            Where no more threads can be started. Nothing was called.
         """
         decided = threading.Event()
         go = False
