@@ -10,10 +10,10 @@ this is held against one net alone and against linear regression, over several r
 
 import argparse
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 
-from _pyplot import pyplot
 from jitprop import EarlyStopping, Fleet
 
 MEMBERS = 20
@@ -144,6 +144,17 @@ def draw(y: np.ndarray, mean: np.ndarray, deviation: np.ndarray, out: str) -> No
     ax.legend()
     figure.savefig(out, dpi=100)
     print(f"wrote {out}")
+
+
+def pyplot() -> Any:
+    """Return ``matplotlib.pyplot``, or say how to get it."""
+    try:
+        from matplotlib import pyplot as plt
+    except ImportError as error:
+        raise SystemExit(
+            f"--out needs matplotlib: pip install 'jitprop[plot]' ({error})"
+        ) from error
+    return plt
 
 
 def main() -> None:

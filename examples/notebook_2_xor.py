@@ -5,10 +5,11 @@ The third input is always 1. The notebook starts from np.random.seed(1) and desc
 of 1/2 sum (o - y)^2 over the four samples, with a learning rate of 0.1.
 """
 
+import argparse
+from collections.abc import Iterable, Sequence
+
 import numpy as np
 
-from _backend import from_command_line
-from _table import beside_notebook
 from jitprop import Trainer
 
 EPOCHS = 10_000
@@ -73,5 +74,33 @@ def main(backend: str) -> None:
     print("for they depend on the order in which numbers are summed.\n")
 
 
+def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print rows of text in columns as wide as they need to be."""
+    lines = [headings, *rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        print("  " + "  ".join(cells).rstrip())
+    print()
+
+
+def beside_notebook(rows: Iterable[tuple[str, float, float]]) -> None:
+    """Print (quantity, computed, notebook), with as many decimals as the notebook prints."""
+    lines = []
+    for quantity, computed, notebook in rows:
+        decimals = len(str(notebook).split(".")[1])
+        lines.append((quantity, f"{computed: .{decimals}f}", f"{notebook: .{decimals}f}"))
+    table(("quantity", " computed", " notebook"), lines)
+
+
+def backend_asked_for() -> str:
+    """Return the backend that the command line names: numba if it names none."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--backend", choices=["numpy", "numba"], default="numba")
+    return str(parser.parse_args().backend)
+
+
 if __name__ == "__main__":
-    main(from_command_line(__doc__))
+    main(backend_asked_for())

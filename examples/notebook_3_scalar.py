@@ -4,8 +4,9 @@ Notebook 3: one step of a 1-1-1 net, so that every quantity is a single number.
 Its text also derives delta = a - y, for a sigmoid output with binary cross-entropy.
 """
 
-from _backend import from_command_line
-from _table import beside_notebook, table
+import argparse
+from collections.abc import Iterable, Sequence
+
 from jitprop import Trainer
 
 x, y = [[0.5]], [[1.0]]
@@ -65,5 +66,33 @@ def main(backend: str) -> None:
     )
 
 
+def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print rows of text in columns as wide as they need to be."""
+    lines = [headings, *rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        print("  " + "  ".join(cells).rstrip())
+    print()
+
+
+def beside_notebook(rows: Iterable[tuple[str, float, float]]) -> None:
+    """Print (quantity, computed, notebook), with as many decimals as the notebook prints."""
+    lines = []
+    for quantity, computed, notebook in rows:
+        decimals = len(str(notebook).split(".")[1])
+        lines.append((quantity, f"{computed: .{decimals}f}", f"{notebook: .{decimals}f}"))
+    table(("quantity", " computed", " notebook"), lines)
+
+
+def backend_asked_for() -> str:
+    """Return the backend that the command line names: numba if it names none."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--backend", choices=["numpy", "numba"], default="numba")
+    return str(parser.parse_args().backend)
+
+
 if __name__ == "__main__":
-    main(from_command_line(__doc__))
+    main(backend_asked_for())

@@ -1,14 +1,24 @@
-"""Draw what two moons, handwritten digits and a noisy wave taught three nets: pictures.png."""
+"""
+Draw what two moons, handwritten digits and a noisy wave taught three nets: pictures.png.
+
+With --gallery each picture is a file of its own in that folder.
+"""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib import pyplot as plt
 
-from _backend import from_command_line
-from digits import EPOCHS, digits_trainer, load
 from jitprop import Trainer, plot
 
+Draw = Callable[[Any], Any]
+"""Draws into the Axes that it is given, and returns them."""
 
-def moons(n: int) -> tuple[np.ndarray, np.ndarray]:
+
+def two_moons(n: int) -> tuple[np.ndarray, np.ndarray]:
     """Return points on two half circles, each around an end of the other, and which of them."""
     rng = np.random.default_rng(0)
     label = np.arange(n) % 2
@@ -17,47 +27,103 @@ def moons(n: int) -> tuple[np.ndarray, np.ndarray]:
     return circle + rng.normal(0, 0.15, (n, 2)), label
 
 
-def curve(n: int) -> tuple[np.ndarray, np.ndarray]:
+def wave(n: int) -> tuple[np.ndarray, np.ndarray]:
     """Return x, and a wave of x with noise."""
     rng = np.random.default_rng(0)
     x = rng.uniform(-1, 1, (n, 1))
     return x, np.sin(4 * x) + rng.normal(0, 0.2, (n, 1))
 
 
-def main(backend: str) -> None:
-    """Train three nets and draw them into one figure."""
-    figure, axes = plt.subplots(2, 3, figsize=(15, 8.5), dpi=100, layout="constrained")
+def digits() -> Any:
+    """Return X_train, X_test, y_train, y_test: images with pixels from 0 to 1, and labels."""
+    try:
+        from sklearn.datasets import load_digits
+        from sklearn.model_selection import train_test_split
+    except ImportError as error:
+        raise SystemExit(
+            f"The digits come with scikit-learn: pip install 'jitprop[sklearn]' ({error})"
+        ) from error
+    pixels, labels = load_digits(return_X_y=True)
+    X = (pixels / 16).astype(np.float32)
+    return train_test_split(X, labels, test_size=0.25, stratify=labels, random_state=0)
 
-    X, y = moons(300)
-    trainer = Trainer(
+
+def drawings(backend: str) -> dict[str, tuple[str, Draw]]:
+    """Train three nets; return a title and what draws it, for each picture."""
+    X, y = two_moons(300)
+    moons = Trainer(
         [2, 16, 16, 1], activation="tanh", loss="binary_cross_entropy", optimizer="adam",
         learning_rate=0.01, batch_size=32, seed=0, backend=backend,
     )  # fmt: skip
-    history = trainer.fit(X, y, epochs=100)
-    plot.loss_curves(history, axes[0, 0]).set_title("two moons: loss")
-    plot.decision_boundary(trainer, X, y, axes[0, 1]).set_title("two moons: what the net answers")
+    history = moons.fit(X, y, epochs=100)
 
-    X_train, X_test, y_train, y_test = load()
-    trainer = digits_trainer(backend)
-    trainer.fit(X_train, y_train, EPOCHS)
-    images = plot.weights(trainer, 0, axes[0, 2], image_shape=(8, 8))
-    images.set_title("digits: weights of the 64 hidden units")
-    plot.confusion_matrix(y_test, trainer.predict(X_test), ax=axes[1, 0]).set_title(
-        "digits: images not trained on"
-    )
-    plot.weights(trainer, 1, axes[1, 1]).set_title("digits: weights of the 10 outputs")
+    X_train, X_test, y_train, y_test = digits()
+    reader = Trainer(
+        [64, 64, 10], activation="relu", output_activation="softmax", loss="cross_entropy",
+        optimizer="adam", learning_rate=0.003, batch_size=32, init="he_uniform", seed=0,
+        backend=backend,
+    )  # fmt: skip
+    reader.fit(X_train, y_train, epochs=30)
+    read = reader.predict(X_test)
 
-    x, y = curve(200)
-    trainer = Trainer(
+    x, noisy = wave(200)
+    curve = Trainer(
         [1, 20, 1], activation="tanh", output_activation="identity", optimizer="adam",
         learning_rate=0.02, seed=0, backend=backend,
     )  # fmt: skip
-    trainer.fit(x, y, epochs=500)
-    plot.predicted_against_true(y, trainer.predict(x), axes[1, 2]).set_title("a wave with noise")
+    curve.fit(x, noisy, epochs=500)
+    fitted = curve.predict(x)
 
-    figure.savefig("pictures.png")
-    print("wrote pictures.png")
+    return {
+        "loss-curve": ("two moons: loss", lambda ax: plot.loss_curves(history, ax)),
+        "decision-boundary": (
+            "two moons: the net's answer",
+            lambda ax: plot.decision_boundary(moons, X, y, ax),
+        ),
+        "hidden-weights": (
+            "digits: weights of the 64 hidden units",
+            lambda ax: plot.weights(reader, 0, ax, image_shape=(8, 8)),
+        ),
+        "confusion-matrix": (
+            "digits: images not trained on",
+            lambda ax: plot.confusion_matrix(y_test, read, ax=ax),
+        ),
+        "output-weights": (
+            "digits: weights of the 10 outputs",
+            lambda ax: plot.weights(reader, 1, ax),
+        ),
+        "regression": (
+            "a wave with noise",
+            lambda ax: plot.predicted_against_true(noisy, fitted, ax),
+        ),
+    }
+
+
+def main() -> None:
+    """Draw all into one figure, or each into a file of its own."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--backend", choices=["numpy", "numba"], default="numba")
+    parser.add_argument("--gallery", type=Path, metavar="FOLDER")
+    asked = parser.parse_args()
+
+    found = drawings(asked.backend)
+    if asked.gallery is None:
+        figure, axes = plt.subplots(2, 3, figsize=(15, 8.5), dpi=100, layout="constrained")
+        for ax, (title, draw) in zip(axes.flat, found.values(), strict=True):
+            draw(ax).set_title(title)
+        figure.savefig("pictures.png")
+        print("wrote pictures.png")
+        return
+    asked.gallery.mkdir(parents=True, exist_ok=True)
+    for name, (title, draw) in found.items():
+        figure, ax = plt.subplots(figsize=(5, 4.2), dpi=100, layout="constrained")
+        draw(ax).set_title(title)
+        figure.savefig(asked.gallery / f"{name}.png")
+        plt.close(figure)
+    print(f"wrote {len(found)} pictures to {asked.gallery}")
 
 
 if __name__ == "__main__":
-    main(from_command_line(__doc__))
+    main()

@@ -9,10 +9,10 @@ time before; those that have solved it leave, the others go on.
 
 import argparse
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 
-from _pyplot import pyplot
 from jitprop import Fleet
 
 HIDDEN = 2, 3, 4
@@ -115,6 +115,17 @@ def draw(found: dict[tuple[str, int, float], np.ndarray], epochs: int, out: str)
     axes[0, 0].legend(loc="upper left")
     figure.savefig(out, dpi=100)
     print(f"wrote {out}")
+
+
+def pyplot() -> Any:
+    """Return ``matplotlib.pyplot``, or say how to get it."""
+    try:
+        from matplotlib import pyplot as plt
+    except ImportError as error:
+        raise SystemExit(
+            f"--out needs matplotlib: pip install 'jitprop[plot]' ({error})"
+        ) from error
+    return plt
 
 
 def main() -> None:

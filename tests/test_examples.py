@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import json
 import math
 import os
 import re
+import runpy
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -59,9 +64,12 @@ NOTEBOOK_3 = [
 
 
 def start(name, folder, *arguments, **environment):
-    """Run an example in a folder other than its own, warnings being errors."""
+    """Run an example as one who has downloaded that file alone, warnings being errors."""
+    alone = folder / "downloaded"
+    alone.mkdir(exist_ok=True)
+    script = shutil.copy(EXAMPLES / f"{name}.py", alone)
     return subprocess.run(
-        [sys.executable, "-W", "error", str(EXAMPLES / f"{name}.py"), *arguments],
+        [sys.executable, "-W", "error", script, *arguments],
         cwd=folder,
         env=os.environ | environment,
         capture_output=True,
@@ -274,3 +282,29 @@ def test_an_unknown_backend_is_refused(tmp_path):
     done = start("notebook_2_xor", tmp_path, "--backend", "cuda")
     assert done.returncode == 2
     assert "invalid choice: 'cuda'" in done.stderr
+
+
+NOTEBOOKS = sorted((EXAMPLES / "notebooks").glob("*.ipynb"))
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_cells_of_a_notebook_print_what_it_shows(path):
+    namespace = {"__name__": "__main__"}
+    cells = json.loads(path.read_text())["cells"]
+    code = [cell for cell in cells if cell["cell_type"] == "code"]
+    assert len(code) >= 2
+    for cell in code:
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            exec("".join(cell["source"]), namespace)
+        shown = "".join(text for output in cell["outputs"] for text in output["text"])
+        assert [line.rstrip() for line in printed.getvalue().splitlines()] == shown.splitlines()
+
+
+def test_notebooks_are_those_of_the_pages():
+    made = runpy.run_path(str(EXAMPLES.parent / "docs/to_notebooks.py"))
+    for page, name in made["PAGES"].items():
+        text = (made["DOCS"] / f"{page}.md").read_text()
+        notebook = (EXAMPLES / "notebooks" / f"{name}.ipynb").read_text()
+        assert made["notebook"](text) == notebook, "run `python docs/to_notebooks.py`"
+    assert set(made["PAGES"].values()) == {path.stem for path in NOTEBOOKS}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import runpy
-import sys
 from pathlib import Path
 
 import jitprop
@@ -25,11 +24,7 @@ def run() -> None:
         Without scikit-learn, which has the digits.
     """
     folder = next(place for place in PLACES if (place / "demo.py").is_file())
-    # The examples import each other as a script does that python is given.
-    sys.path.insert(0, str(folder))
     try:
         runpy.run_path(str(folder / "demo.py"), run_name="__main__")
     except SystemExit as error:
         raise RefusedError(str(error)) from error
-    finally:
-        sys.path.remove(str(folder))
