@@ -109,6 +109,67 @@ def test_nobody_else_reads_what_replaces_a_file(path, mode):
     assert stat.S_IMODE(path.stat().st_mode) == mode
 
 
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="root alone gives away")
+@pytest.mark.parametrize("mode", [0o640, 0o4750, 0o666])
+def test_what_replaces_a_file_keeps_its_owner_and_group(path, mode):
+    path.write_bytes(b"old")
+    os.chown(path, 1234, 5678)
+    path.chmod(mode)
+    written(path)
+    found = path.stat()
+    assert (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) == (1234, 5678, mode)
+
+
+@pytest.mark.parametrize(
+    ("mode", "kept"), [(0o640, 0o600), (0o664, 0o644), (0o606, 0o666), (0o6755, 0o755)]
+)
+def test_where_the_group_cannot_be_kept_another_gets_the_rights_of_all(
+    path, monkeypatch, mode, kept
+):
+    """The new file's group is then the saver's, whose members could not read the old one."""
+    path.write_bytes(b"old")
+    path.chmod(mode)
+    asked = []
+
+    def refused(handle, owner, group):
+        asked.append((owner, group))
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    old, fstat = path.stat(), os.fstat
+    monkeypatch.setattr(atomic.os, "fchown", refused)
+    monkeypatch.setattr(
+        atomic.os,
+        "fstat",
+        lambda handle: types.SimpleNamespace(st_uid=fstat(handle).st_uid, st_gid=old.st_gid + 1),
+    )
+    written(path)
+    monkeypatch.undo()
+    assert asked == [(old.st_uid, old.st_gid), (-1, old.st_gid)]
+    assert stat.S_IMODE(path.stat().st_mode) == kept
+
+
+def test_where_the_owner_cannot_be_kept_the_group_is(path, monkeypatch):
+    path.write_bytes(b"old")
+    path.chmod(0o4660)
+    old, fstat, given = path.stat(), os.fstat, []
+
+    def given_to(handle, owner, group):
+        if owner != -1:
+            raise PermissionError(errno.EPERM, "Operation not permitted")
+        given.append(group)
+
+    monkeypatch.setattr(atomic.os, "fchown", given_to)
+    monkeypatch.setattr(
+        atomic.os,
+        "fstat",
+        lambda handle: types.SimpleNamespace(st_uid=old.st_uid + 1, st_gid=fstat(handle).st_gid),
+    )
+    written(path)
+    monkeypatch.undo()
+    assert given == [old.st_gid]
+    assert stat.S_IMODE(path.stat().st_mode) == 0o660
+
+
 @pytest.mark.parametrize("mode", [0o444, 0o400, 0o000, 0o555])
 def test_a_file_that_may_not_be_written_to_is_not_replaced(path, mode):
     path.write_bytes(b"old")
@@ -148,7 +209,7 @@ def others(monkeypatch):
     return lambda path: owned.add(str(path))
 
 
-def test_links_of_others_in_a_folder_that_all_may_write_to_are_not_followed(tmp_path, others):
+def test_links_of_others_in_a_folder_that_others_may_write_to_are_not_followed(tmp_path, others):
     shared, own = tmp_path / "shared", tmp_path / "own"
     for folder in (shared, own):
         folder.mkdir()
@@ -158,7 +219,7 @@ def test_links_of_others_in_a_folder_that_all_may_write_to_are_not_followed(tmp_
     way.symlink_to(own)
     for folder in (link, way):
         others(folder)
-    for mode in (0o1777, 0o777):
+    for mode in (0o1777, 0o777, 0o775, 0o2770):
         shared.chmod(mode)
         for path in (link, way / "net"):
             with pytest.raises(PermissionError, match="symbolic link of another user") as caught:

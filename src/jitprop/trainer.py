@@ -800,8 +800,9 @@ class Trainer(Attributes):
         Parameters
         ----------
         path : str or path-like
-            A file that is there is replaced, and keeps its permissions. Nobody who may not read the
-            old one may read the new one meanwhile.
+            A file that is there is replaced. The new one has its owner, group and permissions;
+            where the system forbids the old group, the new group may do only what all others may.
+            Nobody who may not read the old one may read the new one meanwhile.
 
         Raises
         ------
@@ -809,7 +810,7 @@ class Trainer(Attributes):
             As `open` and writing do, naming the file: no such folder, no permission, no space. A
             file that may not be written to, such as one of mode 0444, is not replaced. Nor is one
             that a symbolic link leads to which belongs to another user and stands in a folder that
-            all may write to.
+            its group or all may write to.
         ValueError
             If the parameters are not finite.
 

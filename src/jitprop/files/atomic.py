@@ -27,9 +27,10 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     Parameters
     ----------
     path : str or path-like
-        A file that is there keeps its permissions, and nobody else may read the new one before it
-        has them. A link goes on leading to its file. A new file gets the permissions that `open`
-        would give it.
+        A file that is there keeps its owner, its group and its permissions, and nobody else may
+        read the new one before it has them. Where the system forbids the old owner or group, the
+        new group may do only what all others may. A link goes on leading to its file. A new file
+        gets the permissions that `open` would give it.
 
     Yields
     ------
@@ -40,21 +41,21 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     OSError
         As `open` and writing do: no such folder, no permission, no space; where ``path`` is there
         and is no regular file; where it may not be written to, as a file of mode 0444; and where a
-        symbolic link on the way to it belongs to another user and stands in a folder that all may
-        write to. The error names the file. What was at ``path`` is still there.
+        symbolic link on the way to it belongs to another user and stands in a folder that its group
+        or all may write to. The error names the file. What was at ``path`` is still there.
     """
     target = _resolved(os.fsdecode(path))
     folder = os.path.dirname(target)
     beside = os.path.join(folder, f".jitprop-{secrets.token_hex(8)}.tmp")
     with naming(target, beside):
-        mode = _mode_of_old(target)
+        old = _old(target)
         file: BinaryIO | None = None
         try:
-            file = open(beside, "xb", opener=lambda p, flags: _opened(p, flags, mode))  # noqa: SIM115
+            file = open(beside, "xb", opener=lambda p, flags: _opened(p, flags, old))  # noqa: SIM115
             yield file
             file.flush()
-            if mode is not None:
-                os.chmod(beside, mode)
+            if old is not None:
+                _take_rights(file.fileno(), beside, old)
             # Before the move: else a power cut may leave the new name and none of the bytes.
             os.fsync(file.fileno())
             file.close()  # Windows moves no open file
@@ -74,7 +75,7 @@ def check(path: str | os.PathLike[str]) -> None:
     OSError
         As `replacing` does, for what stands there and for the links on the way.
     """
-    _mode_of_old(_resolved(os.fsdecode(path)))
+    _old(_resolved(os.fsdecode(path)))
 
 
 @contextlib.contextmanager
@@ -93,12 +94,13 @@ def naming(path: str | os.PathLike[str], beside: str | None = None) -> Iterator[
         raise
 
 
-def _mode_of_old(target: str) -> int | None:
-    """The permissions of the file that is to be replaced, None where there is none."""
+def _old(target: str) -> os.stat_result | None:
+    """What the system knows of the file that is to be replaced, None where there is none."""
     try:
-        found = os.stat(target).st_mode
+        status = os.stat(target)
     except FileNotFoundError:
         return None
+    found = status.st_mode
     if stat.S_ISDIR(found):
         raise IsADirectoryError(f"{target!r} is a folder, not a file to write to")
     if not stat.S_ISREG(found):
@@ -108,12 +110,33 @@ def _mode_of_old(target: str) -> int | None:
         target, os.W_OK, effective_ids=os.access in os.supports_effective_ids
     ):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), target)
-    return stat.S_IMODE(found)
+    return status
 
 
-def _opened(path: str, flags: int, mode: int | None) -> int:
-    """A new file for the owner alone where it replaces another: what all may read, chmod says."""
-    return os.open(path, flags, 0o666 if mode is None else mode & 0o600)
+def _opened(path: str, flags: int, old: os.stat_result | None) -> int:
+    """A new file for the owner alone where it replaces another: what others may do, chmod says."""
+    return os.open(path, flags, 0o666 if old is None else old.st_mode & 0o600)
+
+
+def _take_rights(handle: int, path: str, old: os.stat_result) -> None:
+    """
+    Give an open file the owner, the group and the permissions of the one that it replaces.
+
+    Only root may give a file away, and others only to a group of theirs. Bits that were meant for
+    another owner or group are not given to these: the group gets those of all others, as in vim.
+    """
+    mode = stat.S_IMODE(old.st_mode)
+    if os.name == "posix":
+        for owner in (old.st_uid, -1):
+            with Expected(OSError):
+                os.fchown(handle, owner, old.st_gid)
+                break
+        new = os.fstat(handle)
+        if (new.st_uid, new.st_gid) != (old.st_uid, old.st_gid):
+            mode &= 0o777  # without the bits that run a file as its owner
+        if new.st_gid != old.st_gid:
+            mode = mode & 0o707 | (mode & 0o007) << 3
+    os.chmod(path, mode)
 
 
 def _discard(file: BinaryIO | None, path: str) -> None:
@@ -132,8 +155,8 @@ def _resolved(path: str) -> str:
     The file that a path leads to, as `os.path.realpath` finds it.
 
     Links that another user may have laid to lead astray are refused, by the rule of Linux'
-    protected_symlinks: one in a folder that all may write to must belong to who follows it or to
-    the owner of the folder, or to root.
+    protected_symlinks: one in a folder that its group or all may write to must belong to who
+    follows it or to the owner of the folder, or to root.
     """
     if os.name != "posix":
         return os.path.realpath(path)
@@ -169,10 +192,11 @@ def _link(path: str) -> str | None:
     if not stat.S_ISLNK(status.st_mode):
         return None
     folder = os.stat(os.path.dirname(path))
-    if folder.st_mode & stat.S_IWOTH and status.st_uid not in (os.geteuid(), folder.st_uid, 0):
+    shared = folder.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    if shared and status.st_uid not in (os.geteuid(), folder.st_uid, 0):
         raise PermissionError(
             errno.EACCES,
-            "it is a symbolic link of another user's, in a folder that all may write to",
+            "it is a symbolic link of another user's, in a folder that other users may write to",
             path,
         )
     return os.readlink(path)
