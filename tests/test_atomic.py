@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import struct
 import subprocess
 import sys
 import types
@@ -146,6 +147,30 @@ def test_where_the_group_cannot_be_kept_another_gets_the_rights_of_all(
     monkeypatch.undo()
     assert asked == [(old.st_uid, old.st_gid), (-1, old.st_gid)]
     assert stat.S_IMODE(path.stat().st_mode) == kept
+
+
+@pytest.mark.skipif(not hasattr(os, "setxattr"), reason="Linux")
+@pytest.mark.parametrize("allowed", [True, False])
+def test_an_access_control_list_is_kept_or_the_group_gets_nothing(path, monkeypatch, allowed):
+    """Its mode is 0640 though the group may do nothing: the 4 is what user 1234 may do."""
+    path.write_bytes(b"old")
+    entries = (1, 6, -1), (2, 4, 1234), (4, 0, -1), (16, 4, -1), (32, 0, -1)
+    acl = struct.pack("<I", 2) + b"".join(struct.pack("<HHi", *entry) for entry in entries)
+    try:
+        os.setxattr(path, atomic.ACL, acl)
+    except OSError:
+        pytest.skip("the file system has no access control lists")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+    if not allowed:
+
+        def refused(*arguments):
+            raise OSError(errno.ENOTSUP, "Operation not supported")
+
+        monkeypatch.setattr(atomic.os, "setxattr", refused)
+    written(path)
+    assert stat.S_IMODE(path.stat().st_mode) == (0o640 if allowed else 0o600)
+    if allowed:
+        assert os.getxattr(path, atomic.ACL) == acl
 
 
 def test_where_the_owner_cannot_be_kept_the_group_is(path, monkeypatch):

@@ -12,6 +12,9 @@ from typing import BinaryIO
 
 from jitprop.interrupts import Expected
 
+ACL = "system.posix_acl_access"
+"""The attribute in which Linux keeps access control lists."""
+
 MOST_LINKS = 40
 """As Linux has it."""
 
@@ -55,7 +58,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
             yield file
             file.flush()
             if old is not None:
-                _take_rights(file.fileno(), beside, old)
+                _take_rights(file.fileno(), beside, target, old)
             # Before the move: else a power cut may leave the new name and none of the bytes.
             os.fsync(file.fileno())
             file.close()  # Windows moves no open file
@@ -118,14 +121,18 @@ def _opened(path: str, flags: int, old: os.stat_result | None) -> int:
     return os.open(path, flags, 0o666 if old is None else old.st_mode & 0o600)
 
 
-def _take_rights(handle: int, path: str, old: os.stat_result) -> None:
+def _take_rights(handle: int, path: str, target: str, old: os.stat_result) -> None:
     """
     Give an open file the owner, the group and the permissions of the one that it replaces.
 
     Only root may give a file away, and others only to a group of theirs. Bits that were meant for
     another owner or group are not given to these: the group gets those of all others, as in vim.
+
+    With an access control list the group's bits are the most that any named user or group may do:
+    given to the group alone they would let it do more than before.
     """
     mode = stat.S_IMODE(old.st_mode)
+    acl = _acl(target)
     if os.name == "posix":
         for owner in (old.st_uid, -1):
             with Expected(OSError):
@@ -135,8 +142,19 @@ def _take_rights(handle: int, path: str, old: os.stat_result) -> None:
         if (new.st_uid, new.st_gid) != (old.st_uid, old.st_gid):
             mode &= 0o777  # without the bits that run a file as its owner
         if new.st_gid != old.st_gid:
-            mode = mode & 0o707 | (mode & 0o007) << 3
-    os.chmod(path, mode)
+            mode, acl = mode & 0o707 | (mode & 0o007) << 3, None
+    os.chmod(path, mode if acl is None else mode & ~0o070)
+    if acl is not None:
+        with Expected(OSError):
+            os.setxattr(handle, ACL, acl)  # and with it the bits
+
+
+def _acl(path: str) -> bytes | None:
+    """The access control list of a file, None where there is none, or the system has no such."""
+    if hasattr(os, "getxattr"):
+        with Expected(OSError):
+            return os.getxattr(path, ACL)
+    return None
 
 
 def _discard(file: BinaryIO | None, path: str) -> None:
