@@ -10,7 +10,6 @@ import numpy.typing as npt
 from jitprop import checks
 from jitprop._types import Array
 from jitprop.data import cast
-from jitprop.trainer import Trainer
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -145,12 +144,6 @@ def mosaic(W: Array, shape: tuple[int, int]) -> tuple[Array, tuple[list[float], 
 
 
 # What is checked.
-
-
-def check_trainer(trainer: Any) -> None:
-    """Refuse what is no trainer."""
-    if not isinstance(trainer, Trainer):
-        raise TypeError(f"trainer must be a Trainer; got {checks.shown(trainer)}")
 
 
 def image_shape(shape: Any, n_pixels: int) -> tuple[int, int]:

@@ -112,9 +112,9 @@ class History:
         ImportError
             Without matplotlib.
         """
-        from jitprop import plot
+        from jitprop.plot import curves  # needs matplotlib, as most fits do not
 
-        return plot.loss_curves(self, ax)
+        return curves.loss_curves(self, ax)
 
     def __repr__(self) -> str:
         n = len(self.loss)

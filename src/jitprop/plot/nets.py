@@ -1,0 +1,156 @@
+"""Pictures of a trained net."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from jitprop import checks
+from jitprop.data import cast
+from jitprop.plot import canvas
+from jitprop.trainer import Trainer
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+def decision_boundary(
+    trainer: Trainer, X: npt.ArrayLike, y: npt.ArrayLike, ax: Axes | None = None
+) -> Axes:
+    """
+    Draw what a net of two inputs answers in the plane, and the samples on top.
+
+    One sigmoid output: its value in colours, and the line where it is 0.5. Softmax outputs: the
+    region of each class, the one of the highest probability. The bar beside has the mark of each
+    class's samples in its place.
+
+    Parameters
+    ----------
+    trainer : Trainer
+        With 2 inputs; with 1 sigmoid output or with softmax outputs.
+    X : (n_samples, 2) array-like
+        The plane is drawn around them.
+    y : (n_samples,) class labels, or (n_samples, n_outputs) targets
+        Of a row of probabilities the highest is the class; of one, whether it is above 0.5.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; a new figure if None.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    TypeError, ValueError
+        For another net, or bad samples.
+    ImportError
+        Where matplotlib is missing.
+    """
+    _check(trainer)
+    sizes, output = trainer.layer_sizes, trainer._spec.activations[-1]
+    binary = sizes[-1] == 1 and output == "sigmoid"
+    if sizes[0] != 2 or not (binary or output == "softmax"):
+        raise ValueError(
+            "decision_boundary needs a trainer with 2 inputs, and with 1 sigmoid output or softmax "
+            f"outputs; got layer_sizes {list(sizes)}, output_activation {output!r}"
+        )
+    points = cast.inputs(X, 2, np.dtype(np.float64))[:]
+    n_classes = max(2, sizes[-1])
+    classes = canvas.classes("y", y, n_classes)
+    if len(classes) != len(points):
+        raise ValueError(
+            f"y must have one row for each of the {len(points)} rows of X; got {len(classes)}"
+        )
+    ax = canvas.axes(ax)
+
+    low, high = points.min(axis=0), points.max(axis=0)
+    margin = 0.1 * np.where(high > low, high - low, 1.0)
+    n = canvas.GRID
+    across, up = np.linspace(low - margin, high + margin, n).T
+    plane = np.stack(np.meshgrid(across, up), axis=-1).reshape(-1, 2)
+    answers = np.asarray(trainer.predict(plane), np.float64).reshape(n, n, -1)
+    draw = canvas.probability if binary else canvas.regions
+    colours, bar, places = draw(ax, across, up, answers)
+    for k in range(n_classes):
+        rows = points[classes == k]
+        for where, x, height in ((ax, rows[:, 0], rows[:, 1]), (bar, [0.5], [places[k]])):
+            where.scatter(
+                x, height, s=30, color=colours[k], marker=canvas.MARKERS[k % len(canvas.MARKERS)],
+                edgecolors="black", linewidths=0.8, zorder=3,
+            )  # fmt: skip
+    ax.set_xlabel("input 0")
+    ax.set_ylabel("input 1")
+    ax.set_xlim(across[0], across[-1])
+    ax.set_ylim(up[0], up[-1])
+    return ax
+
+
+def weights(
+    trainer: Trainer,
+    layer: int,
+    ax: Axes | None = None,
+    *,
+    image_shape: tuple[int, int] | None = None,
+) -> Axes:
+    """
+    Draw the weights of a layer: a cell each, blue below 0, white at 0, red above.
+
+    Parameters
+    ----------
+    trainer : Trainer
+    layer : int
+        Which: 0 is that of the inputs, whose units are read row by row, as ``weights[0]`` is.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; a new figure if None.
+    image_shape : (height, width), optional
+        Where the inputs are the pixels of an image: draw for each output unit its weights as such
+        an image. ``(8, 8)`` for images of 64 pixels.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    TypeError, ValueError
+        For a layer that is not there, or an ``image_shape`` of another number of pixels.
+    ImportError
+        Where matplotlib is missing.
+    """
+    _check(trainer)
+    layer = checks.integer("layer", layer, low=0)
+    n_layers = len(trainer.weights)
+    if layer >= n_layers:
+        raise ValueError(f"layer must be an integer from 0 to {n_layers - 1}; got {layer}")
+    W = np.array(trainer.weights[layer], np.float64)
+    limit = float(np.abs(W).max()) or 1.0  # a layer of zeros is white
+    if image_shape is None:
+        cells, ticks = W, None
+    else:
+        cells, ticks = canvas.mosaic(W, canvas.image_shape(image_shape, len(W)))
+    ax = canvas.axes(ax)
+    image = ax.imshow(
+        cells, canvas.DIVERGING, vmin=-limit, vmax=limit, interpolation="nearest",
+        aspect="auto" if ticks is None else "equal",
+    )  # fmt: skip
+    ax.figure.colorbar(image, ax=ax, label="weight")
+    if ticks is None:
+        ax.set_xlabel("output unit")
+        ax.set_ylabel("input unit")
+        for axis in (ax.xaxis, ax.yaxis):
+            canvas.whole_ticks(axis)
+    else:
+        places, names = ticks
+        ax.set_facecolor("0.6")
+        ax.set_yticks(places, names)
+        ax.set_xticks([])
+        ax.set_ylabel("first output unit of the row")
+        ax.set_xlabel("one image of input weights for each output unit")
+    return ax
+
+
+def _check(trainer: Any) -> None:
+    if not isinstance(trainer, Trainer):
+        raise TypeError(f"trainer must be a Trainer; got {checks.shown(trainer)}")
