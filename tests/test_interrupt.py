@@ -326,6 +326,63 @@ def test_what_the_compiler_gives_or_raises_comes_out(message, monkeypatch):
     assert unbroken(divmod)(7, 2) == (3, 1)
 
 
+IMPORT = """
+import signal, sys, threading
+import numpy as np
+from jitprop import Trainer
+
+def over(*_):
+    raise TimeoutError("the time is over")
+
+class Signal:
+    '''Sends one while numba is imported.'''
+
+    def find_spec(self, name, path=None, target=None):
+        if name == "numba.core.runtime":
+            sys.meta_path.remove(self)
+            sent.set()
+            signal.pthread_kill(threading.main_thread().ident, NUMBER)
+
+sent = threading.Event()
+sys.meta_path.insert(0, Signal())
+signal.signal(signal.SIGALRM, over)
+X = np.ones((4, 3))
+trainer = Trainer([3, 4, 1], seed=0, backend="numba")
+try:
+    trainer.fit(X, X[:, :1], 1)
+except (TimeoutError, KeyboardInterrupt) as error:
+    print(type(error).__name__)
+assert sent.is_set()
+trainer.fit(X, X[:, :1], 1)
+print(trainer.epochs_trained)
+"""
+
+
+@pytest.mark.parametrize(
+    ("number", "error"), [("SIGALRM", "TimeoutError"), ("SIGINT", "KeyboardInterrupt")]
+)
+def test_a_signal_while_numba_is_imported_leaves_it_whole(number, error):
+    """Numba cannot be imported again where half of it was."""
+    command = [sys.executable, "-c", IMPORT.replace("NUMBER", f"signal.{number}")]
+    run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
+    assert run.stdout.split() == [error, "1"], run.stderr
+
+
+@pytest.mark.parametrize("real", [True, False])
+def test_what_is_called_out_of_reach_gives_or_raises_as_it_is(real, monkeypatch):
+    monkeypatch.setattr(threads, "real", lambda: real)
+    with pytest.raises(ZeroDivisionError):
+        threads.out_of_reach(lambda: 1 / 0)
+    thread = threads.out_of_reach(threading.current_thread)
+    assert (thread is not threading.main_thread()) == real
+
+    def start(self):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    assert threads.out_of_reach(threading.current_thread) is threading.main_thread()
+
+
 COMPILE = """
 import sys, time
 import numpy as np

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from jitprop import checks
 from jitprop._types import Array
+from jitprop.backends.threads import out_of_reach
 from jitprop.checks import quoted
 from jitprop.interrupts import Interrupts, from_a_handler
 from jitprop.net.spec import Spec
@@ -85,19 +86,32 @@ def load(name: str) -> Backend:
     """
     if name == "numpy":
         return cast(Backend, importlib.import_module("jitprop.reference"))
+    found = out_of_reach(_compiled)
+    if not isinstance(found, Exception):
+        return found
+    if name == "numba":
+        raise ImportError(
+            "backend='numba' needs a working numba, which failed to import: " + quoted(found)
+        ) from found
+    warnings.warn(
+        f"numba failed to import ({quoted(found)}); training with NumPy, which is far slower",
+        RuntimeWarning,
+        stacklevel=2,
+    )
+    return load("numpy")
+
+
+def _compiled() -> Backend | Exception:
+    """
+    The backend that needs numba, or why there is none.
+
+    To be called where no signal breaks it off: numba cannot be imported again in a process in which
+    half of it was.
+    """
     try:
-        with Interrupts():  # modules that are half imported stay so
+        with Interrupts():
             return cast(Backend, importlib.import_module("jitprop.backends.compiled"))
     except Exception as error:  # a broken numba raises more than ImportError
         if from_a_handler(error):
             raise
-        if name == "numba":
-            raise ImportError(
-                "backend='numba' needs a working numba, which failed to import: " + quoted(error)
-            ) from error
-        warnings.warn(
-            f"numba failed to import ({quoted(error)}); training with NumPy, which is far slower",
-            RuntimeWarning,
-            stacklevel=2,
-        )
-        return load("numpy")
+        return error

@@ -12,11 +12,13 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import lru_cache
 from pathlib import Path
 from types import BuiltinFunctionType
-from typing import Any
+from typing import Any, TypeVar
 
 from threadpoolctl import ThreadpoolController
 
 from jitprop.interrupts import Expected, from_a_handler
+
+T = TypeVar("T")
 
 SHARE = 1_000_000
 """Multiply-adds of a batch that each thread gets at the least, about 20 us of work in float32: for
@@ -126,6 +128,49 @@ class none_left:  # noqa: N801
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         if isinstance(error, RuntimeError) and not from_a_handler(error):
             raise NoThreadError(str(error)) from error
+
+
+_working: set[threading.Event] = set()
+
+
+def out_of_reach(function: Callable[[], T]) -> T:
+    """
+    Call a function in a thread where no signal can break it off, and return what it returns.
+
+    Python runs handlers of signals in the main thread alone. An exception from one comes out at
+    once; the function goes on to its end. In another thread than the main one, and where no thread
+    can be started, the function is simply called.
+    """
+    if threading.current_thread() is not threading.main_thread() or not real():
+        return function()
+    made: Future[T] = Future()
+    ended = threading.Event()
+
+    def work() -> None:
+        try:
+            made.set_result(function())
+        except BaseException as error:
+            made.set_exception(error)
+        finally:
+            _working.discard(ended)
+            ended.set()
+
+    _working.add(ended)
+    try:
+        with none_left():
+            threading.Thread(target=work, name="jitprop").start()
+    except NoThreadError:
+        _working.discard(ended)
+        return function()
+    while not ended.wait(LISTEN):  # on Windows only the end of a wait lets Ctrl-C through
+        pass
+    return made.result()
+
+
+def _wait_for_work() -> None:
+    """Before a fork: in the child nobody would end what is half done, such as an import."""
+    for ended in list(_working):
+        ended.wait()
 
 
 def until_the_end(wait: Callable[[], object], ended: Callable[[], bool]) -> None:
@@ -289,4 +334,4 @@ def _forget_in_child() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_in_child)
+    os.register_at_fork(before=_wait_for_work, after_in_child=_forget_in_child)
