@@ -9,16 +9,18 @@ a bad y or order is float32, so that a trainer which settles its dtype too early
 from __future__ import annotations
 
 import signal
+import warnings
 from unittest.mock import DEFAULT, Mock
 
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import sparse
+from sklearn.exceptions import DataConversionWarning
 
 from jitprop import SGD, Adam, AdamW, CrossEntropy, Fleet, Huber, Quantile, Trainer, backends, sweep
 from jitprop.data import cast
-from jitprop.sklearn import MLPRegressor
+from jitprop.sklearn import MLPClassifier, MLPRegressor
 from nets import limit_calls
 
 N = 8
@@ -429,6 +431,7 @@ def test_every_array_is_read_with_the_same_care(value, words):
     X, y = [[1.0], [2.0]], [1.0, 2.0]
     net, grid = Trainer([1, 1], seed=0), {"layer_sizes": [[1, 1]]}
     estimator = MLPRegressor(hidden_layer_sizes=(2,), random_state=0, solver="lbfgs").fit(X, y)
+    classifier = MLPClassifier((2,), random_state=0).partial_fit(X, y, classes=y)
     calls = {
         "y": lambda: net.fit(X, value, 1),
         "sample_weight": lambda: net.fit(X, y, 1, sample_weight=value),
@@ -443,13 +446,77 @@ def test_every_array_is_read_with_the_same_care(value, words):
         "X of fit": lambda: MLPRegressor().fit(value, y),
         "y of fit": lambda: MLPRegressor().fit(X, value),
         "sample_weight of fit": lambda: MLPRegressor().fit(X, y, value),
+        "y of score": lambda: estimator.score(X, value),
+        "sample_weight of score": lambda: estimator.score(X, y, value),
+        "y of a classifier's score": lambda: classifier.score(X, value),
+        "sample_weight of a classifier's score": lambda: classifier.score(X, y, value),
+        "classes": lambda: MLPClassifier().partial_fit(X, y, classes=value),
+        "classes of a later call": lambda: classifier.partial_fit(X, y, classes=value),
+        "y of partial_fit": lambda: MLPClassifier().partial_fit(X, value, classes=[1, 2]),
         "X_val": lambda: MLPRegressor().fit(X, y, X_val=value, y_val=y),
         "y_val": lambda: MLPRegressor().fit(X, y, X_val=X, y_val=value),
     }
     for name, call in calls.items():
-        with pytest.raises(ValueError, match=f"^{name.removesuffix(' of fit')} {words}"):
+        argument = name if name.startswith("the ") else name.split(" of ")[0]
+        with pytest.raises(ValueError, match=f"^{argument} {words}"):
             call()
     assert net.epochs_trained == 0
+
+
+HUGE = [10**400, 1.0]
+TOO_LARGE = "must be an array of numbers; NumPy says: int too large to convert to float"
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ([Refuses(), 1.0], "must be an array of numbers; NumPy says: call detach first"),
+        (HUGE, TOO_LARGE),
+    ],
+    ids=["raises", "large"],
+)
+def test_lists_that_scikit_learn_cannot_read_are_named(value, words):
+    X, y, column = [[1.0], [2.0]], [1.0, 2.0], [[each] for each in value]
+    estimator = MLPRegressor(hidden_layer_sizes=(2,), random_state=0, solver="lbfgs").fit(X, y)
+    calls = {
+        "X": lambda: estimator.predict(column),
+        "X of score": lambda: estimator.score(column, y),
+        "y of score": lambda: estimator.score(X, value),
+        "sample_weight of score": lambda: estimator.score(X, y, value),
+        "X of fit": lambda: MLPRegressor().fit(column, y),
+        "y of fit": lambda: MLPRegressor().fit(X, value),
+        "sample_weight of fit": lambda: MLPRegressor().fit(X, y, value),
+        "X_val": lambda: MLPRegressor().fit(X, y, X_val=column, y_val=y),
+        "y_val": lambda: MLPRegressor().fit(X, y, X_val=X, y_val=value),
+        "X of a classifier": lambda: MLPClassifier().fit(column, ["a", "b"]),
+        "X of partial_fit": lambda: MLPClassifier().partial_fit(column, [1, 2], classes=[1, 2]),
+    }
+    if value is not HUGE:  # as labels these are ints of Python
+        calls["y of a classifier"] = lambda: MLPClassifier().fit(X, value)
+        calls["classes"] = lambda: MLPClassifier().partial_fit(X, [1, 2], classes=value)
+    for name, call in calls.items():
+        with pytest.raises(ValueError, match=f"^{name.split(' of ')[0]} {words}"):
+            call()
+    with pytest.raises(ValueError, match=f"^sample_weight {TOO_LARGE}"):
+        MLPRegressor().fit(X, y, 10**400)
+
+
+@pytest.mark.parametrize("weight", [10**400, "heavy", None, Refuses()])
+def test_class_weights_that_are_no_numbers(weight):
+    model = MLPClassifier((2,), class_weight={0: weight, 1: 1.0})
+    with pytest.raises(ValueError, match="class_weight"):
+        model.fit([[1.0], [2.0]], [0, 1])
+    assert not hasattr(model, "classes_")
+
+
+def test_warnings_made_errors_come_out_of_scikit_learn_as_they_are():
+    """They are no trouble of the array's."""
+    model = MLPRegressor(hidden_layer_sizes=(2,), solver="lbfgs")
+    with (
+        warnings.catch_warnings(action="error", category=DataConversionWarning),
+        pytest.raises(DataConversionWarning),
+    ):
+        model.fit([[1.0], [2.0]], [[1.0], [2.0]])
 
 
 def test_categories_that_are_numbers_are_read_as_these_never_by_their_codes():

@@ -8,8 +8,9 @@ naming the argument, what was expected and what came.
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -69,15 +70,43 @@ def read(name: str, data: Any, dtype: np.dtype[Any] | None = None, *, of: str = 
         ) from error
 
 
-def check_readable(name: str, data: Any) -> None:
+@contextlib.contextmanager
+def naming(**arguments: Any) -> Iterator[None]:
     """
-    Refuse what `read` refuses, of data that others will read: masked values, an array that raises.
+    Let others read some arguments, such as scikit-learn, and name the one that cannot be read.
 
-    Frames and sparse matrices are theirs alone.
+    Refused before are masked values, and an array that raises an error. A list may hold such an
+    array, or an int beyond float64: what this raises is told as `read` tells it. TypeErrors and
+    ValueErrors are left as they are. So are data frames and sparse matrices, which `read` does not
+    know.
+
+    Parameters
+    ----------
+    **arguments : array-like
+        By their names, in the order in which they are read.
+
+    Raises
+    ------
+    ValueError
+        As `read` does.
     """
-    framed = hasattr(data, "columns") or hasattr(data, "toarray")
-    if _is_masked(data) or (hasattr(data, "__array__") and not framed):
-        read(name, data)
+    plain = {
+        name: data
+        for name, data in arguments.items()
+        if not (hasattr(data, "columns") or hasattr(data, "toarray"))
+    }
+    for name, data in plain.items():
+        if _is_masked(data) or hasattr(data, "__array__"):
+            read(name, data)
+    try:
+        yield
+    except (TypeError, ValueError, Warning):
+        raise
+    except Exception as error:
+        if not from_a_handler(error):  # such as a time limit of the user's
+            for name, data in plain.items():
+                read(name, data, np.dtype(np.float64) if isinstance(error, OverflowError) else None)
+        raise
 
 
 def _is_masked(data: Any) -> bool:

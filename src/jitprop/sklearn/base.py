@@ -18,7 +18,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from jitprop._types import Array
 from jitprop.checks import quoted
-from jitprop.data.cast import check_readable, check_total
+from jitprop.data.cast import check_total, naming
 from jitprop.data.validation import check_counted
 from jitprop.files import pickles
 from jitprop.sklearn import ensemble, lbfgs, net, parameters
@@ -119,7 +119,8 @@ class BaseMLP(BaseEstimator):
                 return lambda: None
         hidden = parameters.hidden_layers(self)
         first = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
-        X, y = self._validate_input(X, y, incremental, first)
+        with naming(X=X, y=y):
+            X, y = self._validate_input(X, y, incremental, first)
         X = dense(X)
         weights = sample_weights(sample_weight, X)
         self.n_outputs_ = y.shape[1]
@@ -233,9 +234,8 @@ class BaseMLP(BaseEstimator):
             return None
         if X_val is None or y_val is None:
             raise ValueError("X_val and y_val must be given together")
-        check_readable("X_val", X_val)
-        check_readable("y_val", y_val)
-        X, y = self._validate_samples(X_val, y_val, reset=False)
+        with naming(X_val=X_val, y_val=y_val):
+            X, y = self._validate_samples(X_val, y_val, reset=False)
         with np.errstate(over="ignore"):
             X = dense(X).astype(dtype, copy=False)
         _check_range("X_val", X)
@@ -243,8 +243,6 @@ class BaseMLP(BaseEstimator):
 
     def _validate_samples(self, X: Any, y: Any, reset: bool) -> tuple[Any, Array]:
         """X and y, checked; y of one column is (n_samples,)."""
-        check_readable("X", X)
-        check_readable("y", y)
         X, y = validate_data(
             self,
             X,
@@ -275,8 +273,11 @@ class BaseMLP(BaseEstimator):
 
     def _checked(self, X: Any) -> Array:
         """Samples to predict."""
-        check_readable("X", X)
-        return dense(validate_data(self, X, accept_sparse=["csr", "csc"], reset=False))
+        with naming(X=X):
+            made = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
+            if made.dtype == object:  # which scikit-learn leaves of ints beyond 64 bits
+                made = check_array(made, dtype=np.float64, input_name="X")
+            return dense(made)
 
     def _outputs(self, X: Any) -> Array:
         """The net's outputs, of samples that are checked: (n_samples, n_outputs)."""
@@ -366,12 +367,12 @@ def sample_weights(sample_weight: Any, X: Array) -> Array | None:
     """Checked, of X's dtype; a number stands for as many as there are samples."""
     if sample_weight is None:
         return None
-    if isinstance(sample_weight, numbers.Number):
-        sample_weight = np.full(len(X), sample_weight)
-    check_readable("sample_weight", sample_weight)
-    weights: Array = check_array(
-        sample_weight, ensure_2d=False, dtype=X.dtype, order="C", input_name="sample_weight"
-    )
+    with naming(sample_weight=sample_weight):
+        if isinstance(sample_weight, numbers.Number):
+            sample_weight = np.full(len(X), sample_weight)
+        weights: Array = check_array(
+            sample_weight, ensure_2d=False, dtype=X.dtype, order="C", input_name="sample_weight"
+        )
     if weights.ndim != 1:
         raise ValueError(f"Sample weights must be 1D array or scalar, got {weights.ndim}D array.")
     if len(weights) != len(X):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from jitprop._types import Array
 from jitprop.checks import printable, quoted
+from jitprop.data.cast import naming
 from jitprop.hints import ESTIMATORS, hinting
 from jitprop.sklearn import net
 from jitprop.sklearn.base import BaseMLP, has_partial_fit, unchanged_if_refused
@@ -258,6 +260,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
                 "has not: give it the weights that compute_class_weight makes of all"
             )
         labels = self._classes_of(y)
+        _check_numbers(self.class_weight)
         if labels.ndim == 2:
             of_samples = compute_sample_weight(self.class_weight, labels)
         else:  # not all classes need be among these samples
@@ -338,7 +341,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         """
         self._publish()
         with unchanged_if_refused(self):
-            self._settle_classes(y, classes)
+            with naming(classes=classes, y=y):
+                self._settle_classes(y, classes)
             train = self._prepare(X, y, sample_weight, X_val, y_val, incremental=True)
         self._train(train)
         return self
@@ -374,6 +378,28 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         """
         check_is_fitted(self)
         return self._classes_of(self._outputs(X))
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """
+        Accuracy of the predictions: the share of samples whose classes, or labels, are all right.
+
+        Parameters
+        ----------
+        X : (n_samples, n_features) array-like or sparse matrix
+        y : (n_samples,) or (n_samples, n_classes) array-like
+        sample_weight : (n_samples,) array-like, default None
+
+        Returns
+        -------
+        float
+
+        Raises
+        ------
+        ValueError
+            For arrays that cannot be read, naming the argument.
+        """
+        with naming(y=y, sample_weight=sample_weight):
+            return float(super().score(X, y, sample_weight))
 
     def predict_proba(self, X: Any) -> Array:
         """
@@ -455,6 +481,18 @@ def labels(y: Any) -> Any:
     if dtype is None or np.dtype(dtype).kind not in "biu" or y.isna().any():
         return y
     return y.to_numpy(dtype)
+
+
+def _check_numbers(class_weight: Any) -> None:
+    """Refuse a weight of a class that is no number: scikit-learn would not say whose."""
+    for of_classes in class_weight if isinstance(class_weight, list) else [class_weight]:
+        for weight in of_classes.values() if isinstance(of_classes, Mapping) else ():
+            try:
+                float(weight)
+            except (TypeError, ValueError, OverflowError) as error:
+                raise ValueError(
+                    f"class_weight must give each class a number; got {quoted(class_weight)}"
+                ) from error
 
 
 def listed(classes: Array) -> str:

@@ -11,6 +11,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from jitprop._types import Array
+from jitprop.data.cast import naming
 from jitprop.hints import ESTIMATORS, hinting
 from jitprop.net.losses import Loss, Poisson
 from jitprop.sklearn import parameters
@@ -301,6 +302,28 @@ class MLPRegressor(RegressorMixin, BaseMLP):
             raise ValueError("return_std=True needs n_members of at least 2")
         outputs = self.fleet_.predict(self._checked(X))
         return self._classes_of(outputs.mean(axis=0)), self._classes_of(outputs.std(axis=0))
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """
+        R**2 of the predictions, of several outputs their mean.
+
+        Parameters
+        ----------
+        X : (n_samples, n_features) array-like or sparse matrix
+        y : (n_samples,) or (n_samples, n_outputs) array-like
+        sample_weight : (n_samples,) array-like, default None
+
+        Returns
+        -------
+        float
+
+        Raises
+        ------
+        ValueError
+            For arrays that cannot be read, naming the argument.
+        """
+        with naming(y=y, sample_weight=sample_weight):
+            return float(super().score(X, y, sample_weight))
 
     def _score_of(self, outputs: Array, y: Array, weights: Array | None) -> float:
         """R**2; nan if an output is not finite."""
