@@ -83,7 +83,7 @@ def test_a_number_is_the_weight_of_every_sample():
 
 
 def test_a_regressor_refuses_text():
-    with pytest.raises(ValueError, match=r"y must be numbers; got <U\d+"):
+    with pytest.raises(ValueError, match=r"y must hold numbers; got <U\d+"):
         ours.MLPRegressor().fit(X, Y.astype(str))
 
 

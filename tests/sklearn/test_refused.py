@@ -88,7 +88,7 @@ def test_a_refused_second_fit_leaves_the_first(cls, samples):
 
 @pytest.mark.parametrize("cls", [MLPClassifier, MLPRegressor])
 def test_lbfgs_keeps_no_optimizer(cls, samples):
-    with pytest.raises(ValueError, match="keep_optimizer goes with solver 'sgd' or 'adam'"):
+    with pytest.raises(ValueError, match="keep_optimizer needs solver 'sgd' or 'adam'"):
         cls(solver="lbfgs", warm_start=True, keep_optimizer=True).fit(*samples)
 
 

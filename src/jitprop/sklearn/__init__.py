@@ -1,8 +1,10 @@
 """
-scikit-learn's multilayer perceptrons, by jitprop: ``pip install 'jitprop[sklearn]'``.
+Drop-in replacements for scikit-learn's multilayer perceptrons.
 
-`MLPClassifier` and `MLPRegressor` take the place of those of ``sklearn.neural_network``: the same
-parameters, the same attributes and, from the same ``random_state``, the same model.
+`MLPClassifier` and `MLPRegressor` replace those of ``sklearn.neural_network``. They have the same
+parameters and the same attributes. The same ``random_state`` gives the same model.
+
+Install it with ``pip install 'jitprop[sklearn]'``.
 """
 
 try:

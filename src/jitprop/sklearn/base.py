@@ -143,7 +143,7 @@ class BaseMLP(BaseEstimator):
                 self._begin_curves()
         if self.solver == "lbfgs":
             if held_out is not None:
-                raise ValueError("X_val goes with solver 'sgd' or 'adam'; got 'lbfgs'")
+                raise ValueError("X_val needs solver 'sgd' or 'adam'; got 'lbfgs'")
             return partial(lbfgs.fit, self, X, y, weights)
         if self.early_stopping and held_out is None:
             X, y, weights, held_out = self._hold_out(X, y, weights, goes_on)

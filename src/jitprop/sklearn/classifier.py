@@ -1,4 +1,4 @@
-"""The classifier."""
+"""The estimator for classification."""
 
 from __future__ import annotations
 
@@ -26,121 +26,134 @@ from jitprop.training import running
 
 class MLPClassifier(ClassifierMixin, BaseMLP):
     """
-    A multilayer perceptron that classifies: ``sklearn.neural_network.MLPClassifier``, faster.
+    A multilayer perceptron for classification, in place of scikit-learn's ``MLPClassifier``.
 
-    The loss is the cross-entropy: of softmax outputs, one for each of several classes; of one
-    logistic output for two classes; of one for each label, where samples may have many.
+    The loss is the cross-entropy. Three or more classes have one softmax output each. Two classes
+    have one logistic output. In multilabel problems each label has one logistic output.
 
     Parameters
     ----------
     hidden_layer_sizes : int or sequence of int, default (100,)
-        Units of each hidden layer; none with ().
+        The number of units of each hidden layer; () for no hidden layer.
     activation : str, CustomActivation or sequence of them, default "relu"
-        Of all hidden layers, or one for each: scikit-learn's "identity", "logistic", "tanh" and
-        "relu", and all others of `jitprop.Trainer`.
+        The activation of all hidden layers, or one for each. scikit-learn's names are "identity",
+        "logistic", "tanh" and "relu"; those of `jitprop.Trainer` work too.
     solver : {"lbfgs", "sgd", "adam"}, default "adam"
-        "lbfgs" is scipy's L-BFGS-B on the loss of all samples, in float64; the others train by
+        "lbfgs" is scipy's L-BFGS-B on the loss of all samples, in float64. The others train in
         batches.
     alpha : float, default 0.0001
-        The penalty alpha / 2 sum W**2 (weights, not biases) is added to the loss summed over the s
-        samples of a batch, and so comes divided by s to their mean.
+        The strength of the L2 penalty. For a batch of s samples, alpha / (2 s) sum W**2 is added to
+        the mean loss. The sum is over weights, not biases.
     batch_size : int or "auto", default "auto"
-        "auto" is 200, or all samples if there are fewer. Not for "lbfgs".
+        "auto" is 200, or all samples if there are fewer. "lbfgs" ignores it.
     learning_rate : {"constant", "invscaling", "adaptive"}, default "constant"
-        For "sgd". "invscaling" is learning_rate_init / (t + 1)**power_t after t samples;
-        "adaptive" divides the rate by 5 where training would otherwise stop, until it is below
-        1e-6.
+        The schedule of the learning rate, for "sgd" only. "invscaling" is
+        learning_rate_init / (t + 1)**power_t after t samples. "adaptive" divides the rate by 5
+        where training would otherwise stop. It stops when the rate is at most 1e-6.
     learning_rate_init : float, default 0.001
+        The learning rate at the start, for "sgd" and "adam".
     power_t : float, default 0.5
+        The exponent of "invscaling".
     max_iter : int, default 200
-        Epochs at the most; of "lbfgs", iterations.
+        The largest number of epochs; for "lbfgs", of iterations.
     shuffle : bool, default True
-        Present the samples in another order each epoch.
+        Shuffle the samples before each epoch.
     random_state : int, numpy.random.RandomState or None, default None
-        Of the initial weights, the samples held out, and the shuffles.
+        The source of the initial weights, the validation split and the shuffles.
     tol : float, default 1e-4
-        An improvement of the loss, or with early stopping of the score, must be as large to count.
-        Of "lbfgs", the gradient's largest component at the end.
+        The smallest improvement that counts: of the loss, or with early stopping of the score.
+        "lbfgs" stops when the largest component of the gradient is at most this.
     verbose : bool or int, default False
-        Print each epoch's loss; of several members their mean.
+        Print the loss of each epoch; with several members, their mean loss.
     warm_start : bool, default False
-        Let ``fit`` go on from the weights that are there.
+        Let ``fit`` start from the present weights.
     momentum : float, default 0.9
-        For "sgd"; from 0 to 1.
+        The momentum of "sgd", from 0 to 1.
     nesterovs_momentum : bool, default True
+        Use Nesterov's momentum, for "sgd" only.
     early_stopping : bool, default False
         Hold some samples out, stop when their score does not improve, and keep the best weights.
     validation_fraction : float, default 0.1
         The share of the samples to hold out.
     beta_1, beta_2 : float, default 0.9 and 0.999
+        The decay rates of "adam": see `jitprop.Adam`.
     epsilon : float, default 1e-8
-        Of "adam": see `jitprop.Adam`.
+        The constant of "adam" that prevents a division by zero: see `jitprop.Adam`.
     n_iter_no_change : int or inf, default 10
-        Stop after more than so many epochs in a row without an improvement.
+        Stop after more than this many epochs in a row without an improvement.
     max_fun : int, default 15000
-        For "lbfgs": how often it may compute the loss.
+        How often "lbfgs" may compute the loss.
     n_threads : int or None, default None
-        As of `jitprop.Trainer`. The model does not depend on it, to the bit; workers of joblib keep
-        to their share.
+        The number of threads, as in `jitprop.Trainer`. The model is the same, bit for bit, for any
+        number. Inside a joblib worker, None means the worker's share of the cores.
     dropout : float or sequence of float, default 0.0
-        The share of a hidden layer's units left out at each update, of all layers or of each.
+        The share of units that each update leaves out, for all hidden layers or for each.
     keep_optimizer : bool, default False
-        With ``warm_start``, ``fit`` goes on as one longer fit would: with momentum, Adam's moments,
-        the learning rate, the shuffles, the samples held out and the best weights. Not for
-        "lbfgs".
+        With ``warm_start``, ``fit`` resumes the fit before it: several fits give the model of one
+        longer fit. It keeps momentum, Adam's moments, the learning rate, the shuffles, the
+        validation split and the best weights. Not for "lbfgs".
     scoring : "loss", str, callable or None, default None
-        What early stopping goes by: None is accuracy, "loss" the loss of the samples held
-        out, else a scorer's name or a function (estimator, X, y).
+        The score that early stopping watches. None is the accuracy, "loss" the negative validation
+        loss; otherwise a scorer's name or a function (estimator, X, y).
     callbacks : function or list of functions, default None
-        Called with (estimator, epoch, logs) after each epoch, counted from 0 over all calls;
-        ``logs`` has "loss", "learning_rate", and with samples held out "validation_loss" and
-        "validation_score". What they return is ignored; ``estimator.stop()`` ends the fit.
+        Called as function(estimator, epoch, logs) after each epoch. Epochs are counted from 0; a
+        warm start and ``partial_fit`` count on. ``logs`` has "loss" and "learning_rate", with
+        validation samples "validation_loss", and with early stopping "validation_score". Return
+        values are ignored; ``estimator.stop()`` ends the fit.
     n_members : int, default 1
-        With more, as many nets are trained at once, as a `jitprop.Fleet`, each from weights and
-        shuffles of its own, until it is done; predictions are their mean. Early stopping is then by
-        the loss of the samples held out.
+        The number of nets to train at once, as a `jitprop.Fleet`. Each has its own initial weights
+        and shuffles, and stops by itself. Predictions are the members' mean. Early stopping of
+        several members goes by the validation loss.
     bootstrap : bool, default False
-        Let each of several members train on as many samples, drawn with replacement.
+        Train each of several members on a bootstrap sample: n_samples samples, drawn with
+        replacement.
     class_weight : dict, "balanced" or None, default None
-        What samples of each class count, in training and in the score of those held out;
-        "balanced" is inverse to how many there are. With several labels, a dict for each.
+        The weight of the samples of each class, in training and in the validation score. "balanced"
+        weights are inversely proportional to the number of samples of the class. Multilabel
+        problems take a list with one dict for each label.
 
     Attributes
     ----------
     classes_ : (n_classes,) array
+        The classes, sorted.
     coefs_, intercepts_ : lists of arrays
-        (n_in, n_out) and (n_out,) of each layer. Predictions are made from them.
+        The weights (n_in, n_out) and biases (n_out,) of each layer. Predictions use them.
     n_features_in_ : int
+        The number of features.
     feature_names_in_ : (n_features,) array
-        If X had names.
+        The names of the features, if X had names.
     n_layers_, n_outputs_ : int
+        The number of layers, with the input layer, and of outputs.
     out_activation_ : str
+        The activation of the output layer.
     loss_ : float
-        Of the last epoch, with the penalty; of several members without.
+        The loss of the last epoch. It includes the penalty if there is one member.
     loss_curve_ : list of float
-        Of all epochs.
+        The loss of each epoch.
     best_loss_ : float or None
-        The least of them; None with early stopping.
+        The lowest loss; None with early stopping.
     validation_scores_ : list of float, or None
+        The validation score of each epoch; None without early stopping.
     best_validation_score_ : float or None
-        With early stopping.
+        The highest validation score; None without early stopping.
     stopped_ : bool
-        Whether training ended before ``max_iter`` since nothing got better.
+        Whether training ended before ``max_iter`` for lack of improvement.
     validation_loss_curve_ : list of float, or None
-        The loss of the samples held out or given, after each epoch, without the penalty.
+        The loss of the validation samples after each epoch, without the penalty.
     fleet_ : Fleet
-        Of several members. Then ``coefs_`` and ``intercepts_`` have the members as their first
-        dimension, and ``loss_curve_`` is the mean of those that are still trained.
+        The members, if there are several. The first dimension of ``coefs_`` and ``intercepts_`` is
+        then the member, and ``loss_curve_`` is the mean of the members that still train.
     n_iter_ : int
-        Epochs of the last ``fit``.
+        The number of epochs in the last ``fit``; for "lbfgs", of iterations.
     t_ : int
-        Samples seen.
+        The number of samples that training has seen.
 
     Notes
     -----
-    From the same ``random_state`` the weights, shuffles and updates are scikit-learn's, up to the
-    order of sums. So is the loss, of which probabilities are rounded, and clipped to epsilon and
-    1 - epsilon, the dtype's.
+    With the same ``random_state``, the initial weights, the shuffles and the updates are those of
+    scikit-learn, up to the order of sums. The reported loss is scikit-learn's too: it computes the
+    loss from rounded probabilities, clipped to [epsilon, 1 - epsilon], where epsilon is that of
+    the dtype.
 
     Examples
     --------
@@ -220,12 +233,12 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         self.class_weight = class_weight
 
     def _validate_samples(self, X: Any, y: Any, reset: bool) -> tuple[Any, Array]:
-        """X and y, checked."""
+        """Return X and y, checked."""
         return super()._validate_samples(X, labels(y), reset)
 
     def _targets(self, y: Array, dtype: np.dtype[Any]) -> Array:
-        """A row of 0 and 1 for each sample."""
-        rows = self._plain_targets(y)
+        """Return the targets: a row of 0 and 1 for each sample."""
+        rows = self._quick_targets(y)
         if rows is None:
             self._check_known(unique_labels(y))
             rows = self._label_binarizer.transform(y)
@@ -233,20 +246,20 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         made: Array = rows.astype(dtype)
         return made
 
-    def _plain_targets(self, y: Array) -> Array | None:
+    def _quick_targets(self, y: Array) -> Array | None:
         """
-        The same for numbers or strings that are all known, else None.
+        Return the targets of numbers or strings that are all in ``classes_``; None for others.
 
-        LabelBinarizer takes 1 ms for it, as long as a tiny net for 10,000 epochs.
+        LabelBinarizer takes 1 ms for this. A tiny net trains 10,000 epochs in that time.
         """
         known = self.classes_
         if y.ndim > 1 or y.dtype.kind == "O" or y.dtype.kind != known.dtype.kind:
             return None
-        places = np.minimum(np.searchsorted(known, y), len(known) - 1)
-        if not np.array_equal(known[places], y):
+        indices = np.minimum(np.searchsorted(known, y), len(known) - 1)
+        if not np.array_equal(known[indices], y):
             return None
         columns = np.arange(len(known)) if len(known) > 2 else np.array([1])
-        made: Array = places[:, None] == columns
+        made: Array = indices[:, None] == columns
         return made
 
     def _with_class_weights(
@@ -256,14 +269,14 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             return weights
         if incremental and isinstance(self.class_weight, str):
             raise ValueError(
-                f"class_weight={quoted(self.class_weight)} needs all samples, which partial_fit "
-                "has not: give it the weights that compute_class_weight makes of all"
+                f"class_weight={quoted(self.class_weight)} needs all samples, but partial_fit sees "
+                "only some: pass the weights that compute_class_weight computes from all samples"
             )
         labels = self._classes_of(y)
         _check_numbers(self.class_weight)
         if labels.ndim == 2:
             of_samples = compute_sample_weight(self.class_weight, labels)
-        else:  # not all classes need be among these samples
+        else:  # these samples need not include every class
             of_classes = compute_class_weight(self.class_weight, classes=self.classes_, y=labels)
             of_samples = of_classes[np.searchsorted(self.classes_, labels)]
         if (of_samples < 0).any():
@@ -274,7 +287,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return made
 
     def _validate_input(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Any, Array]:
-        """X, and y as a row of 0 and 1 for each sample, both of X's dtype."""
+        """Return X, and y as a row of 0 and 1 for each sample, both in the dtype of X."""
         X, y = self._validate_samples(X, y, reset)
         X = self._in_dtype(X, reset)
         if not hasattr(self, "classes_") or not (self.warm_start or incremental):
@@ -322,12 +335,12 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         Parameters
         ----------
         X, y, sample_weight
-            As in `fit`. The samples need not be of all classes.
+            As in `fit`. The samples need not include every class.
         classes : (n_classes,) array-like, default None
-            All classes there will be. The first call needs it.
+            All classes of all calls. The first call needs it.
         X_val, y_val : default None
-            As in `fit`; ``early_stopping`` needs them. When the patience is exhausted, ``stopped_``
-            is True, the best weights are put back, and later calls train no more.
+            As in `fit`; ``early_stopping`` needs them. When patience runs out, ``stopped_`` becomes
+            True, the best weights are restored, and later calls train no further.
 
         Returns
         -------
@@ -337,7 +350,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         Raises
         ------
         ValueError
-            As `fit` does; without ``classes`` in the first call, or for others later.
+            As in `fit`; if the first call lacks ``classes``, or a later call has different ones.
         """
         self._publish()
         with unchanged_if_refused(self):
@@ -348,7 +361,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return self
 
     def _settle_classes(self, y: Any, classes: Any) -> None:
-        """Take the classes of the first `partial_fit`; those of later ones must be the same."""
+        """Set the classes in the first `partial_fit`; check that later calls have the same."""
         if classes is None:
             if not hasattr(self, "classes_"):
                 raise ValueError("classes must be passed on the first call to partial_fit.")
@@ -356,8 +369,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         classes = labels(classes)
         if not hasattr(self, "classes_"):
             self.classes_ = unique_labels(classes)
-            several = type_of_target(y).startswith("multilabel")
-            self._label_binarizer = LabelBinarizer().fit(y if several else classes)
+            multilabel = type_of_target(y).startswith("multilabel")
+            self._label_binarizer = LabelBinarizer().fit(y if multilabel else classes)
         elif not np.array_equal(self.classes_, unique_labels(classes)):
             raise ValueError(
                 f"`classes={listed(classes)}` is not the same as on last call to partial_fit, was: "
@@ -366,7 +379,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
     def predict(self, X: Any) -> Array:
         """
-        Classes.
+        Predict the class of each sample.
 
         Parameters
         ----------
@@ -374,7 +387,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
         Returns
         -------
-        (n_samples,) array of classes, or (n_samples, n_classes) array of 0 and 1 for several labels
+        (n_samples,) array of classes, or for multilabel a (n_samples, n_classes) array of 0 and 1
         """
         check_is_fitted(self)
         return self._classes_of(self._outputs(X))
@@ -403,7 +416,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
     def predict_proba(self, X: Any) -> Array:
         """
-        Probabilities of the classes.
+        Predict the probability of each class.
 
         Parameters
         ----------
@@ -419,10 +432,11 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
     def predict_log_proba(self, X: Any) -> Array:
         """
-        Logarithms of the probabilities, finite where a probability rounds to 0 too.
+        Predict the logarithm of each probability; it is finite even if the probability rounds to 0.
 
-        There they are log softmax(z), or for two classes log sigmoid(z), of the output layer's
-        sums z. scikit-learn's are -inf.
+        For such probabilities it is computed as log softmax(z), or for two classes as
+        log sigmoid(z), where z is the output layer before its activation. scikit-learn returns
+        -inf.
 
         Parameters
         ----------
@@ -441,8 +455,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return made
 
     def _log_proba(self, X: Any) -> Array:
-        """Log softmax(z) or log sigmoid(z), however small the probability."""
-        z = net.sums(self, self._checked(X))
+        """Return log softmax(z) or log sigmoid(z), which is finite for tiny probabilities too."""
+        z = net.logits(self, self._checked(X))
         if self.n_outputs_ == 1:
             z = np.concatenate([-z, z], axis=-1)
         made: Array = log_softmax(z, axis=-1) if self.out_activation_ == "softmax" else log_expit(z)
@@ -456,14 +470,14 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return classes
 
     def _score_of(self, outputs: Array, y: Array, weights: Array | None) -> float:
-        """Accuracy, y being rows of 0 and 1; nan if an output is not finite."""
+        """Return the accuracy for y of 0 and 1; nan if an output is not finite."""
         if not np.isfinite(outputs).all():
             return np.nan
         if self.out_activation_ == "softmax":
-            right = outputs.argmax(axis=1) == y.argmax(axis=1)
+            correct = outputs.argmax(axis=1) == y.argmax(axis=1)
         else:
-            right = ((outputs > 0.5) == (y > 0.5)).all(axis=1)
-        return float(np.average(right, weights=weights))
+            correct = ((outputs > 0.5) == (y > 0.5)).all(axis=1)
+        return float(np.average(correct, weights=weights))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -473,9 +487,10 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
 def labels(y: Any) -> Any:
     """
-    Return labels of a nullable pandas dtype as NumPy's dtype of the same name.
+    Convert labels of a nullable pandas dtype to NumPy's dtype of the same name.
 
-    scikit-learn would make floats of Int64 and boolean. Where a label is missing, it says so.
+    scikit-learn would convert Int64 and boolean to floats. Labels with missing values are returned
+    as they are, and scikit-learn raises its own error.
     """
     dtype = getattr(getattr(y, "dtype", None), "numpy_dtype", None)
     if dtype is None or np.dtype(dtype).kind not in "biu" or y.isna().any():
@@ -496,5 +511,5 @@ def _check_numbers(class_weight: Any) -> None:
 
 
 def listed(classes: Array) -> str:
-    """Classes as an error lists them, as scikit-learn does: [0 1 2]; cut, and on one line."""
+    """Return classes for an error message, such as [0 1 2]: on one line, and shortened."""
     return printable(" ".join(str(classes).split()))

@@ -114,9 +114,9 @@ class Course:
         self.shuffles = Shuffles(
             model._random_state,
             n,
-            wanted=bool(model.shuffle) and self.source.n_batches > 1,
-            # One made from a number is this fit's alone.
-            drawn=bool(model.shuffle)
+            needed=bool(model.shuffle) and self.source.n_batches > 1,
+            # A generator made from an integer seed is used by this fit alone.
+            advance=bool(model.shuffle)
             and (model.keep_optimizer or not isinstance(model.random_state, int | np.integer)),
             rows=None if incremental else self.descent.rows,
         )
@@ -198,7 +198,7 @@ class Course:
         work = step_work * self.source.n_batches
         block = max(self._safe(left), int(CHEAP / work), self.model.n_iter_ // 8)
         block = min(block, max(1, int(LOST / work)))
-        if self.shuffles.wanted:
+        if self.shuffles.needed:
             block = min(block, max(1, ORDER_SIZE // self.n))
         return int(min(left, block))
 
@@ -209,7 +209,7 @@ class Course:
     def _train_block(self, epochs: int) -> bool:
         """Train so many, or up to where the fit has to stop; whether it has to."""
         state = self.state
-        snapshot, back = state.snapshot(), self.shuffles.mark()
+        snapshot, restore_order = state.snapshot(), self.shuffles.snapshot()
         try:
             with self.interrupts.heard():
                 told = self._train(epochs)
@@ -217,12 +217,12 @@ class Course:
             found = self._stop(told, loss, score)
             if found is not None and found + 1 < epochs:
                 state.restore(snapshot)
-                back()
+                restore_order()
                 with self.interrupts.heard():
                     told = self._train(found + 1)
         except BaseException:
             state.restore(snapshot)
-            back()
+            restore_order()
             raise
         self._write(told)
         if found is None:
@@ -253,7 +253,7 @@ class Course:
                 stacklevel=8,
             )
             return np.full(1, np.nan)
-        told /= net.told_share(self.spec)
+        told /= net.loss_divisor(self.spec)
         if self.rest is not None:
             told += self._constants(self.rest, order, epochs)
         return told
@@ -290,7 +290,7 @@ class Course:
         if self.validation is not None:
             model.validation_loss_curve_.append(loss)
         if self.validation is None or not self.scored:
-            return patience.told(told)
+            return patience.update(told)
         model.validation_scores_.append(score)
         self.any_score |= score > -math.inf
         if score >= model.best_validation_score_ + patience.tol:

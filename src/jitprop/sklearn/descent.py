@@ -1,4 +1,4 @@
-"""What the course of a fit goes by: the optimizer, the order of samples, patience."""
+"""The parts of a fit that change between epochs: optimizer state, sample order and patience."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ from jitprop.net.state import writable
 @dataclass
 class Descent:
     """
-    The optimizer and what it keeps: from one call of ``partial_fit`` to the next.
+    The optimizer with its settings and its state.
 
-    So do its settings, as in scikit-learn: those of later calls do not count.
+    One call of ``partial_fit`` hands it on to the next. As in scikit-learn, the settings of the
+    first call stay; later changes have no effect.
     """
 
     optimizer: Optimizer
@@ -29,15 +30,15 @@ class Descent:
     learning_rate_init: float
     power_t: float
     learning_rate: float
-    """Of the next epoch."""
+    """The rate of the next epoch."""
     slots: Array
     updates: int = 0
     dropout_key: int = 0
     rows: npt.NDArray[np.int64] | None = None
-    """The order of presentation, if the next ``fit`` is to go on from it."""
+    """The order of samples in the last epoch, if the next ``fit`` resumes from it."""
 
     def rates(self, epochs: int, t: int, n_samples: int) -> npt.NDArray[np.float64]:
-        """The learning rates of the next epochs, after t samples were seen."""
+        """Return the learning rates of the next epochs; t samples were seen so far."""
         rates = np.full(epochs, self.learning_rate)
         if self.schedule == "invscaling":
             seen = t + n_samples * np.arange(1, epochs)
@@ -46,21 +47,21 @@ class Descent:
 
     def plain(self) -> dict[str, Any]:
         """
-        Return numbers, texts and arrays alone, for pickles.
+        Return the state as numbers, strings and arrays only, for pickles.
 
-        Who opens a file with skops or MLflow then has to trust no class but the estimator's.
+        A user who opens a file with skops or MLflow then trusts no class but the estimator's.
         """
         return vars(self) | {"optimizer": encoding.encoded("solver", self.optimizer)}
 
     @classmethod
     def from_plain(cls, state: dict[str, Any]) -> Descent:
-        """Make a descent of what `plain` returned."""
+        """Restore a descent from what `plain` returned."""
         arrays = {k: writable(v) for k, v in state.items() if isinstance(v, np.ndarray)}
         return cls(**state | arrays | {"optimizer": encoding.decoded(state["optimizer"], {})})
 
 
 def begin(model: Any, spec: Spec, dtype: np.dtype[Any]) -> Descent:
-    """A descent that has not moved yet."""
+    """Return a descent before its first update."""
     rate = float(model.learning_rate_init)
     return Descent(
         optimizer=spec.optimizer,
@@ -69,77 +70,98 @@ def begin(model: Any, spec: Spec, dtype: np.dtype[Any]) -> Descent:
         power_t=float(model.power_t),
         learning_rate=rate,
         slots=np.zeros((spec.optimizer.n_slots, spec.n_parameters), dtype),
-        # Drawn only where it is needed: scikit-learn's generator makes no such step.
+        # scikit-learn has no dropout and draws no such number. Without dropout its stream is kept.
         dropout_key=int(model._random_state.randint(2**62)) if any(spec.dropout) else 0,
     )
 
 
 class Shuffles:
     """
-    scikit-learn's orders of presentation: each epoch shuffles the order of the one before.
+    The order of samples in each epoch, as in scikit-learn: each shuffles the order before it.
 
     Parameters
     ----------
     random : numpy.random.RandomState
     n_samples : int
-    wanted : bool
-        Whether the order matters to anyone.
-    drawn : bool
-        Whether the generator must be moved on all the same, since others will draw from it.
+    needed : bool
+        Whether the epochs depend on the order.
+    advance : bool
+        Whether to shuffle even if no epoch depends on the order, since later draws from the
+        generator must not change.
     rows : (n_samples,) array or None
-        The order of the epoch before the first, instead of the samples' own.
+        The order to shuffle first; None for 0, 1, 2, ...
     """
 
     def __init__(
         self,
         random: np.random.RandomState,
         n_samples: int,
-        wanted: bool,
-        drawn: bool,
+        needed: bool,
+        advance: bool,
         rows: npt.NDArray[np.int64] | None,
     ) -> None:
-        self.random, self.wanted, self.drawn = random, wanted, wanted or drawn
+        self.random, self.needed, self.advance = random, needed, needed or advance
         self.rows = rows if rows is not None and len(rows) == n_samples else np.arange(n_samples)
 
     def draw(self, epochs: int) -> npt.NDArray[np.int64] | None:
-        """The order in each of the next epochs: (epochs, n_samples); or None."""
-        order = np.empty((epochs if self.wanted else 0, len(self.rows)), np.int64)
-        for epoch in range(epochs if self.drawn else 0):
+        """Return the order in the next epochs, (epochs, n_samples); None if it is not needed."""
+        order = np.empty((epochs if self.needed else 0, len(self.rows)), np.int64)
+        for epoch in range(epochs if self.advance else 0):
             self.random.shuffle(self.rows)
-            if self.wanted:
+            if self.needed:
                 order[epoch] = self.rows
-        return order if self.wanted else None
+        return order if self.needed else None
 
-    def mark(self) -> Callable[[], None]:
-        """Return a function that comes back to this place."""
-        if not self.drawn:
+    def snapshot(self) -> Callable[[], None]:
+        """Return a function that restores the present state."""
+        if not self.advance:
             return lambda: None
         state, rows = self.random.get_state(), self.rows.copy()
 
-        def back() -> None:
+        def restore() -> None:
             self.random.set_state(state)
             self.rows[:] = rows
 
-        return back
+        return restore
 
 
 @dataclass
 class Patience:
-    """How long a loss has not become better: `count` epochs in a row, up to the last told."""
+    """
+    The number of epochs in a row without an improvement of the loss.
+
+    Attributes
+    ----------
+    best : float
+        The lowest loss so far.
+    count : int
+        Epochs since the last improvement.
+    tol : float
+        An improvement is at least as large.
+    limit : float
+        More epochs than this without an improvement end the fit.
+    """
 
     best: float
     count: int
     tol: float
     limit: float
 
-    def told(self, told: npt.NDArray[np.float64]) -> int | None:
-        """Take note of the losses of epochs; which of them is the first to exceed the limit."""
-        bests = np.fmin.accumulate(np.concatenate([[self.best], told]))
-        worse = told > bests[:-1] - self.tol
-        epochs = np.arange(len(told))
+    def update(self, losses: npt.NDArray[np.float64]) -> int | None:
+        """
+        Count the losses of the next epochs, up to the first that exceeds the limit.
+
+        Returns
+        -------
+        int or None
+            The index of that epoch; None if no epoch exceeds the limit.
+        """
+        bests = np.fmin.accumulate(np.concatenate([[self.best], losses]))
+        worse = losses > bests[:-1] - self.tol
+        epochs = np.arange(len(losses))
         better = np.maximum.accumulate(np.where(worse, -1, epochs))
         counts = np.where(better < 0, self.count + epochs + 1, epochs - better)
         exceeding = np.flatnonzero(counts > self.limit)
-        last = int(exceeding[0]) if exceeding.size else len(told) - 1
+        last = int(exceeding[0]) if exceeding.size else len(losses) - 1
         self.best, self.count = float(bests[last + 1]), int(counts[last])
         return last if exceeding.size else None

@@ -1,4 +1,4 @@
-"""Estimators of many members: a fleet, trained at once."""
+"""Estimators with ``n_members`` above 1: all members are trained at once, as a fleet."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from jitprop.training.callbacks import EarlyStopping
 
 
 def check(model: Any) -> None:
-    """Refuse what no ensemble can do."""
+    """Refuse settings that do not work with several members."""
     for name, allowed in (
         ("warm_start", (False,)),
         ("dropout", (0.0,)),
@@ -26,7 +26,7 @@ def check(model: Any) -> None:
         ("learning_rate", ("constant",)),
     ):
         if name == "learning_rate" and model.solver == "adam":
-            continue  # which has none of these
+            continue  # adam ignores learning_rate
         value = getattr(model, name)
         if not any(value is known or value == known for known in allowed):
             raise ValueError(
@@ -43,7 +43,7 @@ def fit(
     weights: Array | None,
     held_out: Any,
 ) -> None:
-    """Train all members, each from its own weights until it gets no better; leave the fleet."""
+    """Train all members, each from its own weights until it stops improving; set ``fleet_``."""
     k, n, random = model.n_members, len(X), model._random_state
     starts: list[tuple[list[Array], list[Array]]] = []
     for _ in range(k):
@@ -58,10 +58,11 @@ def fit(
     seeds = random.randint(2**31 - 1, size=k).tolist()
     if model.bootstrap:
         counted = np.ones(n, bool) if weights is None else weights > 0
-        counts = [_drawn(random, counted) for _ in range(k)]
+        counts = [_bootstrap_counts(random, counted) for _ in range(k)]
         weights = np.array(counts, X.dtype) * (1 if weights is None else weights)
-    # alpha is divided by the weights of a batch: here, by those of a mean one.
-    share = 1.0 if weights is None else weights.mean(axis=-1, dtype=np.float64)
+    # scikit-learn divides alpha by the sum of the weights in a batch. A fleet has one weight decay
+    # for all batches, so here alpha is divided by the mean of these sums.
+    mean_weight = 1.0 if weights is None else weights.mean(axis=-1, dtype=np.float64)
     fleet = Fleet(
         sizes,
         members=k,
@@ -70,7 +71,7 @@ def fit(
         loss=spec.loss,
         optimizer=net.optimizer_of(model),
         learning_rate=float(model.learning_rate_init),
-        weight_decay=float(model.alpha) / batch / share,
+        weight_decay=float(model.alpha) / batch / mean_weight,
         batch_size=batch,
         shuffle=bool(model.shuffle),
         dtype=X.dtype,
@@ -79,7 +80,7 @@ def fit(
         n_threads=model.n_threads,
     )
     under_way = model._under_way = _UnderWay(fleet)
-    # Views: whatever ends the fit, the model has what was trained.
+    # The parameters are views, so the model has the trained ones however the fit ends.
     model.fleet_, model.coefs_, model.intercepts_ = fleet, fleet.weights, fleet.biases
     callbacks: list[Any] = [_print] if model.verbose else []
     if np.isfinite(model.n_iter_no_change):
@@ -109,10 +110,10 @@ def fit(
     model.n_iter_ = len(history.loss)
     model.t_ = model.n_iter_ * n
     model.stopped_ = not under_way.stopped and bool((history.epochs < model.max_iter).all())
-    model.loss_curve_ = _curve(model, spec, history.loss, y)
+    model.loss_curve_ = _curve(spec, history.loss, y)
     model.loss_ = model.loss_curve_[-1] if model.loss_curve_ else np.nan
     if history.validation_loss is not None:
-        model.validation_loss_curve_ = _curve(model, spec, history.validation_loss, held_out[1])
+        model.validation_loss_curve_ = _curve(spec, history.validation_loss, held_out[1])
     if model.early_stopping:
         model.validation_scores_ = [-loss for loss in model.validation_loss_curve_]
         model.best_validation_score_ = _best(model.validation_scores_)
@@ -128,19 +129,23 @@ def fit(
 
 
 class _UnderWay:
-    """The fit of a fleet; whether it was the user who ended it."""
+    """The running fit, and whether `stop` has ended it."""
 
     def __init__(self, fleet: Fleet) -> None:
         self.fleet, self.stopped = fleet, False
 
     def stop(self) -> None:
-        """End after the epoch under way; any thread may say so."""
+        """End the fit after the present epoch; any thread may call this."""
         self.stopped = True
         self.fleet.stop()
 
 
-def _drawn(random: np.random.RandomState, counted: Array) -> Array:
-    """How often each sample is drawn, with replacement; until one is that counts."""
+def _bootstrap_counts(random: np.random.RandomState, counted: Array) -> Array:
+    """
+    Draw a bootstrap sample: how often each sample is in it.
+
+    ``counted`` says which samples have a weight above 0. It draws until one of these is in it.
+    """
     n = len(counted)
     while True:
         counts = np.bincount(random.randint(n, size=n), minlength=n)
@@ -149,28 +154,28 @@ def _drawn(random: np.random.RandomState, counted: Array) -> Array:
 
 
 def _print(fleet: Any, epoch: int, logs: Any) -> None:
-    """What ``verbose`` shows: the mean loss of the members that are still trained."""
+    """Print the mean loss of the members that still train, for ``verbose``."""
     del fleet
     print(f"Iteration {epoch + 1}, loss = {np.nanmean(logs['loss']):.8f}")
 
 
 def _best(scores: list[float]) -> float:
-    """The highest one; nan is none."""
+    """Return the highest score that is not nan; -inf if there is none."""
     return float(np.fmax.reduce(scores, initial=-np.inf))
 
 
-def _curve(model: Any, spec: Any, told: Array, y: Array) -> list[float]:
-    """Mean of the members' losses, epoch by epoch, as scikit-learn tells them."""
-    rest = losses.constants(spec, y)
-    numbers = ~np.isnan(told)
-    sums, counts = told.sum(axis=1, where=numbers), numbers.sum(axis=1)
-    means = np.divide(sums, counts, out=np.full(len(told), np.nan), where=counts > 0)
-    curve = means / net.told_share(spec)
-    made: list[float] = (curve + (0.0 if rest is None else rest.mean())).tolist()
+def _curve(spec: Any, member_losses: Array, y: Array) -> list[float]:
+    """Return the mean of the members' losses in each epoch, as scikit-learn reports losses."""
+    constants = losses.constants(spec, y)
+    known = ~np.isnan(member_losses)
+    sums, counts = member_losses.sum(axis=1, where=known), known.sum(axis=1)
+    means = np.divide(sums, counts, out=np.full(len(sums), np.nan), where=counts > 0)
+    curve = means / net.loss_divisor(spec)
+    made: list[float] = (curve + (0.0 if constants is None else constants.mean())).tolist()
     return made
 
 
 def _named(activation: Any) -> str:
     if not isinstance(activation, str):
-        raise ValueError(f"activations of your own are for n_members=1; got {activation}")
+        raise ValueError(f"custom activations need n_members=1; got {activation}")
     return activation

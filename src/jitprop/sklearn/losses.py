@@ -1,4 +1,4 @@
-"""Where the loss that scikit-learn tells is not jitprop's."""
+"""Differences between the losses of scikit-learn and of jitprop."""
 
 from __future__ import annotations
 
@@ -11,13 +11,24 @@ from jitprop.net.spec import Spec
 
 def constants(spec: Spec, y: Array) -> Array | None:
     """
-    What scikit-learn's loss of each sample has beside jitprop's: (n_samples,), or None for nothing.
+    Return the constant terms of scikit-learn's losses that jitprop leaves out.
 
-    Half the Poisson deviance is y log(y / rate) - y + rate, with 0 log 0 = 0; jitprop's loss
-    leaves out y log y - y, which no parameter changes.
+    Only the Poisson loss has such terms. scikit-learn's is half the deviance,
+    y log(y / rate) - y + rate, with 0 log 0 = 0. jitprop leaves out y log y - y, because no
+    parameter changes it.
+
+    Parameters
+    ----------
+    spec : Spec
+    y : (n_samples, n_outputs) array
+
+    Returns
+    -------
+    (n_samples,) float64 array or None
+        The sum of the constant terms of each sample; None if the loss has none.
     """
     if spec.loss.name != "poisson":
         return None
     y = y.astype(np.float64)
-    rest: Array = (xlogy(y, y) - y).sum(axis=1)
-    return rest
+    terms: Array = (xlogy(y, y) - y).sum(axis=1)
+    return terms

@@ -1,4 +1,4 @@
-"""Between an estimator's attributes and what a backend wants: a spec and one flat vector."""
+"""Translate an estimator's attributes to what a backend takes: a spec and one flat vector."""
 
 from __future__ import annotations
 
@@ -23,28 +23,34 @@ OUTPUTS = {
     "logistic": ("sigmoid", "binary_cross_entropy"),
     "softmax": ("softmax", "cross_entropy"),
 }
-"""Of a classifier's ``out_activation_``: jitprop's name, and the loss that goes with it."""
+"""For each ``out_activation_`` of a classifier: jitprop's name of it, and the loss."""
 
 ROUNDED_FROM = 5.0
-"""Loss of an output. For probabilities above exp(-5) rounding takes hardly a digit of it."""
+"""
+Losses of one output above this are reported as scikit-learn reports them.
+
+scikit-learn computes the loss from the rounded probability. A loss up to this value means a
+probability of at least exp(-5), and rounding that changes hardly a digit of the loss.
+"""
 
 
 def backend() -> Backend:
-    """Numba; or NumPy, where numba is missing."""
+    """Return the backend: numba, or NumPy if numba is not installed."""
     return load("auto")
 
 
 def optimizer_of(model: Any) -> Optimizer:
-    """What ``solver`` asks for."""
+    """Return the optimizer that ``solver`` names."""
     if model.solver == "adam":
         return Adam(model.beta_1, model.beta_2, model.epsilon)
-    # scikit-learn lets momentum be 1, of which this differs by less than a rounding error.
+    # scikit-learn allows momentum=1 and SGD does not. The largest number below 1 differs from it
+    # by less than a rounding error.
     momentum = min(float(model.momentum), math.nextafter(1.0, 0.0))
     return SGD(momentum, bool(model.nesterovs_momentum) and momentum > 0.0)
 
 
 def spec_of(model: Any, optimizer: Optimizer | None = None) -> Spec:
-    """The net of ``coefs_``, and how to train it."""
+    """Return the spec of the estimator's net and of its training."""
     loss: str | Loss
     output = model.out_activation_
     if output in OUTPUTS:
@@ -68,29 +74,29 @@ def spec_of(model: Any, optimizer: Optimizer | None = None) -> Spec:
     return replace(
         spec,
         penalty=float(model.alpha),
-        penalty_loss=float(model.alpha) / 2 * told_share(spec),
+        penalty_loss=float(model.alpha) / 2 * loss_divisor(spec),
         rounded_from=ROUNDED_FROM if model.out_activation_ in ("logistic", "softmax") else math.inf,
         even=True,
     )
 
 
-def told_share(spec: Spec) -> int:
+def loss_divisor(spec: Spec) -> int:
     """
-    By what scikit-learn divides the sum over outputs in the loss that it tells.
+    Return the number by which scikit-learn divides the sum over outputs in a reported loss.
 
-    For the squared error by their number. Its gradient is that of the sum.
+    For the squared error it is the number of outputs. The gradient is that of the sum all the same.
     """
     return spec.layer_sizes[-1] if spec.loss.name == "half_squared_error" else 1
 
 
 def dtype(model: Any) -> np.dtype[Any]:
-    """float32 if all of ``coefs_`` and ``intercepts_`` is so, else float64."""
+    """Return float32 if all of ``coefs_`` and ``intercepts_`` are float32, else float64."""
     kind = np.result_type(*model.coefs_, *model.intercepts_)
     return np.dtype(np.float32 if kind == np.float32 else np.float64)
 
 
 def pack(model: Any, spec: Spec, dtype: np.dtype[Any]) -> Array:
-    """A flat copy of ``coefs_`` and ``intercepts_``."""
+    """Copy ``coefs_`` and ``intercepts_`` into one flat vector."""
     params = np.empty(spec.n_parameters, dtype)
     for views, arrays in zip(spec.split(params), (model.coefs_, model.intercepts_), strict=True):
         for view, array in zip(views, arrays, strict=True):
@@ -99,7 +105,7 @@ def pack(model: Any, spec: Spec, dtype: np.dtype[Any]) -> Array:
 
 
 def unpack(model: Any, spec: Spec, params: Array) -> None:
-    """Make the vector's parts the model's ``coefs_`` and ``intercepts_``."""
+    """Set ``coefs_`` and ``intercepts_`` to views of the vector."""
     model.coefs_, model.intercepts_ = spec.split(params)
 
 
@@ -107,14 +113,14 @@ def initialize(model: Any, sizes: list[int], dtype: np.dtype[Any]) -> None:
     """
     Draw ``coefs_`` and ``intercepts_`` as scikit-learn does, from the same generator.
 
-    Uniform up to sqrt(6 / (n_in + n_out)), after logistic units sqrt(2 / (n_in + n_out)), biases
-    too: Glorot and Bengio, AISTATS 2010.
+    Weights and biases are uniform in [-bound, bound], where bound is sqrt(6 / (n_in + n_out)), or
+    sqrt(2 / (n_in + n_out)) with the logistic activation (Glorot and Bengio, AISTATS 2010).
     """
     hidden = parameters.activations(model.activation, len(sizes) - 2)
     model.coefs_, model.intercepts_ = [], []
-    # The outputs' weights are drawn as those of the layer before.
-    of_layers = [*hidden, hidden[-1] if hidden else model.activation]
-    for (n_in, n_out), activation in zip(pairwise(sizes), of_layers, strict=True):
+    # scikit-learn draws the output layer as if it had the hidden layers' activation.
+    activations = [*hidden, hidden[-1] if hidden else model.activation]
+    for (n_in, n_out), activation in zip(pairwise(sizes), activations, strict=True):
         factor = 2.0 if activation in ("sigmoid", "logistic") else 6.0
         bound = np.sqrt(factor / (n_in + n_out))
         for arrays, shape in ((model.coefs_, (n_in, n_out)), (model.intercepts_, n_out)):
@@ -123,16 +129,20 @@ def initialize(model: Any, sizes: list[int], dtype: np.dtype[Any]) -> None:
 
 
 def outputs(model: Any, X: Array) -> Array:
-    """(n_samples, n_outputs), computed in the dtype of samples and weights together."""
+    """Return the net's outputs, (n_samples, n_outputs), in the dtype that `_cast` chooses."""
     X, spec = _cast(model, X), spec_of(model)
     return _predict(spec, pack(model, spec, X.dtype), X)
 
 
-def sums(model: Any, X: Array) -> Array:
+def logits(model: Any, X: Array) -> Array:
     """
-    The output layer's z = a @ W + b: (n_samples, n_outputs), or with members (K, ...).
+    Return the output layer's z = a @ W + b, before its activation.
 
-    Without the output activation, whose values may round to 0 or 1.
+    z keeps the digits of probabilities that round to 0 or 1.
+
+    Returns
+    -------
+    (n_samples, n_outputs) array, or with K members (K, n_samples, n_outputs)
     """
     X = _cast(model, X)
     if hasattr(model, "fleet_"):
@@ -146,7 +156,7 @@ def sums(model: Any, X: Array) -> Array:
 
 
 def _cast(model: Any, X: Array) -> Array:
-    """Samples in the dtype in which kernels take them and the weights: float32 or float64."""
+    """Cast samples to float32 if they and all parameters fit in it, else to float64."""
     single = np.result_type(X, np.float32, *model.coefs_) == np.float32
     return np.ascontiguousarray(X, np.float32 if single else np.float64)
 
@@ -157,7 +167,11 @@ def _predict(spec: Spec, params: Array, X: Array) -> Array:
 
 
 def hidden_activations(model: Any, X: Array) -> list[Array]:
-    """(n_samples, n_units) of each hidden layer, which is the output of the net that ends there."""
+    """
+    Return the outputs of each hidden layer: a list of (n_samples, n_units) arrays.
+
+    Each layer is computed as a net of its own.
+    """
     made, X = [], _cast(model, X)
     for coefs, intercepts, activation in zip(
         model.coefs_[:-1],

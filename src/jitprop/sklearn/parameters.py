@@ -1,4 +1,4 @@
-"""What the estimators' parameters may be: checked when a fit begins, as scikit-learn does."""
+"""Checks of the estimators' parameters, made when a fit begins, as in scikit-learn."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ LOSSES: dict[str, Loss] = {
     "quantile": Quantile(),
 }
 OBJECTS = (HalfSquaredError, SquaredError, Poisson, AbsoluteError, Huber, Quantile, CustomLoss)
-"""Losses of which a regressor takes objects: those that need no outputs of another number."""
+"""The classes of losses that a regressor takes: those with one output for each target."""
 
 
 class ParameterError(ValueError, TypeError):
-    """A parameter is not what it may be; both errors, as scikit-learn's own is."""
+    """A parameter has a wrong type or value. scikit-learn's error is both classes too."""
 
 
 def check(model: Any) -> None:
-    """Refuse parameters that no fit could use."""
+    """Refuse parameters of a wrong type or value."""
     try:
         _check(model)
     except (TypeError, ValueError) as error:
@@ -92,11 +92,11 @@ def _check(model: Any) -> None:
     if not isinstance(model.verbose, bool | np.bool_):
         checks.integer("verbose", model.verbose, low=0)
     activations(model.activation, len(hidden_layers(model)))
-    _check_own(model)
+    _check_extensions(model)
 
 
-def _check_own(model: Any) -> None:
-    """Check what scikit-learn has not."""
+def _check_extensions(model: Any) -> None:
+    """Check the parameters that scikit-learn does not have."""
     if not checks.is_list(model.dropout):
         checks.number("dropout", model.dropout, low=0.0, below=1.0)
     for name in ("keep_optimizer", "bootstrap"):
@@ -119,7 +119,7 @@ def _check_own(model: Any) -> None:
             ("keep_optimizer", False),
         ):
             if getattr(model, name) != default:
-                raise ValueError(f"{name} goes with solver 'sgd' or 'adam'; got 'lbfgs'")
+                raise ValueError(f"{name} needs solver 'sgd' or 'adam'; got 'lbfgs'")
 
 
 def _is_infinite(value: Any) -> bool:
@@ -127,14 +127,14 @@ def _is_infinite(value: Any) -> bool:
 
 
 def hidden_layers(model: Any) -> list[int]:
-    """Units of each hidden layer, of which there may be none."""
+    """Return the number of units of each hidden layer; [] for no hidden layer."""
     sizes = model.hidden_layer_sizes
     sizes = sizes if checks.is_list(sizes) else [sizes]
     return [checks.integer("hidden_layer_sizes", n, low=1) for n in sizes]
 
 
 def activations(given: Any, n_hidden: int) -> list[str | CustomActivation]:
-    """One for each hidden layer, by the trainer's names."""
+    """Return the activation of each hidden layer, by the name that `jitprop.Trainer` has for it."""
     given = list(given) if checks.is_list(given) else [given] * max(1, n_hidden)
     made: list[str | CustomActivation] = []
     for activation in given:
@@ -150,16 +150,16 @@ def activations(given: Any, n_hidden: int) -> list[str | CustomActivation]:
 
 
 def loss(model: Any) -> Loss:
-    """A regressor's loss, by which it is trained."""
+    """Return the loss that trains a regressor."""
     if isinstance(model.loss, OBJECTS):
         return model.loss
     if isinstance(model.loss, Loss):
-        raise ValueError(f"loss {model.loss.name!r} is none of a regressor")
+        raise ValueError(f"loss {model.loss.name!r} does not train a regressor")
     return LOSSES[checks.choice("loss", model.loss, tuple(LOSSES), "loss of a regressor")]
 
 
 def callbacks(model: Any) -> list[Callable[..., Any]]:
-    """What is to be called after each epoch."""
+    """Return the functions to call after each epoch."""
     given = model.callbacks
     if given is None:
         return []

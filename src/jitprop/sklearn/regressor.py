@@ -1,4 +1,4 @@
-"""The regressor."""
+"""The estimator for regression."""
 
 from __future__ import annotations
 
@@ -21,120 +21,131 @@ from jitprop.training import running
 
 class MLPRegressor(RegressorMixin, BaseMLP):
     """
-    A multilayer perceptron for numbers: ``sklearn.neural_network.MLPRegressor``, faster.
+    A multilayer perceptron for regression, in place of scikit-learn's ``MLPRegressor``.
 
     Parameters
     ----------
     loss : str or Loss, default "squared_error"
-        "squared_error" is 1/2 (a - y)**2, "poisson" half the Poisson deviance
-        y log(y / a) - y + a, whose outputs a are the exponential of the last layer's sums and
-        whose targets are at least 0; or "absolute_error",
-        "huber", "quantile", or an object with settings: `jitprop.Huber`, `jitprop.Quantile`,
-        `jitprop.CustomLoss`.
+        The loss of an output a and its target y. "squared_error" is 1/2 (a - y)**2. "poisson" is
+        half the Poisson deviance, y log(y / a) - y + a; a is then exp(z), where z is the last layer
+        before its activation, and y must be at least 0. Others are "absolute_error", "huber" and
+        "quantile". `jitprop.Huber`, `jitprop.Quantile` and `jitprop.CustomLoss` are losses with
+        settings.
     hidden_layer_sizes : int or sequence of int, default (100,)
-        Units of each hidden layer; none with ().
+        The number of units of each hidden layer; () for no hidden layer.
     activation : str, CustomActivation or sequence of them, default "relu"
-        Of all hidden layers, or one for each: scikit-learn's "identity", "logistic", "tanh" and
-        "relu", and all others of `jitprop.Trainer`.
+        The activation of all hidden layers, or one for each. scikit-learn's names are "identity",
+        "logistic", "tanh" and "relu"; those of `jitprop.Trainer` work too.
     solver : {"lbfgs", "sgd", "adam"}, default "adam"
-        "lbfgs" is scipy's L-BFGS-B on the loss of all samples, in float64; the others train by
+        "lbfgs" is scipy's L-BFGS-B on the loss of all samples, in float64. The others train in
         batches.
     alpha : float, default 0.0001
-        The penalty alpha / 2 sum W**2 (weights, not biases) is added to the loss summed over the s
-        samples of a batch, and so comes divided by s to their mean.
+        The strength of the L2 penalty. For a batch of s samples, alpha / (2 s) sum W**2 is added to
+        the mean loss. The sum is over weights, not biases.
     batch_size : int or "auto", default "auto"
-        "auto" is 200, or all samples if there are fewer. Not for "lbfgs".
+        "auto" is 200, or all samples if there are fewer. "lbfgs" ignores it.
     learning_rate : {"constant", "invscaling", "adaptive"}, default "constant"
-        For "sgd". "invscaling" is learning_rate_init / (t + 1)**power_t after t samples;
-        "adaptive" divides the rate by 5 where training would otherwise stop, until it is below
-        1e-6.
+        The schedule of the learning rate, for "sgd" only. "invscaling" is
+        learning_rate_init / (t + 1)**power_t after t samples. "adaptive" divides the rate by 5
+        where training would otherwise stop. It stops when the rate is at most 1e-6.
     learning_rate_init : float, default 0.001
+        The learning rate at the start, for "sgd" and "adam".
     power_t : float, default 0.5
+        The exponent of "invscaling".
     max_iter : int, default 200
-        Epochs at the most; of "lbfgs", iterations.
+        The largest number of epochs; for "lbfgs", of iterations.
     shuffle : bool, default True
-        Present the samples in another order each epoch.
+        Shuffle the samples before each epoch.
     random_state : int, numpy.random.RandomState or None, default None
-        Of the initial weights, the samples held out, and the shuffles.
+        The source of the initial weights, the validation split and the shuffles.
     tol : float, default 1e-4
-        An improvement of the loss, or with early stopping of the score, must be as large to count.
-        Of "lbfgs", the gradient's largest component at the end.
+        The smallest improvement that counts: of the loss, or with early stopping of the score.
+        "lbfgs" stops when the largest component of the gradient is at most this.
     verbose : bool or int, default False
-        Print each epoch's loss; of several members their mean.
+        Print the loss of each epoch; with several members, their mean loss.
     warm_start : bool, default False
-        Let ``fit`` go on from the weights that are there.
+        Let ``fit`` start from the present weights.
     momentum : float, default 0.9
-        For "sgd"; from 0 to 1.
+        The momentum of "sgd", from 0 to 1.
     nesterovs_momentum : bool, default True
+        Use Nesterov's momentum, for "sgd" only.
     early_stopping : bool, default False
         Hold some samples out, stop when their score does not improve, and keep the best weights.
     validation_fraction : float, default 0.1
         The share of the samples to hold out.
     beta_1, beta_2 : float, default 0.9 and 0.999
+        The decay rates of "adam": see `jitprop.Adam`.
     epsilon : float, default 1e-8
-        Of "adam": see `jitprop.Adam`.
+        The constant of "adam" that prevents a division by zero: see `jitprop.Adam`.
     n_iter_no_change : int or inf, default 10
-        Stop after more than so many epochs in a row without an improvement.
+        Stop after more than this many epochs in a row without an improvement.
     max_fun : int, default 15000
-        For "lbfgs": how often it may compute the loss.
+        How often "lbfgs" may compute the loss.
     n_threads : int or None, default None
-        As of `jitprop.Trainer`. The model does not depend on it, to the bit; workers of joblib keep
-        to their share.
+        The number of threads, as in `jitprop.Trainer`. The model is the same, bit for bit, for any
+        number. Inside a joblib worker, None means the worker's share of the cores.
     dropout : float or sequence of float, default 0.0
-        The share of a hidden layer's units left out at each update, of all layers or of each.
+        The share of units that each update leaves out, for all hidden layers or for each.
     keep_optimizer : bool, default False
-        With ``warm_start``, ``fit`` goes on as one longer fit would: with momentum, Adam's moments,
-        the learning rate, the shuffles, the samples held out and the best weights. Not for
-        "lbfgs".
+        With ``warm_start``, ``fit`` resumes the fit before it: several fits give the model of one
+        longer fit. It keeps momentum, Adam's moments, the learning rate, the shuffles, the
+        validation split and the best weights. Not for "lbfgs".
     scoring : "loss", str, callable or None, default None
-        What early stopping goes by: None is R**2, "loss" the loss of the samples held
-        out, else a scorer's name or a function (estimator, X, y).
+        The score that early stopping watches. None is R**2, "loss" the negative validation loss;
+        otherwise a scorer's name or a function (estimator, X, y).
     callbacks : function or list of functions, default None
-        Called with (estimator, epoch, logs) after each epoch, counted from 0 over all calls;
-        ``logs`` has "loss", "learning_rate", and with samples held out "validation_loss" and
-        "validation_score". What they return is ignored; ``estimator.stop()`` ends the fit.
+        Called as function(estimator, epoch, logs) after each epoch. Epochs are counted from 0; a
+        warm start and ``partial_fit`` count on. ``logs`` has "loss" and "learning_rate", with
+        validation samples "validation_loss", and with early stopping "validation_score". Return
+        values are ignored; ``estimator.stop()`` ends the fit.
     n_members : int, default 1
-        With more, as many nets are trained at once, as a `jitprop.Fleet`, each from weights and
-        shuffles of its own, until it is done; predictions are their mean. Early stopping is then by
-        the loss of the samples held out.
+        The number of nets to train at once, as a `jitprop.Fleet`. Each has its own initial weights
+        and shuffles, and stops by itself. Predictions are the members' mean. Early stopping of
+        several members goes by the validation loss.
     bootstrap : bool, default False
-        Let each of several members train on as many samples, drawn with replacement.
+        Train each of several members on a bootstrap sample: n_samples samples, drawn with
+        replacement.
 
     Attributes
     ----------
     coefs_, intercepts_ : lists of arrays
-        (n_in, n_out) and (n_out,) of each layer. Predictions are made from them.
+        The weights (n_in, n_out) and biases (n_out,) of each layer. Predictions use them.
     n_features_in_ : int
+        The number of features.
     feature_names_in_ : (n_features,) array
-        If X had names.
+        The names of the features, if X had names.
     n_layers_, n_outputs_ : int
+        The number of layers, with the input layer, and of outputs.
     out_activation_ : str
+        The activation of the output layer.
     loss_ : float
-        Of the last epoch, with the penalty; of several members without.
+        The loss of the last epoch. It includes the penalty if there is one member.
     loss_curve_ : list of float
-        Of all epochs.
+        The loss of each epoch.
     best_loss_ : float or None
-        The least of them; None with early stopping.
+        The lowest loss; None with early stopping.
     validation_scores_ : list of float, or None
+        The validation score of each epoch; None without early stopping.
     best_validation_score_ : float or None
-        With early stopping.
+        The highest validation score; None without early stopping.
     stopped_ : bool
-        Whether training ended before ``max_iter`` since nothing got better.
+        Whether training ended before ``max_iter`` for lack of improvement.
     validation_loss_curve_ : list of float, or None
-        The loss of the samples held out or given, after each epoch, without the penalty.
+        The loss of the validation samples after each epoch, without the penalty.
     fleet_ : Fleet
-        Of several members. Then ``coefs_`` and ``intercepts_`` have the members as their first
-        dimension, and ``loss_curve_`` is the mean of those that are still trained.
+        The members, if there are several. The first dimension of ``coefs_`` and ``intercepts_`` is
+        then the member, and ``loss_curve_`` is the mean of the members that still train.
     n_iter_ : int
-        Epochs of the last ``fit``.
+        The number of epochs in the last ``fit``; for "lbfgs", of iterations.
     t_ : int
-        Samples seen.
+        The number of samples that training has seen.
 
     Notes
     -----
-    From the same ``random_state`` the weights, shuffles and updates are scikit-learn's, up to the
-    order of sums. So is what it does with several outputs and the squared error: ``loss_`` has
-    their mean, while training follows the gradient of their sum, and of the whole penalty.
+    With the same ``random_state``, the initial weights, the shuffles and the updates are those of
+    scikit-learn, up to the order of sums. As in scikit-learn, with several outputs and the squared
+    error ``loss_`` is the mean over outputs, while training follows the gradient of their sum plus
+    the whole penalty.
 
     Examples
     --------
@@ -214,20 +225,20 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         self.bootstrap = bootstrap
 
     def _validate_samples(self, X: Any, y: Any, reset: bool) -> tuple[Any, Array]:
-        """X and y, checked."""
+        """Return X and y, checked."""
         X, y = super()._validate_samples(X, y, reset)
         if y.dtype.kind not in "biuf":
-            raise ValueError(f"y must be numbers; got {y.dtype}")
+            raise ValueError(f"y must hold numbers; got {y.dtype}")
         if self._out_activation() == "exp" and y.min() < 0:
             raise ValueError(f"loss='poisson' needs y >= 0; got values from {y.min():g}")
         return X, y
 
     def _targets(self, y: Array, dtype: np.dtype[Any]) -> Array:
-        """(n_samples, n_outputs)."""
+        """Return y as (n_samples, n_outputs) in the dtype."""
         return targets_in(y, dtype)
 
     def _validate_input(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Any, Array]:
-        """X, and y as (n_samples, n_outputs), both of X's dtype."""
+        """Return X, and y as (n_samples, n_outputs), both in the dtype of X."""
         del incremental
         X, y = self._validate_samples(X, y, reset)
         X = self._in_dtype(X, reset)
@@ -255,8 +266,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         X, y, sample_weight
             As in `fit`.
         X_val, y_val : default None
-            As in `fit`; ``early_stopping`` needs them. When the patience is exhausted, ``stopped_``
-            is True, the best weights are put back, and later calls train no more.
+            As in `fit`; ``early_stopping`` needs them. When patience runs out, ``stopped_`` becomes
+            True, the best weights are restored, and later calls train no further.
 
         Returns
         -------
@@ -266,7 +277,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         Raises
         ------
         ValueError
-            As `fit` does.
+            As in `fit`.
         """
         self._publish()
         with unchanged_if_refused(self):
@@ -276,24 +287,24 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     def predict(self, X: Any, return_std: bool = False) -> Any:
         """
-        Outputs.
+        Predict the targets.
 
         Parameters
         ----------
         X : (n_samples, n_features) array-like or sparse matrix
         return_std : bool, default False
-            Return the standard deviation of the members' outputs too.
+            Also return the standard deviation of the members' outputs.
 
         Returns
         -------
         (n_samples,) or (n_samples, n_outputs) array
-            With several members, their mean; with ``return_std`` a tuple of it and of their
-            standard deviation.
+            The outputs; with several members, their mean. With ``return_std`` a tuple of the mean
+            and the standard deviation.
 
         Raises
         ------
         ValueError
-            For ``return_std`` of one member.
+            For ``return_std`` with one member.
         """
         check_is_fitted(self)
         if not return_std:
@@ -326,7 +337,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
             return float(super().score(X, y, sample_weight))
 
     def _score_of(self, outputs: Array, y: Array, weights: Array | None) -> float:
-        """R**2; nan if an output is not finite."""
+        """Return R**2; nan if an output is not finite."""
         if not np.isfinite(outputs).all():
             return np.nan
         with np.errstate(over="ignore"):

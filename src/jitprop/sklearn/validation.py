@@ -1,4 +1,4 @@
-"""Samples that are not trained on: what is known of them after each epoch."""
+"""Validation samples: their loss and their score after each epoch."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from jitprop.training.watching import as_number
 
 class Validation:
     """
-    Held-out samples.
+    The validation samples of one fit.
 
     Parameters
     ----------
@@ -31,23 +31,24 @@ class Validation:
         self.spec = replace(net.spec_of(model), even=False)
         self.samples, self.X = Samples(X, y, weights), X
         self.evaluation = Evaluation(net.backend(), self.spec, X)
-        rest = losses.constants(self.spec, y)
-        self.rest = 0.0 if rest is None else float(np.average(rest, weights=weights))
+        constants = losses.constants(self.spec, y)
+        self.constant = 0.0 if constants is None else float(np.average(constants, weights=weights))
         self.scorer = None
         if model.scoring not in (None, "loss"):
             self.scorer = check_scoring(model, scoring=model.scoring)
             self.labels = model._classes_of(y)
-        # Its weights are those of the moment, and it is not asked for names of features.
+        # A copy that a scorer gets, with the weights of the present epoch. It has no feature
+        # names, since X is an array by now and scikit-learn would warn.
         self.scored = copy.copy(model)
         self.scored.__dict__.pop("feature_names_in_", None)
 
     def loss(self, params: Array) -> float:
-        """Their loss, as scikit-learn tells losses, without the penalty."""
+        """Return their loss, without the penalty, as scikit-learn reports losses."""
         loss = self.evaluation.loss(params, self.samples)
-        return loss / net.told_share(self.spec) + self.rest
+        return loss / net.loss_divisor(self.spec) + self.constant
 
     def score(self, params: Array, loss: float) -> float:
-        """Their score, of which more is better; ``loss`` is theirs too."""
+        """Return their score; higher is better. ``loss`` is what `loss` returned."""
         if self.scored.scoring == "loss":
             return -loss
         if self.scorer is None:
@@ -59,5 +60,5 @@ class Validation:
 
 
 def name_of(scoring: Any) -> str:
-    """What messages call an estimator's ``scoring``."""
+    """Return the name of an estimator's ``scoring`` for messages."""
     return checks.name_of(scoring) if callable(scoring) else str(scoring or "score")
