@@ -95,7 +95,7 @@ REAL = "must be an array of real numbers"
 LABELS = "class labels, integers from 0 to 2"
 INTS = "must be an array of ints"
 SIZES = "layer_sizes must be a list of at least two ints"
-SOFTMAX = "output_activation 'softmax' and loss 'cross_entropy' go with each other"
+SOFTMAX = "output_activation 'softmax' and loss 'cross_entropy' must be used together"
 W, B = [np.ones((3, 4)), np.ones((4, 2))], [np.ones(4), np.ones(2)]
 NOT_REAL = (
     ("text", lambda a: a.astype(str), TypeError, REAL, "text"),
@@ -541,7 +541,7 @@ def test_labels_are_checked_before_they_are_rounded(dtype, backend):
 def test_parameters_beyond_the_dtype_that_a_first_fit_settles(kind, backend):
     settings = {"members": 2} if kind is Fleet else {}
     net = kind([1, 1], init=([[[1e39]]], [[0.0]]), seed=0, backend=backend, **settings)
-    with pytest.raises(ValueError, match="the net's parameters must be numbers that float32 can"):
+    with pytest.raises(ValueError, match="the net's parameters must fit into float32"):
         net.fit(np.ones((2, 1), np.float32), np.ones(2), 1)
     assert net.parameters.dtype == np.float64
     assert net.parameters.max() == 1e39

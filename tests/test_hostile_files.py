@@ -226,7 +226,7 @@ STATE = [
     ("dropout_key", 2**63, "its dropout_key cannot be"),
     ("dropout_key", -1, "its dropout_key cannot be"),
     ("plateau", None, "its plateau cannot be"),
-    ("plateau", [0.1, None, 0], "its plateau is one of ReduceOnPlateau"),
+    ("plateau", [0.1, None, 0], "its plateau must be empty"),
     ("rng", RNG | {"state": {"state": 1, "inc": 2}}, "its rng cannot be"),
     ("rng", RNG | {"state": {"state": 1, "inc": 1}, "has_uint32": 2}, "its rng cannot be"),
     ("rng", RNG | {"state": {"state": 1, "inc": 1, "more": 1}}, "its rng cannot be"),

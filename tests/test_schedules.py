@@ -54,7 +54,7 @@ def test_schedules_by_hand(schedule, expected):
 
 @pytest.mark.parametrize("schedule", [s for s, _ in CASES], ids=str)
 def test_a_rate_has_the_same_bits_however_it_is_asked_for(schedule):
-    n = 2 * schedules.PIECE + 99
+    n = 2 * schedules.EPOCHS_AT_ONCE + 99
     whole = schedule.rates(0, n)
     cuts = [0, 1, 4, 11, 100, 4097, n]
     pieces = [schedule.rates(*cut) for cut in itertools.pairwise(cuts)]

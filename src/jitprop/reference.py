@@ -84,8 +84,8 @@ def output_delta(spec: Spec, z: Array, y: Array) -> tuple[Array, Array, Array]:
             losses, d_a = functions.huber(a, y, delta)
         case Quantile(q=q):
             losses, d_a = functions.quantile(a, y, q)
-        case CustomLoss() as own:
-            losses, d_a = own.on_arrays(a, y)
+        case CustomLoss() as custom:
+            losses, d_a = custom.on_arrays(a, y)
     return a, losses, d_a * slope
 
 

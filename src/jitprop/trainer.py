@@ -251,7 +251,7 @@ class Trainer(Attributes):
             split=int(seeds.split.generate_state(1)[0]),
         )
         self._course = Course(checks.optional_integer("history_limit", history_limit, low=1))
-        if init is not initializers.LATER:
+        if init is not initializers.FROM_FILE:
             self._begin(init, seeds.init)
 
     def _begin(self, init: Any, seed: np.random.SeedSequence) -> None:

@@ -248,7 +248,7 @@ def _trainer(file: sealed.Reading, custom_objects: Mapping[str, Any]) -> Trainer
     trainer = Trainer(
         **{name: encoding.decoded(value, custom_objects) for name, value in settings.items()},
         seed=0,
-        init=initializers.LATER,
+        init=initializers.FROM_FILE,
     )
     state = trainer._state
     _set_state(state, encoding.objects(content, "state"))

@@ -200,7 +200,7 @@ batch_size, shuffle, dtype, backend
         )
         if self._own.dropout.any():
             self._state.keys[:] = words(self._state.seeds, "dropout")[:, 0] >> np.uint64(1)
-        if init is not initializers.LATER:
+        if init is not initializers.FROM_FILE:
             self._begin(init)
 
     def _begin(self, init: Any) -> None:
@@ -458,7 +458,7 @@ batch_size, shuffle, dtype, backend
                 f"{len(history.diverged)} of {len(self)} members diverged, the first in epoch "
                 f"{min(history.diverged.values())}: they keep their last good epoch, the others "
                 "went on. Try a smaller learning_rate for them, or inputs and targets scaled to "
-                f"about -1...1{see_own(self._spec.own_functions, '; or see {}')}"
+                f"about -1...1{see_own(self._spec.custom_functions, '; or see {}')}"
             )
         return history
 

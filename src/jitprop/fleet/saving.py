@@ -186,7 +186,7 @@ def _fleet(file: sealed.Reading, custom_objects: Mapping[str, Any]) -> Fleet:
         learning_rate=_rates(file, custom_objects),
         weight_decay=file.tensor("weight_decay"),
         dropout=dropout if dropout.shape[1] else 0.0,
-        init=initializers.LATER,
+        init=initializers.FROM_FILE,
     )
     state = fleet._state
     for name in ("epochs", "updates"):

@@ -1,4 +1,4 @@
-"""An activation or a loss of the user's own: two plain functions of numbers, checked when given."""
+"""Custom activations and losses: two plain functions of numbers, checked when they are given."""
 
 from __future__ import annotations
 
@@ -19,13 +19,19 @@ from jitprop.net.losses import Loss
 
 SIZES = (0.0137, 0.11, 0.37, 0.73, 1.31, 1.93, 2.71, 3.77, 5.13, 7.39, 11.3)
 NUMBERS = (0.0, *SIZES, *(-size for size in SIZES))
-"""Where derivatives are checked: none but 0 is round, as the kinks of most functions are."""
+"""
+The points at which derivatives are checked. Except for 0 they are not round, because most
+functions have their kinks at round numbers.
+"""
 
 UNDEFINED = (ArithmeticError, ValueError)
-"""What a function raises where it is not defined, as ``math.log(-1)`` does."""
+"""The errors that a function raises where it is not defined, as ``math.log(-1)`` does."""
 
 STEP = float(np.finfo(np.float64).eps ** (1 / 3))
+"""The step of central differences that balances their error with rounding, for x about 1."""
+
 TOLERANCE = 1e-5
+"""The relative error that a derivative may have."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -36,34 +42,39 @@ class CustomActivation:
     Parameters
     ----------
     value : callable
-        Takes a number z, returns a number. Numba must be able to compile it: numbers, ``if``,
-        loops, functions of ``math`` and NumPy. NumPy's overflow to inf where ``math``'s raise.
+        Takes a number z and returns a number. Numba must be able to compile it: it may use
+        numbers, ``if``, loops, and functions of ``math`` and NumPy. Where a result is too large,
+        NumPy's functions return inf and those of ``math`` raise an error.
     derivative : callable
-        Takes z, returns da/dz. At a kink, anything between the slopes of its sides.
+        Takes z and returns da/dz. At a kink it may return any number between the slopes on both
+        sides.
     name : str, optional
-        What it is called where the trainer is shown and saved; ``value``'s own name if left out.
+        The name under which the trainer shows and saves it; by default the name of ``value``.
 
     Raises
     ------
     TypeError, ValueError
-        For what is no such function; and where ``derivative`` is not the derivative of ``value``,
-        by central differences at some points from -11.3 to 11.3, 0 among them.
+        If an argument is not such a function, or if ``derivative`` is not the derivative of
+        ``value``. That is checked by central differences at 23 points from -11.3 to 11.3, one of
+        which is 0.
 
     Notes
     -----
-    On the numba backend the first use compiles the two functions, in about a second for each
-    dtype, and nothing else. The NumPy backend calls them as they are, number by number.
+    On the numba backend the first use compiles the two functions and nothing else, in about a
+    second for each dtype. The NumPy backend calls them as they are, number by number.
 
     Where a function raises an error during training, its value is nan in both backends. Training
     then ends in a `DivergenceError` that names the function; a `Fleet` names it in its warning.
 
-    Compiled functions use the global variables and the variables of an enclosing function as they
-    were when the call of `fit` or `predict` began. The NumPy backend sees a change at once. Of
-    arrays and other objects compiling freezes what is in them: make a new object after a change.
+    Compiled functions use global variables, and variables of an enclosing function, with the
+    values that they had when the call of `fit` or `predict` began. The NumPy backend sees a change
+    at once. Compiling freezes the contents of arrays and other objects: after changing them, make
+    a new `CustomActivation`.
 
-    Machine code is never freed, 2 MB for each of these objects and dtypes. Objects of functions
-    with the same code, which use the same numbers, texts and functions, share one: a function
-    that makes a loss of a number k compiles it once for each k.
+    Machine code takes about 2 MB for each `CustomActivation` and dtype, and is never freed.
+    Objects whose functions have the same code, and use the same numbers, texts and functions,
+    share their machine code. So a function that makes an activation from a number k compiles it
+    once for each k.
 
     Examples
     --------
@@ -84,13 +95,13 @@ class CustomActivation:
         _check_derivative(self.value, self.derivative, ("z",), ((z,) for z in NUMBERS))
 
     def __repr__(self) -> str:
-        return _called(self)
+        return _repr(self)
 
     def __str__(self) -> str:
         return self.name
 
     def on_arrays(self, z: Array) -> tuple[Array, Array]:
-        """The value and the derivative, uncompiled, at each number of an array."""
+        """Call the uncompiled functions: a and da/dz at each number of an array of any shape."""
         return _each(self.value, z), _each(self.derivative, z)
 
 
@@ -102,21 +113,23 @@ class CustomLoss(Loss):
     Parameters
     ----------
     value : callable
-        Takes two numbers, a and y, returns a number; as that of `CustomActivation`.
+        Takes two numbers, a and y, and returns a number. It may use what the functions of
+        `CustomActivation` may use.
     derivative : callable
-        Takes a and y, returns the derivative of ``value`` by a.
+        Takes a and y and returns the derivative of ``value`` with respect to a.
     name : str, optional
-        What it is called where the trainer is shown and saved; ``value``'s own name if left out.
+        The name under which the trainer shows and saves it; by default the name of ``value``.
 
     Raises
     ------
     TypeError, ValueError
-        As of `CustomActivation`. Points at which ``value`` is not finite, or raises an arithmetic
-        error or a ValueError as ``math.log(-1)`` does, are passed over.
+        As for `CustomActivation`. The check skips points at which ``value`` is not finite, and
+        those at which it raises an arithmetic error or a ValueError, as ``math.log(-1)`` does.
 
     Notes
     -----
-    It goes with any output activation but softmax, and with targets of any size.
+    It can be used with any output activation except softmax. Targets may be any finite numbers.
+    The notes of `CustomActivation` on compiling apply to it too.
 
     Examples
     --------
@@ -140,16 +153,20 @@ class CustomLoss(Loss):
         _check_derivative(self.value, self.derivative, ("a", "y"), [*points, *same])
 
     def __repr__(self) -> str:
-        return _called(self)
+        return _repr(self)
 
     def on_arrays(self, a: Array, y: Array) -> tuple[Array, Array]:
-        """Each sample's loss, and the derivative by each output, uncompiled."""
+        """
+        Call the uncompiled functions on outputs and targets, (n, n_outputs) each.
+
+        Returns each sample's loss, (n,), and dE/da, (n, n_outputs).
+        """
         return _each(self.value, a, y).sum(axis=1), _each(self.derivative, a, y)
 
 
-def _called(own: CustomActivation | CustomLoss) -> str:
-    functions = f"{checks.plain(own.value)}, {checks.plain(own.derivative)}"
-    return f"{type(own).__name__}({functions}, name={own.name!r})"
+def _repr(custom: CustomActivation | CustomLoss) -> str:
+    functions = f"{checks.plain(custom.value)}, {checks.plain(custom.derivative)}"
+    return f"{type(custom).__name__}({functions}, name={custom.name!r})"
 
 
 def _name(value: Any, derivative: Any, name: Any) -> str:
@@ -163,9 +180,9 @@ def _name(value: Any, derivative: Any, name: Any) -> str:
 
 def _each(function: Callable[..., float], *arrays: Array) -> Array:
     """
-    The function at each number, nan where it is not defined.
+    Call the function at each number; the result is nan where it raises an error.
 
-    It gets numbers of the arrays' dtype, as compiled ones do.
+    The function gets numbers of the arrays' dtype, like a compiled one.
     """
 
     def defined(*point: float) -> float:
@@ -182,7 +199,7 @@ def _each(function: Callable[..., float], *arrays: Array) -> Array:
 
 
 def _number(argument: str, function: Callable[..., float], point: tuple[float, ...]) -> float:
-    """What a function gives, as a float; nan where it is not defined."""
+    """Call the function at a point and return a float; nan where it is not defined."""
     try:
         found = function(*point)
     except Exception as error:
@@ -208,11 +225,12 @@ def _check_derivative(
     points: Iterable[tuple[float, ...]],
 ) -> None:
     """
-    Compare with differences by the first argument, where the value is finite around a point.
+    Compare the derivative with differences of the value along the first argument.
 
-    The derivative may lie anywhere between the differences to both sides, for the point may be a
-    kink; and beyond by the errors of differences: of rounding, and of the step, which shows in
-    what half the step gives.
+    Points near which the value is not finite are skipped. A point may be a kink, so the derivative
+    may lie anywhere between the differences to the left and to the right. It may also differ by
+    the error of a difference, which has two sources: rounding, and the size of the step. The
+    latter is estimated from the difference with half the step.
     """
     checked = 0
     with np.errstate(all="ignore"):
@@ -235,4 +253,4 @@ def _check_derivative(
                     f"where differences of value give {central:.9g}"
                 )
     if not checked:
-        raise ValueError("value must be finite somewhere; it is at none of the points tried")
+        raise ValueError("value must be finite somewhere; it is not, at any of the points tried")

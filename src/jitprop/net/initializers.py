@@ -17,7 +17,7 @@ Scale = Callable[[Numbers, int, int], Numbers]
 def _uniform(limit: Callable[[int, int], float]) -> tuple[bool, Scale]:
     def scale(u: Numbers, n_in: int, n_out: int) -> Numbers:
         bound = limit(n_in, n_out)
-        return -bound + (bound + bound) * u  # to the bits of Generator.uniform
+        return -bound + (bound + bound) * u  # the same bits as from Generator.uniform
 
     return False, scale
 
@@ -35,19 +35,34 @@ WEIGHTS: dict[str, tuple[bool, Scale]] = {
     "uniform": (False, lambda u, n_in, n_out: u),
 }
 """
-Whether W is drawn from the standard normal distribution, or else from [0, 1), and what is made of
-these numbers. glorot: Glorot and Bengio, AISTATS 2010; he: He et al.,
-arXiv:1502.01852; lecun: LeCun et al., *Efficient BackProp*, 1998. The normals are not truncated
-(PyTorch's form; Keras truncates).
+For each name, two things: whether the numbers are drawn from the standard normal distribution
+(True) or uniformly from [0, 1) (False), and the function that scales them to W.
+
+- glorot: Glorot and Bengio, *Understanding the difficulty of training deep feedforward neural
+  networks*, AISTATS 2010, equation 16.
+- he: He et al., *Delving Deep into Rectifiers*, arXiv:1502.01852, equation 10.
+- lecun: LeCun et al., *Efficient BackProp*, 1998, section 4.6.
+
+Normal distributions are not truncated. That is PyTorch's form; Keras truncates them.
 """
 
 
-LATER: Any = object()
-"""Instead of ``init``: parameters stay 0 and take no memory, until loading a file sets them."""
+FROM_FILE: Any = object()
+"""
+Stands for ``init`` while a file is loaded: the parameters are zeros, which take no memory until
+the numbers of the file are written over them.
+"""
 
 
 def named(init: Any) -> str | None:
-    """The name that ``init`` is; None for arrays, (weights, biases), which are not looked at."""
+    """
+    Check ``init`` and return its name; None for (weights, biases), whose arrays are not checked.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For anything else.
+    """
     if isinstance(init, str):
         return checks.choice("init", init, tuple(WEIGHTS))
     if isinstance(init, tuple | list) and len(init) == 2:
@@ -62,21 +77,29 @@ def draw(
     name: str, shapes: list[tuple[int, int]], generators: Iterable[np.random.Generator]
 ) -> tuple[list[Numbers], list[Numbers]]:
     """
-    Weights, (K, n_in, n_out), and biases, (K, n_out), of all layers of a net for each generator.
+    Draw the initial weights and biases of K nets, one from each of K generators.
 
-    In float64. Biases are 0, save with "uniform", which draws weights and biases from [0, 1), layer
-    by layer, as the teaching notebooks do with ``np.random.rand``.
+    Biases are 0, except with "uniform". That draws weights and biases from [0, 1), layer by layer,
+    as the teaching notebooks do with ``np.random.rand``.
+
+    Returns
+    -------
+    weights : list of (K, n_in, n_out) float64 arrays, one for each layer
+    biases : list of (K, n_out) float64 arrays
     """
     normal, scale = WEIGHTS[name]
-    own_biases = name == "uniform"
-    n = sum((n_in + own_biases) * n_out for n_in, n_out in shapes)
-    # All of a net in one call: a call takes longer than what it draws.
+    draws_biases = name == "uniform"
+    n = sum((n_in + draws_biases) * n_out for n_in, n_out in shapes)
+    # One call for a whole net: calling a generator takes longer than drawing the numbers.
     drawn = np.array([rng.standard_normal(n) if normal else rng.random(n) for rng in generators])
-    weights, biases, at = [], [], 0
+    weights, biases, used = [], [], 0
     for n_in, n_out in shapes:
-        raw = drawn[:, at : at + n_in * n_out].reshape(-1, n_in, n_out)
+        raw = drawn[:, used : used + n_in * n_out].reshape(-1, n_in, n_out)
         weights.append(scale(raw, n_in, n_out))
-        at += n_in * n_out
-        biases.append(drawn[:, at : at + n_out] if own_biases else np.zeros((len(drawn), n_out)))
-        at += n_out if own_biases else 0
+        used += n_in * n_out
+        if draws_biases:
+            biases.append(drawn[:, used : used + n_out])
+            used += n_out
+        else:
+            biases.append(np.zeros((len(drawn), n_out)))
     return weights, biases

@@ -1,7 +1,8 @@
 """
-The losses and their settings. What they compute is in `jitprop.functions`.
+The losses and their settings. `jitprop.functions` computes them.
 
-A sample's loss is the sum over its outputs: a are its outputs, y its targets.
+In each formula, a are the outputs of one sample and y its targets. The sample's loss E is the sum
+over its outputs; a batch's loss is the mean or the sum of its samples' losses (``reduction``).
 """
 
 from __future__ import annotations
@@ -18,48 +19,50 @@ from jitprop._types import Array
 
 
 class Loss:
-    """What all losses have in common."""
+    """The base of all losses."""
 
     name: ClassVar[str]
+    """What `Trainer`'s argument ``loss`` calls it."""
     outputs: ClassVar[tuple[str, ...]] = ()
-    """The output activations that it goes with; none named: any but softmax."""
+    """The output activations that the loss can be used with; empty for all but softmax."""
     target_range: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
+    """The smallest and the largest target that the loss allows."""
 
     def check_outputs(self, n_outputs: int) -> None:
-        """Raise a ValueError where the loss does not go with so many outputs."""
+        """Raise a ValueError if a net with this loss cannot have so many outputs."""
 
     def n_targets(self, n_outputs: int) -> int:
-        """How many targets a sample has, in a net of so many outputs."""
+        """Return the number of targets of a sample, for a net with so many outputs."""
         return n_outputs
 
     def smoothing(self, n_outputs: int) -> tuple[float, float]:
-        """Gain and offset of the targets: y becomes gain y + offset."""
+        """Return a gain and an offset: each target y is replaced by gain y + offset."""
         del n_outputs
         return 1.0, 0.0
 
     def sample_weights(self, y: Array) -> Array | None:
-        """(n_samples,) weights of samples with these targets, by their class; None for none."""
+        """Return the (n_samples,) class weights of samples with these targets; None for none."""
         del y
         return None
 
 
 @dataclass(frozen=True)
 class HalfSquaredError(Loss):
-    """E = 1/2 sum (a - y)**2."""
+    """Half the squared error: E = 1/2 sum (a - y)**2."""
 
     name: ClassVar[str] = "half_squared_error"
 
 
 @dataclass(frozen=True)
 class SquaredError(Loss):
-    """E = sum (a - y)**2, without 1/2."""
+    """The squared error, without the factor 1/2: E = sum (a - y)**2."""
 
     name: ClassVar[str] = "squared_error"
 
 
 @dataclass(frozen=True)
 class AbsoluteError(Loss):
-    """E = sum abs(a - y). Where a = y its derivative is taken to be 0."""
+    """The absolute error: E = sum abs(a - y). Where a = y, its derivative is defined as 0."""
 
     name: ClassVar[str] = "absolute_error"
 
@@ -67,22 +70,25 @@ class AbsoluteError(Loss):
 @dataclass(frozen=True)
 class Huber(Loss):
     """
-    E = sum of (a - y)**2 / 2 where abs(a - y) <= delta, else delta (abs(a - y) - delta / 2).
+    The Huber loss: quadratic for small errors, linear for large ones.
+
+    E is the sum of (a - y)**2 / 2 where abs(a - y) <= delta, else of
+    delta (abs(a - y) - delta / 2).
 
     Parameters
     ----------
     delta : float, default 1.0
-        Above 0: up to here the loss is a parabola, beyond a line.
+        The error up to which the loss is quadratic, above 0.
 
     Raises
     ------
     TypeError, ValueError
-        For anything else, naming the argument.
+        For any other value, naming the argument.
 
     References
     ----------
-    Huber, *Robust Estimation of a Location Parameter*, Annals of Mathematical Statistics 35, 1964;
-    the factor is that of PyTorch's HuberLoss and Keras' Huber.
+    Huber, *Robust Estimation of a Location Parameter*, Annals of Mathematical Statistics 35, 1964.
+    The factor is that of PyTorch's HuberLoss and Keras' Huber.
     """
 
     delta: float = 1.0
@@ -95,10 +101,11 @@ class Huber(Loss):
 @dataclass(frozen=True)
 class Quantile(Loss):
     """
-    The pinball loss: E = sum of q (y - a) where y > a, else (1 - q) (a - y).
+    The pinball loss, with which a net predicts a quantile of y.
 
-    Its minimum is the q-th quantile of y; with q = 1/2, half the absolute error, the median. Where
-    a = y its derivative is taken to be 0.
+    E is the sum of q (y - a) where y > a, else of (1 - q) (a - y). The output that minimises it is
+    the q-quantile of y. With q = 1/2 it is half the absolute error, and the output is the median.
+    Where a = y, the derivative is defined as 0.
 
     Parameters
     ----------
@@ -108,7 +115,7 @@ class Quantile(Loss):
     Raises
     ------
     TypeError, ValueError
-        For anything else, naming the argument.
+        For any other value, naming the argument.
 
     References
     ----------
@@ -125,16 +132,16 @@ class Quantile(Loss):
 @dataclass(frozen=True)
 class Poisson(Loss):
     """
-    E = sum (rate - y log rate): counts y, at least 0, of which the net tells the rate.
+    The loss for counts, of which the net predicts the rate: E = sum (rate - y log rate).
 
-    Computed from z = log rate as exp(z) - y z, in which no log(0) can come up. With
-    ``output_activation="exp"`` the outputs are the rates, as in Keras; with "identity" they are
-    z, the rates' logarithms, as PyTorch's PoissonNLLLoss has it.
+    Counts y are at least 0. The loss is computed from z = log(rate) as exp(z) - y z, so log(0)
+    never occurs. With ``output_activation="exp"`` the outputs are the rates, as in Keras. With
+    "identity" they are z, the logarithms of the rates, as in PyTorch's PoissonNLLLoss.
 
     References
     ----------
     McCullagh and Nelder, *Generalized Linear Models*, 1989, chapter 6. The term log(y!) of the
-    likelihood, in which no parameter stands, is left out.
+    likelihood is left out, since it does not depend on the parameters.
     """
 
     name: ClassVar[str] = "poisson"
@@ -145,22 +152,23 @@ class Poisson(Loss):
 @dataclass(frozen=True)
 class GaussianNLL(Loss):
     """
-    E = 1/2 sum [s + (y - mean)**2 exp(-s)]: normal y, of which the net tells mean and variance.
+    The loss for normally distributed y, of which the net predicts the mean and the variance.
 
-    The net has 2 k identity outputs for k targets: the k means, then the k log-variances s.
+    E = 1/2 sum [s + (y - mean)**2 exp(-s)], with s = log(variance). For k targets the net has 2 k
+    outputs with ``output_activation="identity"``: first the k means, then the k log-variances s.
 
     References
     ----------
     Nix and Weigend, *Estimating the mean and variance of the target probability distribution*,
-    ICNN 1994. As in PyTorch's GaussianNLLLoss with full=False the constant log(2 pi) / 2 is left
-    out; s is the logarithm of the variance, so that no variance needs to be kept above 0.
+    ICNN 1994. The constant log(2 pi) / 2 is left out, as in PyTorch's GaussianNLLLoss with
+    full=False. An output is the logarithm of the variance, so that any number is allowed.
     """
 
     name: ClassVar[str] = "gaussian_nll"
     outputs: ClassVar[tuple[str, ...]] = ("identity",)
 
     def check_outputs(self, n_outputs: int) -> None:
-        """Pairs of them."""
+        """Refuse an odd number of outputs."""
         if n_outputs % 2 == 1:
             raise ValueError(
                 "layer_sizes must end in an even number for loss 'gaussian_nll', a mean and a "
@@ -168,35 +176,37 @@ class GaussianNLL(Loss):
             )
 
     def n_targets(self, n_outputs: int) -> int:
-        """Half as many as outputs."""
+        """Return half the number of outputs."""
         return n_outputs // 2
 
 
 @dataclass(frozen=True)
 class BinaryCrossEntropy(Loss):
     """
-    E = -sum [y log a + (1 - y) log(1 - a)], for sigmoid outputs and y from 0 to 1.
+    Binary cross-entropy for sigmoid outputs: E = -sum [y log a + (1 - y) log(1 - a)].
 
-    Computed from z, so that no saturated unit gives log(0).
+    Targets y are from 0 to 1. The loss is computed from z, so a saturated unit never gives log(0).
 
     Parameters
     ----------
     label_smoothing : float, default 0.0
-        At least 0, below 1. With it, e, y becomes (1 - e) y + e / 2, in training and evaluation.
+        At least 0, below 1. A smoothing of e replaces y by (1 - e) y + e / 2, in training and in
+        evaluation.
     class_weight : sequence of 2 floats or {0: float, 1: float}, optional
-        For one output: the weights w of samples of class 0 and 1, at least 0 and not both 0, in
-        training and evaluation; of a y between, y w[1] + (1 - y) w[0]. As of ``sample_weight``,
-        which it multiplies, a mean loss is sum w E / sum w.
+        For nets with one output: the weights w[0] and w[1] of samples of class 0 and class 1, at
+        least 0 and not both 0. A sample with y between 0 and 1 has the weight
+        y w[1] + (1 - y) w[0]. Class weights multiply ``sample_weight`` and act like it, in
+        training and in evaluation: a mean loss is sum w E / sum w.
 
     Raises
     ------
     TypeError, ValueError
-        For anything else, naming the argument.
+        For any other value, naming the argument.
 
     References
     ----------
     Szegedy et al., *Rethinking the Inception Architecture for Computer Vision*, CVPR 2016, section
-    7, in Keras' form.
+    7, in the form of Keras.
     """
 
     label_smoothing: float = 0.0
@@ -209,26 +219,26 @@ class BinaryCrossEntropy(Loss):
         _check_settings(self)
 
     def check_outputs(self, n_outputs: int) -> None:
-        """One, with class weights."""
+        """Refuse class weights with more than one output."""
         if self.class_weight is None:
             return
         if n_outputs != 1:
             raise ValueError(
                 "class_weight of 'binary_cross_entropy' is for one output; layer_sizes ends in "
-                f"{n_outputs}: give sample_weight to fit instead"
+                f"{n_outputs}: pass sample_weight to fit instead"
             )
         _check_number_of_classes(self.class_weight, 2)
 
     def sample_weights(self, y: Array) -> Array | None:
-        """Between the two classes' weights."""
+        """Return y w[1] + (1 - y) w[0] for each sample."""
         if self.class_weight is None:
             return None
-        of_0, of_1 = np.asarray(self.class_weight, y.dtype)
-        weights: Array = (y * of_1 + (1 - y) * of_0)[:, 0]
+        w_0, w_1 = np.asarray(self.class_weight, y.dtype)
+        weights: Array = (y * w_1 + (1 - y) * w_0)[:, 0]
         return weights
 
     def smoothing(self, n_outputs: int) -> tuple[float, float]:
-        """Towards 1/2."""
+        """Return the gain and the offset that move targets towards 1/2."""
         del n_outputs
         return 1.0 - self.label_smoothing, self.label_smoothing / 2
 
@@ -236,23 +246,25 @@ class BinaryCrossEntropy(Loss):
 @dataclass(frozen=True)
 class CrossEntropy(Loss):
     """
-    E = -sum y log a, for softmax outputs; y is a row of n probabilities or a class label.
+    Cross-entropy for softmax outputs: E = -sum y log a.
 
-    Computed from z, so that no saturated unit gives log(0).
+    The targets y of a sample are a row of n probabilities, or a class label. The loss is computed
+    from z, so a saturated unit never gives log(0).
 
     Parameters
     ----------
     label_smoothing : float, default 0.0
-        At least 0, below 1. With it, e, y becomes (1 - e) y + e / n, in training and evaluation.
+        At least 0, below 1. A smoothing of e replaces y by (1 - e) y + e / n, in training and in
+        evaluation.
     class_weight : sequence of n floats or {0: float, 1: float, ...}, optional
-        The weight w of samples of each class, at least 0 and not all 0, in training and
-        evaluation; of a row of probabilities, sum y w. As of ``sample_weight``, which it
-        multiplies, a mean loss is sum w E / sum w, as in PyTorch.
+        The weight of the samples of each class, at least 0 and not all 0. A sample whose targets
+        are probabilities has the weight sum y w. Class weights multiply ``sample_weight`` and act
+        like it, in training and in evaluation: a mean loss is sum w E / sum w, as in PyTorch.
 
     Raises
     ------
     TypeError, ValueError
-        For anything else, naming the argument.
+        For any other value, naming the argument.
 
     References
     ----------
@@ -270,24 +282,24 @@ class CrossEntropy(Loss):
         _check_settings(self)
 
     def check_outputs(self, n_outputs: int) -> None:
-        """As many as class weights."""
+        """Refuse another number of outputs than of class weights."""
         if self.class_weight is not None:
             _check_number_of_classes(self.class_weight, n_outputs)
 
     def sample_weights(self, y: Array) -> Array | None:
-        """The class's weight, or that expected by the probabilities."""
+        """Return the weight of each sample's class; for rows of probabilities, sum y w."""
         if self.class_weight is None:
             return None
-        of_classes = np.asarray(self.class_weight, y.dtype)
-        return of_classes[y.astype(np.int64)] if y.ndim == 1 else y @ of_classes
+        w = np.asarray(self.class_weight, y.dtype)
+        return w[y.astype(np.int64)] if y.ndim == 1 else y @ w
 
     def smoothing(self, n_outputs: int) -> tuple[float, float]:
-        """Towards the same for each class."""
+        """Return the gain and the offset that move targets towards 1 / n_outputs."""
         return 1.0 - self.label_smoothing, self.label_smoothing / n_outputs
 
 
 def _check_settings(loss: BinaryCrossEntropy | CrossEntropy) -> None:
-    """Check the cross-entropies' settings; class weights become a tuple, class after class."""
+    """Check the settings of a cross-entropy; class weights become a tuple in the classes' order."""
     smoothing = checks.number("label_smoothing", loss.label_smoothing, low=0.0, below=1.0)
     object.__setattr__(loss, "label_smoothing", smoothing)
     given: Any = loss.class_weight
@@ -335,13 +347,20 @@ NAMED: dict[str, type[Loss]] = {
 
 
 def resolve(loss: object) -> Loss:
-    """A loss from its name or from itself."""
+    """
+    Return the loss for a name; a loss object stays as it is.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For anything else.
+    """
     if isinstance(loss, Loss) and type(loss) is not Loss:
         return loss
     if isinstance(loss, str):
         return NAMED[checks.choice("loss", loss, tuple(NAMED))]()
-    own = isinstance(loss, type) and issubclass(loss, Loss)
-    hint = f": write {checks.name_of(loss)}()" if own else ""
+    is_class = isinstance(loss, type) and issubclass(loss, Loss)
+    hint = f": write {checks.name_of(loss)}()" if is_class else ""
     raise TypeError(
         f"loss must be a name, one of {', '.join(NAMED)}, or a Loss object such as "
         f"CrossEntropy(); got {checks.shown(loss)}{hint}"

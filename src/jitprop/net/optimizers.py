@@ -1,4 +1,4 @@
-"""The optimizers and their settings. What they compute is in `jitprop.reference`."""
+"""The optimizers and their settings. `jitprop.reference` shows how they compute an update."""
 
 from __future__ import annotations
 
@@ -13,27 +13,30 @@ from jitprop.hints import hinting_class
 @dataclass(frozen=True)
 class SGD:
     """
-    Stochastic gradient descent, W <- W - learning_rate g.
+    Stochastic gradient descent, with momentum if wanted.
 
-    With momentum v <- momentum v - learning_rate g and W <- W + v; with Nesterov's
-    W <- W + momentum v - learning_rate g, v being the new one.
+    For a parameter W with the gradient g, each update is
+
+    - without momentum: W <- W - learning_rate g;
+    - with momentum: v <- momentum v - learning_rate g, then W <- W + v;
+    - with Nesterov's momentum: v as before, then W <- W + momentum v - learning_rate g.
 
     Parameters
     ----------
     momentum : float, default 0.0
         At least 0, below 1.
     nesterov : bool, default False
-        Needs a momentum above 0.
+        True needs a momentum above 0.
 
     Raises
     ------
     TypeError, ValueError
-        For anything else, naming the argument.
+        For any other value, naming the argument.
 
     References
     ----------
     Sutskever et al., *On the importance of initialization and momentum in deep learning*, ICML
-    2013. The form, with the learning rate inside the velocity, is scikit-learn's and Keras'.
+    2013. The learning rate is inside the velocity v, as in scikit-learn and Keras.
     """
 
     momentum: float = 0.0
@@ -43,14 +46,14 @@ class SGD:
 
     def __post_init__(self) -> None:
         momentum = checks.number("momentum", self.momentum, low=0.0, below=1.0)
-        object.__setattr__(self, "momentum", momentum)  # the float: kernels know no other number
+        object.__setattr__(self, "momentum", momentum)  # now a float, which kernels need
         object.__setattr__(self, "nesterov", checks.boolean("nesterov", self.nesterov))
         if self.nesterov and self.momentum == 0.0:
             raise ValueError("nesterov=True needs a momentum above 0; got momentum=0.0")
 
     @property
     def n_slots(self) -> int:
-        """Numbers kept per parameter between updates."""
+        """The number of values that are kept for each parameter between updates."""
         return 0 if self.momentum == 0.0 else 1
 
 
@@ -58,29 +61,32 @@ class SGD:
 @dataclass(frozen=True)
 class Adam:
     """
-    Adam: the gradient over the root of its mean square, both as running means.
+    Adam: the running mean of the gradient, divided by the root of its running mean square.
 
-    m <- beta_1 m + (1 - beta_1) g, v <- beta_2 v + (1 - beta_2) g**2 and
-    W <- W - learning_rate sqrt(1 - beta_2**t) / (1 - beta_1**t) m / (sqrt(v) + epsilon) at
-    update t = 1, 2, ...
+    For a parameter W with the gradient g, update number t = 1, 2, ... is
+
+    - m <- beta_1 m + (1 - beta_1) g;
+    - v <- beta_2 v + (1 - beta_2) g**2;
+    - W <- W - learning_rate sqrt(1 - beta_2**t) / (1 - beta_1**t) m / (sqrt(v) + epsilon).
 
     Parameters
     ----------
     beta_1 : float, default 0.9
+        At least 0, below 1.
     beta_2 : float, default 0.999
         At least 0, below 1.
     epsilon : float, default 1e-8
-        Above 0. It stands beside sqrt(v) itself, as in scikit-learn and Keras.
+        Above 0. It is added to sqrt(v) before the bias is corrected, as in scikit-learn and Keras.
 
     Raises
     ------
     TypeError, ValueError
-        For anything else, naming the argument.
+        For any other value, naming the argument.
 
     References
     ----------
-    Kingma and Ba, *Adam: A Method for Stochastic Optimization*, arXiv:1412.6980; the order of
-    computation at the end of its section 2.
+    Kingma and Ba, *Adam: A Method for Stochastic Optimization*, arXiv:1412.6980, in the form at the
+    end of section 2.
     """
 
     beta_1: float = 0.9
@@ -103,13 +109,13 @@ class AdamW(Adam):
     """
     Adam with decoupled weight decay: W <- (1 - learning_rate weight_decay) W before Adam's step.
 
-    `Trainer`'s ``weight_decay`` gives the decay; it stays out of the gradient, and biases have
-    none. Parameters and errors are those of `Adam`.
+    The decay is `Trainer`'s ``weight_decay``. It is not part of the gradient, and biases do not
+    decay. Parameters, defaults and errors are those of `Adam`.
 
     References
     ----------
-    Loshchilov and Hutter, *Decoupled Weight Decay Regularization*, arXiv:1711.05101, in
-    PyTorch's form (the decay is multiplied by the learning rate).
+    Loshchilov and Hutter, *Decoupled Weight Decay Regularization*, arXiv:1711.05101. The decay is
+    multiplied by the learning rate, as in PyTorch.
     """
 
     name: ClassVar[str] = "adamw"
@@ -119,23 +125,27 @@ class AdamW(Adam):
 @dataclass(frozen=True)
 class RMSprop:
     """
-    RMSprop: the gradient over the root of its running mean square.
+    RMSprop: the gradient, divided by the root of its running mean square.
 
-    v <- rho v + (1 - rho) g**2, u <- momentum u - learning_rate g / (sqrt(v) + epsilon) and
-    W <- W + u.
+    For a parameter W with the gradient g, each update is
+
+    - v <- rho v + (1 - rho) g**2;
+    - u <- momentum u - learning_rate g / (sqrt(v) + epsilon);
+    - W <- W + u.
 
     Parameters
     ----------
     rho : float, default 0.9
+        At least 0, below 1.
     momentum : float, default 0.0
         At least 0, below 1.
     epsilon : float, default 1e-8
-        Above 0. It stands beside sqrt(v), as in `Adam` and PyTorch; in Keras, beside v.
+        Above 0. It is added to sqrt(v), as in PyTorch; Keras adds it to v.
 
     Raises
     ------
     TypeError, ValueError
-        For anything else, naming the argument.
+        For any other value, naming the argument.
 
     References
     ----------
@@ -156,7 +166,7 @@ class RMSprop:
 
     @property
     def n_slots(self) -> int:
-        """Numbers kept per parameter between updates."""
+        """The number of values that are kept for each parameter between updates."""
         return 1 if self.momentum == 0.0 else 2
 
 
@@ -164,17 +174,19 @@ class RMSprop:
 @dataclass(frozen=True)
 class Rprop:
     """
-    Resilient backpropagation: of the gradient, which must be that of a full batch, the signs alone.
+    Resilient backpropagation, which uses only the signs of the gradient of a full batch.
 
-    Every parameter has a step d of its own, the learning rate at first. At each update
+    Every parameter W has its own step d, which begins as the learning rate. For the gradient g,
+    each update is
 
-    - where g has the sign that it had before, d <- min(eta_plus d, step_max), W <- W - sign(g) d;
-    - where it has the other, d <- max(eta_minus d, step_min), W stays, and the next update leaves
-      d as it is;
-    - where it is or was 0, W <- W - sign(g) d.
+    - where g has the same sign as before: d <- min(eta_plus d, step_max), then
+      W <- W - sign(g) d;
+    - where g has the opposite sign: d <- max(eta_minus d, step_min). W stays as it is, and the
+      next update leaves d as it is;
+    - where g is 0 or was 0: W <- W - sign(g) d.
 
-    It needs ``batch_size=None``, or one that holds all samples, and as learning rate a number:
-    after the first update that has no part in it.
+    Rprop needs ``batch_size=None``, or a batch size that holds all samples. The learning rate must
+    be a number, since only the first update uses it.
 
     Parameters
     ----------
@@ -183,19 +195,21 @@ class Rprop:
     eta_plus : float, default 1.2
         Above 1.
     step_min : float, default 1e-6
+        Above 0.
     step_max : float, default 50.0
-        Above 0, and not below ``step_min``. The first step is held between them too.
+        At least ``step_min``. The first step, too, is clipped to the range from ``step_min`` to
+        ``step_max``.
 
     Raises
     ------
     TypeError, ValueError
-        For anything else, naming the argument.
+        For any other value, naming the argument.
 
     References
     ----------
     Riedmiller and Braun, *A Direct Adaptive Method for Faster Backpropagation Learning: The RPROP
-    Algorithm*, ICNN 1993; in the form iRprop- of Igel and Hüsken, *Improving the Rprop Learning
-    Algorithm*, NC 2000, which is PyTorch's too.
+    Algorithm*, ICNN 1993, in the form iRprop- of Igel and Hüsken, *Improving the Rprop Learning
+    Algorithm*, NC 2000. PyTorch uses the same form.
     """
 
     eta_minus: float = 0.5
@@ -221,7 +235,14 @@ Optimizer: TypeAlias = SGD | Adam | AdamW | RMSprop | Rprop
 
 
 def resolve(optimizer: object) -> Optimizer:
-    """An optimizer from its name or from itself."""
+    """
+    Return the optimizer for a name; an optimizer object stays as it is.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For anything else.
+    """
     known: tuple[type[Optimizer], ...] = SGD, Adam, AdamW, RMSprop, Rprop
     if isinstance(optimizer, known):
         return optimizer

@@ -1,8 +1,7 @@
 """
-Learning rates: one for all epochs, or one for each.
+Learning rates: one for all epochs, or a schedule with one for each epoch.
 
-Epochs count from 0 over all calls of `Trainer.fit`, so that a fit that goes on goes on in its
-schedule too.
+Epochs are counted from 0 over all calls of `Trainer.fit`. So a resumed fit resumes its schedule.
 """
 
 from __future__ import annotations
@@ -20,21 +19,21 @@ from jitprop.hints import hinting_class
 
 Rates: TypeAlias = npt.NDArray[np.float64]
 
-PIECE = 4096
-"""Epochs whose rates are computed at a time: what is between stays in the cache."""
+EPOCHS_AT_ONCE = 4096
+"""Rates are computed for so many epochs at a time, so that temporary arrays stay in the cache."""
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """What all schedules have in common: a rate for each epoch, counted from 0."""
+    """The base of all schedules: a learning rate for each epoch, counted from 0."""
 
     def __call__(self, epoch: int) -> float:
-        """The learning rate of one epoch."""
+        """Return the learning rate of one epoch."""
         return float(self.rates(epoch, epoch + 1)[0])
 
     def rates(self, start: int, stop: int) -> Rates:
-        """Those of the epochs ``start`` to ``stop``: (stop - start,)."""
-        # Overflow is told by `fill`, which knows the epoch.
+        """Return the rates of epochs ``start`` to ``stop - 1``: (stop - start,) float64."""
+        # `fill` reports an overflow, since it can name the epoch.
         with np.errstate(over="ignore", under="ignore"):
             return self._at(np.arange(start, stop, dtype=np.float64))
 
@@ -54,25 +53,25 @@ class Schedule:
 @dataclass(frozen=True)
 class Step(Schedule):
     """
-    Constant for some epochs, then smaller: initial factor**floor(epoch / every).
+    A rate that changes by a factor every few epochs: initial factor**floor(epoch / every).
 
     Parameters
     ----------
     initial : float
-        Above 0.
+        The first rate, above 0.
     every : int
-        Epochs with the same rate, at least 1.
+        The number of epochs with the same rate, at least 1.
     factor : float, default 0.1
         Above 0.
 
     Raises
     ------
     TypeError, ValueError
-        For anything else, naming the argument.
+        For any other value, naming the argument.
 
     References
     ----------
-    PyTorch's StepLR, ``every`` being its step_size and ``factor`` its gamma.
+    PyTorch's StepLR, where ``every`` is called step_size and ``factor`` gamma.
     """
 
     initial: float
@@ -92,23 +91,23 @@ class Step(Schedule):
 @dataclass(frozen=True)
 class Exponential(Schedule):
     """
-    The same factor each epoch: initial factor**epoch.
+    A rate that changes by the same factor after each epoch: initial factor**epoch.
 
     Parameters
     ----------
     initial : float
-        Above 0.
+        The first rate, above 0.
     factor : float
         Above 0.
 
     Raises
     ------
     TypeError, ValueError
-        For anything else, naming the argument.
+        For any other value, naming the argument.
 
     References
     ----------
-    PyTorch's ExponentialLR, ``factor`` being its gamma.
+    PyTorch's ExponentialLR, where ``factor`` is called gamma.
     """
 
     initial: float
@@ -126,25 +125,25 @@ class Exponential(Schedule):
 @dataclass(frozen=True)
 class InverseScaling(Schedule):
     """
-    initial / (epoch + 1)**power.
+    A rate that falls with a power of the epoch: initial / (epoch + 1)**power.
 
     Parameters
     ----------
     initial : float
-        Above 0.
+        The first rate, above 0.
     power : float, default 0.5
         Above 0.
 
     Raises
     ------
     TypeError, ValueError
-        For anything else, naming the argument.
+        For any other value, naming the argument.
 
     References
     ----------
-    scikit-learn's ``learning_rate="invscaling"``, which counts samples where this counts epochs.
-    With power 1/2 to 1 it is the classical choice for stochastic gradients: Bottou, Curtis and
-    Nocedal, *Optimization Methods for Large-Scale Machine Learning*, SIAM Review 60, 2018.
+    scikit-learn's ``learning_rate="invscaling"``, which counts samples instead of epochs. Powers
+    from 1/2 to 1 are the classical choice for stochastic gradients: Bottou, Curtis and Nocedal,
+    *Optimization Methods for Large-Scale Machine Learning*, SIAM Review 60, 2018.
     """
 
     initial: float
@@ -159,7 +158,7 @@ class InverseScaling(Schedule):
 
 
 def _half_wave(start: float, end: float, share: Rates) -> Rates:
-    """From start to end along half a cosine wave, as ``share`` goes from 0 to 1."""
+    """Go from ``start`` to ``end`` along half a cosine wave, as ``share`` goes from 0 to 1."""
     return end + (start - end) / 2 * (1 + np.cos(math.pi * share))
 
 
@@ -167,36 +166,36 @@ def _half_wave(start: float, end: float, share: Rates) -> Rates:
 @dataclass(frozen=True)
 class Cosine(Schedule):
     """
-    From ``peak`` to ``final`` along half a cosine wave, after a linear warm-up.
+    A rate that falls from ``peak`` to ``final`` along half a cosine wave, after a linear warm-up.
 
-    With w epochs of warm-up, of n in all, epoch e has the rate
+    With n epochs, w of which are the warm-up, epoch e has the rate
 
     - peak (e + 1) / (w + 1) where e < w: no epoch has rate 0, and epoch w is the first at the peak;
     - final + (peak - final) (1 + cos(pi (e - w) / (n - w))) / 2 where w <= e < n;
-    - final from there on.
+    - final where e >= n.
 
     Parameters
     ----------
     peak : float
-        Above 0.
+        The largest rate, above 0.
     epochs : int
-        Above ``warmup``, which is part of them.
+        The number of epochs, warm-up included. Above ``warmup``.
     final : float, default 0.0
-        At least 0.
+        The last rate, at least 0.
     warmup : int, default 0
-        At least 0.
+        The number of epochs of the warm-up, at least 0.
 
     Raises
     ------
     TypeError, ValueError
-        For anything else, naming the argument.
+        For any other value, naming the argument.
 
     References
     ----------
     Loshchilov and Hutter, *SGDR: Stochastic Gradient Descent with Warm Restarts*,
-    arXiv:1608.03983, equation 5, without restarts: PyTorch's CosineAnnealingLR until epoch n,
-    after which that one rises again. The warm-up: Goyal et al., *Accurate, Large Minibatch SGD*,
-    arXiv:1706.02677, section 2.2.
+    arXiv:1608.03983, equation 5, without restarts. PyTorch's CosineAnnealingLR is the same until
+    epoch n, and rises again after it. The warm-up is that of Goyal et al., *Accurate, Large
+    Minibatch SGD*, arXiv:1706.02677, section 2.2.
     """
 
     peak: float
@@ -221,34 +220,35 @@ class Cosine(Schedule):
 @dataclass(frozen=True)
 class OneCycle(Schedule):
     """
-    Up to ``peak`` and down to almost nothing, each along half a cosine wave.
+    A rate that rises to ``peak`` and falls to almost 0, both along half a cosine wave.
 
-    From peak / initial_divisor in epoch 0 up to peak in epoch ``rise * epochs - 1``, where that is
-    above 0, and from there down to peak / initial_divisor / final_divisor in epoch
-    ``epochs - 1``, where it stays.
+    The rate begins at peak / initial_divisor in epoch 0 and reaches ``peak`` in epoch
+    ``rise * epochs - 1``. Where that is 0 or less, it begins at ``peak``. It then falls to
+    peak / initial_divisor / final_divisor in epoch ``epochs - 1``, and stays there.
 
     Parameters
     ----------
     peak : float
-        Above 0.
+        The largest rate, above 0.
     epochs : int
-        At least 2.
+        The number of epochs, at least 2.
     rise : float, default 0.3
         The share of the epochs in which the rate rises, above 0 and below 1.
     initial_divisor : float, default 25.0
+        Above 0.
     final_divisor : float, default 1e4
         Above 0.
 
     Raises
     ------
     TypeError, ValueError
-        For anything else, naming the argument.
+        For any other value, naming the argument.
 
     References
     ----------
     Smith and Topin, *Super-Convergence: Very Fast Training of Neural Networks Using Large Learning
-    Rates*, arXiv:1708.07120, in the form of PyTorch's OneCycleLR, an epoch a step; ``rise`` is its
-    pct_start, the divisors are its div_factor and final_div_factor.
+    Rates*, arXiv:1708.07120, in the form of PyTorch's OneCycleLR with one step an epoch. PyTorch
+    calls ``rise`` pct_start and the divisors div_factor and final_div_factor.
     """
 
     peak: float
@@ -275,41 +275,44 @@ class OneCycle(Schedule):
 
 
 Plateau: TypeAlias = tuple[float | None, ...]
-"""Where `ReduceOnPlateau` is: the rate, the best loss (None before the first finite one), epochs
-waited since; empty before its first epoch."""
+"""
+The state of `ReduceOnPlateau`: the rate, the best loss (None before the first finite one), and the
+number of epochs waited since. Empty before the first epoch.
+"""
 
 
 @hinting_class
 @dataclass(frozen=True)
 class ReduceOnPlateau:
     """
-    A smaller rate whenever the loss has not got better for some epochs.
+    A rate that falls whenever the loss has not improved for some epochs.
 
-    Each epoch is a call of the backend of its own, and the rate of the next depends on its loss.
-    Where it is in this belongs to the trainer's state: `Trainer.fit` goes on with it and
-    `Trainer.save` holds it; a new ``learning_rate`` begins anew.
+    The rate of an epoch depends on the loss of the one before, so the backend is called once for
+    each epoch. The schedule's state is part of the trainer's: `Trainer.fit` resumes it and
+    `Trainer.save` saves it. Setting a new ``learning_rate`` resets it.
 
     Parameters
     ----------
     initial : float
         The first rate, above 0.
     factor : float, default 0.1
-        The rate is multiplied by it, above 0 and below 1.
+        The rate is multiplied by this factor, above 0 and below 1.
     patience : int, default 10
-        After so many epochs in a row, at least 1, without a better loss; and then they are counted
-        anew. A loss that is nan or infinite is never better; where it was so in each epoch before
-        the rate falls for the first time, a RuntimeWarning names ``monitor``.
+        The rate falls after so many epochs in a row without an improvement, at least 1. Then the
+        count begins again. A loss that is nan or infinite is never an improvement. If the rate
+        falls for the first time and the loss was never finite, a RuntimeWarning names ``monitor``.
     min_delta : float, default 1e-4
-        A loss is better that is lower by more than this, at least 0.
+        A loss improves on the best one if it is lower by more than this, at least 0.
     minimum : float, default 0.0
-        The rate does not fall below it.
+        The rate does not fall below this number, at least 0.
     monitor : {"validation_loss", "loss"}, default "validation_loss"
+        The loss that is watched.
 
     Raises
     ------
     TypeError, ValueError
-        For anything else, naming the argument; and from `Trainer.fit` where there are no validation
-        data for it.
+        For any other value, naming the argument. `Trainer.fit` raises one too if ``monitor`` is
+        "validation_loss" and there are no validation data.
 
     References
     ----------
@@ -337,11 +340,11 @@ class ReduceOnPlateau:
             object.__setattr__(self, name, value)
 
     def rate(self, plateau: Plateau) -> float:
-        """The learning rate of the next epoch."""
+        """Return the learning rate of the next epoch."""
         return self.initial if not plateau else float(plateau[0] or 0.0)
 
     def after(self, plateau: Plateau, loss: float) -> Plateau:
-        """Where it is after an epoch with this loss."""
+        """Return the schedule's state after an epoch with this loss."""
         rate, (_, best, waited) = self.rate(plateau), plateau or (None, None, 0)
         if math.isfinite(loss) and (best is None or loss < best - self.min_delta):
             return rate, loss, 0
@@ -352,11 +355,21 @@ class ReduceOnPlateau:
 
 
 def check_plateau(plateau: Plateau, learning_rate: Any) -> None:
-    """Refuse what `ReduceOnPlateau.after` cannot have made, in a file."""
+    """
+    Check a schedule's state that was read from a file.
+
+    Raises
+    ------
+    ValueError
+        For a state that `ReduceOnPlateau.after` cannot have returned.
+    """
     if not plateau:
         return
     if not isinstance(learning_rate, ReduceOnPlateau):
-        raise ValueError(f"its plateau is one of ReduceOnPlateau; got {checks.shown(plateau)}")
+        raise ValueError(
+            "its plateau must be empty, as its learning_rate is not a ReduceOnPlateau; "
+            f"got {checks.shown(plateau)}"
+        )
     rate, best, waited = plateau if len(plateau) == 3 else (None, None, None)
     if not (
         type(rate) is float
@@ -376,7 +389,14 @@ LearningRate: TypeAlias = float | Schedule | ReduceOnPlateau | Callable[[int], f
 
 
 def resolve(value: Any) -> LearningRate:
-    """`Trainer`'s ``learning_rate``: a number above 0; a schedule or function as it is."""
+    """
+    Check `Trainer`'s ``learning_rate``: a number above 0, a schedule or a function of the epoch.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For anything else.
+    """
     if isinstance(value, ReduceOnPlateau) or (callable(value) and not isinstance(value, type)):
         return value
     try:
@@ -392,9 +412,10 @@ def resolve(value: Any) -> LearningRate:
 
 def fill(rates: Rates, learning_rate: LearningRate, start: int, plateau: Plateau = ()) -> None:
     """
-    Write the learning rates of the epochs from ``start`` on, counted over all fits.
+    Write the learning rates of the epochs from ``start`` on, one into each element of ``rates``.
 
-    ``plateau`` is where `ReduceOnPlateau` is; it knows one epoch ahead.
+    Epochs are counted over all fits. ``plateau`` is the state of `ReduceOnPlateau`, which gives
+    the same rate for all of them.
 
     Raises
     ------
@@ -402,9 +423,9 @@ def fill(rates: Rates, learning_rate: LearningRate, start: int, plateau: Plateau
         For a rate that is not a finite number of at least 0; the message names the epoch.
     """
     if isinstance(learning_rate, Schedule):
-        for first in range(0, len(rates), PIECE):
-            piece = rates[first : first + PIECE]
-            piece[:] = learning_rate.rates(start + first, start + first + len(piece))
+        for first in range(0, len(rates), EPOCHS_AT_ONCE):
+            some = rates[first : first + EPOCHS_AT_ONCE]
+            some[:] = learning_rate.rates(start + first, start + first + len(some))
         for i in np.flatnonzero(~np.isfinite(rates))[:1]:
             checks.number(f"learning_rate({start + i})", rates[i])
     elif callable(learning_rate):

@@ -1,4 +1,4 @@
-"""What both backends are told of a net: names and numbers, checked, immutable."""
+"""The settings of a net and of its training, checked and immutable: what both backends read."""
 
 from __future__ import annotations
 
@@ -35,22 +35,22 @@ REDUCTIONS = ("mean", "sum")
 @dataclass(frozen=True)
 class Spec:
     """
-    A net and how to train it.
+    The settings of a net and of its training.
 
-    The parameters of a net are one flat vector: W[0] row by row, b[0], W[1], b[1], ... so that
-    depth and width are numbers, and an optimizer or a checkpoint sees one array.
+    The parameters of a net are one flat vector: W[0] row by row, b[0], W[1], b[1], ... So depth
+    and width are plain numbers, and an optimizer or a checkpoint handles one array.
     """
 
     layer_sizes: tuple[int, ...]
     activations: tuple[str | CustomActivation, ...]
-    """One per product: the hidden layers', then the output's."""
+    """One for each W: those of the hidden layers, then that of the output layer."""
     loss: Loss
     reduction: str
     optimizer: Optimizer
     learning_rate: LearningRate
     weight_decay: float
     dropout: tuple[float, ...]
-    """One per hidden layer: the probability of each unit."""
+    """For each hidden layer, the probability that a unit is dropped."""
     clip_norm: float | None
     batch_size: int | None
     # What `jitprop.sklearn` asks for, and `Trainer` does not offer.
@@ -68,19 +68,19 @@ class Spec:
 
     @property
     def n_parameters(self) -> int:
-        """The length P of the vector of parameters."""
+        """P, the length of the vector of parameters."""
         return sum((n_in + 1) * n_out for n_in, n_out in self.shapes)
 
     @property
-    def own_functions(self) -> list[str]:
-        """Names of the activations and losses of the user's own."""
+    def custom_functions(self) -> list[str]:
+        """The names of the custom activations and of the custom loss."""
         parts = [*self.activations, self.loss]
-        own = [part.name for part in parts if isinstance(part, CustomActivation | CustomLoss)]
-        return list(dict.fromkeys(own))
+        names = [part.name for part in parts if isinstance(part, CustomActivation | CustomLoss)]
+        return list(dict.fromkeys(names))
 
     @property
     def n_targets(self) -> int:
-        """How many targets a sample has."""
+        """The number of targets of a sample."""
         return self.loss.n_targets(self.layer_sizes[-1])
 
     @property
@@ -89,11 +89,16 @@ class Spec:
         return list(zip(self.layer_sizes[:-1], self.layer_sizes[1:], strict=True))
 
     def batch(self, n_samples: int) -> int:
-        """Samples in a batch, of ``n_samples``."""
+        """The number of samples in a full batch, where there are ``n_samples`` in all."""
         return n_samples if self.batch_size is None else min(self.batch_size, n_samples)
 
     def divisor(self, n_samples: int, weights: Array | None) -> float:
-        """What to divide a loss by that was summed over samples, each times its weight."""
+        """
+        The number that a summed loss is divided by, to get the reduced one.
+
+        The sum is that of each sample's loss times its weight. The divisor is 1 for the reduction
+        "sum". For "mean" it is the sum of the weights, or the number of samples without weights.
+        """
         if self.reduction == "sum":
             return 1.0
         if weights is None or self.even:
@@ -102,15 +107,15 @@ class Spec:
 
     @property
     def offsets(self) -> list[tuple[int, int]]:
-        """Where each W and each b begin in the parameters."""
-        pairs, at = [], 0
+        """For each layer, the positions in the parameters at which its W and its b begin."""
+        pairs, begin = [], 0
         for n_in, n_out in self.shapes:
-            pairs.append((at, at + n_in * n_out))
-            at += (n_in + 1) * n_out
+            pairs.append((begin, begin + n_in * n_out))
+            begin += (n_in + 1) * n_out
         return pairs
 
     def split(self, params: Array) -> tuple[list[Array], list[Array]]:
-        """Views of every W and every b in a vector of parameters."""
+        """Views of every W and every b in a vector of parameters, (P,)."""
         layers = list(zip(self.shapes, self.offsets, strict=True))
         weights = [params[w:b].reshape(shape) for shape, (w, b) in layers]
         biases = [params[b : b + n_out] for (_, n_out), (_, b) in layers]
@@ -130,7 +135,16 @@ def make_spec(
     clip_norm: Any,
     batch_size: Any,
 ) -> Spec:
-    """A spec from `Trainer`'s arguments of these names, each checked, then all together."""
+    """
+    Return the spec for `Trainer`'s arguments of these names.
+
+    Each argument is checked by itself, then all together.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For a bad argument, or for arguments that do not go together.
+    """
     sizes = _layer_sizes(layer_sizes)
     method = optimizers.resolve(optimizer)
     spec = Spec(
@@ -151,12 +165,12 @@ def make_spec(
 
 
 def rate_or_default(learning_rate: Any, optimizer: Optimizer) -> LearningRate:
-    """The learning rate, checked; for None the one that the optimizer begins with by default."""
+    """Check the learning rate; None becomes the optimizer's default."""
     return optimizer.default_rate if learning_rate is None else schedules.resolve(learning_rate)
 
 
 def with_learning_rate(spec: Spec, learning_rate: Any) -> Spec:
-    """The spec with another learning rate, checked as the first was."""
+    """Return the spec with another learning rate, which is checked as in `make_spec`."""
     spec = replace(spec, learning_rate=rate_or_default(learning_rate, spec.optimizer))
     check_rate(spec.learning_rate, spec.optimizer)
     return spec
@@ -169,7 +183,7 @@ def _layer_sizes(sizes: Any) -> tuple[int, ...]:
         )
     if len(sizes) < 2:
         raise ValueError(
-            f"layer_sizes must name at least inputs and outputs, as [3, 4, 1]; "
+            f"layer_sizes must name at least inputs and outputs, as [3, 4, 1] does; "
             f"got {checks.shown(sizes)}"
         )
     return tuple(checks.integer(f"layer_sizes[{i}]", n, low=1) for i, n in enumerate(sizes))
@@ -201,16 +215,20 @@ def _activation(name: str, value: Any, known: tuple[str, ...]) -> str | CustomAc
 
 
 def check_rate(learning_rate: LearningRate, optimizer: Optimizer) -> None:
-    """Refuse schedules with Rprop."""
+    """Refuse a schedule together with Rprop."""
     if isinstance(optimizer, Rprop) and not isinstance(learning_rate, float):
         raise ValueError(
-            "learning_rate must be a number with the optimizer Rprop, which takes its first steps "
-            f"from it and the others from themselves; got {checks.shown(learning_rate)}"
+            "learning_rate must be a number with the optimizer Rprop, which uses it as the first "
+            f"step size and then adapts the steps itself; got {checks.shown(learning_rate)}"
         )
 
 
 def check_batch(spec: Spec, n_samples: int | None) -> None:
-    """Refuse batches of fewer samples than all, or of nobody knows how many, with Rprop."""
+    """
+    With Rprop, refuse batches that do not hold all samples.
+
+    ``n_samples`` is None where batches come from an iterable: then their number is unknown.
+    """
     if not isinstance(spec.optimizer, Rprop):
         return
     if n_samples is None:
@@ -242,7 +260,7 @@ def _check_output(spec: Spec) -> None:
     output, loss = spec.activations[-1], spec.loss
     if (output == "softmax") != ("softmax" in loss.outputs):
         raise ValueError(
-            "output_activation 'softmax' and loss 'cross_entropy' go with each other alone; "
+            "output_activation 'softmax' and loss 'cross_entropy' must be used together; "
             f"got output_activation {output!r} and loss {quoted(loss.name)}"
         )
     if output == "softmax" and spec.layer_sizes[-1] == 1:

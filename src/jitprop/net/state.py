@@ -1,4 +1,4 @@
-"""All that training changes, in one place: what a checkpoint must hold."""
+"""Everything that training changes, in one place: what a checkpoint must hold."""
 
 from __future__ import annotations
 
@@ -17,19 +17,24 @@ if TYPE_CHECKING:
 
 def writable(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """
-    Return the array, or a copy if NumPy calls it read-only.
+    Return the array itself, or a copy if it is read-only.
 
-    joblib hands its workers large arrays as read-only maps of a file, those inside an object too;
-    pickles with buffers out of band, and Ray's object store, give read-only arrays as well.
+    joblib hands large arrays to its workers as read-only memory maps, arrays inside objects too.
+    Pickles with out-of-band buffers and Ray's object store also give read-only arrays.
     """
     return array if array.flags.writeable else np.array(array)
 
 
 def check_written(**arrays: npt.NDArray[Any]) -> None:
     """
-    Refuse read-only arrays where a backend would write to them.
+    Refuse read-only arrays that a backend would write to.
 
-    Kernels get pointers, which know nothing of NumPy's flag.
+    Kernels get pointers and would ignore NumPy's flag.
+
+    Raises
+    ------
+    ValueError
+        Naming the array.
     """
     for name, array in arrays.items():
         if not array.flags.writeable:
@@ -44,11 +49,14 @@ def check_trained(
     weights: npt.NDArray[Any] | None,
 ) -> None:
     """
-    Check the arrays that a backend is to train with: one dtype, and what changes is writable.
+    Check the arrays that a backend is about to train with.
 
     Raises
     ------
-    ValueError, TypeError
+    ValueError
+        If ``params`` or ``slots``, which training changes, are read-only.
+    TypeError
+        If the arrays do not all have one dtype.
     """
     check_written(params=params, slots=slots)
     arrays = {"params": params, "slots": slots, "X": X, "y": y}
@@ -61,25 +69,25 @@ def check_trained(
 
 def cast_params(params: npt.NDArray[Any], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
     """
-    Copy parameters in another dtype.
+    Copy parameters to another dtype.
 
     Raises
     ------
     ValueError
-        For numbers that this dtype does not hold.
+        For finite numbers that become infinite in this dtype.
     """
     with np.errstate(over="ignore"):
         made = params.astype(dtype)
     if all_finite(params) and not all_finite(made):
         raise ValueError(
-            f"the net's parameters must be numbers that {dtype} can hold, which X would make its "
-            "dtype; some are beyond it. Take X in float64, or dtype='float64'"
+            f"the net's parameters must fit into {dtype}, the dtype that X asks for; some are too "
+            "large. Pass X in float64, or make the net with dtype='float64'"
         )
     return made
 
 
 class Snapshot(NamedTuple):
-    """A copy of a `State`, the generator by its own state."""
+    """A copy of a `State`, in which the generator is replaced by its own state."""
 
     params: npt.NDArray[Any]
     slots: npt.NDArray[Any]
@@ -89,7 +97,7 @@ class Snapshot(NamedTuple):
     plateau: Plateau
 
     def state(self, other: State) -> State:
-        """A state as it was then; what never changes is that of ``other``."""
+        """Return the state that was copied; ``other`` gives the fields that never change."""
         rng = np.random.Generator(type(other.rng.bit_generator)(0))
         rng.bit_generator.state = self.random
         return replace(
@@ -104,18 +112,18 @@ class Snapshot(NamedTuple):
 
 
 class Whole(NamedTuple):
-    """What a fit publishes: all that it had at the end of an epoch."""
+    """Everything that a fit publishes at the end of an epoch."""
 
     snapshot: Snapshot
     done: int
-    """Epochs of this fit."""
+    """The number of epochs that this fit has finished."""
     kept: Sequence[Kept]
-    """What its callbacks kept."""
+    """What its callbacks keep from one epoch to the next."""
 
 
 def all_finite(*arrays: npt.NDArray[Any]) -> bool:
-    """Whether no inf and no nan is in these arrays."""
-    # The sum of finite numbers is finite, nearly always; it needs no second array.
+    """Whether these arrays hold no inf and no nan."""
+    # The sum of finite numbers is nearly always finite, and computing it needs no second array.
     with np.errstate(over="ignore", invalid="ignore"):
         return all(bool(np.isfinite(a.sum()) or np.isfinite(a).all()) for a in arrays)
 
@@ -129,17 +137,17 @@ class State:
     ----------
     params : (P,) array
     slots : (n_slots, P) array
-        What the optimizer keeps of each parameter.
+        What the optimizer keeps for each parameter, such as its momentum.
     rng : numpy.random.Generator
-        Of the shuffles.
+        Shuffles the samples.
     dropout_key : int
-        Of the units that dropout drops: 63 bits, never changed.
+        The 63-bit number from which dropout computes its masks. It never changes.
     split : int
-        The seed of every `Trainer.fit`'s split into training and validation samples.
-    epochs, updates : int
-        Done so far.
-    plateau : tuple
-        Of the schedule `ReduceOnPlateau`.
+        The seed with which each `Trainer.fit` splits off validation samples. It never changes.
+    epochs, updates : int, default 0
+        How many were done so far.
+    plateau : tuple, default ()
+        The state of the schedule `ReduceOnPlateau`.
     """
 
     params: npt.NDArray[Any]
@@ -156,17 +164,17 @@ class State:
         self.__dict__.update({**state, **arrays})
 
     def is_finite(self) -> bool:
-        """Whether no inf and no nan is in the parameters and in what the optimizer keeps."""
+        """Whether the parameters and the optimizer's slots hold no inf and no nan."""
         return all_finite(self.params, self.slots)
 
     def snapshot(self) -> Snapshot:
-        """What `restore` needs to come back here."""
+        """A copy, from which `restore` can bring this state back."""
         random = self.rng.bit_generator.state
         params, slots = self.params.copy(), self.slots.copy()
         return Snapshot(params, slots, random, self.epochs, self.updates, self.plateau)
 
     def restore(self, snapshot: Snapshot) -> None:
-        """Go back, in place: views of the parameters stay views."""
+        """Go back to a snapshot. Arrays change in place, so views of the parameters stay valid."""
         self.params[:] = snapshot.params
         self.slots[:] = snapshot.slots
         self.rng.bit_generator.state = snapshot.random
@@ -174,7 +182,7 @@ class State:
         self.plateau = snapshot.plateau
 
     def cast(self, dtype: np.dtype[Any]) -> State:
-        """In this dtype, with arrays that can be written to: itself if all is so already."""
+        """Return the state with writable arrays of this dtype; itself where nothing must change."""
         arrays = self.params, self.slots
         if self.params.dtype == dtype and all(array.flags.writeable for array in arrays):
             return self

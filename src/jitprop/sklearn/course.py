@@ -240,7 +240,7 @@ class Course:
             where = (
                 f"The loss was inf or nan in epoch {epoch}, batch {reached.batch + 1}, with "
                 f"learning rate {rates[reached.epoch]:g}."
-                f"{see_own(self.spec.own_functions, ' See {}.')}"
+                f"{see_own(self.spec.custom_functions, ' See {}.')}"
             )
             if not self.scored or self.best is None:
                 raise ValueError(

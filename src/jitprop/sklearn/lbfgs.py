@@ -64,7 +64,7 @@ def fit(model: Any, X: Array, y: Array, weights: Array | None) -> None:
     if not math.isfinite(result.fun):
         raise ValueError(
             "the loss became inf or nan, and lbfgs stopped. The input data may contain large "
-            f"values and need to be preprocessed.{see_own(spec.own_functions, ' See {}.')}"
+            f"values and need to be preprocessed.{see_own(spec.custom_functions, ' See {}.')}"
         )
     if result.status != 0 and not after_step.stopped:
         warnings.warn(

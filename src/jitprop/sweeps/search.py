@@ -172,7 +172,7 @@ def sweep(
         warn(
             f"none of the {len(tried)} settings is the best: each diverged in some fold, or "
             f"{monitor} is not finite. Try smaller learning rates, or inputs and targets scaled "
-            f"to about -1...1{see_own(_own_functions(specs), '; or see {}')}"
+            f"to about -1...1{see_own(_custom_functions(specs), '; or see {}')}"
         )
     else:
         _warn_of_nan(monitor, measured)
@@ -184,8 +184,8 @@ def sweep(
     return result
 
 
-def _own_functions(specs: list[Spec]) -> list[str]:
-    return list(dict.fromkeys(name for spec in specs for name in spec.own_functions))
+def _custom_functions(specs: list[Spec]) -> list[str]:
+    return list(dict.fromkeys(name for spec in specs for name in spec.custom_functions))
 
 
 def _warn_of_nan(monitor: str, measured: Mapping[str, npt.NDArray[Any]]) -> None:

@@ -202,7 +202,7 @@ class Fit:
             kept = epoch = low
         self.record.done = kept
         rate = float(self.record.learning_rate[kept])
-        own = self.source.spec.own_functions
+        own = self.source.spec.custom_functions
         return DivergenceError(epoch, self.record.history(epoch), kept, rate, own)
 
     def _go_to(self, epoch: int, block: Saved) -> None:
