@@ -338,7 +338,7 @@ class Signal:
     '''Sends one while numba is imported.'''
 
     def find_spec(self, name, path=None, target=None):
-        if name == "numba.core.runtime":
+        if name == "numba.core.datamodel":
             sys.meta_path.remove(self)
             sent.set()
             signal.pthread_kill(threading.main_thread().ident, NUMBER)
