@@ -10,9 +10,10 @@ import threading
 
 import numpy as np
 import pytest
+from sklearn.exceptions import NotFittedError
 
 from jitprop import SGD, Adam, Fleet, Trainer
-from jitprop.sklearn import MLPClassifier, MLPRegressor
+from jitprop.sklearn import MLPClassifier, MLPRegressor, lbfgs
 from jitprop.sklearn.course import Course
 
 LIMIT = 20
@@ -229,6 +230,86 @@ def test_an_estimator_that_is_trained_is_for_others_what_it_was(monkeypatch):
         assert all((a == b).all() for a, b in zip(net.coefs_, model.coefs_, strict=True))
 
 
+PAUSES = {
+    "adam": ({}, Course, "_tell"),
+    "callbacks": ({"callbacks": lambda *_: None}, Course, "_tell"),
+    "early stopping": ({"early_stopping": True}, Course, "_tell"),
+    "lbfgs": ({"solver": "lbfgs"}, lbfgs._Told, "__call__"),
+    "members": ({"n_members": 2}, Fleet, "fit"),
+}
+"""Settings of an estimator, and what is called when its fit has changed some attributes."""
+
+
+def paused(other, monkeypatch, where, name):
+    plain = getattr(where, name)
+
+    def pausing(*arguments, **keywords):
+        other.pause()
+        return plain(*arguments, **keywords)
+
+    monkeypatch.setattr(where, name, pausing)
+
+
+def all_predicted(model, X):
+    names = ("predict", "predict_proba", "predict_log_proba", "hidden_activations")
+    made = [getattr(model, name)(X) for name in names if hasattr(model, name)
+            and not (name == "hidden_activations" and model.n_members > 1)]  # fmt: skip
+    return pickle.dumps(made)
+
+
+@pytest.mark.parametrize("kind", [MLPClassifier, MLPRegressor])
+@pytest.mark.parametrize("case", PAUSES)
+@pytest.mark.filterwarnings("ignore:.*(converge|Maximum iterations)")
+def test_an_estimator_predicts_for_others_as_before_its_fit(case, kind, monkeypatch):
+    settings, where, name = PAUSES[case]
+    model = kind(hidden_layer_sizes=4, max_iter=2, random_state=0, **settings)
+    y, other_y = np.repeat([0, 1, 2], 4), np.tile([3, 4], 6)
+    others = [Other(), Other()]
+    with monkeypatch.context() as patch:
+        paused(others[0], patch, where, name)
+        with others[0].run(lambda: model.fit(X, y)), pytest.raises(NotFittedError):
+            model.predict(X)
+    expected = all_predicted(model, X)
+    model.set_params(hidden_layer_sizes=5)
+    with monkeypatch.context() as patch:
+        paused(others[1], patch, where, name)
+        with others[1].run(lambda: model.fit(X[:, :2], other_y)):
+            model.set_params(activation="tanh")
+            assert all_predicted(model, X) == expected
+            model.set_params(activation="relu")
+    twin = kind(hidden_layer_sizes=5, max_iter=2, random_state=0, **settings)
+    twin.fit(X[:, :2], other_y)
+    assert all_predicted(model, X[:, :2]) == all_predicted(twin, X[:, :2])
+
+
+def test_an_estimator_predicts_in_its_callbacks_as_it_is():
+    seen = []
+    model = MLPRegressor(
+        hidden_layer_sizes=4, max_iter=3, callbacks=lambda model, *_: seen.append(model.predict(X))
+    )
+    with pytest.warns(UserWarning, match="Maximum iterations"):
+        model.fit(X, Y)
+    assert len(seen) == 3
+    assert (seen[0] != seen[2]).any()
+    assert (seen[2] == model.predict(X)).all()
+
+
+def test_what_is_pickled_of_an_estimator_is_not_what_a_fit_changes():
+    """A fit in another thread may begin while it is pickled."""
+    model = MLPRegressor(hidden_layer_sizes=4).partial_fit(X, Y)
+    go_on = threading.Event()
+    idle = threading.Thread(target=go_on.wait, args=(LIMIT,))
+    idle.start()
+    try:
+        state = model.__getstate__()
+    finally:
+        go_on.set()
+        idle.join(LIMIT)
+    before = pickle.dumps(state)
+    model.partial_fit(X, Y)
+    assert pickle.dumps(state) == before
+
+
 def test_others_predict_during_the_first_fit_of_float32(backend):
     net, other = trainer(dtype=None, backend=backend), Other()
     expected = net.predict(X)
@@ -278,6 +359,31 @@ def test_a_copy_shares_nothing_that_training_changes():
     assert (made.parameters == before).all()
 
 
+@pytest.mark.parametrize("kind", [MLPClassifier, MLPRegressor])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"random_state": np.random.RandomState(0)},
+        {"warm_start": True, "keep_optimizer": True, "batch_size": 4},
+        {"warm_start": True, "early_stopping": True},
+        {"n_members": 2},
+    ],
+)
+@pytest.mark.filterwarnings("ignore:.*Maximum iterations")
+def test_a_copy_of_an_estimator_shares_nothing_that_training_changes(kind, settings):
+    settings = {"random_state": 0} | settings
+    model = kind(hidden_layer_sizes=4, max_iter=2, **settings).fit(X, LABELS)
+    before, made = pickle.dumps(model), copy.copy(model)
+    made.fit(X, LABELS)
+    assert pickle.dumps(model) == before
+    if made.n_members == 1 and not made.early_stopping:
+        made.partial_fit(X, LABELS)
+    for array in (*made.coefs_, *made.intercepts_):
+        array[...] = 0
+    assert pickle.dumps(model) == before
+
+
 @pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="Windows has no such signal")
 def test_a_handler_that_saves_in_the_middle_of_an_epoch_writes_a_whole_one(tmp_path):
     """What jobs of a cluster do when they are told that their time is over."""
@@ -315,3 +421,28 @@ def test_a_child_forked_in_the_middle_of_an_epoch_goes_on_from_the_last_whole_on
                 os._exit(code)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert (net.parameters == ref.parameters).all()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.*Maximum iterations")
+def test_a_child_forked_in_the_fit_of_an_estimator_has_it_as_before(monkeypatch):
+    model, other = MLPRegressor(hidden_layer_sizes=4, max_iter=2, random_state=0), Other()
+    model.fit(X, Y)
+    expected = pickle.dumps(model)
+    model.set_params(random_state=1)
+    paused(other, monkeypatch, Course, "_tell")
+    with other.run(lambda: model.fit(X, Y)):
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                signal.alarm(LIMIT)
+                monkeypatch.undo()
+                assert pickle.dumps(model.set_params(random_state=0)) == expected
+                model.fit(X, Y)
+                assert model.n_iter_ == 2
+                code = 0
+            finally:
+                os._exit(code)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

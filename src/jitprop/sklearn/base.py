@@ -6,8 +6,8 @@ import copy
 import numbers
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
-from typing import Any
+from functools import partial, wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 import scipy.sparse
@@ -26,6 +26,9 @@ from jitprop.sklearn.course import Course
 from jitprop.sklearn.descent import Descent
 from jitprop.sklearn.validation import Validation
 from jitprop.training import running
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 STOCHASTIC = ("sgd", "adam")
 
@@ -47,6 +50,16 @@ def has_partial_fit(model: Any) -> bool:
             f"{model.solver} is not stochastic."
         )
     return True
+
+
+def on_whole(method: Callable[Concatenate[Any, P], R]) -> Callable[Concatenate[Any, P], R]:
+    """Let a method see the estimator as it was before a fit that is under way in another thread."""
+
+    @wraps(method)
+    def seeing_whole(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        return method(self._whole(), *args, **kwargs)
+
+    return seeing_whole
 
 
 class BaseMLP(BaseEstimator):
@@ -97,11 +110,28 @@ class BaseMLP(BaseEstimator):
 
     def _publish(self) -> None:
         """Let other threads see the estimator as it is before the fit that now begins."""
-        before = {k: list(v) if isinstance(v, list) else v for k, v in self.__dict__.items()}
-        for name in ("_optimizer", "_random_state"):  # these move on in place
-            if name in before:
-                before[name] = copy.deepcopy(before[name])
-        running.of(self).publish(before)
+        running.of(self).publish(self._snapshot())
+
+    def _snapshot(self) -> dict[str, Any]:
+        """The attributes, with copies of what a fit changes in place."""
+        made = {k: list(v) if isinstance(v, list) else v for k, v in self.__dict__.items()}
+        for name in ("_optimizer", "_random_state"):
+            if name in made:
+                made[name] = copy.deepcopy(made[name])
+        return made
+
+    def _whole(self) -> Any:
+        """The estimator to predict with: itself, or for another thread as it was before its fit."""
+        with running.changing():
+            before = running.published_elsewhere(self)
+            if before is None and not running.may_change(self):
+                return self
+            return parameters.twin(self, self.__dict__ if before is None else before)
+
+    def _go_back_to(self, before: dict[str, Any]) -> None:
+        """Return to what a fit has published of which nothing is left: see `training.running`."""
+        self.__dict__.clear()
+        self.__dict__.update(before)
 
     def _prepare(
         self, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any, incremental: bool
@@ -287,6 +317,7 @@ class BaseMLP(BaseEstimator):
             return mean
         return net.outputs(self, X)
 
+    @on_whole
     def hidden_activations(self, X: Any) -> list[Array]:
         """
         What the hidden layers make of samples.
@@ -313,8 +344,12 @@ class BaseMLP(BaseEstimator):
         return net.hidden_activations(self, self._checked(X))
 
     def __getstate__(self) -> dict[str, Any]:
-        before = running.published_elsewhere(self)
-        state = pickles.stamped(super().__getstate__() if before is None else before)
+        with running.changing():
+            before = running.published_elsewhere(self)
+            if before is None:
+                alone = not running.may_change(self)
+                before = super().__getstate__() if alone else self._snapshot()
+        state = pickles.stamped(before)
         state.pop("_under_way", None)  # a copy made by a callback is in no fit
         if "_optimizer" in state:
             state["_optimizer"] = state["_optimizer"].plain()
@@ -325,6 +360,10 @@ class BaseMLP(BaseEstimator):
         if isinstance(state.get("_optimizer"), dict):
             state["_optimizer"] = Descent.from_plain(state["_optimizer"])
         super().__setstate__(state)
+
+    def __copy__(self) -> Any:
+        # Two estimators never share what training changes.
+        return copy.deepcopy(self)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

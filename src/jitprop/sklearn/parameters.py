@@ -122,6 +122,13 @@ def _check_extensions(model: Any) -> None:
                 raise ValueError(f"{name} needs solver 'sgd' or 'adam'; got 'lbfgs'")
 
 
+def twin(model: Any, attributes: dict[str, Any]) -> Any:
+    """An estimator of the same class, with these attributes and not copies of them."""
+    made = object.__new__(type(model))
+    made.__dict__.update(attributes)
+    return made
+
+
 def _is_infinite(value: Any) -> bool:
     return isinstance(value, numbers.Real) and float(value) == math.inf
 

@@ -15,7 +15,13 @@ from jitprop.data.cast import naming
 from jitprop.hints import ESTIMATORS, hinting
 from jitprop.net.losses import Loss, Poisson
 from jitprop.sklearn import parameters
-from jitprop.sklearn.base import BaseMLP, has_partial_fit, targets_in, unchanged_if_refused
+from jitprop.sklearn.base import (
+    BaseMLP,
+    has_partial_fit,
+    on_whole,
+    targets_in,
+    unchanged_if_refused,
+)
 from jitprop.training import running
 
 
@@ -285,6 +291,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         self._train(train)
         return self
 
+    @on_whole
     def predict(self, X: Any, return_std: bool = False) -> Any:
         """
         Predict the targets.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +11,7 @@ from sklearn.metrics import check_scoring
 from jitprop import checks
 from jitprop._types import Array
 from jitprop.data.samples import Samples
-from jitprop.sklearn import losses, net
+from jitprop.sklearn import losses, net, parameters
 from jitprop.training.evaluation import Evaluation
 from jitprop.training.watching import as_number
 
@@ -37,9 +36,9 @@ class Validation:
         if model.scoring not in (None, "loss"):
             self.scorer = check_scoring(model, scoring=model.scoring)
             self.labels = model._classes_of(y)
-        # A copy that a scorer gets, with the weights of the present epoch. It has no feature
+        # What a scorer gets, with the weights of the present epoch. It has no feature
         # names, since X is an array by now and scikit-learn would warn.
-        self.scored = copy.copy(model)
+        self.scored = parameters.twin(model, model.__dict__)
         self.scored.__dict__.pop("feature_names_in_", None)
 
     def loss(self, params: Array) -> float:
