@@ -234,7 +234,7 @@ PAUSES = {
     "adam": ({}, Course, "_tell"),
     "callbacks": ({"callbacks": lambda *_: None}, Course, "_tell"),
     "early stopping": ({"early_stopping": True}, Course, "_tell"),
-    "lbfgs": ({"solver": "lbfgs"}, lbfgs._Told, "__call__"),
+    "lbfgs": ({"solver": "lbfgs"}, lbfgs._AfterStep, "__call__"),
     "members": ({"n_members": 2}, Fleet, "fit"),
 }
 """Settings of an estimator, and what is called when its fit has changed some attributes."""
