@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 
@@ -85,6 +87,32 @@ def test_weights_come_with_the_batches(reduction, backend):
     found = comp.fit(cut((X, y, w), 20, 40), epochs=3)
     assert bits(comp) == bits(ref)
     assert found.loss == pytest.approx(expected.loss, rel=1e-14)
+
+
+VIEWS = {
+    "X": lambda net: (net.weights[0], np.ones((3, 2))),
+    "y": lambda net: (np.eye(3), net.weights[1][:3]),
+    "weights": lambda net: (np.eye(3), np.ones((3, 2)), net.biases[0][:3]),
+    "rows": lambda net: (list(net.weights[0]), np.ones((3, 2))),
+}
+
+
+@pytest.mark.parametrize("part", VIEWS)
+@pytest.mark.parametrize("kind", [list, tuple])
+@pytest.mark.parametrize("dtype", [None, "float32"])
+def test_batches_that_are_the_parameters_are_copied(part, kind, dtype, backend):
+    def net():
+        made = make((3, 3, 2), backend=backend, dtype=dtype, output_activation="identity")
+        made.biases[0][:] = 1.0, 2.0, 3.0
+        return made
+
+    other = np.eye(3), np.zeros((3, 2))
+    ref, comp = net(), net()
+    expected = ref.fit([other, copy.deepcopy(VIEWS[part](ref))], epochs=5)
+    given = kind([other, VIEWS[part](comp)])
+    found = comp.fit(given, epochs=5)
+    assert found.loss.tolist() == expected.loss.tolist()
+    assert bits(comp) == bits(ref)
 
 
 def test_a_generator_lasts_for_one_epoch():

@@ -439,6 +439,9 @@ class Trainer(Attributes):
             (X, y, sample_weight) each, as here. Each is one update, whatever its size;
             ``batch_size`` and ``shuffle`` do not matter then, and the arguments
             ``sample_weight``, ``order`` and ``validation_fraction`` are for arrays.
+
+            Samples that are views of the trainer's parameters are copied first, in a list of
+            batches too. Batches that come later are read when they come.
         y : (n_samples, n_outputs) array-like
             Or (n_samples,) for one output, and for class labels 0, 1, ... with "cross_entropy".
         epochs : int
@@ -565,6 +568,7 @@ class Trainer(Attributes):
             given.refuse(
                 sample_weight=sample_weight, validation_fraction=validation_fraction, order=order
             )
+            given.apart_from(self._state.params)
             dtype = self._dtype or given.first(partial(self._samples, dtype=None)).X.dtype
         names = self._names or cast.names_of(X)
         if validation_data is not None:

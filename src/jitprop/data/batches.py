@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeAlias, TypeVar
 
+import numpy as np
+
 from jitprop import checks
+from jitprop._types import Array
 
 Given: TypeAlias = "Iterable[Any] | Callable[[], Iterable[Any]]"
 T = TypeVar("T")
@@ -54,6 +58,17 @@ class Batches:
         for name, value in arguments.items():
             if value is not None:
                 raise ValueError(f"{name} goes with arrays X and y, not with batches")
+
+    def apart_from(self, array: Array) -> None:
+        """
+        Copy those arrays that share memory with another, which will change.
+
+        A list or a tuple of batches holds its arrays already. Others make theirs later.
+        """
+        if type(self.given) in (list, tuple) and _shares(self.given, array):
+            self.given = [
+                copy.deepcopy(batch) if _shares(batch, array) else batch for batch in self.given
+            ]
 
     def each(self, make: Callable[[Any, Any, Any], T]) -> Iterator[T]:
         """
@@ -106,3 +121,12 @@ class Batches:
             "batches must give at least one batch in each epoch; there was none in epoch "
             f"{self.epoch} (counted from 0). A generator that was used before is empty"
         )
+
+
+def _shares(data: Any, array: Array) -> bool:
+    """Whether an array, at any depth of lists and tuples, may share memory with another."""
+    if isinstance(data, np.ndarray):
+        return np.may_share_memory(data, array)
+    if not isinstance(data, list | tuple) or {*map(type, data)} <= {int, float, bool}:
+        return False
+    return any(_shares(part, array) for part in data)
