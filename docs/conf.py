@@ -30,15 +30,15 @@ myst_heading_anchors = 3
 
 
 def draw(app: Any) -> None:
-    """Draw the pictures of the pages: none is kept in git."""
-    picture = DOCS / "_build/xor-atlas.png"
-    picture.parent.mkdir(exist_ok=True)
-    example = DOCS.parent / "examples/xor_atlas.py"
-    subprocess.run(
-        [sys.executable, example, f"--out={picture}"],
-        check=True,
-        stdout=subprocess.DEVNULL,
-    )
+    """Draw the pictures that come from training: of these none is kept in git."""
+    built, examples = DOCS / "_build", DOCS.parent / "examples"
+    built.mkdir(exist_ok=True)
+    for script, argument in (
+        ("xor_atlas.py", f"--out={built / 'xor-atlas.png'}"),
+        ("pictures.py", f"--gallery={built / 'gallery'}"),
+    ):
+        command = [sys.executable, examples / script, argument]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 
 def setup(app: Any) -> None:

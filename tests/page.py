@@ -17,6 +17,12 @@ from pathlib import Path
 BLOCKS = re.compile(r"^```python\n(.*?)^```$(?:\s*^```text\n(.*?)^```$)?", re.DOTALL | re.MULTILINE)
 
 
+def slugs(path: Path) -> set[str]:
+    """Return what links to the headings of the page call them."""
+    titles = re.findall(r"^#+ (.*)$", path.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
 def run(path: Path) -> int:
     """Run the page and return how many blocks it has."""
     page = path.read_text()
