@@ -215,6 +215,9 @@ STATE = [
     ("epochs", 2**63, "its epochs cannot be"),
     ("updates", 2**64, "its updates cannot be"),
     ("updates", 1.0, "its updates cannot be"),
+    ("updates", 0, "its updates must be at least one for each of its epochs"),
+    ("updates", 2**61, "its updates must be at least one for each of its epochs, and not 2**48"),
+    ("epochs", 2, "its history has 3 epochs, and at most 2 can be in it"),
     ("updates", True, "its updates cannot be"),
     ("updates", [1], "its updates cannot be"),
     ("params", [1.0], "name params, which this version does not know"),
@@ -266,6 +269,12 @@ HISTORIES = [
     ({"epochs": 10**12, "columns": LOSSES}, "its history must have 1000000000000 numbers"),
     ({"epochs": 10**12, "columns": {"loss": None}}, "its tensors must be"),
     ({"epochs": 2, "columns": LOSSES}, "its history must have 2 numbers of 'loss'"),
+    ({"epochs": 4, "columns": {"loss": [4.0, 3.0, 2.0, 1.0]}}, "its history has 4 epochs"),
+    ({"epochs": 3, "columns": LOSSES | {"seconds": [0.0, -1.0, 0.0]}}, "has seconds below 0"),
+    (
+        {"epochs": 3, "columns": LOSSES | {"learning_rate": [0.1, -5.0, 0.1]}},
+        "its history has learning_rate below 0",
+    ),
     ({"epochs": 3.0, "columns": LOSSES}, "epochs must be an integer"),
     ({"epochs": -1, "columns": LOSSES}, "epochs must be an integer"),
     ({"columns": LOSSES}, "epochs must be an integer"),
@@ -318,6 +327,27 @@ def test_places_on_a_plateau_that_training_cannot_reach(refused, whole, plateau)
     content["settings"]["learning_rate"] = rate
     content["state"]["plateau"] = plateau
     assert "its plateau" in refused(resealed(content, header, data))
+
+
+def test_a_history_longer_than_its_limit(refused, whole):
+    content, header, data = parts(whole)
+    content["settings"]["history_limit"] = 2
+    assert "at most 2 can be in it" in refused(resealed(content, header, data))
+
+
+@pytest.mark.parametrize("told", [-1, 5, 2**61, 1.0, None])
+def test_callbacks_that_were_told_of_other_epochs(refused, whole, told):
+    content, header, data = parts(whole)
+    content["callbacks"] = [{"class": "Mine", "told": told, "state": {"dict": {}}}]
+    assert "told must be an integer" in refused(resealed(content, header, data))
+
+
+def test_a_callback_of_the_users_own_may_have_our_name(path, whole):
+    content, header, data = parts(whole)
+    state = {"dict": {"best": "mine", "first": -1}}
+    content["callbacks"] = [{"class": "EarlyStopping", "told": 4, "state": state}]
+    path.write_bytes(resealed(content, header, data))
+    assert Trainer.load(path)._kept[0].state == {"best": "mine", "first": -1}
 
 
 @pytest.mark.parametrize("name", ["rng", "epochs", "updates"])

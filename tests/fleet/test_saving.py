@@ -7,7 +7,18 @@ import re
 import numpy as np
 import pytest
 
-from jitprop import SGD, Adam, CheckpointError, Cosine, CustomLoss, Fleet, Trainer
+from jitprop import (
+    SGD,
+    Adam,
+    CheckpointError,
+    Cosine,
+    CustomLoss,
+    EarlyStopping,
+    Fleet,
+    RMSprop,
+    Rprop,
+    Trainer,
+)
 from jitprop.files import sealed
 from nets import data
 
@@ -105,7 +116,18 @@ NOT_SAVED = {
     "updates that are many": ({}, {"updates": [2.0**60, 1]}, "its updates are not all whole"),
     "seeds": ({}, {"seeds": [[0.5], [1]]}, "its seeds are not whole"),
     "dropout": ({}, {"dropout": [[1.5], [0]]}, "dropout must be"),
-    "momentum": ({}, {"momentum": [0, 1]}, "momentum[1] must be"),
+    "momentum": ({}, {"momentum": [0, 0.6]}, "its momentum must be from 0 to 0.5"),
+    "momentum below 0": ({}, {"momentum": [-5, 0.5]}, "its momentum must be"),
+    "momentum that is nan": ({}, {"momentum": [np.nan, 0.5]}, "its momentum must be"),
+    "momentum of nesterov": (
+        {"settings": {"optimizer": {"class": "SGD", "momentum": 0.5, "nesterov": True}}},
+        {"momentum": [0, 0.5]},
+        "nesterov=True needs a momentum above 0",
+    ),
+    "no updates": ({}, {"updates": [2, 0]}, "its updates must be at least one"),
+    "updates of no epoch": ({}, {"epochs": [0, 0]}, "its updates must be at least one"),
+    "updates of a thousand years": ({}, {"updates": [2.0**52, 2]}, "its updates must be"),
+    "words of no seed": ({}, {"seeds": [[1, 0], [2, 0]]}, "its seeds must have no words of zeros"),
     "increments": ({}, {"random": [[0] * 10] * 2}, "its random states"),
     "halves": ({}, {"random": [[*[0] * 4, 1, *[0] * 3, 2, 0]] * 2}, "its random states"),
 }
@@ -123,9 +145,127 @@ def test_what_no_save_writes_is_refused(tmp_path, monkeypatch, content, arrays, 
         made = tensors | given
         if "schedule" in content:
             del made["learning_rate"]
-        write(path, whole | content | {"settings": settings}, made)
+        words = made["seeds"].shape[1]
+        write(path, whole | {"seed_words": words} | content | {"settings": settings}, made)
 
     monkeypatch.setattr(sealed, "write", altered)
     fleet.save(tmp_path / "fleet")
     with pytest.raises(CheckpointError, match=re.escape(reason)):
         Fleet.load(tmp_path / "fleet")
+
+
+def refused(tmp_path, monkeypatch, fleet, arrays):
+    """Why a file is refused in which some tensors of a fleet are others."""
+    write = sealed.write
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            sealed, "write", lambda path, whole, tensors: write(path, whole, tensors | arrays)
+        )
+        fleet.save(tmp_path / "fleet")
+    with pytest.raises(CheckpointError) as caught:
+        Fleet.load(tmp_path / "fleet")
+    return str(caught.value)
+
+
+X, Y = [[0.0, 0.0], [0.0, 1.0], [1.0, 0.0]], [0.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "momentum"), [(Adam(), -5.0), (Adam(), np.nan), (RMSprop(momentum=0.5), 0.0)]
+)
+def test_momenta_of_optimizers_that_have_one_for_all(tmp_path, monkeypatch, optimizer, momentum):
+    fleet = Fleet([2, 3, 1], members=2, seed=0, optimizer=optimizer)
+    arrays = {"momentum": np.array([momentum, momentum])}
+    assert "its momentum must be" in refused(tmp_path, monkeypatch, fleet, arrays)
+
+
+def test_members_of_which_none_has_a_momentum_keep_what_they_had(tmp_path):
+    """The optimizer is that of the fleet that they were taken from."""
+    fleet = Fleet([2, 3, 1], members=3, seed=0, optimizer=SGD(0.5), momentum=[0.0, 0.0, 0.5])
+    fleet.fit(X, Y, 2)
+    some = fleet[[0, 1]]
+    some.save(tmp_path / "fleet")
+    loaded = Fleet.load(tmp_path / "fleet")
+    assert loaded.optimizer == some.optimizer
+    for one in (some, loaded):
+        one.fit(X, Y, 2)
+    np.testing.assert_array_equal(loaded.parameters, some.parameters)
+
+
+@pytest.mark.parametrize("optimizer", [Adam(), RMSprop(), RMSprop(momentum=0.5), Rprop()], ids=str)
+def test_what_no_update_leaves_of_an_optimizer(tmp_path, monkeypatch, optimizer):
+    fleet = Fleet([2, 3, 1], members=2, seed=0, optimizer=optimizer, backend="numpy")
+    fleet.fit(X, Y, 2)
+    fleet.save(tmp_path / "fleet")
+    Fleet.load(tmp_path / "fleet")
+    trainer = fleet[1]
+    trainer.save(tmp_path / "trainer")
+    Trainer.load(tmp_path / "trainer")
+    slot = 1 if isinstance(optimizer, Adam) else 0
+    slots = fleet._state.slots.copy()
+    slots[1, slot, 0] = -1.0
+    reason = refused(tmp_path, monkeypatch, fleet, {"optimizer": slots})
+    assert f"what its optimizer keeps, number {slot}, must lie within [0, " in reason
+    trainer._state.slots[slot, 0] = -1.0
+    trainer.save(tmp_path / "trainer")
+    with pytest.raises(CheckpointError, match=f"what its optimizer keeps, number {slot}"):
+        Trainer.load(tmp_path / "trainer")
+
+
+FOUND = {
+    "a best that is nan": ("best", np.nan),
+    "a best of no epoch": ("best_epoch", -1),
+    "an epoch before -1": ("best_epoch", -5),
+    "an epoch that is far off": ("best_epoch", 9e15),
+    "a first before all": ("first", -1),
+    "a first after all": ("first", 4),
+    "a last before the first": ("last", -2),
+    "a last after all": ("last", 4),
+    "a last that is far off": ("last", 9e15),
+    "a checksum below 0": ("restored", -5),
+    "a checksum of more bits": ("restored", 2.0**32),
+    "half a checksum": ("restored", 0.5),
+    "a first that is nan": ("first", np.nan),
+}
+
+
+@pytest.mark.parametrize(("name", "value"), FOUND.values(), ids=FOUND)
+@pytest.mark.parametrize("restore_best", [True, False])
+def test_what_early_stopping_cannot_have_found(tmp_path, monkeypatch, name, value, restore_best):
+    fleet = Fleet([2, 3, 1], members=2, seed=0, backend="numpy")
+    stopping = EarlyStopping("loss", patience=9, restore_best=restore_best)
+    fleet.fit(X, Y, 3, callbacks=stopping)
+    fleet.save(tmp_path / "fleet")
+    Fleet.load(tmp_path / "fleet")
+    array = np.array(getattr(fleet._found, name), np.float64)
+    array[1] = value
+    reason = refused(tmp_path, monkeypatch, fleet, {f"stopping.{name}": array})
+    assert re.search(r"early stopping cannot have|are not all whole numbers", reason)
+    # And of one of them, which is a trainer.
+    state = fleet[1]._kept[0].state
+    number = value if name == "best" or value % 1 else int(value)
+    if name != "best_epoch" or value >= 0:
+        trainer = fleet[1]
+        kept = trainer._kept[0]._replace(state={**state, name: number})
+        trainer._kept = [kept]
+        trainer.save(tmp_path / "trainer")
+        with pytest.raises(CheckpointError, match=r"best|first|last|restored"):
+            Trainer.load(tmp_path / "trainer")
+
+
+def test_checksums_without_parameters(tmp_path, monkeypatch):
+    fleet = Fleet([2, 3, 1], members=2, seed=0, backend="numpy")
+    fleet.fit(X, Y, 3, callbacks=EarlyStopping("loss", restore_best=False))
+    reason = refused(tmp_path, monkeypatch, fleet, {"stopping.restored": np.array([1.0, -1.0])})
+    assert "early stopping cannot have restored 1" in reason
+
+
+def test_fleets_of_which_one_diverged_are_loaded(tmp_path):
+    """It went back by an epoch, of which early stopping was told."""
+    rates = [0.1, 1e300]
+    fleet = Fleet([2, 3, 1], members=2, seed=0, learning_rate=rates, output_activation="identity")
+    with pytest.warns(RuntimeWarning):
+        fleet.fit(X, Y, 6, callbacks=EarlyStopping("loss"))
+    fleet.save(tmp_path / "fleet")
+    loaded = Fleet.load(tmp_path / "fleet")
+    np.testing.assert_array_equal(loaded.epochs_trained, fleet.epochs_trained)

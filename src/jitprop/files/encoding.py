@@ -108,14 +108,20 @@ def history_tensors(part: dict[str, Any]) -> dict[str, tuple[int, ...]]:
     return {TENSOR + name: shape for name, column in _columns(part).items() if column is None}
 
 
-def check_history(part: dict[str, Any]) -> None:
-    """Refuse what `encoded_history` does not make; nothing is read or made of it."""
+def check_history(part: dict[str, Any], most: int) -> None:
+    """
+    Refuse what `encoded_history` does not make of at most so many epochs.
+
+    Nothing is read or made of it.
+    """
     n_epochs = checks.integer("epochs", part.get("epochs"), low=0)
     for name, column in _columns(part).items():
         if column is None:
             continue
         if not (isinstance(column, list) and len(column) == n_epochs and all(map(_number, column))):
             raise ValueError(f"its history must have {n_epochs} numbers of {checks.quoted(name)}")
+    if n_epochs > most:
+        raise ValueError(f"its history has {n_epochs} epochs, and at most {most} can be in it")
 
 
 def _number(value: Any) -> bool:
@@ -128,6 +134,9 @@ def decoded_history(part: dict[str, Any], tensors: Mapping[str, Array]) -> Histo
         name: tensors[TENSOR + name] if column is None else np.array(column, np.float64)
         for name, column in _columns(part).items()
     }
+    for name in ("learning_rate", "seconds"):
+        if name in columns and (columns[name] < 0).any():
+            raise ValueError(f"its history has {name} below 0")
     metrics = {name: columns.pop(name) for name in list(columns) if name.startswith(METRICS)}
     return History(
         metrics={name.removeprefix(METRICS): column for name, column in metrics.items()},

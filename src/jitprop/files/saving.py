@@ -31,11 +31,11 @@ import numpy as np
 
 from jitprop import checks
 from jitprop.checks import shown
-from jitprop.files import encoding, sealed
+from jitprop.files import encoding, left, sealed
 from jitprop.files.encoding import check_known
 from jitprop.net import initializers, optimizers, schedules
 from jitprop.net.state import State
-from jitprop.training import kept
+from jitprop.training import callbacks, kept
 from jitprop.training.errors import CheckpointError
 from jitprop.training.history import Course
 
@@ -88,7 +88,7 @@ def write(
         raise ValueError("a trainer is saved with finite parameters; these have inf or nan")
     tensors = {name: getattr(state, key) for key, name in TENSORS.items()}
     history, columns = encoding.encoded_history(trainer.history)
-    callbacks, arrays = kept.encoded(trainer._states())
+    entries, arrays = kept.encoded(trainer._states())
     if extra is None and trainer._prepared:
         extra = {COMMAND_LINE: None}
     content = {
@@ -100,7 +100,7 @@ def write(
             if field.name not in TENSORS
         },
         "history": history,
-        "callbacks": callbacks,
+        "callbacks": entries,
         "feature_names": encoding.encoded("feature_names", trainer._names),
         "extra": None if extra is None else dict(extra),
     }
@@ -252,14 +252,21 @@ def _trainer(file: sealed.Reading, custom_objects: Mapping[str, Any]) -> Trainer
     )
     state = trainer._state
     _set_state(state, encoding.objects(content, "state"))
+    left.check_counts(state.epochs, state.updates)
     schedules.check_plateau(state.plateau, trainer.learning_rate)
     history = encoding.objects(content, "history")
-    encoding.check_history(history)
-    trainer._kept = kept.decoded(content.get("callbacks", []), file.tensors(kept.TENSOR))
+    # It may be shorter: the member of a fleet has none of the epochs before.
+    encoding.check_history(history, min(state.epochs, trainer.history_limit or state.epochs))
+    told = content.get("callbacks", [])
+    trainer._kept = kept.decoded(told, file.tensors(kept.TENSOR), state.epochs)
+    for each in trainer._kept:
+        if each.name == callbacks.EarlyStopping.__qualname__ and set(each.state) == callbacks.STATE:
+            callbacks.check_state(each.state, state.params.size, state.epochs)
     for key, name in TENSORS.items():
         file.tensor(name, getattr(state, key))
     if not state.is_finite():
         raise ValueError("inf or nan is in its tensors")
+    left.check_slots(trainer.optimizer, state.slots)
     past = encoding.decoded_history(history, file.tensors(encoding.TENSOR))
     trainer._course = Course(trainer._course.limit, past)
     trainer._seed = None

@@ -226,6 +226,8 @@ class Reading:
         """
         dtype, shape = self._layout[name]
         array = np.empty(shape, dtype) if out is None else out
+        if (array.dtype, array.shape) != (dtype, shape):
+            raise ValueError(f"its tensor {quoted(name)} is not for a net of its settings")
         self._file.seek(self._data + self._header[name]["data_offsets"][0])
         if self._file.readinto(_bytes(array)) != array.nbytes:  # type: ignore[attr-defined]
             raise ValueError("it was cut off while it was read")

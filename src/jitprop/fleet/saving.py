@@ -17,11 +17,11 @@ import numpy.typing as npt
 
 from jitprop import checks
 from jitprop._types import Array
-from jitprop.files import encoding, saving, sealed
+from jitprop.files import encoding, left, saving, sealed
 from jitprop.files.saving import FORMAT, own_objects, refusing, shape
 from jitprop.fleet.stopping import Found
-from jitprop.net import initializers, optimizers
-from jitprop.net.optimizers import SGD
+from jitprop.net import initializers
+from jitprop.net.optimizers import SGD, Optimizer
 from jitprop.net.state import all_finite
 from jitprop.training import kept
 from jitprop.training.history import VALIDATION_LOSS
@@ -176,24 +176,27 @@ def _fleet(file: sealed.Reading, custom_objects: Mapping[str, Any]) -> Fleet:
     settings = encoding.objects(content, "settings")
     encoding.check_known("settings", settings, SETTINGS)
     decoded = {name: encoding.decoded(value, custom_objects) for name, value in settings.items()}
-    if isinstance(optimizers.resolve(decoded["optimizer"]), SGD):
-        decoded["momentum"] = file.tensor("momentum")
-    dropout = file.tensor("dropout")
+    dropout, words = file.tensor("dropout"), file.tensor("seeds")
+    seeds = _numbers(words)
+    if words.shape != _words(seeds).shape:
+        raise ValueError("its seeds must have no words of zeros alone above them")
     fleet = Fleet(
         **decoded,
         members=k,
-        seed=_numbers(file.tensor("seeds")),
+        seed=seeds,
         learning_rate=_rates(file, custom_objects),
         weight_decay=file.tensor("weight_decay"),
         dropout=dropout if dropout.shape[1] else 0.0,
         init=initializers.FROM_FILE,
     )
+    fleet._own.momenta[...] = _momenta(file, fleet.optimizer)
     state = fleet._state
     for name in ("epochs", "updates"):
         numbers = file.tensor(name)
         if not ((numbers >= 0) & (numbers < 2.0**53) & (numbers == np.floor(numbers))).all():
             raise ValueError(f"its {name} are not all whole numbers from 0 to 2**53")
         getattr(state, name)[...] = numbers
+    left.check_counts(state.epochs, state.updates)
     if content["shuffled"]:
         for i, words in enumerate(file.tensor("random")):
             if not saving.set_random(state.generator(i).bit_generator, _random_of(words)):
@@ -202,9 +205,11 @@ def _fleet(file: sealed.Reading, custom_objects: Mapping[str, Any]) -> Fleet:
     file.tensor("optimizer", state.slots)
     if not all_finite(state.params, state.slots):
         raise ValueError("inf or nan is in its tensors")
+    left.check_slots(fleet.optimizer, state.slots)
     if content.get("stopping") is not None:
-        fleet._found = _found(encoding.objects(content, "stopping"), file)
-    fleet._kept = kept.decoded(content.get("callbacks", []), file.tensors(kept.TENSOR))
+        fleet._found = _found(encoding.objects(content, "stopping"), file, state.epochs)
+    entries, most = content.get("callbacks", []), int(state.epochs.max())
+    fleet._kept = kept.decoded(entries, file.tensors(kept.TENSOR), most)
     fleet._names = saving.feature_names(content, fleet.layer_sizes[0])
     return fleet
 
@@ -220,7 +225,18 @@ def _rates(file: sealed.Reading, custom_objects: Mapping[str, Any]) -> Any:
     return schedule
 
 
-def _found(stopping: dict[str, Any], file: sealed.Reading) -> Found:
+def _momenta(file: sealed.Reading, optimizer: Optimizer) -> Array:
+    """The members' momenta: those of SGD are at most its own, which other optimizers have."""
+    momenta, most = file.tensor("momentum"), getattr(optimizer, "momentum", 0.0)
+    least = 0.0 if isinstance(optimizer, SGD) else most
+    if not ((momenta >= least) & (momenta <= most)).all():
+        raise ValueError(f"its momentum must be from {least:g} to {most:g}, as its optimizer says")
+    if getattr(optimizer, "nesterov", False) and (momenta == 0).any():
+        raise ValueError("nesterov=True needs a momentum above 0 of each member")
+    return momenta
+
+
+def _found(stopping: dict[str, Any], file: sealed.Reading, epochs: npt.NDArray[np.int64]) -> Found:
     """And back."""
     encoding.check_known("stopping", stopping, ("monitor", "higher_is_better", "parameters"))
     monitor, higher = stopping.get("monitor"), stopping.get("higher_is_better")
@@ -228,15 +244,17 @@ def _found(stopping: dict[str, Any], file: sealed.Reading) -> Found:
         raise ValueError(f"early stopping cannot have monitored {checks.shown(monitor)}")
     numbers = {name: file.tensor(STOPPING + name) for name in FOUND[1:]}
     for name, array in numbers.items():
-        if (array != np.floor(array)).any() or (abs(array) > 2.0**62).any():
+        if not ((array == np.floor(array)) & (abs(array) < 2.0**53)).all():
             raise ValueError(f"its {STOPPING}{name} are not all whole numbers")
+    higher, best = checks.boolean("higher_is_better", higher), file.tensor(STOPPING + "best")
+    left.check_stopping(higher, {"best": best, **numbers}, epochs, stopping["parameters"])
     params = file.tensor(STOPPING + "parameters") if stopping["parameters"] else None
     if params is not None and not all_finite(params):
         raise ValueError("inf or nan is in its tensors")
     return Found(
         monitor,
-        checks.boolean("higher_is_better", higher),
-        best=file.tensor(STOPPING + "best"),
+        higher,
+        best=best,
         params=params,
         **{name: array.astype(np.int64) for name, array in numbers.items()},
     )

@@ -13,7 +13,7 @@ import numpy as np
 from jitprop import checks
 from jitprop._types import Array
 from jitprop.checks import quoted
-from jitprop.files import atomic
+from jitprop.files import atomic, left
 from jitprop.hints import hinting_class
 from jitprop.net.schedules import ReduceOnPlateau, Schedule
 from jitprop.training.history import VALIDATION
@@ -306,26 +306,12 @@ class EarlyStopping(Callback):
     def set_state(self, trainer: Trainer, state: Mapping[str, Any]) -> None:
         """Go on where a fit was saved, with the parameters of its last epoch."""
         check_same(self, state.get("monitor"), state.get("higher_is_better"))
-        parameters, restored = state.get("parameters"), state.get("restored")
-        size = trainer.parameters.size
-        if parameters is not None and not (
-            np.shape(parameters) == (size,) and np.isfinite(parameters).all()
-        ):
-            raise ValueError(
-                f"the state of EarlyStopping must have {size} finite parameters; got "
-                f"{checks.shown(parameters)}"
-            )
+        check_state(state, trainer.parameters.size, trainer.epochs_trained)
+        parameters, restored = state["parameters"], state["restored"]
         if restored is not None and restored != _checksum(trainer.parameters):
             return  # they were set since
-        best = state.get("best")
-        if not isinstance(best, float):
-            raise ValueError(
-                f"the state of EarlyStopping must have a best number; got {quoted(best)}"
-            )
-        self.best = best
-        self.best_epoch = checks.optional_integer("best_epoch", state.get("best_epoch"), low=0)
-        self._first = checks.integer("first", state.get("first"), low=0)
-        self._last = checks.optional_integer("last", state.get("last"), low=0)
+        self.best, self.best_epoch = state["best"], state["best_epoch"]
+        self._first, self._last = state["first"], state["last"]
         self._parameters = parameters
         if restored is not None and parameters is not None:
             self._swap(trainer, None)
@@ -334,6 +320,50 @@ class EarlyStopping(Callback):
         if self._is_exhausted:
             self.stopped = True
             trainer.stop()
+
+
+STATE = {
+    "monitor",
+    "higher_is_better",
+    "best",
+    "best_epoch",
+    "first",
+    "last",
+    "parameters",
+    "restored",
+}
+"""What `EarlyStopping.get_state` returns."""
+
+
+def check_state(state: Mapping[str, Any], n_parameters: int, epochs: int) -> None:
+    """
+    Refuse a state that no `EarlyStopping` has, of a net with so many parameters and epochs.
+
+    Raises
+    ------
+    TypeError, ValueError
+    """
+    if lacking := sorted(STATE - set(state)):
+        raise ValueError(f"the state of EarlyStopping must have {lacking[0]}")
+    parameters, best = state["parameters"], state["best"]
+    if parameters is not None and not (
+        np.shape(parameters) == (n_parameters,) and np.isfinite(parameters).all()
+    ):
+        raise ValueError(
+            f"the state of EarlyStopping must have {n_parameters} finite parameters; got "
+            f"{checks.shown(parameters)}"
+        )
+    if not isinstance(best, float):
+        raise ValueError(f"the state of EarlyStopping must have a best number; got {quoted(best)}")
+    first = checks.integer("first", state["first"], low=0, high=checks.MOST)
+    numbers = {"best": best, "first": first}
+    for name, none in (("best_epoch", -1), ("last", first - 1), ("restored", -1)):
+        given = state[name]
+        numbers[name] = (
+            none if given is None else checks.integer(name, given, low=0, high=checks.MOST)
+        )
+    higher = checks.boolean("higher_is_better", state["higher_is_better"])
+    left.check_stopping(higher, numbers, epochs, parameters is not None)
 
 
 def check_same(stopping: EarlyStopping, monitor: Any, higher_is_better: Any) -> None:

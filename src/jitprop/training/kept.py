@@ -121,12 +121,14 @@ def _look_for_tensors(value: Any, made: Layout) -> None:
         made[value["tensor"]] = np.dtype(dtype), numbers
 
 
-def decoded(part: Any, tensors: Mapping[str, Array]) -> list[Kept]:
-    """The states, from what JSON knows of them and the tensors."""
+def decoded(part: Any, tensors: Mapping[str, Array], epochs: int) -> list[Kept]:
+    """The states after so many epochs, from what JSON knows of them and the tensors."""
     made = []
     for entry in _entries(part):
         encoding.check_known("callbacks", entry, ("class", "told", "state"))
-        name, told = entry.get("class"), checks.integer("told", entry.get("told"), low=0)
+        name, told = entry.get("class"), entry.get("told")
+        # A fit that diverges may go back by one epoch, of which callbacks were told.
+        told = checks.integer("told", told, low=0, high=epochs + 1)
         state = _decoded(entry.get("state"), tensors)
         if not isinstance(name, str) or not isinstance(state, dict):
             raise ValueError(f"its callbacks cannot be {checks.shown(entry)}")
