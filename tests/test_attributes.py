@@ -191,7 +191,7 @@ def test_the_names_of_columns_are_remembered(make, frame, tmp_path):
             lambda X, net=same: net.fit(X, Y, 1),
             lambda X, net=same: net.fit(frame, Y, 1, validation_data=(X, Y)),
         ):
-            with pytest.raises(ValueError, match="the same columns come in another order"):
+            with pytest.raises(ValueError, match="the columns are the same, in another order"):
                 call(other)
         np.testing.assert_array_equal(same.predict(frame), same.predict(X))
         same.predict(other[["a", "b", "c"]])
@@ -202,7 +202,7 @@ def test_the_names_of_a_table_of_pyarrow(make):
     net, table = make(), pa.table(dict(zip("abc", X.T, strict=True)))
     net.fit(table, Y, 1)
     assert net.feature_names_in_.tolist() == ["a", "b", "c"]
-    with pytest.raises(ValueError, match="the same columns come in another order"):
+    with pytest.raises(ValueError, match="the columns are the same, in another order"):
         net.predict(table.select(["b", "a", "c"]))
     np.testing.assert_array_equal(net.predict(table), net.predict(FRAMES["polars"]))
 
@@ -223,27 +223,29 @@ REORDERED = FRAMES["pandas"][["c", "a", "b"]]
 @pytest.mark.parametrize("make", MAKE.values(), ids=MAKE)
 def test_the_first_fit_compares_its_validation_data(make):
     net = make()
-    with pytest.raises(ValueError, match=r"^in validation_data, .* come in another order"):
+    with pytest.raises(ValueError, match=r"^in validation_data, .* are the same, in another order"):
         net.fit(FRAMES["pandas"], Y, 1, validation_data=(REORDERED, Y))
     assert not hasattr(net, "feature_names_in_")
 
 
 def test_names_of_a_stream():
     net = trainer()
-    with pytest.raises(ValueError, match=r"^in batch 1 of epoch 0 .* come in another order"):
+    with pytest.raises(
+        ValueError, match=r"^in batch 1 of epoch 0 .* are the same, in another order"
+    ):
         net.fit([(FRAMES["pandas"], Y), (REORDERED, Y)], epochs=1)
     assert not hasattr(net, "feature_names_in_")
     net.fit([(X, Y), (FRAMES["polars"], Y)], epochs=1)
     assert net.feature_names_in_.tolist() == ["a", "b", "c"]
-    with pytest.raises(ValueError, match="come in another order"):
+    with pytest.raises(ValueError, match="are the same, in another order"):
         net.gradients(REORDERED, Y)
-    with pytest.raises(ValueError, match="come in another order"):
+    with pytest.raises(ValueError, match="are the same, in another order"):
         net.trace(REORDERED, Y)
 
 
 def test_names_of_a_sweep():
     settings = {"layer_sizes": [3, 1], "epochs": 1, "seed": 0}
-    with pytest.raises(ValueError, match=r"^in validation_data, .* come in another order"):
+    with pytest.raises(ValueError, match=r"^in validation_data, .* are the same, in another order"):
         sweep(FRAMES["pandas"], Y, [{"batch_size": 2}], validation_data=(REORDERED, Y), **settings)
     found = sweep(FRAMES["pandas"], Y, [{"batch_size": 2}], cv=2, **settings)
     assert found.trainer.feature_names_in_.tolist() == ["a", "b", "c"]

@@ -160,16 +160,20 @@ FRAME = pd.DataFrame({"area": X[:, 0], "city": ["x"] * 10, "age": X[:, 1]})
 @pytest.mark.parametrize(
     ("X", "y", "words"),
     [
-        (X, ["a", "b"] * 5, "number text labels by classes, y = numpy.unique"),
-        (X, pd.DataFrame({"t": ["a", "b"] * 5}), "number text labels by classes, y = numpy.unique"),
-        (X[:, 0], Y, r"one sample take numpy.reshape\(X, \(1, -1\)\), for one input numpy.reshape"),
-        (scipy.sparse.csr_matrix(X), Y, r"got a sparse matrix, of which X.toarray\(\)"),
+        (X, ["a", "b"] * 5, "text labels into numbers by classes, y = numpy"),
+        (
+            X,
+            pd.DataFrame({"t": ["a", "b"] * 5}),
+            "text labels into numbers by classes, y = numpy",
+        ),
+        (X[:, 0], Y, r"one sample use numpy.reshape\(X, \(1, -1\)\), for one input numpy.reshape"),
+        (scipy.sparse.csr_matrix(X), Y, r"got a sparse matrix: convert it by X.toarray\(\)"),
         (FRAME, Y, "column 'city' holds text .*pandas.get_dummies"),
         (pl.DataFrame(FRAME.to_dict("list")), Y, "column 'city' holds text .*X.to_dummies"),
         (pa.table(FRAME.to_dict("list")), Y, "column 'city' holds text"),
         (FRAME.assign(city=pd.Timestamp("2020-02-02")), Y, "'city' holds dates .*such as days"),
         (FRAME.assign(city=pd.array([1, None] * 5)), Y, "column 'city' has missing .*fillna"),
-        ([["x", 1, 2]] * 10, Y, "got text .*make numbers of it"),
+        ([["x", 1, 2]] * 10, Y, "got text .*convert it to numbers"),
     ],
     ids=range(10),
 )
@@ -185,7 +189,7 @@ def test_samples(X, y, words):
 
 def test_labels_from_1():
     net = Trainer([3, 3], output_activation="softmax", loss="cross_entropy")
-    with pytest.raises(ValueError, match=r"from 0 to 2 \(take y - 1\); y\[2\] is 3"):
+    with pytest.raises(ValueError, match=r"from 0 to 2 \(use y - 1\); y\[2\] is 3"):
         net.fit(X, [1, 2, 3, 1, 2, 3, 1, 2, 3, 1], 1)
     with pytest.raises(ValueError, match=r"\(classes, y = numpy.unique\(y, return_inverse=True\)"):
         net.fit(X, [10, 20] * 5, 1)
@@ -194,7 +198,7 @@ def test_labels_from_1():
 @pytest.mark.parametrize("two", [(-1, 1), (1, 2)])
 def test_two_classes_that_are_not_0_and_1(two):
     net = Trainer([3, 1], loss="binary_cross_entropy")
-    with pytest.raises(ValueError, match=f"for two classes y is 0 or 1: take y == {two[1]}"):
+    with pytest.raises(ValueError, match=f"for two classes y is 0 or 1: use y == {two[1]}"):
         net.fit(X, two * 5, 1)
 
 

@@ -210,6 +210,6 @@ def test_bad_class_weights():
 
 def test_samples_that_all_count_nothing_are_refused(backend):
     trainer = Trainer([1, 1], loss=BinaryCrossEntropy(class_weight=[0, 1]), backend=backend)
-    with pytest.raises(ValueError, match="y must have some class whose class_weight is above 0"):
+    with pytest.raises(ValueError, match="y must have a sample whose sample_weight and"):
         trainer.fit([[1.0], [2.0]], [0, 0], 1)
     assert trainer.evaluate([[1.0], [2.0]], [0, 1]) == trainer.evaluate([[2.0]], [1])

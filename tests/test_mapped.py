@@ -33,7 +33,7 @@ def stored(path, array):
 @pytest.fixture(params=KINDS)
 def files(request, tmp_path, monkeypatch):
     """X and y in files, and the same in memory."""
-    monkeypatch.setattr(mapped, "PIECE", 1000)
+    monkeypatch.setattr(mapped, "CHUNK", 1000)
     rng = np.random.default_rng(4)
     made = [
         KINDS[request.param](rng.random((N, size)), tmp_path / f"{name}.npy")
@@ -107,7 +107,7 @@ def test_a_file_that_is_right_is_not_copied(tmp_path):
 
 
 def test_bad_rows_are_found_wherever_they_are(tmp_path, monkeypatch):
-    monkeypatch.setattr(mapped, "PIECE", 100)
+    monkeypatch.setattr(mapped, "CHUNK", 100)
     X, y = np.zeros((N, 6)), np.full((N, 3), 0.5)
     X[700, 4], y[801, 1] = 1e300, 1.5
     X, y = stored(tmp_path / "X.npy", X), stored(tmp_path / "y.npy", y)

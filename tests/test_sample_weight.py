@@ -231,7 +231,9 @@ def test_class_weights_of_0_on_one_side_of_a_split_are_refused(backend):
         [3, 2, 2], output_activation="softmax", loss=CrossEntropy(class_weight=[0.0, 1.0]),
         backend=backend, seed=0,
     )  # fmt: skip
-    with pytest.raises(ValueError, match=r"all samples .* have the weight 0, of sample_weight or"):
+    with pytest.raises(
+        ValueError, match=r"all samples .* have the weight 0, from sample_weight or"
+    ):
         net.fit(X, y, 1, validation_fraction=0.3)
 
 

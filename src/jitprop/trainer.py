@@ -573,13 +573,13 @@ class Trainer(Attributes):
         names = self._names or cast.names_of(X)
         if validation_data is not None:
             held_out = self._validation(validation_data, dtype, names)
-            held_out = held_out.apart_from(self._state.params)
+            held_out = held_out.unshared(self._state.params)
         named, told = resolve_metrics(metrics), resolve_callbacks(callbacks)
         kept = self._kept if epochs_total is not None else ()
         backend, state = backends.load(self._backend), self._state.cast(dtype)
         source: Source
         if isinstance(given, Samples):
-            given = given.apart_from(state.params)
+            given = given.unshared(state.params)
             self._warn_of_targets(given)
             watch = Watch(self, backend, self._spec, given, held_out, named, told, kept)
             source = Arrays(
@@ -899,8 +899,8 @@ class Trainer(Attributes):
         """Warn, once, of targets that the output cannot reach."""
         _, y, weights = samples
         self._warn_of(
-            reach.counted(y[rows], None if weights is None else weights[rows])
-            for rows in mapped.pieces(y)
+            reach.with_weight(y[rows], None if weights is None else weights[rows])
+            for rows in mapped.row_slices(y)
         )
 
     def _validation(

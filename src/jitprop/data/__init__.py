@@ -1,1 +1,1 @@
-"""What comes in, checked and cast."""
+"""The user's data: checked, cast, split and cut into batches."""

@@ -1,4 +1,4 @@
-"""What `Trainer.fit` takes in place of arrays: batches, from a list, a loader or a function."""
+"""Batches that `Trainer.fit` takes in place of arrays: from a list, a loader or a function."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Given: TypeAlias = "Iterable[Any] | Callable[[], Iterable[Any]]"
 T = TypeVar("T")
 
 BATCH = "(X, y) or (X, y, sample_weight)"
-WANTED = f"batches must be an iterable of {BATCH}, or a function that returns one for each epoch"
+EXPECTED = f"batches must be an iterable of {BATCH}, or a function that returns one for each epoch"
 
 
 class Batches:
@@ -26,26 +26,28 @@ class Batches:
     Parameters
     ----------
     given : iterable or function
-        Of (X, y) or (X, y, sample_weight) each.
+        An iterable of batches, each (X, y) or (X, y, sample_weight); or a function that returns
+        such an iterable for each epoch.
     epochs : int
-        How often it will be asked for them.
+        For how many epochs batches are needed.
 
     Raises
     ------
     TypeError, ValueError
-        For what gives no batches, or gives them once and is wanted again.
+        For anything else, and for an iterator, which gives its batches only once, if ``epochs`` is
+        above 1.
     """
 
     def __init__(self, given: Any, epochs: int) -> None:
         if isinstance(given, str | bytes) or hasattr(given, "__array__"):
             raise TypeError(
-                f"y must be an array of real numbers where X is an array; without y, {WANTED}"
+                f"y must be an array of real numbers where X is an array; without y, {EXPECTED}"
             )
         if not isinstance(given, Iterable) and not callable(given):
-            raise TypeError(f"{WANTED}; got {checks.shown(given)}")
+            raise TypeError(f"{EXPECTED}; got {checks.shown(given)}")
         if isinstance(given, Iterator) and epochs > 1:
             raise ValueError(
-                "batches must come anew in each epoch, and a generator or iterator is exhausted "
+                "batches are needed again in each epoch, and a generator or iterator is exhausted "
                 f"after one; epochs is {epochs}. Pass a list or a loader, or the function that "
                 "makes the generator, without calling it"
             )
@@ -54,7 +56,7 @@ class Batches:
 
     @staticmethod
     def refuse(**arguments: Any) -> None:
-        """Refuse those arguments of `Trainer.fit` that say something of each sample."""
+        """Refuse arguments of `Trainer.fit` that have a value for each sample."""
         for name, value in arguments.items():
             if value is not None:
                 raise ValueError(f"{name} goes with arrays X and y, not with batches")
@@ -72,12 +74,15 @@ class Batches:
 
     def each(self, make: Callable[[Any, Any, Any], T]) -> Iterator[T]:
         """
-        What ``make`` makes of X, y and weights (or None) of each batch of the next epoch.
+        Call ``make(X, y, weights)`` with each batch of the next epoch and yield the results.
+
+        ``weights`` is None for a batch without sample weights.
 
         Raises
         ------
         TypeError, ValueError
-            As ``make`` does, naming the batch; for what is no batch; for an epoch without any.
+            As ``make`` raises them, for something that is not a batch, and for an epoch without
+            any batch. The message names the batch.
         """
         n = 0
         for n, batch in enumerate(self._open(), start=1):
@@ -87,7 +92,7 @@ class Batches:
         self.epoch += 1
 
     def first(self, make: Callable[[Any, Any, Any], T]) -> T:
-        """The same of the first batch alone, which `each` will give all the same."""
+        """Call ``make`` with the first batch of the next epoch; `each` still begins with it."""
         batches = self._open()
         for batch in batches:
             self._begun = itertools.chain([batch], batches)
@@ -100,15 +105,15 @@ class Batches:
             return begun
         given = self.given if isinstance(self.given, Iterable) else self.given()
         if not isinstance(given, Iterable):
-            raise TypeError(f"{WANTED}; the function returned {checks.shown(given)}")
+            raise TypeError(f"{EXPECTED}; the function returned {checks.shown(given)}")
         return iter(given)
 
     def _made(self, make: Callable[[Any, Any, Any], T], k: int, batch: Any) -> T:
         try:
             if not isinstance(batch, tuple | list):
-                raise TypeError(f"there must be {BATCH}; got {checks.shown(batch)}")
+                raise TypeError(f"a batch must be {BATCH}; got {checks.shown(batch)}")
             if len(batch) not in (2, 3):
-                raise ValueError(f"there must be {BATCH}; got {len(batch)} items")
+                raise ValueError(f"a batch must be {BATCH}; got {len(batch)} items")
             X, y, *weights = batch
             return make(X, y, weights[0] if weights else None)
         except (TypeError, ValueError) as error:
@@ -119,7 +124,7 @@ class Batches:
     def _empty(self) -> ValueError:
         return ValueError(
             "batches must give at least one batch in each epoch; there was none in epoch "
-            f"{self.epoch} (counted from 0). A generator that was used before is empty"
+            f"{self.epoch} (counted from 0). A generator can be used only once"
         )
 
 

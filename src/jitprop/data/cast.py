@@ -1,9 +1,10 @@
 """
-Checks and casts of arrays at the border: what passes here, kernels trust.
+Checks and casts of arrays at the border. Kernels trust what has passed here.
 
-Every function returns a C-contiguous array of the dtype asked for, which may be the caller's own
-and is never written to, or a file of the caller's that will be read in such arrays; or it raises,
-naming the argument, what was expected and what came.
+A function either raises an error or returns C-contiguous data of the requested dtype. The error
+names the argument, what was expected and what was passed. The returned array may be the caller's
+own, so it is never written to. For a file of the caller's it may be a `Mapped`, which reads such
+arrays from the file when they are needed.
 """
 
 from __future__ import annotations
@@ -24,15 +25,22 @@ from jitprop.interrupts import from_a_handler
 from jitprop.net.losses import BinaryCrossEntropy, CrossEntropy, Loss
 
 PROBABILITY_TOLERANCE = 1e-5
-"""How far from 1 a row of probabilities may sum: float32 softmax outputs stay within it."""
+"""How far from 1 the sum of a row of probabilities may be: enough for float32 softmax outputs."""
 
 
 def real(name: str, data: Any) -> Array:
-    """Any array, list or data frame of real numbers, as an array of some real dtype."""
+    """
+    Return any array, list or data frame of real numbers as an array of a real dtype.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For anything else. The message says how to make numbers of it, where that is known.
+    """
     if hasattr(data, "toarray") and not hasattr(data, "__array__"):
         raise TypeError(
-            f"{name} must be an array of real numbers; got a sparse matrix, of which "
-            f"{name}.toarray() makes one"
+            f"{name} must be an array of real numbers; got a sparse matrix: convert it by "
+            f"{name}.toarray()"
         )
     array = read(name, data)
     if array.dtype == object and _is_numeric_frame(data):
@@ -50,19 +58,21 @@ def real(name: str, data: Any) -> Array:
 
 def read(name: str, data: Any, dtype: np.dtype[Any] | None = None, *, of: str = "numbers") -> Array:
     """
-    What NumPy makes of any array, list or data frame, which ought to be ``of`` numbers or ints.
+    Let NumPy make an array of any array, list or data frame; the dtype is not checked.
+
+    ``of`` says what the array should hold, "numbers" or "ints", for the error message.
 
     Raises
     ------
     ValueError
-        Where values are masked; or for what NumPy can make nothing of.
+        If values are masked, or if NumPy cannot make an array of it.
     """
     if _is_masked(data):
         raise ValueError(f"{name} must have no masked values; got {checks.shown(data)}")
     try:
         return np.asarray(data, dtype)
-    except Exception as error:  # ragged lists; objects whose __array__ raises what it likes
-        if from_a_handler(error):  # such as a time limit of the user's
+    except Exception as error:  # a ragged list, or an object whose __array__ raises any error
+        if from_a_handler(error):  # such as the user's time limit
             raise
         raise ValueError(
             f"{name} must be an array of {of}; NumPy says: {checks.printable(str(error))}"
@@ -110,7 +120,7 @@ def naming(**arguments: Any) -> Iterator[None]:
 
 
 def _is_masked(data: Any) -> bool:
-    """Whether a masked value is in an array, or in one at any depth of a list."""
+    """Whether an array holds a masked value; lists are searched at any depth."""
     if isinstance(data, np.ma.MaskedArray):
         return bool(np.ma.is_masked(data))
     if not isinstance(data, list | tuple) or {*map(type, data)} <= {int, float, bool}:
@@ -119,16 +129,16 @@ def _is_masked(data: Any) -> bool:
 
 
 NUMBERED = "classes, y = numpy.unique(y, return_inverse=True)"
-"""What makes labels 0, 1, ... of any others."""
+"""The code that turns any labels into 0, 1, ..."""
 
 
 def _way_out(name: str, data: Any, array: Array) -> str:
-    """What to do with text in the targets, or in a column of a frame, for an error message."""
+    """For an error message: what to do with text in the targets or in a column of a frame."""
     text = array.dtype.kind == "U" or any(isinstance(x, str) for x in array.ravel()[:100])
     if text and name == "y":
         return (
-            f": number text labels by {NUMBERED}; or take jitprop.sklearn.MLPClassifier, which has "
-            "labels of any kind"
+            f": turn text labels into numbers by {NUMBERED}; or use "
+            "jitprop.sklearn.MLPClassifier, which takes labels of any kind"
         )
     for column in _columns(data):
         values = np.asarray(data[column])
@@ -136,18 +146,18 @@ def _way_out(name: str, data: Any, array: Array) -> str:
             continue
         polars = type(data).__module__.startswith("polars")
         dummies = "X.to_dummies" if polars else "pandas.get_dummies"
-        kind, way = "text or other objects", f", as {dummies} does of categories"
+        kind, way = "text or other objects", f", as {dummies} does with categories"
         if values.dtype.kind in "mM":
             kind, way = "dates", ", such as days"
         return (
             f": column {checks.quoted(str(column))} holds {kind} (dtype {values.dtype}). Leave it "
-            f"out, or make numbers of it{way}"
+            f"out, or convert it to numbers{way}"
         )
-    return ": make numbers of it, or leave it out" if text else ""
+    return ": convert it to numbers, or leave it out" if text else ""
 
 
 def _missing(name: str, data: Any) -> str:
-    """What to do with missing values in a frame of nullable numbers, for an error message."""
+    """For an error message: what to do with missing values in a frame of nullable numbers."""
     for column in _columns(data) if hasattr(data, "isna") else ():
         if np.any(data[column].isna()):
             return (
@@ -158,44 +168,57 @@ def _missing(name: str, data: Any) -> str:
 
 
 def _columns(data: Any) -> tuple[Any, ...]:
-    """The names of a data frame's columns; none of anything else."""
-    # In pyarrow "columns" are the columns themselves.
+    """The names of a data frame's columns; () for anything else."""
+    # A pyarrow table's attribute "columns" holds the columns themselves.
     names = getattr(data, "column_names", None) or getattr(data, "columns", ())
     return tuple(names) if isinstance(names, Iterable) else ()
 
 
 def names_of(X: Any) -> tuple[str, ...] | None:
-    """Return the names of a data frame's columns, if all are text; of anything else None."""
+    """Return the names of a data frame's columns if all are text; None for anything else."""
     names = _columns(X)
     return names if names and all(isinstance(name, str) for name in names) else None
 
 
 def check_names(X: Any, known: tuple[str, ...] | None) -> None:
-    """Refuse a data frame whose columns have not the names ``known``, in their order."""
+    """
+    Refuse a data frame whose columns do not have the names ``known`` in the same order.
+
+    Anything but a data frame with text names passes, and so does everything if ``known`` is None.
+
+    Raises
+    ------
+    ValueError
+        Naming the columns that are missing or new.
+    """
     if known is None or (names := names_of(X)) is None or names == known:
         return
     if sorted(names) == sorted(known):
-        reason = "the same columns come in another order"
+        reason = "the columns are the same, in another order"
     else:
         missing = [name for name in known if name not in names]
         new = [name for name in names if name not in known]
         reason = f"columns {missing[:5]} are missing" if missing else f"columns {new[:5]} are new"
     raise ValueError(
-        "X must have the columns that the net is trained on, in their order, as "
+        "X must have the columns that the net was trained on, in the same order, as "
         f"X[list(feature_names_in_)] has them: {reason}"
     )
 
 
 def way_to_2d(name: str, array: Array) -> str:
-    """What makes two dimensions of one, for an error message."""
+    """For an error message: how to make a 2-dimensional array of a 1-dimensional one."""
     if array.ndim != 1:
         return ""
     one = f"numpy.reshape({name}, (1, -1))"
-    return f"; for one sample take {one}, for one input numpy.reshape({name}, (-1, 1))"
+    return f"; for one sample use {one}, for one input numpy.reshape({name}, (-1, 1))"
 
 
 def _is_numeric_frame(data: Any) -> bool:
-    """A data frame or series of numbers which NumPy alone makes objects of: mixed or nullable."""
+    """
+    Whether this is a data frame or series that holds only numbers.
+
+    NumPy makes an array of objects of one with mixed or nullable dtypes, unless told the dtype.
+    """
     dtypes = getattr(data, "dtypes", None)
     if dtypes is None:
         return False
@@ -203,7 +226,14 @@ def _is_numeric_frame(data: Any) -> bool:
 
 
 def finite(name: str, array: Array, dtype: np.dtype[Any]) -> Array:
-    """C-contiguous, of the dtype, and with no inf and no nan."""
+    """
+    Return the array C-contiguous and in this dtype.
+
+    Raises
+    ------
+    ValueError
+        For inf and nan, and for a number too large for the dtype, naming its position.
+    """
     with np.errstate(over="ignore", invalid="ignore"):
         cast = np.ascontiguousarray(array, dtype)
     _check_finite(name, array, cast)
@@ -211,7 +241,7 @@ def finite(name: str, array: Array, dtype: np.dtype[Any]) -> Array:
 
 
 def _finite_rows(name: str, array: Array, dtype: np.dtype[Any]) -> Rows:
-    """The same, of what may be a file: then it is read once here, and again when it is used."""
+    """As `finite`, for arrays that may be files: these are read here, and again when used."""
     with np.errstate(over="ignore", invalid="ignore"):
         cast = mapped.cast(array, dtype)
     _check_finite(name, array, cast)
@@ -219,14 +249,14 @@ def _finite_rows(name: str, array: Array, dtype: np.dtype[Any]) -> Rows:
 
 
 def _check_finite(name: str, array: Array, cast: Rows) -> None:
-    for rows in mapped.pieces(cast):
-        piece = cast[rows]
+    for rows in mapped.row_slices(cast):
+        some = cast[rows]
         with np.errstate(over="ignore", invalid="ignore"):
-            # The sum of finite numbers is finite, nearly always; it needs no second array.
-            total = piece.sum()
-        if np.isfinite(total) or np.isfinite(piece).all():
+            # The sum of finite numbers is nearly always finite, and needs no second array.
+            total = some.sum()
+        if np.isfinite(total) or np.isfinite(some).all():
             continue
-        i, *rest = (int(i) for i in np.argwhere(~np.isfinite(piece))[0])
+        i, *rest = (int(i) for i in np.argwhere(~np.isfinite(some))[0])
         where = (rows.start + i, *rest)
         value = array[where]
         reason = "" if not np.isfinite(value) else f", which is beyond {cast.dtype}"
@@ -234,7 +264,14 @@ def _check_finite(name: str, array: Array, cast: Rows) -> None:
 
 
 def zeros(name: str, shape: tuple[int, ...], dtype: Any) -> Array:
-    """Zeros; an error names the argument that asks for more of them than memory holds."""
+    """
+    Return an array of zeros.
+
+    Raises
+    ------
+    ValueError
+        Where memory cannot hold it. The message names the argument that asks for it.
+    """
     try:
         return np.zeros(shape, dtype)
     except (MemoryError, ValueError, OverflowError) as error:
@@ -244,9 +281,14 @@ def zeros(name: str, shape: tuple[int, ...], dtype: Any) -> Array:
 
 def inputs(X: Any, n_inputs: int, dtype: np.dtype[Any] | None) -> Rows:
     """
-    X as (n_samples, n_inputs), at least one sample, all finite.
+    Check X and return it as (n_samples, n_inputs), with at least one sample and all finite.
 
-    With ``dtype`` None, float32 stays and all else becomes float64.
+    Its dtype becomes ``dtype``. With None, float32 stays and any other dtype becomes float64.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For anything else, naming X.
     """
     array = real("X", X)
     if array.ndim != 2:
@@ -268,9 +310,15 @@ def inputs(X: Any, n_inputs: int, dtype: np.dtype[Any] | None) -> Rows:
 
 def targets(y: Any, n_samples: int, n_targets: int, loss: Loss, dtype: np.dtype[Any]) -> Rows:
     """
-    y as (n_samples, n_targets), or (n_samples,) class labels with cross_entropy.
+    Check y and return it as (n_samples, n_targets), or as (n_samples,) class labels.
 
-    A column of labels is one label a sample; elsewhere (n_samples,) is one output.
+    Class labels are allowed with `CrossEntropy`, as (n_samples,) or as one column. With any other
+    loss, y of the shape (n_samples,) becomes one column.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For anything else, and for targets outside the loss's range, naming y.
     """
     array = real("y", y)
     classes = isinstance(loss, CrossEntropy)
@@ -284,9 +332,10 @@ def targets(y: Any, n_samples: int, n_targets: int, loss: Loss, dtype: np.dtype[
             f"got shape {array.shape}"
         )
     if labels:
-        # A copy: kernels index with labels, so they must stay what was checked.
+        # A copy, which the user cannot change: kernels use labels as indices without a check.
         made = finite("y", array.reshape(-1), dtype).copy()
-        class_labels(array.reshape(-1), n_targets)  # before float32 makes 1 of 0.999999999
+        # The array before the cast: float32 would round 0.999999999 to the label 1.
+        class_labels(array.reshape(-1), n_targets)
         return made
     if array.ndim == 1 and n_targets == 1:
         array = array.reshape(-1, 1)
@@ -294,20 +343,27 @@ def targets(y: Any, n_samples: int, n_targets: int, loss: Loss, dtype: np.dtype[
         raise ValueError(f"y must have shape {expected}; got shape {array.shape}")
     rows = _finite_rows("y", array, dtype)
     if classes or loss.target_range != (-np.inf, np.inf):
-        for piece in mapped.pieces(rows):
-            _check_range(rows[piece], piece.start, loss)
+        for some in mapped.row_slices(rows):
+            _check_range(rows[some], some.start, loss)
     return rows
 
 
 def class_labels(y: Array, n_classes: int) -> Array:
-    """Class labels as they are, (n_samples,), if they are whole numbers below ``n_classes``."""
+    """
+    Return class labels, (n_samples,), as they are.
+
+    Raises
+    ------
+    ValueError
+        Unless all are whole numbers from 0 to n_classes - 1.
+    """
     bad = (y != np.floor(y)) | (y < 0) | (y >= n_classes)
     if bad.any():
         i = int(np.argmax(bad))
         hint = ""
         if (y == np.floor(y)).all() and np.unique(y).size <= n_classes:
             from_1 = y.min() == 1 and y.max() <= n_classes
-            hint = f" ({'take y - 1' if from_1 else f'{NUMBERED} makes such of others'})"
+            hint = f" ({'use y - 1' if from_1 else f'{NUMBERED} makes these of other labels'})"
         raise ValueError(
             f"y must hold class labels, integers from 0 to {n_classes - 1}{hint}; "
             f"y[{i}] is {_exactly(y[i])}"
@@ -316,20 +372,20 @@ def class_labels(y: Array, n_classes: int) -> Array:
 
 
 def _exactly(number: Any) -> str:
-    """A number in few digits, or in all of them where it is another number without."""
+    """A number in few digits; in all digits if fewer would show another number."""
     short = f"{number:g}"
     return short if float(short) == number or number != number else repr(float(number))
 
 
 def _check_range(array: Array, first: int, loss: Loss) -> None:
-    """Check some rows of y, from number ``first`` on."""
+    """Check the range of some rows of y, the first of which is row number ``first``."""
     low, high = loss.target_range
     if (low > -np.inf and array.min() < low) or (high < np.inf and array.max() > high):
         expected = f"lie within [{low:g}, {high:g}]" if high < np.inf else f"be at least {low:g}"
         i, j = (int(i) for i in np.argwhere((array < low) | (array > high))[0])
         hint = ""
         if isinstance(loss, BinaryCrossEntropy) and len(two := np.unique(array)) == 2:
-            hint = f"; for two classes y is 0 or 1: take y == {two[1]:g}"
+            hint = f"; for two classes y is 0 or 1: use y == {two[1]:g}"
         raise ValueError(
             f"y must {expected} for {loss.name}; y[{first + i}, {j}] is {array[i, j]:g}{hint}"
         )
@@ -345,7 +401,14 @@ def _check_range(array: Array, first: int, loss: Loss) -> None:
 
 
 def weights(sample_weight: Any, n_samples: int, dtype: np.dtype[Any]) -> Array | None:
-    """sample_weight as (n_samples,), none below 0 and not all 0; None stays None."""
+    """
+    Check sample_weight and return it as (n_samples,); None stays None.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For another shape, for weights below 0, and for a sum that is 0 or not finite.
+    """
     if sample_weight is None:
         return None
     array = real("sample_weight", sample_weight)
@@ -363,7 +426,14 @@ def weights(sample_weight: Any, n_samples: int, dtype: np.dtype[Any]) -> Array |
 
 
 def check_total(name: str, weights: Array, dtype: np.dtype[Any]) -> None:
-    """Refuse weights whose sum is 0, or so large or small that it has no inverse in the dtype."""
+    """
+    Check the sum of weights.
+
+    Raises
+    ------
+    ValueError
+        If the sum is 0, infinite, or so small that the dtype cannot hold its inverse.
+    """
     with np.errstate(over="ignore"):
         total = weights.sum(dtype=np.float64)
     smallest, largest = np.finfo(dtype).tiny, np.finfo(dtype).max
@@ -375,31 +445,52 @@ def check_total(name: str, weights: Array, dtype: np.dtype[Any]) -> None:
 
 
 def with_class_weights(weights: Array | None, y: Rows, loss: Loss) -> Array | None:
-    """The weights of samples times those of their classes, where the loss has such."""
+    """
+    Return the weights of samples times those of their classes, if the loss has class weights.
+
+    Raises
+    ------
+    ValueError
+        If all products are 0, or their sum is not finite.
+    """
     if getattr(loss, "class_weight", None) is None:
         return weights
     with np.errstate(over="ignore", invalid="ignore"):
-        found = [loss.sample_weights(y[rows]) for rows in mapped.pieces(y)]
-        parts = [part for part in found if part is not None]
-        of_classes = np.concatenate(parts)
-        product = of_classes if weights is None else weights * of_classes
+        found = [loss.sample_weights(y[rows]) for rows in mapped.row_slices(y)]
+        class_weights = np.concatenate([part for part in found if part is not None])
+        product = class_weights if weights is None else weights * class_weights
     if not product.any():
         raise ValueError(
-            "y must have some class whose class_weight is above 0, in a sample whose weight is; "
-            "all these samples count 0"
+            "y must have a sample whose sample_weight and class_weight are both above 0; "
+            "all samples have the weight 0"
         )
     check_total("sample_weight times class_weight", product, np.dtype(np.float64))
     return product
 
 
 def order(name: str, value: Any, shape: tuple[int, ...]) -> npt.NDArray[np.int64]:
-    """Indices of samples, ints from 0 to n_samples - 1; the shape's last number is n_samples."""
+    """
+    Check indices of samples and return them as int64.
+
+    Parameters
+    ----------
+    name : str
+        For error messages.
+    value : array-like of ints from 0 to n_samples - 1
+    shape : tuple
+        The shape that ``value`` must have; its last number is n_samples.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For anything else.
+    """
     array = read(name, value, of="ints")
     if array.dtype.kind not in "iu":
         raise TypeError(f"{name} must be an array of ints; got dtype {array.dtype}")
     if array.shape != shape:
         raise ValueError(f"{name} must have shape {shape}; got shape {array.shape}")
-    # A copy, as of labels: kernels index with it, so it must stay what is checked here.
+    # A copy, which the user cannot change: kernels use it as indices without a check.
     indices = np.array(array, np.int64, order="C")
     if array.size and (array.min() < 0 or array.max() >= shape[-1]):
         raise ValueError(
@@ -417,9 +508,23 @@ def parameters(
     members: int | None = None,
 ) -> tuple[list[Array], list[Array]]:
     """
-    Copies of one (n_in, n_out) and one (n_out,) per layer; one bias may be a number.
+    Check weights and biases and return copies, one of each for every layer.
 
-    With ``members`` each may have one dimension more, of that length, in front.
+    Parameters
+    ----------
+    weights : list of (n_in, n_out) array-likes
+    biases : list of (n_out,) array-likes
+        A number will do where n_out is 1.
+    shapes : list of (n_in, n_out)
+    dtype : dtype
+        Of the copies.
+    members : int, optional
+        If given, each array may also have a first dimension of this length.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For anything else, naming the array.
     """
     made: tuple[list[Array], list[Array]] = ([], [])
     groups: tuple[tuple[str, Any, list[tuple[int, ...]]], ...] = (
@@ -438,25 +543,32 @@ def parameters(
             if shape == (1,) and array.ndim == 0:
                 array = array.reshape(1)
             if array.shape != shape and (members is None or array.shape != (members, *shape)):
-                of_each = (
+                or_each = (
                     ""
                     if members is None
                     else (f", or {(members, *shape)} for each of the {members} members")
                 )
                 raise ValueError(
-                    f"{name}[{l}] must have shape {shape}{of_each}; got shape {array.shape}"
+                    f"{name}[{l}] must have shape {shape}{or_each}; got shape {array.shape}"
                 )
             out.append(finite(f"{name}[{l}]", array, dtype).copy())
     return made
 
 
 def dtype(value: Any) -> np.dtype[Any] | None:
-    """float32 or float64; None stays None."""
+    """
+    Return float32 or float64 as a NumPy dtype; None stays None.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For anything else.
+    """
     if value is None:
         return None
     try:
         made: np.dtype[Any] = np.dtype(value)
-    except (TypeError, ValueError, SyntaxError) as error:  # NumPy parses texts like "(2,)f8"
+    except (TypeError, ValueError, SyntaxError) as error:  # NumPy parses text such as "(2,)f8"
         raise TypeError(
             f"dtype must be None, 'float32' or 'float64'; got {checks.shown(value)}"
         ) from error

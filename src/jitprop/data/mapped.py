@@ -1,4 +1,4 @@
-"""Files larger than memory: arrays of `numpy.memmap`, read and cast some rows at a time."""
+"""Files larger than memory: `numpy.memmap` arrays, of which a few rows are read at a time."""
 
 from __future__ import annotations
 
@@ -11,23 +11,26 @@ import numpy.typing as npt
 
 from jitprop._types import Array
 
-PIECE = 1 << 20
-"""Numbers of a large array that are looked at, or cast, at a time: 8 MB of them."""
+CHUNK = 1 << 20
+"""So many numbers of a large array are read, checked or cast at a time: 8 MB in float64."""
 
 
 class Mapped:
     """
-    Rows of an array in a file, of another dtype or layout than is wanted, or not all of them.
+    Rows of an array in a file, which are cast when they are read.
 
-    It is indexed as an array is, by a slice or by numbers of rows, and then reads and casts those.
+    It stands for a file of another dtype or memory layout than needed, or for some rows of a file.
+    It is indexed like an array, by a slice or by row numbers. Indexing reads these rows and
+    returns them as a C-contiguous array.
 
     Parameters
     ----------
     array : (n, ...) array
+        The memory map.
     dtype : dtype
-        That of what is read.
+        The dtype of the arrays that indexing returns.
     rows : (n_rows,) int64 array, optional
-        Which there are, all if None.
+        The numbers of the rows that it stands for; None for all.
     """
 
     def __init__(
@@ -42,16 +45,16 @@ class Mapped:
 
     def __getitem__(self, key: slice | npt.NDArray[np.int64]) -> Array:
         found = self.array[key if self.rows is None else self.rows[key]]
-        with np.errstate(over="ignore"):  # what is infinite then has been refused before
+        with np.errstate(over="ignore"):  # an overflow was refused when the data were checked
             return np.ascontiguousarray(found, self.dtype)
 
 
 Rows: TypeAlias = Array | Mapped
-"""Samples that may stand in a file."""
+"""Samples, as an array or in a file."""
 
 
 def is_mapped(array: Any) -> bool:
-    """Whether an array, or what it is a view of, is a file's."""
+    """Whether an array, or the array that it is a view of, is a memory map of a file."""
     while isinstance(array, np.ndarray):
         if isinstance(array, np.memmap):
             return True
@@ -60,22 +63,26 @@ def is_mapped(array: Any) -> bool:
 
 
 def cast(array: Array, dtype: np.dtype[Any]) -> Rows:
-    """C-contiguous and of that dtype: itself, where it is; a copy, but not of a file."""
-    right = array.dtype == dtype and array.flags.c_contiguous
-    if not right and is_mapped(array):
+    """
+    Return the array C-contiguous and in this dtype.
+
+    It is the array itself if nothing must change, a `Mapped` for a file, and otherwise a copy.
+    """
+    unchanged = array.dtype == dtype and array.flags.c_contiguous
+    if not unchanged and is_mapped(array):
         return Mapped(array, dtype)
     return np.ascontiguousarray(array, dtype)
 
 
 def take(array: Rows, rows: npt.NDArray[np.int64]) -> Rows:
-    """Those rows, copied; of a file, to be read when they are wanted."""
+    """Return some rows: a copy, or for a file a `Mapped`, which reads them when needed."""
     if isinstance(array, Mapped):
         return Mapped(array.array, array.dtype, rows if array.rows is None else array.rows[rows])
     return Mapped(array, array.dtype, rows) if is_mapped(array) else array[rows]
 
 
-def pieces(array: Rows) -> list[slice]:
-    """Slices of some rows each, one after the other, which cover it."""
+def row_slices(array: Rows) -> list[slice]:
+    """Consecutive slices that together cover all rows, of one row or at most `CHUNK` numbers."""
     n, *shape = array.shape
-    step = max(1, PIECE // max(1, math.prod(shape)))
+    step = max(1, CHUNK // max(1, math.prod(shape)))
     return [slice(i, min(i + step, n)) for i in range(0, n, step)]

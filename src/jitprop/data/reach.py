@@ -20,51 +20,58 @@ RANGES = {
     "gelu": (-0.17, np.inf),
     "silu": (-0.28, np.inf),
 }
-"""Of the outputs, by the name of the output activation; of those not here it is all numbers."""
+"""
+The range of the outputs, by the name of the output activation. Outputs of an activation that is not
+here can be any number.
+"""
 
 ROUNDING = 1e-6
-"""How far outside targets may lie, as a share of the largest: they may have been scaled."""
+"""
+How far outside the range targets may be, as a share of the largest: scaling them may have rounded.
+"""
 
 
-def beyond(pieces: Iterable[Array], spec: Spec) -> str | None:
+def warning(targets: Iterable[Array], spec: Spec) -> str | None:
     """
-    Return a warning of targets that the output cannot reach; None where it can.
+    Return the text of a warning if the output cannot reach all targets; None if it can.
 
     Parameters
     ----------
-    pieces : iterable of (..., n_targets) arrays
-        Targets, some rows at a time, of which some may have none.
+    targets : iterable of (..., n_targets) arrays
+        All targets, a few rows at a time. Some arrays may be empty.
     spec : Spec
     """
     low, high = RANGES.get(str(spec.activations[-1]), (-np.inf, np.inf))
-    # Other losses refuse such targets themselves; what those of one's own mean nobody knows.
+    # A loss with a range refuses such targets itself. A custom loss may mean anything by them.
     refused = spec.loss.target_range != (-np.inf, np.inf)
     if refused or isinstance(spec.loss, CustomLoss) or (low, high) == (-np.inf, np.inf):
         return None
     least, most = np.inf, -np.inf
-    for piece in pieces:
-        if piece.size:
-            least, most = min(least, float(piece.min())), max(most, float(piece.max()))
+    for some in targets:
+        if some.size:
+            least, most = min(least, float(some.min())), max(most, float(some.max()))
     rounding = ROUNDING * max(1.0, abs(least), abs(most))
     if least >= low - rounding and most <= high + rounding:
         return None
-    upper = f"from {low:g} to {high:g}" if high < np.inf else f"of at least {low:g}"
+    outputs = f"from {low:g} to {high:g}" if high < np.inf else f"of at least {low:g}"
     return (
         f"y has numbers from {least:g} to {most:g}, and the output activation "
-        f"{spec.activations[-1]!r} gives numbers {upper}: the net cannot reach all targets. For "
-        "regression take output_activation='identity' and scale y to about -1...1; for two classes "
-        "take the labels 0 and 1"
+        f"{spec.activations[-1]!r} gives numbers {outputs}: the net cannot reach all targets. For "
+        "regression use output_activation='identity' and scale y to about -1...1; for two classes "
+        "use the labels 0 and 1"
     )
 
 
-def counted(y: Array, weights: Array | None) -> Array:
+def with_weight(y: Array, weights: Array | None) -> Array:
     """
-    Return those targets that have a weight above 0.
+    Return the targets whose weight is above 0.
 
     Parameters
     ----------
     y : (n, n_targets) array, or (members, n, n_targets)
     weights : (n,) array, (members, n) array or None
+        With weights for each member, a sample that is common to all is kept if any member's weight
+        is above 0.
     """
     if weights is None or (counts := weights > 0).all():
         return y

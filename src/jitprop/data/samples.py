@@ -1,4 +1,4 @@
-"""Samples: what a net is trained on or measured by."""
+"""Samples that a net is trained or evaluated on."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ ALL = slice(None)
 
 def stand_ins(weights: Array) -> Any:
     """
-    Number of the first sample whose weight is not 0; -1 where there is none.
+    Return the index of the first sample whose weight is not 0; -1 if there is none.
 
-    (n,) weights give one number, (members, n) weights one for each member.
+    Kernels compute with this sample in place of those with weight 0, which might overflow.
+    Weights of the shape (n,) give one index, those of the shape (members, n) one for each member.
     """
     counted = weights != 0
     return np.where(counted.any(axis=-1), counted.argmax(axis=-1), -1)
@@ -27,12 +28,12 @@ def stand_ins(weights: Array) -> Any:
 
 class Samples(NamedTuple):
     """
-    What a net is trained on or measured by, checked and cast.
+    Samples that a net is trained or evaluated on, checked and cast.
 
     Attributes
     ----------
-    X : (n_samples, n_inputs) array, or rows of a file
-    y : (n_samples, n_targets) array, or rows of a file; or (n_samples,) class labels
+    X : (n_samples, n_inputs) array or `Mapped`
+    y : (n_samples, n_targets) array or `Mapped`; or (n_samples,) class labels
     weights : (n_samples,) array or None
     """
 
@@ -42,27 +43,27 @@ class Samples(NamedTuple):
 
     @property
     def in_files(self) -> bool:
-        """Whether some must be read before a backend can have them."""
+        """Whether samples must be read from a file before a backend can use them."""
         return isinstance(self.X, Mapped) or isinstance(self.y, Mapped)
 
     def read(self, rows: slice | npt.NDArray[np.int64] = ALL) -> Arrays:
-        """Some of them, as arrays: X, y and weights."""
+        """Return X, y and weights of some samples, by default all, as arrays."""
         weights = None if self.weights is None else self.weights[rows]
         return self.X[rows], self.y[rows], weights
 
     def take(self, rows: npt.NDArray[np.int64]) -> Samples:
-        """A copy of some of them; what is in files stays there."""
+        """Return some samples: copies of arrays; what is in a file stays there."""
         weights = None if self.weights is None else self.weights[rows]
         return Samples(mapped.take(self.X, rows), mapped.take(self.y, rows), weights)
 
-    def apart_from(self, array: Array) -> Samples:
-        """Those of its arrays copied that share memory with another, which will change."""
+    def unshared(self, array: Array) -> Samples:
+        """Return samples that share no memory with ``array``, which is about to change."""
 
-        def own(a: Rows) -> Rows:
+        def copied_if_shared(a: Rows) -> Rows:
             shared = isinstance(a, np.ndarray) and np.may_share_memory(a, array)
             return a[:].copy() if shared else a
 
         weights = self.weights
         if weights is not None and np.may_share_memory(weights, array):
             weights = weights.copy()
-        return Samples(own(self.X), own(self.y), weights)
+        return Samples(copied_if_shared(self.X), copied_if_shared(self.y), weights)

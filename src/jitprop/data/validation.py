@@ -1,4 +1,4 @@
-"""Validation samples: the user's own, or held out from the training samples."""
+"""Validation samples: those that the user passes, or some held out from the training samples."""
 
 from __future__ import annotations
 
@@ -13,7 +13,14 @@ Rows = npt.NDArray[np.int64]
 
 
 def parts(data: Any) -> tuple[Any, Any, Any]:
-    """`Trainer.fit`'s ``validation_data`` as X, y, and sample weights or None; not looked at."""
+    """
+    Take `Trainer.fit`'s ``validation_data`` apart: X, y, and sample weights or None.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For anything but (X, y) or (X, y, sample_weight). The arrays are not checked.
+    """
     expected = "validation_data must be (X, y) or (X, y, sample_weight)"
     if not isinstance(data, tuple | list):
         raise TypeError(f"{expected}; got {checks.shown(data)}")
@@ -24,21 +31,45 @@ def parts(data: Any) -> tuple[Any, Any, Any]:
 
 
 def check_counted(who: str, training: Any, held_out: Any) -> None:
-    """Refuse sample weights, or None, that are 0 for all samples of one side of a split."""
+    """
+    Check the weights of both parts of a split; None stands for no weights.
+
+    Raises
+    ------
+    ValueError
+        If all weights of one part are 0. The message begins with ``who``, which made the split.
+    """
     for side, weights in (("to train on", training), ("held out", held_out)):
         if weights is not None and not np.any(weights):
             raise ValueError(
                 f"{who} must leave samples with a weight above 0 on both sides; all samples {side} "
-                "have the weight 0, of sample_weight or of their class"
+                "have the weight 0, from sample_weight or from class_weight"
             )
 
 
 def hold_out(n_samples: int, fraction: Any, seed: int) -> tuple[Rows, Rows]:
     """
-    Numbers of the samples to train on and of those to validate with, each in ascending order.
+    Choose the samples to train on and those to validate with.
 
-    The same ``seed`` and ``n_samples`` give the same: a fit that goes on never trains on what
-    the one before validated with.
+    The choice depends only on ``seed``, ``n_samples`` and ``fraction``. So a resumed fit does not
+    train on the samples that the fit before it validated with.
+
+    Parameters
+    ----------
+    n_samples : int
+    fraction : float
+        The share of samples to validate with, above 0 and below 1.
+    seed : int
+
+    Returns
+    -------
+    training, validation : (n,) int64 arrays
+        Indices of samples, in ascending order.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For another ``fraction``, and for one that leaves no sample on one side.
     """
     share = checks.number("validation_fraction", fraction, above=0.0, below=1.0)
     n = round(share * n_samples)

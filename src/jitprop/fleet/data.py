@@ -82,7 +82,7 @@ class Data:
         weights = None if self.weights is None else taken(self.weights)
         return Data(taken(self.X), taken(self.y), weights)
 
-    def apart_from(self, array: Array) -> Data:
+    def unshared(self, array: Array) -> Data:
         """Those of its arrays copied that share memory with another, which will change."""
 
         def own(part: Part) -> Part:

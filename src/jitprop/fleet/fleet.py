@@ -501,9 +501,9 @@ batch_size, shuffle, dtype, backend
         found, kept = (None, ()) if epochs_total is None else (self._found, self._kept)
         told = Told(self, listeners, kept)
         state = self._state.cast(kind)
-        data = data.apart_from(state.params)
+        data = data.unshared(state.params)
         if held_out is not None:
-            held_out = held_out.apart_from(state.params)
+            held_out = held_out.unshared(state.params)
         course = Course(
             self._engine(data.n_samples),
             self._spec,
@@ -518,7 +518,7 @@ batch_size, shuffle, dtype, backend
         )
         bar = Progress(course.epochs) if progress else None
         weights = None if data.weights is None else data.weights.array
-        self._warn_of(reach.counted(y, weights) for y in [data.y.array])
+        self._warn_of(reach.with_weight(y, weights) for y in [data.y.array])
         fit = running.of(self)
         with Interrupts() as interrupts:  # the beginning and the end are whole
             with running.changing():

@@ -201,7 +201,7 @@ def _warn_of_nan(monitor: str, measured: Mapping[str, npt.NDArray[Any]]) -> None
 def _warn_of_targets(specs: list[Spec], data: Data) -> None:
     """Warn, once for all settings, of targets that the output of one cannot reach."""
     for spec in specs:
-        if text := reach.beyond([reach.counted(data.y, data.weights)], spec):
+        if text := reach.warning([reach.with_weight(data.y, data.weights)], spec):
             warn(text, TargetWarning)
             return
 

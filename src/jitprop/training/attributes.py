@@ -172,7 +172,7 @@ class Attributes:
 
     def _warn_of(self, pieces: Iterable[Array]) -> None:
         """Warn, once, of targets that the output cannot reach."""
-        if not self._warned and (text := reach.beyond(pieces, self._spec)):
+        if not self._warned and (text := reach.warning(pieces, self._spec)):
             warn(text, TargetWarning)
             self._warned = True
 

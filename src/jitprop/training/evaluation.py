@@ -18,7 +18,7 @@ TILE = 256
 
 PIECE_WORK = 2e8
 """Multiply-adds of a call that goes forward: up to 0.1 s. Between calls Python hears Ctrl-C.
-Of units, in all samples of a call, there are no more than `mapped.PIECE`: the NumPy backend holds
+Of units, in all samples of a call, there are no more than `mapped.CHUNK`: the NumPy backend holds
 them all, and files may be copied."""
 
 
@@ -40,7 +40,7 @@ class Evaluation:
 
     def _pieces(self, n_samples: int) -> list[slice]:
         # Of whole tiles, and of a size that depends on the net alone, as then do the bits.
-        size = min(PIECE_WORK / self.spec.n_parameters, mapped.PIECE / sum(self.spec.layer_sizes))
+        size = min(PIECE_WORK / self.spec.n_parameters, mapped.CHUNK / sum(self.spec.layer_sizes))
         size = max(1, int(size) // TILE) * TILE
         return [slice(i, i + size) for i in range(0, n_samples, size)]
 

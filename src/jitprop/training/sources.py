@@ -219,7 +219,7 @@ class Arrays:
         """Batches from ``start`` on, of one epoch, read from files in their order."""
         epoch, batch = divmod(start, self.n_batches)
         width = sum(math.prod(a.shape[1:]) for a in self.samples if a is not None)
-        most = max(1, mapped.PIECE // (width * self.batch))
+        most = max(1, mapped.CHUNK // (width * self.batch))
         n = min(stop - start, self.n_batches - batch, most)
         rows = slice(batch * self.batch, min((batch + n) * self.batch, self.n))
         arrays = self.samples.read(rows if order is None else order[epoch, rows])
@@ -291,7 +291,7 @@ class Stream:
         total = 0.0
         for k, made in enumerate(self.batches.each(self.make)):
             interrupts.check()
-            X, y, weights = made.apart_from(state.params).read()
+            X, y, weights = made.unshared(state.params).read()
             total += self.spec.divisor(len(X), weights)
             net, call = self._net(len(X), X.dtype), Call(X, y, weights, None, losses, rates, 0, 1)
             if train(self.backend, net, state, call, interrupts) == 0:
