@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from jitprop.cli import columns, values
-from jitprop.cli.columns import MOST_CATEGORIES, MOST_SPREADS, NumberColumn, TextColumn
+from jitprop.cli.columns import MAX_CATEGORIES, MAX_SPREADS, NumberColumn, TextColumn
 from jitprop.cli.refused import RefusedError
 
 
@@ -97,7 +97,7 @@ def test_booleans_are_categories_however_spelled(spelled):
         ([7, 7, 7], "all its values are 7"),
         (["a", "a", "a"], "all its values are 'a'"),
         ([None, None, None], "it has no values"),
-        ([f"name {i}" for i in range(30)], "as names and ids have"),
+        ([f"name {i}" for i in range(30)], "looks like names or ids"),
         (["2024-02-29", "2024-03-01"], "dates"),
         (["29.2.2024", None], "dates"),
         ([datetime.date(2024, 2, 29)] * 2, "dates"),
@@ -121,7 +121,7 @@ def test_a_constant_number_that_may_be_missing_stays():
 def test_the_commonest_categories_get_inputs():
     texts = [f"t{i % 150:03}" for i in range(400)]  # 100 of them three times, 50 twice
     (column,), notes, _ = learned(texts)
-    assert column.categories == tuple(f"t{i:03}" for i in range(MOST_CATEGORIES))
+    assert column.categories == tuple(f"t{i:03}" for i in range(MAX_CATEGORIES))
     assert "150 different texts" in notes[0]
 
 
@@ -189,7 +189,7 @@ def test_any_numbers_make_finite_inputs_of_moderate_size(taught, later):
         for x in (frame["x"], pd.Series(later, name="x")):
             made = column.transform(x, notes)
             assert np.isfinite(made).all()
-            assert np.abs(made).max() <= MOST_SPREADS
+            assert np.abs(made).max() <= MAX_SPREADS
 
 
 @settings(max_examples=100, deadline=None)

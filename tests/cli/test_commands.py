@@ -207,7 +207,7 @@ def test_training_stops_when_validation_gets_no_better(capsys, rng):
     out, _ = run(capsys, "train", "noise.csv", "--target", "y", "--patience", "5", "--no-plot")
     trainer, _ = models.load(Path("model.safetensors"))
     assert trainer.epochs_trained < 300
-    assert f"{trainer.epochs_trained} epochs; kept is the net after" in out
+    assert f"{trainer.epochs_trained} epochs; the model is the net after epoch" in out
 
 
 def test_marks_of_missing_values_travel(capsys, rng):
@@ -266,7 +266,7 @@ def test_pictures(capsys, frame, suffix, target):
         (["train", "data.csv", "--target", "kind", "--drop", "kind"], "no column 'kind'"),
         (["train", "data.csv", "--target", "kind", "--task", "regression"], "holds text"),
         (["train", "data.csv", "--target", "when"], "holds dates"),
-        (["train", "data.csv", "--target", "always"], "one value alone"),
+        (["train", "data.csv", "--target", "always"], "only one value"),
         (["train", "data.csv", "--target", "kind", "--hidden", "64;32"], "such as 64,32"),
         (["train", "data.csv", "--target", "kind", "--hidden", "0"], "such as 64,32"),
         (["train", "data.csv", "--target", "kind", "--epochs", "0"], "'--epochs'"),
@@ -299,7 +299,7 @@ def test_errors_are_one_line_and_exit_code_2(capsys, frame, arguments, words):
     [
         ("x,y\n1,a\n", "1 rows with a target are too few"),
         ("x,y\n1,\n2,\n", "0 rows with a target are too few"),
-        ("x,y\n1,a\n2,b\n", "2 rows are too few to keep 1 of them"),
+        ("x,y\n1,a\n2,b\n", "2 rows are too few to hold 1 of them"),
         ("x,y\n1,a\n1,b\n1,a\n1,b\n", "no column is left"),
         ("y\na\nb\na\nb\n", "no column is left"),
         ("x,y\n,a\n,b\n,a\n,b\n", "no column is left"),
@@ -320,7 +320,7 @@ def test_predict_names_the_columns_that_are_missing(capsys, frame):
 
 def test_probabilities_are_for_classes(capsys, frame):
     run(capsys, "train", "data.csv", "--target", "price", *QUICK)
-    assert "--proba is for classes" in refused(
+    assert "--proba is for classification" in refused(
         capsys, "predict", "model.safetensors", "data.csv", "--proba"
     )
 
@@ -375,7 +375,7 @@ def test_ctrl_c_keeps_what_was_learned(capsys, frame, monkeypatch):
     monkeypatch.setattr(Trainer, "fit", interrupted)
     _, err = run(capsys, "train", "data.csv", "--target", "kind", code=130)
     assert err.splitlines()[-1] == (
-        "error: interrupted; what was learned in 2 epochs is in model.safetensors"
+        "error: interrupted; the model after 2 epochs is in model.safetensors"
     )
     assert models.load(Path("model.safetensors"))[1] is not None
     assert not Path("model.png").exists()

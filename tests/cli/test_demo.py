@@ -8,13 +8,13 @@ from jitprop.cli import demo, main
 
 
 def test_the_demo_is_that_of_the_examples():
-    assert any((place / "demo.py").is_file() for place in demo.PLACES)
-    assert demo.PLACES[0].parent == demo.PACKAGE  # as the wheel has it
+    assert any((place / "demo.py").is_file() for place in demo.FOLDERS)
+    assert demo.FOLDERS[0].parent == demo.PACKAGE  # as the wheel has it
 
 
 @pytest.fixture
 def place(tmp_path, monkeypatch):
-    monkeypatch.setattr(demo, "PLACES", (tmp_path / "none", tmp_path))
+    monkeypatch.setattr(demo, "FOLDERS", (tmp_path / "none", tmp_path))
     return tmp_path
 
 

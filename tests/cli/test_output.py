@@ -173,8 +173,8 @@ def test_a_matplotlib_that_cannot_be_loaded_is_known_before_training(capsys, mon
     monkeypatch.delitem(sys.modules, "matplotlib.figure", raising=False)
     monkeypatch.setattr(sys, "meta_path", [Broken(), *sys.meta_path])
     assert error(capsys, *TRAIN) == (
-        f"error: matplotlib, which draws the picture, cannot be loaded: {failure}; "
-        "--no-plot trains without a picture"
+        f"error: matplotlib, which draws the plot, cannot be loaded: {failure}; "
+        "--no-plot trains without a plot"
     )
     monkeypatch.undo()
 
@@ -191,7 +191,7 @@ def test_ctrl_c_after_the_last_epoch_waits_for_the_model(capsys, monkeypatch):
 
     monkeypatch.setattr(training, "score", interrupted)
     line = error(capsys, *QUICK, code=130)
-    assert line == "error: interrupted; what was learned in 2 epochs is in model.safetensors"
+    assert line == "error: interrupted; the model after 2 epochs is in model.safetensors"
     assert models.load(Path("model.safetensors"))[1].scores
 
 
@@ -239,7 +239,7 @@ def closed_pipe():
 
 
 FULL = "cannot write to the standard output: No space left on device"
-CLOSED = "the standard output was closed before all was written"
+CLOSED = "the standard output was closed before everything was written"
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no such device here")
@@ -267,7 +267,7 @@ def test_no_stdout_at_all(capsys, monkeypatch):
     monkeypatch.setattr(sys, "stdout", None)
     assert main(["info", "model.safetensors"]) == 0
     assert main(["predict", "model.safetensors", "data.csv", "--quiet"]) == 2
-    assert "standard output is closed: take --out" in capsys.readouterr().err
+    assert "standard output is closed: use --out" in capsys.readouterr().err
 
 
 def test_no_stdin_at_all(capsys, monkeypatch):
@@ -457,6 +457,6 @@ def test_no_command_line_ends_in_a_traceback(capsys, line):
 
 def test_divergence_names_the_options_that_may_be_at_fault(capsys):
     line = error(capsys, *QUICK, "--weight-decay", "1e308")
-    assert line.endswith("take a smaller --learning-rate than 0.003, or a smaller --weight-decay")
+    assert line.endswith("use a smaller --learning-rate than 0.003, or a smaller --weight-decay")
     line = error(capsys, *QUICK, "--optimizer", "sgd", "--learning-rate", "1e308")
-    assert line.endswith("take a smaller --learning-rate than 1e+308")
+    assert line.endswith("use a smaller --learning-rate than 1e+308")

@@ -60,6 +60,6 @@ def test_a_net_that_is_saved_again_in_python_warns_as_before(frame, capsys):
     with pytest.warns(UserWarning, match=WORDS):
         export.to_c(trainer, "net.c")
     assert main(["info", "again"]) == 0
-    assert "unknown: it was saved in Python" in capsys.readouterr().out
+    assert "unknown, since it was saved in Python" in capsys.readouterr().out
     assert main(["predict", "again", "data.csv"]) == 2
     assert "it was saved in Python" in capsys.readouterr().err

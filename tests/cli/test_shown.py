@@ -46,7 +46,7 @@ def test_quotations_are_cut_and_all_is_on_one_line():
     long = "x" * 300
     said = terminal.one_line(f"column {long!r} isn't {'y' * 150!r}, but /a/{long}\x1b[31m\n\r\x07!")
     assert said == f"column 'xxx{'x' * 193}... isn't {'y' * 150!r}, but /a/{long} [31m !"
-    assert len(terminal.one_line("z" * 10**6)) == terminal.LONGEST
+    assert len(terminal.one_line("z" * 10**6)) == terminal.MAX_LENGTH
 
 
 def test_predictions_are_escaped_in_a_terminal_alone(monkeypatch, capsys):
@@ -158,7 +158,7 @@ def test_scores_that_no_command_writes_are_refused(item):
 
 def test_columns_of_one_name_are_refused():
     column = columns.to_json((NumberColumn("n", 1.0, 1.0, 0.5, True),))[0]
-    with pytest.raises(ValueError, match="two columns have one name"):
+    with pytest.raises(ValueError, match="two columns have the same name"):
         columns.from_json([column, column])
 
 

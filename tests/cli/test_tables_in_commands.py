@@ -122,7 +122,7 @@ def test_a_european_table_teaches_what_a_plain_one_does(capsys, rng, typed):
     assert "is read as" in err
     # The model takes the plain table for one that is written like its own.
     _, err = run(capsys, "predict", "model.safetensors", "plain.csv", code=2)
-    assert "must hold numbers, whose decimal mark is ',' (if not, say --decimal)" in err
+    assert "must hold numbers with the decimal mark ',' (say --decimal if it is another)" in err
     run(capsys, "predict", "model.safetensors", "plain.csv", "--decimal", ".", "--out", "p.csv")
     assert pd.read_csv("p.csv", dtype=str)["y"].tolist() == ref
 
@@ -133,7 +133,7 @@ def test_predictions_are_as_many_as_the_rows_of_a_table_of_one_column(capsys):
     Path("new.csv").write_text("x\n0\n\n2\n \n1\n")
     out, err = run(capsys, "predict", "model.safetensors", "new.csv")
     made = [float(line) for line in out.splitlines()[1:]]
-    assert "2 of its 5 are taken to be its median" in err
+    assert "2 of its 5 values are missing and are replaced by the median" in err
     np.testing.assert_allclose(made, [0, 2.5, 5, 2.5, 2.5], atol=0.3)
 
 

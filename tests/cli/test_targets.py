@@ -10,7 +10,7 @@ import pytest
 
 from jitprop.cli import targets
 from jitprop.cli.refused import RefusedError
-from jitprop.cli.targets import MOST_CLASSES, Classes, Quantity
+from jitprop.cli.targets import MAX_CLASSES, Classes, Quantity
 
 
 def target(values, task=None):
@@ -41,7 +41,7 @@ def test_the_task_is_told_from_the_target(values, task):
 
 def test_two_spellings_of_one_number_are_no_quantity():
     column, spelled = pd.Series([1.1, 1.1], name="y"), pd.Series(["1.1", "1.10"])
-    with pytest.raises(RefusedError, match=r"one value alone, '1\.1'"):
+    with pytest.raises(RefusedError, match=r"only one value, '1\.1'"):
         targets.classes(column, "regression", spelled)
     assert targets.classes(column, "classification", spelled).labels == ("1.1", "1.10")
 
@@ -123,11 +123,11 @@ def test_a_huge_quantity_does_not_overflow():
     [
         (["2024-02-29", "2024-03-01"], None, "holds dates"),
         (["a", "b"], "regression", "holds text"),
-        (["a", "a"], None, "one value alone, 'a'"),
-        ([1.5, 1.5], None, "one value alone, '1.5'"),
-        ([3, 3], "regression", "one value alone, '3'"),
-        ([str(i) + "x" for i in range(MOST_CLASSES + 1)], None, "at most 100 classes"),
-        (np.arange(MOST_CLASSES + 1), "classification", "at most 100 classes"),
+        (["a", "a"], None, "only one value, 'a'"),
+        ([1.5, 1.5], None, "only one value, '1.5'"),
+        ([3, 3], "regression", "only one value, '3'"),
+        ([str(i) + "x" for i in range(MAX_CLASSES + 1)], None, "at most 100 classes"),
+        (np.arange(MAX_CLASSES + 1), "classification", "at most 100 classes"),
         ([1.0, np.inf], None, "must hold finite numbers"),
     ],
 )

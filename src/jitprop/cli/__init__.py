@@ -1,9 +1,9 @@
 """
 The command line: ``jitprop``, and ``python -m jitprop``.
 
-Reading a table, telling its columns, training and scoring have a room each; `commands` holds what
-a person types. All but ``warmup`` needs the extra ``cli``, and nothing of it is imported by
-``import jitprop``.
+`commands` defines the commands and their options. Other modules read the table, infer the types of
+its columns, train and score. Every command but ``warmup`` needs the extra ``cli``.
+``import jitprop`` imports nothing of this package.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from jitprop.cli import warmup
 
 EXTRA = {"click", "matplotlib", "pandas", "pyarrow", "rich", "tqdm"}
-"""What the extra installs, by the names of imports."""
+"""The packages of the extra, by their import names."""
 
 INSTALL = "pip install 'jitprop[cli]'"
 
@@ -26,26 +26,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Parameters
     ----------
     arguments : sequence of str, optional
-        Without the name of the program; those of the process if None.
+        The arguments without the program's name; None for those of the process.
 
     Returns
     -------
     int
-        The exit code: 0; 2 for an error, which is said in one line; 130 after Ctrl-C.
+        The exit code: 0 for success, 2 after an error, 130 after Ctrl-C. An error is one line on
+        stderr.
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     try:
         from jitprop.cli.commands import run
 
         return run(arguments)
-    except KeyboardInterrupt:  # while the command line itself was being imported
+    except KeyboardInterrupt:  # Ctrl-C while the commands were imported
         print("error: interrupted", file=sys.stderr)
         return 130
     except ImportError as error:
-        lacking = (error.name or "").partition(".")[0]
-        if lacking not in EXTRA:
+        missing = (error.name or "").partition(".")[0]
+        if missing not in EXTRA:
             raise
         if arguments == ["warmup"]:
             return warmup.main()
-        print(f"error: the command line needs {lacking}: {INSTALL}", file=sys.stderr)
+        print(f"error: the command line needs {missing}: {INSTALL}", file=sys.stderr)
         return 2

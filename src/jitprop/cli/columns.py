@@ -1,8 +1,8 @@
 """
-Columns of a table as inputs of a net: numbers standardised, categories one-hot.
+Encode the columns of a table as inputs of a net: numbers standardised, categories one-hot.
 
-A column learns what it needs from the training part of a table alone, is a few plain values that
-travel in the model file, and makes the same inputs of any later table.
+A column is fitted on the training rows only. The fitted values are stored in the model file, so
+that later tables are encoded alike.
 """
 
 from __future__ import annotations
@@ -23,30 +23,33 @@ if TYPE_CHECKING:
 
 Inputs: TypeAlias = "npt.NDArray[np.float64]"
 
-MOST_SPREADS = 1000.0
-"""Standardised numbers end here, at either side: no value of a later table can overflow."""
+MAX_SPREADS = 1000.0
+"""Standardised numbers are clipped to plus or minus this, so that no later table can overflow."""
 
-MOST_CATEGORIES = 100
-"""Categories of a column that get an input; the others, the rarest, have zeros."""
+MAX_CATEGORIES = 100
+"""The most categories of a column that get an input; the rarest others are encoded as zeros."""
 
 FEW = 20
-"""Up to so many different texts are categories, however short the table."""
+"""A column of at most this many different texts is categorical, however short the table is."""
 
 
 @dataclass(frozen=True)
 class NumberColumn:
     """
-    (x - mean) / spread; a missing x is the median, and has a 1 in an input of its own.
+    A numeric column: the input is (x - mean) / spread.
+
+    A missing x is replaced by the median, and a second input is 1 for it.
 
     Attributes
     ----------
     name : str
     median : float
-        Of the values present.
+        The median of the values that are not missing.
     mean, spread : float
-        Mean and standard deviation, with missing values at the median. spread is 1 for a constant.
+        Mean and standard deviation, with missing values replaced by the median. spread is 1 for a
+        constant column.
     missing : bool
-        Whether any value was missing in training: only then there is the input that says so.
+        Whether training had missing values. Only then does the column have the second input.
     """
 
     kind: ClassVar[str] = "number"
@@ -58,12 +61,12 @@ class NumberColumn:
 
     @property
     def n_inputs(self) -> int:
-        """One, or two."""
+        """The number of inputs: 1, or 2 with missing values."""
         return 1 + self.missing
 
     @classmethod
     def learn(cls, column: pd.Series, rows: npt.NDArray[np.intp], say: Say) -> NumberColumn | None:
-        """From some rows of a column; None where they have nothing to say."""
+        """Fit some rows of a column; None if nothing can be learned from them."""
         x = values.numbers(column)[rows]
         absent = np.isnan(x)
         present = x[~absent]
@@ -74,7 +77,7 @@ class NumberColumn:
         if constant and not absent.any():
             say(f"column {column.name!r} is left out: all its values are {present[0]:g}")
             return None
-        # A division first: squares of large numbers overflow.
+        # The division prevents an overflow when large numbers are squared.
         largest = float(np.abs(present).max()) or 1.0
         scaled = present / largest
         median = float(np.median(scaled))
@@ -84,21 +87,21 @@ class NumberColumn:
         return cls(str(column.name), median * largest, mean, spread, bool(absent.any()))
 
     def transform(self, column: pd.Series, say: Say) -> Inputs:
-        """Inputs of every row, (n_rows, n_inputs)."""
+        """Return the inputs of every row, (n_rows, n_inputs)."""
         x = values.numbers(column)
         absent = np.isnan(x)
         if absent.any() and not self.missing:
             say(
-                f"column {self.name!r} had no missing values in training: "
-                f"{absent.sum()} of its {len(x)} are taken to be its median, {self.median:g}"
+                f"column {self.name!r} had no missing values in training: {absent.sum()} of its "
+                f"{len(x)} values are missing and are replaced by the median, {self.median:g}"
             )
         with np.errstate(over="ignore"):
             z = (np.where(absent, self.median, x) - self.mean) / self.spread
-        z = np.clip(z, -MOST_SPREADS, MOST_SPREADS)
+        z = np.clip(z, -MAX_SPREADS, MAX_SPREADS)
         return np.column_stack([z, absent] if self.missing else [z])
 
     def describe(self) -> str:
-        """One line for a person."""
+        """Describe the column in one line."""
         tail = ", may be missing" if self.missing else ""
         return f"mean {self.mean:.6g}, standard deviation {self.spread:.6g}{tail}"
 
@@ -106,15 +109,17 @@ class NumberColumn:
 @dataclass(frozen=True)
 class TextColumn:
     """
-    One input for each category, 1 for the row's own; another text has zeros in all of them.
+    A categorical column: one input for each category, which is 1 in rows of that category.
+
+    A text that was not in training has zeros in all of them.
 
     Attributes
     ----------
     name : str
     categories : tuple of str
-        Sorted; booleans are "false" and "true".
+        The categories, sorted; booleans are "false" and "true".
     missing : bool
-        Whether any value was missing in training: then that is a category too, the last.
+        Whether training had missing values. "Missing" is then one more category, the last.
     """
 
     kind: ClassVar[str] = "text"
@@ -124,60 +129,61 @@ class TextColumn:
 
     @property
     def n_inputs(self) -> int:
-        """The number of categories."""
+        """The number of inputs."""
         return len(self.categories) + self.missing
 
     @classmethod
     def learn(
         cls, column: pd.Series, rows: npt.NDArray[np.intp], say: Say, keep: bool = False
     ) -> TextColumn | None:
-        """From some rows of a column; None where they have nothing to say, or are ids."""
+        """Fit some rows of a column; None if nothing can be learned from them, as from ids."""
         texts = values.texts(column)[rows]
         absent = values.absent(texts)
-        # As objects: a text of NumPy ends before its last zero characters.
+        # dtype object, since NumPy's texts lose zero characters at their end.
         categories, counts = np.unique(texts[~absent].astype(object), return_counts=True)
-        said = f"column {column.name!r} is left out: "
+        left_out = f"column {column.name!r} is left out: "
         if len(categories) == 0:
-            say(said + "it has no values")
+            say(left_out + "it has no values")
             return None
         if len(categories) == 1 and not absent.any():
-            say(said + f"all its values are {str(categories[0])!r}")
+            say(left_out + f"all its values are {str(categories[0])!r}")
             return None
         if len(categories) > max(FEW, counts.sum() // 2) and not keep:
             say(
-                said + f"it has {len(categories)} different texts in {counts.sum()} rows, such as "
-                f"{str(categories[0])!r}, as names and ids have; --keep {column.name} keeps it"
+                left_out + f"it has {len(categories)} different texts in {counts.sum()} rows, such "
+                f"as {str(categories[0])!r}, so it looks like names or ids; --keep {column.name} "
+                "keeps it"
             )
             return None
-        if len(categories) > MOST_CATEGORIES:
+        if len(categories) > MAX_CATEGORIES:
             say(
-                f"column {column.name!r} has {len(categories)} different texts: the commonest "
-                f"{MOST_CATEGORIES} have inputs of their own"
+                f"column {column.name!r} has {len(categories)} different texts: only the "
+                f"{MAX_CATEGORIES} most frequent get an input"
             )
-            commonest = np.argsort(-counts, kind="stable")[:MOST_CATEGORIES]
+            commonest = np.argsort(-counts, kind="stable")[:MAX_CATEGORIES]
             categories = np.sort(categories[commonest])
         return cls(str(column.name), tuple(map(str, categories)), bool(absent.any()))
 
     def transform(self, column: pd.Series, say: Say) -> Inputs:
-        """Inputs of every row, (n_rows, n_inputs)."""
-        places: dict[str | None, int] = {text: i for i, text in enumerate(self.categories)}
+        """Return the inputs of every row, (n_rows, n_inputs)."""
+        input_of: dict[str | None, int] = {text: i for i, text in enumerate(self.categories)}
         if self.missing:
-            places[None] = len(self.categories)
+            input_of[None] = len(self.categories)
         texts = values.texts(column)
-        found = np.fromiter((places.get(text, -1) for text in texts), np.intp, len(texts))
+        found = np.fromiter((input_of.get(text, -1) for text in texts), np.intp, len(texts))
         unknown = found < 0
         if unknown.any():
             example = texts[unknown][0]
             say(
-                f"column {self.name!r}: {unknown.sum()} of its {len(texts)} values have no input "
-                f"of their own, such as {'a missing one' if example is None else repr(example)}"
+                f"column {self.name!r}: {unknown.sum()} of its {len(texts)} values have no input, "
+                f"such as {'a missing value' if example is None else repr(example)}"
             )
         inputs = np.zeros((len(texts), self.n_inputs))
         inputs[~unknown, found[~unknown]] = 1.0
         return inputs
 
     def describe(self) -> str:
-        """One line for a person."""
+        """Describe the column in one line."""
         shown = ", ".join(self.categories[:8]) + (", ..." if len(self.categories) > 8 else "")
         tail = ", may be missing" if self.missing else ""
         return f"{len(self.categories)} categories: {shown}{tail}"
@@ -194,24 +200,24 @@ def learn(
     keep: Collection[str] = (),
 ) -> tuple[Column, ...]:
     """
-    All columns of a table that say something in the rows given.
+    Fit all columns of a table from which something can be learned.
 
     Parameters
     ----------
     frame : DataFrame
     rows : (n,) array of int
-        Those that train.
-    say : function of a sentence
-        Is told what is left out, and why.
+        The training rows.
+    say : callable
+        Called with a sentence for each column that is left out.
     ids : names of columns
-        Numbers that name rows: left out, unless nothing else is left.
+        Numeric columns that are ids. They are left out, unless the table has no other column.
     keep : names of columns
-        Texts to be learned from, however many there are.
+        Text columns to keep, however many different texts they have.
 
     Raises
     ------
     RefusedError
-        For a column of neither numbers nor categories, and if none is left.
+        If a column has values of another type, or no column is left.
     """
     columns: list[Column] = []
     for name in frame.columns:
@@ -220,13 +226,13 @@ def learn(
         kind = values.kind(frame[name])
         if kind == "date" and name in keep:
             raise RefusedError(
-                f"--keep {name}: it holds dates or times, which are learned from as categories "
-                f"alone: --text {name}"
+                f"--keep {name}: this column holds dates or times, which can be learned from only "
+                f"as categories: say --text {name}"
             )
         if kind == "date":
             say(
-                f"column {name!r} is left out: it holds dates or times; what of them matters, "
-                "such as the year or the weekday, must be columns of its own"
+                f"column {name!r} is left out: it holds dates or times; add a column for what "
+                "matters in them, such as the year or the weekday"
             )
             continue
         learned: Column | None
@@ -236,30 +242,32 @@ def learn(
             learned = TextColumn.learn(frame[name], rows, say, keep=name in keep)
         if learned is not None:
             columns.append(learned)
-    alone = not columns
+    only_ids = not columns
     for name in (name for name in frame.columns if name in ids):
-        if alone:
-            say(f"column {name!r} counts rows, as ids do, but is all there is to learn from")
+        if only_ids:
+            say(f"column {name!r} looks like ids, but the table has no other column to learn from")
             learned = NumberColumn.learn(frame[name], rows, say)
             columns += [] if learned is None else [learned]
         else:
             say(
-                f"column {name!r} is left out: each row has a whole number of its own, as ids "
-                f"have; --keep {name} keeps it"
+                f"column {name!r} is left out: each row has a different integer, so it looks like "
+                f"ids; --keep {name} keeps it"
             )
     if not columns:
-        raise RefusedError("no column is left to learn from, beside the target")
+        raise RefusedError("no column is left to learn from except the target")
     return tuple(columns)
 
 
 def transform(columns: tuple[Column, ...], frame: pd.DataFrame, say: Say) -> Inputs:
     """
-    The net's inputs, (n_rows, n_inputs), of a table that has the columns by name, in any order.
+    Return the net's inputs, (n_rows, n_inputs), for a table.
+
+    The table's columns are found by name and may be in any order.
 
     Raises
     ------
     RefusedError
-        For columns that are missing or of another kind.
+        If a column is missing or holds values of another kind.
     """
     absent = [column.name for column in columns if column.name not in frame.columns]
     if absent:
@@ -268,22 +276,22 @@ def transform(columns: tuple[Column, ...], frame: pd.DataFrame, say: Say) -> Inp
 
 
 def to_json(columns: tuple[Column, ...]) -> list[dict[str, Any]]:
-    """What `from_json` reads."""
+    """Return the columns as plain values for the model file."""
     return [{"kind": column.kind, **asdict(column)} for column in columns]
 
 
 def from_json(items: list[dict[str, Any]]) -> tuple[Column, ...]:
     """
-    Columns from a model file.
+    Restore columns from a model file.
 
     Raises
     ------
     KeyError, TypeError, ValueError
-        If this is not what `to_json` wrote.
+        If `to_json` did not write this.
     """
     columns = tuple(_column(item) for item in items)
     if len({column.name for column in columns}) < len(columns):
-        raise ValueError("two columns have one name")
+        raise ValueError("two columns have the same name")
     return columns
 
 

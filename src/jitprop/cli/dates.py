@@ -1,4 +1,4 @@
-"""Dates and times among texts, in the forms that people and programs write."""
+"""Recognise dates and times in texts, in the common forms."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ FORMS = (
     _form(rf"{DAY}{MONTH}[ -](?P<day>\d\d?)(?:st|nd|rd|th)?,?[ -]{YEAR}{TIME}"),
     # Feb 2024, Feb-2024, 2024 Feb.
     _form(rf"{MONTH}[- ,]+{YEAR}|[12]\d{{3}}[- ]{MONTH}"),
-    # Thu Feb 29 12:30:00 2024, as Unix has it.
+    # Thu Feb 29 12:30:00 2024, as Unix writes it.
     _form(rf"{DAY}{MONTH} +(?P<day>\d\d?) {CLOCK}{ZONE} [12]\d{{3}}"),
     # Months: 2024-02.
     _form(rf"{YEAR}-(?P<month>\d\d)"),
@@ -43,18 +43,18 @@ FORMS = (
 )
 
 
-LONGEST = 60
-"""Characters of the longest date."""
+MAX_LENGTH = 60
+"""No date has more characters."""
 
 
 def are(texts: Sequence[str]) -> bool:
-    """Whether all texts, of which there is at least one, are dates or times."""
+    """Return whether there is a text, and all of them are dates or times."""
     return bool(texts) and all(map(is_date, texts))
 
 
 def is_date(text: str) -> bool:
-    """Whether a text is of some form, with a month and a day that there are."""
-    for form in FORMS if len(text) <= LONGEST else ():
+    """Return whether a text has one of the forms, with a month up to 12 and a day up to 31."""
+    for form in FORMS if len(text) <= MAX_LENGTH else ():
         match = form.fullmatch(text)
         if match is not None:
             found = match.groupdict()
@@ -65,7 +65,7 @@ def is_date(text: str) -> bool:
 
 
 def digits(numbers: Sequence[int]) -> bool:
-    """Whether all of these, and there are some, are dates of eight digits, such as 20240229."""
+    """Return whether there is a number, and all are dates of eight digits, such as 20240229."""
     return len(numbers) > 0 and all(
         1900 <= n // 10_000 <= 2100 and 1 <= n // 100 % 100 <= 12 and 1 <= n % 100 <= 31
         for n in numbers

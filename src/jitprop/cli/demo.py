@@ -1,4 +1,4 @@
-"""The demo of the examples, from the one place where it stands."""
+"""``jitprop demo``: run the script in the folder of examples."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from jitprop.cli.refused import RefusedError
 
 PACKAGE = Path(jitprop.__file__).parent
 
-PLACES = PACKAGE / "examples", PACKAGE.parents[1] / "examples"
-"""The wheel carries the folder of examples inside the package; a clone has it beside ``src``."""
+FOLDERS = PACKAGE / "examples", PACKAGE.parents[1] / "examples"
+"""In a wheel the examples are inside the package; in a clone they are beside ``src``."""
 
 
 def run() -> None:
     """
-    Train XOR and the handwritten digits, and show how fast.
+    Train XOR and the handwritten digits, and show the speed.
 
     Raises
     ------
     RefusedError
-        Without scikit-learn, which has the digits.
+        If scikit-learn, which holds the digits, is not installed.
     """
-    folder = next(place for place in PLACES if (place / "demo.py").is_file())
+    folder = next(folder for folder in FOLDERS if (folder / "demo.py").is_file())
     try:
         runpy.run_path(str(folder / "demo.py"), run_name="__main__")
     except SystemExit as error:

@@ -1,4 +1,4 @@
-"""The texts of one column: which of them are missing values, which are numbers, which codes."""
+"""The texts of one column: which of them are missing values, numbers or codes."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ MISSING = (
     "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>",
     "N/A", "NA", "NULL", "NaN", "n/a", "nan", "null",
 )  # fmt: skip
-"""Fields of a CSV file that are missing values, beside those of blanks; as pandas has them."""
+"""Fields of a CSV file that mean a missing value, in addition to blank ones; pandas' list."""
 
 NO_NUMBER = "None", "NaT"
-"""More of them among numbers and dates. Among other texts they may be names."""
+"""More marks of missing values in columns of numbers or dates. In other columns they are text."""
 
-MARKS = 5
-"""Up to so many different texts among numbers are taken for marks of missing values ..."""
+MAX_MARKS = 5
+"""At most this many different texts among numbers may be marks of missing values ..."""
 
 MARKS_SHARE = 0.1
-"""... or up to this share of the different numbers ..."""
+"""... or at most this share of the number of different numbers ..."""
 
 FEW_NUMBERS = 20
-"""... if there are more different numbers than these, which may be names of categories."""
+"""... if there are more different numbers than this. Fewer numbers may be names of categories."""
 
 CODE = r"^0\d+$"
-"""01234 is a number by its looks alone: the 0 is a part of it, as of a zip code."""
+"""Texts such as 01234 look like numbers, but are codes: the 0 is a part of a zip code, say."""
 
 
 class Amounts(NamedTuple):
@@ -48,11 +48,11 @@ class Amounts(NamedTuple):
     Attributes
     ----------
     different : array of str
-        As they stand.
+        The numbers as the file spells them.
     cores : array of str
-        Without the sign that all have, such as "$" or "%".
+        The numbers without the sign that all have, such as "$" or "%".
     sign : str
-        "" for none.
+        That sign; "" for none.
     read_by : list of Style
         All styles that read every core.
     """
@@ -64,30 +64,31 @@ class Amounts(NamedTuple):
 
     @property
     def marked(self) -> bool:
-        """Whether any has a point or a comma."""
+        """Whether any number has a point or a comma."""
         return numerals.has_marks(self.cores)
 
     @property
     def plain(self) -> bool:
-        """Whether all are integers that are written alike everywhere."""
-        return self.cores is self.different and self._at < 0
+        """Whether all are integers that every style writes alike."""
+        return self.cores is self.different and self._first_styled < 0
 
     @property
     def example(self) -> str:
-        """One that shows how they are written."""
-        return str(self.different[max(0, self._at)].as_py())
+        """A number that shows the style."""
+        return str(self.different[max(0, self._first_styled)].as_py())
 
     @property
-    def _at(self) -> int:
+    def _first_styled(self) -> int:
+        """The index of the first number that shows a style; -1 if none does."""
         return int(pc.index(pc.match_substring_regex(self.different, "[.,' (]"), True).as_py())
 
     def styles(self, reading: Reading) -> list[Style]:
-        """All styles that read every number, with the marks that are known."""
+        """Return all styles that read every number and agree with the known marks."""
         marks = reading.decimal, reading.thousands
         return [style for style in self.read_by if numerals.fits(style, *marks)]
 
     def decimals(self) -> set[str]:
-        """The decimal marks it may have; none where every mark reads the same numbers."""
+        """Return the possible decimal marks; the empty set if the mark makes no difference."""
         return {style.decimal for style in self.read_by} if self.marked else set()
 
 
@@ -99,57 +100,62 @@ class Fields:
     ----------
     column : Series
     typed : bool
-        Whether the file says that they are texts.
-    as_they_stand : bool
-        Whether a person says so.
+        Whether the file has types, and this column's is text.
+    must_be_text, must_be_numbers : bool
+        Whether the user said --text or --number for this column.
     all : array of str
-        Without blanks around them; null where there is nothing, or a mark of a missing value that
-        a person gave.
-    texts, numbers : array of str
-        Null where a value is missing, if these are texts; if these are numbers.
+        The texts without blanks around them. Null where the field is blank or is a mark of missing
+        values that the user gave.
+    texts : array of str
+        ``all`` with nulls also for the usual marks of missing values in columns of texts.
+    numbers : array of str
+        ``all`` with nulls also for the marks of missing values in columns of numbers, and with
+        plain minus signs, spaces and apostrophes.
+    different : array of str
+        The different values of ``numbers``.
     """
 
     def __init__(self, column: pd.Series, reading: Reading, typed: bool) -> None:
         name = str(column.name)
         self.column = column
         self.typed = typed
-        self.as_they_stand = name in reading.text
+        self.must_be_text = name in reading.text
         self.must_be_numbers = name in reading.number
         raw = pa.array(column, pa.string(), from_pandas=True)
         if isinstance(raw, pa.ChunkedArray):
             raw = raw.combine_chunks()
         self.all = without(pc.utf8_trim_whitespace(raw), {"", *reading.missing})
-        self.texts = self.all if typed or self.as_they_stand else without(self.all, MISSING)
+        self.texts = self.all if typed or self.must_be_text else without(self.all, MISSING)
         self.numbers = without(numerals.normalised(self.all), {*MISSING, *NO_NUMBER})
         self.different = pc.drop_null(pc.unique(self.numbers))
 
     @property
     def codes(self) -> bool:
-        """Whether they are numbers, and some begin with a 0 that belongs to it."""
+        """Whether all are numbers by their looks, but some are codes that begin with 0."""
         zeros = pc.any(pc.match_substring_regex(self.different, CODE), min_count=0).as_py()
         return bool(zeros) and PLAIN.reads(self.different)
 
     @property
     def code(self) -> str:
-        """The first of such."""
-        at = pc.index(pc.match_substring_regex(self.different, CODE), True).as_py()
-        return str(self.different[at].as_py())
+        """The first code."""
+        first = pc.index(pc.match_substring_regex(self.different, CODE), True).as_py()
+        return str(self.different[first].as_py())
 
     def marks(self) -> list[str]:
-        """The usual marks of missing values that it has."""
-        lost = pc.and_(pc.is_valid(self.all), pc.is_null(self.texts))
-        return sorted(pc.unique(pc.filter(self.all, lost)).to_pylist())
+        """Return the usual marks of missing values that the column has."""
+        marked = pc.and_(pc.is_valid(self.all), pc.is_null(self.texts))
+        return sorted(pc.unique(pc.filter(self.all, marked)).to_pylist())
 
-    def told(self) -> Amounts | None:
+    def inferred_numbers(self) -> Amounts | None:
         """
-        Its numbers; None if it holds categories or dates.
+        Return the numbers of the column; None if it holds categories or dates.
 
         Raises
         ------
         RefusedError
-            For numbers with a few texts among them, and for texts that must be numbers.
+            If there are a few texts among many numbers, or texts in a column that must be numbers.
         """
-        if self.as_they_stand or (self.codes and not self.must_be_numbers):
+        if self.must_be_text or (self.codes and not self.must_be_numbers):
             return None
         found = self.amounts()
         if found is not None:
@@ -163,24 +169,29 @@ class Fields:
         return None
 
     def _may_be_text(self) -> bool:
-        """Whether numbers of a file that calls them text may be names: few, or all of digits."""
+        """
+        Return whether numbers in a column of type text may be names after all.
+
+        They may be if they are few, or if all consist of digits only.
+        """
         digits = pc.all(pc.match_substring_regex(self.different, r"^\d+$"), min_count=0).as_py()
         return len(self.different) <= FEW_NUMBERS or bool(digits)
 
     def amounts(self) -> Amounts | None:
         """
-        Its numbers, if all are such in one style.
+        Return the numbers of the column if one style reads all texts, else None.
 
         Raises
         ------
         RefusedError
-            If some have another sign with them than others.
+            If the numbers have different signs.
         """
         if PLAIN.reads(self.different):
             return Amounts(self.different, self.different, "", numerals.styles(self.different))
         texts = self.different.to_pylist()
-        for way in (numerals.bare, *([numerals.without_unit] if self.must_be_numbers else [])):
-            parts = [part for part in takewhile(bool, map(way, texts)) if part is not None]
+        splits = [numerals.split_sign] + [numerals.split_unit] * self.must_be_numbers
+        for split in splits:
+            parts = [part for part in takewhile(bool, map(split, texts)) if part is not None]
             if len(parts) < len(texts):
                 continue
             cores = pa.array([core for core, _ in parts], pa.string())
@@ -192,36 +203,36 @@ class Fields:
                 name = self.column.name
                 one, other = sorted(by_sign.values())[:2]
                 raise RefusedError(
-                    f"column {name!r} holds {one!r} and {other!r}: write all its numbers alike, "
-                    f"or say --text {name}"
+                    f"column {name!r} holds {one!r} and {other!r}: write all its numbers in one "
+                    f"style, or say --text {name}"
                 )
             return Amounts(self.different, cores, next(iter(by_sign)), read_by)
         return None
 
     def no_number(self, reading: Reading) -> RefusedError:
-        """What to say of the first value that is not a number, with the marks that are known."""
+        """Return the error for the first value that is not a number with the known marks."""
         name = self.column.name
         marks = reading.decimal, reading.thousands
         possible = [style for style in STYLES if numerals.fits(style, *marks)]
         bad = ~_are_numbers(self.numbers, possible) & _valid(self.numbers)
         if not bad.any():
-            return RefusedError(f"column {name!r} must hold numbers that are written alike")
+            return RefusedError(f"column {name!r} must hold numbers in one style")
         row, text = values.first_row(self.column, bad), self.numbers[int(bad.argmax())].as_py()
-        comma = ""
+        decimal = ""
         if reading.decimal is not None and _are_numbers(pa.array([text]), STYLES)[0]:
-            comma = f", whose decimal mark is {reading.decimal!r} (if not, say --decimal)"
-        return RefusedError(f"column {name!r} must hold numbers{comma}; row {row} holds {text!r}")
+            decimal = f" with the decimal mark {reading.decimal!r} (say --decimal if it is another)"
+        return RefusedError(f"column {name!r} must hold numbers{decimal}; row {row} holds {text!r}")
 
     def refuse_marks(self, regular: npt.NDArray[np.bool_], what: str) -> None:
         """
-        Refuse numbers or dates with a few other texts, which may mean that a value is missing.
+        Refuse numbers or dates with a few other texts, which may be marks of missing values.
 
         Parameters
         ----------
         regular : (n,) array of bool
-            Which of the different texts are such numbers, or dates.
+            Which of the different texts are numbers, or dates.
         what : str
-            What they are.
+            "numbers" or "dates".
 
         Raises
         ------
@@ -229,30 +240,30 @@ class Fields:
         """
         others = self.different.filter(pa.array(~regular)).to_pylist()
         n, name = int(regular.sum()), self.column.name
-        if n > FEW_NUMBERS and 0 < len(others) <= max(MARKS, MARKS_SHARE * n):
+        if n > FEW_NUMBERS and 0 < len(others) <= max(MAX_MARKS, MARKS_SHARE * n):
             row = int(self.column.index[pc.index(self.numbers, others[0]).as_py()]) + 1
-            more = ", ..." if len(others) > MARKS else ""
+            more = ", ..." if len(others) > MAX_MARKS else ""
             raise RefusedError(
-                f"column {name!r} holds {what} but for {', '.join(map(repr, others[:MARKS]))}"
+                f"column {name!r} holds {what} except {', '.join(map(repr, others[:MAX_MARKS]))}"
                 f"{more} (the first in row {row}): say --missing {others[0]!r} if that means a "
                 f"missing value, --text {name} if the column holds text, or --drop {name}"
             )
 
     def _refuse_units(self) -> None:
-        """Numbers with one word behind all of them are not categories, if there are many."""
+        """Refuse many numbers that all have the same unit, since they are not categories."""
         texts = self.different.to_pylist()
-        found = [numerals.without_unit(text) for text in texts]
+        found = [numerals.split_unit(text) for text in texts]
         units = {None if part is None else part[1] for part in found}
         if len(texts) > FEW_NUMBERS and len(units) == 1 and None not in units:
             name = self.column.name
             raise RefusedError(
-                f"column {name!r} holds numbers with {units.pop()!r} behind them, such as "
+                f"column {name!r} holds numbers with the unit {units.pop()!r}, such as "
                 f"{texts[0]!r}: say --number {name} to read them as numbers, or --text {name}"
             )
 
 
 def are_texts(column: pd.Series) -> bool:
-    """Whether a column holds texts, and nothing else."""
+    """Return whether all values of a column are texts."""
     import pandas as pd
 
     if isinstance(column.dtype, pd.StringDtype):
@@ -264,16 +275,16 @@ def are_texts(column: pd.Series) -> bool:
 
 
 def without(texts: pa.Array, marks: Collection[str]) -> pa.Array:
-    """Texts, null where one is a mark of missing values."""
+    """Replace texts that are marks of missing values by null."""
     gone = pc.is_in(texts, value_set=pa.array(sorted(marks), pa.string()))
     return pc.if_else(gone, pa.scalar(None, pa.string()), texts)
 
 
-def _are_numbers(texts: pa.Array, among: Collection[Style]) -> npt.NDArray[np.bool_]:
-    """Which texts are numbers, with a sign or without, in the style that most are written in."""
-    found = [None if text is None else numerals.bare(text) for text in texts.to_pylist()]
+def _are_numbers(texts: pa.Array, styles: Collection[Style]) -> npt.NDArray[np.bool_]:
+    """Return which texts are numbers, with or without a sign, in the style that reads the most."""
+    found = [None if text is None else numerals.split_sign(text) for text in texts.to_pylist()]
     cores = pa.array(["-" if part is None else part[0] for part in found], pa.string())
-    reads = [style.matches(cores).to_numpy(zero_copy_only=False).astype(bool) for style in among]
+    reads = [style.matches(cores).to_numpy(zero_copy_only=False).astype(bool) for style in styles]
     return max(reads, key=np.count_nonzero)
 
 

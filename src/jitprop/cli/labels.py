@@ -1,4 +1,4 @@
-"""The values of a target as its file spells them, so that they can be given back so."""
+"""The values of a target as the file spells them; predictions are spelled alike."""
 
 from __future__ import annotations
 
@@ -17,20 +17,21 @@ if TYPE_CHECKING:
 
 def spelled(column: pd.Series, fields: Fields | None) -> tuple[pd.Series, str]:
     """
-    The values of a column as texts, None where one is missing, and what they are.
+    Return the values of a column as texts, None where one is missing, and the texts' type.
 
     Parameters
     ----------
     column : Series
-        As it was told to be.
+        The column with its inferred type.
     fields : Fields or None
-        The texts that the file has of it, if it has texts.
+        The column's texts in the file; None if the file has other values than texts.
 
     Returns
     -------
-    Series, {"text", "integer", "number", "boolean"}
-        The second is a type that says just as much as the texts: True, but not true; 1.5, but not
-        1.50.
+    texts : Series
+    kind : {"text", "integer", "number", "boolean"}
+        The type whose values are printed like the texts: True is a boolean, but true is text; 1.5
+        is a number, but 1.50 is text.
     """
     import pandas as pd
 
@@ -39,12 +40,12 @@ def spelled(column: pd.Series, fields: Fields | None) -> tuple[pd.Series, str]:
     else:
         found = np.array(fields.all.to_pylist(), object)
         found[column.isna().to_numpy()] = None
-        kind = "text" if fields.typed or fields.as_they_stand else _kind(set(found) - {None})
+        kind = "text" if fields.typed or fields.must_be_text else _kind(set(found) - {None})
     return pd.Series(found, index=column.index, name=column.name, dtype=object), kind
 
 
 def _of_values(column: pd.Series) -> tuple[npt.NDArray[np.object_], str]:
-    """Of a file whose columns have types."""
+    """Return the same for a column of a file with types."""
     import pandas as pd
 
     types = pd.api.types

@@ -1,4 +1,4 @@
-"""Marks of missing values that a person gave, among texts and among what a file has typed."""
+"""The marks of missing values that ``--missing`` names."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 
 def without(column: pd.Series, missing: Sequence[str]) -> pd.Series:
-    """A column of what the file says, without marks of missing values."""
+    """Return a column with its marks of missing values replaced by missing values."""
     return column.mask(_are(column, missing)) if missing else column
 
 
 def _are(column: pd.Series, missing: Sequence[str]) -> pd.Series:
-    """Which values are marks of missing ones, as texts or as numbers."""
+    """Return which values are marks of missing values: by their text, or as equal numbers."""
     found = column.astype(object).map(lambda value: str(value).strip() in missing).astype(bool)
     if values.kind(column) == "number" and as_numbers(missing):
         found |= np.isin(values.numbers(column), as_numbers(missing))
@@ -31,13 +31,13 @@ def _are(column: pd.Series, missing: Sequence[str]) -> pd.Series:
 
 
 def as_numbers(missing: Iterable[str]) -> list[float]:
-    """Those marks of missing values that are numbers."""
+    """Return the marks of missing values that are numbers."""
     plain = pa.array(list(missing), pa.string())
     return [float(mark) for mark in pc.filter(plain, PLAIN.matches(plain)).to_pylist()]
 
 
-def say_found_nowhere(frame: pd.DataFrame, missing: Sequence[str], say: Say) -> None:
-    """A mark that no field has may be a slip of the keyboard."""
+def note_unused(frame: pd.DataFrame, missing: Sequence[str], say: Say) -> None:
+    """Note each mark that no field has, since it may be misspelled."""
     for mark in missing:
         if not any(_are(frame[name], [mark]).any() for name in frame.columns):
-            say(f"--missing {mark!r}: no field of the table holds that")
+            say(f"--missing {mark!r}: no field of the table has this value")

@@ -1,4 +1,4 @@
-"""A trained net with what its inputs and outputs mean: one model file."""
+"""The model file: a trained net, its columns, its target and its scores."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from jitprop import Trainer
 from jitprop._types import Array
 from jitprop.checks import printable
-from jitprop.cli import columns, reading, scores, stored, targets, telling
+from jitprop.cli import column_types, columns, reading, scores, stored, targets
 from jitprop.cli.columns import Column
 from jitprop.cli.reading import Reading
 from jitprop.cli.refused import RefusedError
@@ -21,7 +21,7 @@ from jitprop.files import saving
 from jitprop.training.errors import CheckpointError
 
 KEY = saving.COMMAND_LINE
-"""Of what the command line keeps in a model file."""
+"""The key in a model file of what the command line stores."""
 
 
 @dataclass(frozen=True)
@@ -33,12 +33,12 @@ class Model:
     ----------
     trainer : Trainer
     columns : tuple of Column
-        In the order of the net's inputs.
+        The columns in the order of the net's inputs.
     target : Target
     reading : Reading
         How the fields of the table were read.
     scores : Scores
-        As they were at the end of training.
+        The scores at the end of training.
     """
 
     trainer: Trainer
@@ -49,31 +49,31 @@ class Model:
 
     @property
     def missing(self) -> tuple[str, ...]:
-        """Marks of missing values."""
+        """The marks of missing values that the user gave."""
         return self.reading.missing
 
     def outputs(self, table: Table, say: Say, reading: Reading) -> Array:
-        """The net's outputs for each row of a table, (n_rows, n_outputs)."""
-        frame = telling.read(table, self.columns, reading, say)
+        """Return the net's outputs for each row of a table, (n_rows, n_outputs)."""
+        frame = column_types.read(table, self.columns, reading, say)
         X = columns.transform(self.columns, frame, say)
         return self.trainer.predict(X.astype(self.trainer.parameters.dtype))
 
     def save(self, path: Path, spare: int = 0) -> None:
         """
-        Write the model file; one that stands there is replaced at once or not at all.
+        Write the model file. A file that is there is replaced as a whole or not at all.
 
         Parameters
         ----------
         path : Path
         spare : int, default 0
-            Bytes by which the header is made longer, to see whether there is room for them.
+            Bytes to add to the header, to test whether there is room for them.
 
         Raises
         ------
         OSError
-            As writing does.
+            If the file cannot be written.
         ValueError
-            If the header gets too long.
+            If the header is too long.
         """
         extra = {
             "columns": columns.to_json(self.columns),
@@ -88,12 +88,16 @@ class Model:
 
 def load(path: Path) -> tuple[Trainer, Model | None]:
     """
-    The net in a model file, and all of the model if the command line wrote it.
+    Load the net of a model file, and the whole model if the command line wrote it.
+
+    Returns
+    -------
+    Trainer, Model or None
 
     Raises
     ------
     RefusedError
-        For a file that cannot be read, or is no such file.
+        If the file cannot be read or is not a model file.
     """
     try:
         trainer, extra = saving.read(path)
@@ -119,8 +123,8 @@ def _model(trainer: Trainer, extra: Mapping[str, Any]) -> Model:
         reading.from_json(extra.get("reading"), stored.texts(extra, "missing")),
         scores.from_json(extra["scores"]),
     )
-    told = sum(column.n_inputs for column in made.columns), made.target.n_outputs
+    n_inputs, n_outputs = sum(column.n_inputs for column in made.columns), made.target.n_outputs
     sizes = trainer.layer_sizes
-    if told != (sizes[0], sizes[-1]):
-        raise ValueError(f"{told} inputs and outputs of a net of {sizes}")
+    if (n_inputs, n_outputs) != (sizes[0], sizes[-1]):
+        raise ValueError(f"{n_inputs} inputs and {n_outputs} outputs do not fit a net of {sizes}")
     return made

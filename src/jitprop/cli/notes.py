@@ -1,4 +1,4 @@
-"""What a person is told of the numbers of a table, and what a model keeps of it."""
+"""Notes on how the numbers of a table are read."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from jitprop.cli.tables import Say
 
 
 class Notes:
-    """What is said of several columns at once, and kept of each."""
+    """Collect the style of each column of numbers; print one note for all columns of a style."""
 
     def __init__(self, say: Say, separator: str) -> None:
         self.say, self.separator = say, separator
         self.styles: dict[str, Style] = {}
         self.signs: dict[str, str] = {}
-        self.alike: dict[tuple[Style, str], list[tuple[str, str]]] = {}
+        self.by_style: dict[tuple[Style, str], list[tuple[str, str]]] = {}
 
     def add(self, name: str, found: Amounts, style: Style) -> None:
-        """A column of numbers was read in a style."""
+        """Take note of the style in which a column was read."""
         if found.marked:
             self.styles[name] = style
         if found.sign:
@@ -30,18 +30,18 @@ class Notes:
         if not found.plain and (style != PLAIN or found.cores is not found.different):
             at = pc.index(found.different, found.example).as_py()
             number = style.parse(found.cores.slice(at, 1))[0]
-            said = f"{found.example!r} is read as {number:.15g}"
-            self.alike.setdefault((style, found.sign), []).append((name, said))
+            example = f"{found.example!r} is read as {number:.15g}"
+            self.by_style.setdefault((style, found.sign), []).append((name, example))
 
     def say_all(self) -> None:
-        """One line for each way to write numbers that is not the plain one."""
-        for members in self.alike.values():
-            names = ", ".join(repr(name) for name, _ in members[:8])
-            more = f" and {len(members) - 8} more" if len(members) > 8 else ""
-            self.say(f"numbers of {names}{more}: {members[0][1]}")
+        """Print a note for each style other than the plain one."""
+        for columns in self.by_style.values():
+            names = ", ".join(repr(name) for name, _ in columns[:8])
+            more = f" and {len(columns) - 8} more" if len(columns) > 8 else ""
+            self.say(f"numbers of {names}{more}: {columns[0][1]}")
 
     def learned(self, asked: Reading, decimal: str | None) -> Reading:
-        """What was asked for, with what the columns showed."""
+        """Return what the user asked for, completed by what the columns showed."""
         marks = [style.thousands for style in self.styles.values() if style.thousands]
         if decimal is None and self.separator == ",":
             decimal = "."

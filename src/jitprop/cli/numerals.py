@@ -1,8 +1,8 @@
 """
-Numbers as people write them: 1234.5, 1.234,50, 1 234.5, 1'234, $5, 5 %, (3.20).
+Parse numbers as people write them: 1234.5, 1.234,50, 1 234.5, 1'234, $5, 5 %, (3.20).
 
-A style is the pair of marks that a number is written with. What a column is written in shows in
-all its texts together: "1.5" can only have a decimal point, "1.234" may also be a thousand.
+A style is a decimal mark and a thousands separator. Only all texts of a column together show its
+style: "1.5" must have a decimal point, but "1.234" may also be one thousand.
 """
 
 from __future__ import annotations
@@ -17,31 +17,31 @@ import pyarrow.compute as pc
 
 
 class Style(NamedTuple):
-    """The mark before the fraction, and the one between groups of digits, "" for none."""
+    """A decimal mark and a thousands separator, "" for none."""
 
     decimal: str
     thousands: str
 
     @property
     def pattern(self) -> str:
-        """A regular expression that the whole of a number matches."""
+        """A regular expression for a number in this style."""
         decimal, mark = re.escape(self.decimal), re.escape(self.thousands)
         whole = r"\d+"
-        if mark:  # India groups by two digits above the thousands. No group begins with 0.
+        if mark:  # Indian numbers have groups of two digits. The first group does not begin with 0.
             whole = rf"(?:\d+|[1-9]\d{{0,2}}(?:{mark}\d{{2,3}})*{mark}\d{{3}})"
         number = rf"(?:{whole}(?:{decimal}\d*)?|{decimal}\d+)(?:[eE][+-]?\d+)?"
         return rf"^[+-]?(?:{number}|(?i:inf|infinity))$"
 
     def matches(self, texts: pa.Array) -> pa.Array:
-        """Which texts are numbers in this style; null where a text is."""
+        """Return which texts are numbers in this style; null where a text is null."""
         return pc.match_substring_regex(texts, self.pattern)
 
     def reads(self, texts: pa.Array) -> bool:
-        """Whether all texts are numbers in this style, but for nulls."""
+        """Return whether all texts that are not null are numbers in this style."""
         return bool(pc.all(self.matches(texts), min_count=0).as_py())
 
     def parse(self, texts: pa.Array) -> npt.NDArray[np.float64]:
-        """The numbers, nan where a text is null. All others must match."""
+        """Parse the texts; nan where one is null. All others must be numbers in this style."""
         if self.thousands:
             texts = pc.replace_substring(texts, self.thousands, "")
         if self.decimal != ".":
@@ -62,13 +62,13 @@ STYLES = (
     Style(".", "'"),
     Style(",", "'"),
 )
-"""The simplest first, for either decimal mark."""
+"""All styles; for each decimal mark, the simplest comes first."""
 
 SAMPLE = 1000
-"""Texts that tell most styles apart, before all are looked at."""
+"""The number of texts to try first. They exclude most styles, and the others try all texts."""
 
-LONGEST = 60
-"""Characters of the longest text that may be an amount."""
+MAX_LENGTH = 60
+"""A longer text is not read as a number with a sign or a unit."""
 
 MONEY = (
     r"(?:US|R|A|C|NZ|HK|S)?\$|[€£¥₹₩₽₺₴₪฿₫]|kr\.?|zł|Kč|Ft|Fr\.|"
@@ -85,7 +85,7 @@ WITH_UNIT = re.compile(r"(?P<number>[+-]?[\d.,][\d.,' ]*)\s*(?P<unit>[^\W\d_][^\
 
 
 def normalised(texts: pa.Array) -> pa.Array:
-    """Texts with the plain minus, blank and apostrophe for their typographic kin."""
+    """Replace typographic minus signs, spaces and apostrophes by the plain ones."""
     if pc.all(pc.string_is_ascii(texts), min_count=0).as_py():
         return texts
     for found, plain in (("[\u00a0\u2007\u2009\u202f]", " "), ("\u2212", "-"), ("\u2019", "'")):
@@ -93,39 +93,39 @@ def normalised(texts: pa.Array) -> pa.Array:
     return pc.utf8_trim_whitespace(texts)
 
 
-def bare(text: str) -> tuple[str, str] | None:
+def split_sign(text: str) -> tuple[str, str] | None:
     """
-    A number without its currency or percent sign, and that sign, "" for none.
+    Split a text into a number and its currency or percent sign, "" for none.
 
-    Brackets, as accountants write them, become a minus. None if this is no such text.
+    Brackets around the number mean a minus, as in accounting. None if the text is no amount.
     """
-    match = AMOUNT.fullmatch(text) if len(text) <= LONGEST else None
+    match = AMOUNT.fullmatch(text) if len(text) <= MAX_LENGTH else None
     if match is None or bool(match["open"]) != bool(match["close"]):
         return None
     signs = (match["first"] or "") + (match["second"] or "") + ("-" if match["open"] else "")
-    signed = match["before"], match["after"]
-    if len(signs) > 1 or all(signed):
+    before, after = match["before"], match["after"]
+    if len(signs) > 1 or (before and after):
         return None
-    return signs + match["number"].strip(), signed[0] or signed[1] or ""
+    return signs + match["number"].strip(), before or after or ""
 
 
 def is_money(sign: str) -> bool:
-    """Whether a sign is that of a currency."""
+    """Return whether a sign is a currency."""
     return re.fullmatch(MONEY, sign) is not None
 
 
-def without_unit(text: str) -> tuple[str, str] | None:
-    """A number without the word behind it, and that word, as of "12 kg"; None for other texts."""
-    match = WITH_UNIT.fullmatch(text) if len(text) <= LONGEST else None
+def split_unit(text: str) -> tuple[str, str] | None:
+    """Split a text such as "12 kg" into its number and its unit; None for other texts."""
+    match = WITH_UNIT.fullmatch(text) if len(text) <= MAX_LENGTH else None
     return None if match is None else (match["number"].strip(), match["unit"].strip())
 
 
 def styles(texts: pa.Array) -> list[Style]:
-    """All styles that read every text, the simplest first."""
+    """Return all styles that read every text, the simplest first."""
     some = texts.slice(0, SAMPLE)
     made: list[Style] = []
     for style in STYLES:
-        # With a mark of thousands a style reads all that it does without.
+        # A style with a thousands separator reads all that the same style without one reads.
         known = Style(style.decimal, "") in made
         if known or (style.reads(some) and style.reads(texts)):
             made.append(style)
@@ -133,7 +133,7 @@ def styles(texts: pa.Array) -> list[Style]:
 
 
 def fits(style: Style, decimal: str | None, thousands: str | None) -> bool:
-    """Whether a style has the marks given; None leaves a mark open."""
+    """Return whether a style agrees with these marks; None agrees with any mark."""
     return (
         decimal in (None, style.decimal)
         and (thousands is None or style.thousands in ("", thousands))
@@ -142,5 +142,5 @@ def fits(style: Style, decimal: str | None, thousands: str | None) -> bool:
 
 
 def has_marks(texts: pa.Array) -> bool:
-    """Whether any text has a point or a comma, so that styles of both decimals may differ."""
+    """Return whether any text has a point or a comma, which the decimal mark gives a meaning."""
     return bool(pc.any(pc.match_substring_regex(texts, "[.,]"), min_count=0).as_py())

@@ -1,4 +1,4 @@
-"""The picture of a training: its losses, and how near the predictions come."""
+"""The plot of a training: the losses, and predicted against true values."""
 
 from __future__ import annotations
 
@@ -16,29 +16,34 @@ FORMATS = ".png", ".svg", ".pdf"
 
 def check(path: Path) -> None:
     """
-    Refuse a name that does not say which kind of picture it is, and see whether one can be drawn.
+    Check that the file's name ends in a known format and that matplotlib can be imported.
 
     Raises
     ------
     RefusedError
+        If the name has another ending, or matplotlib fails to load.
     ImportError
-        Where matplotlib is not installed.
+        If matplotlib is not installed.
     """
     if path.suffix.lower() not in FORMATS:
         raise RefusedError(f"--plot {path}: the name must end in {', '.join(FORMATS)}")
     try:
         import matplotlib.figure  # noqa: F401
-    except ModuleNotFoundError:  # the command line says what to install
+    except ModuleNotFoundError:  # `jitprop.cli.main` says what to install
         raise
-    except (ImportError, OSError, ValueError) as error:  # a backend that is unknown, say
+    except (ImportError, OSError, ValueError) as error:  # such as an unknown backend
         raise RefusedError(
-            f"matplotlib, which draws the picture, cannot be loaded: {error}; "
-            "--no-plot trains without a picture"
+            f"matplotlib, which draws the plot, cannot be loaded: {error}; "
+            "--no-plot trains without a plot"
         ) from error
 
 
 def draw(path: Path, problem: Problem, trainer: Trainer) -> None:
-    """Draw the losses, and beside them predictions against the truth, of validation rows if any."""
+    """
+    Draw the losses, and beside them the predicted against the true values.
+
+    The values are those of the validation rows; without any, those of the training rows.
+    """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(11, 4.8), layout="constrained")
@@ -56,13 +61,14 @@ def draw(path: Path, problem: Problem, trainer: Trainer) -> None:
     right.set_title(f"{_shown(target.name)}, {len(rows):,} {part} rows")
     try:
         with warnings.catch_warnings(), replacing(path) as file:
-            warnings.filterwarnings("ignore", "Glyph")  # a box stands for what the font lacks
+            # A character that the font lacks is drawn as a box, which needs no warning.
+            warnings.filterwarnings("ignore", "Glyph")
             figure.savefig(file, format=path.suffix[1:].lower())
     except OSError as error:
         raise RefusedError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def _shown(text: str) -> str:
-    """A name as matplotlib shows it: short, and dollars as dollars, not as formulas."""
+    """Shorten a name for matplotlib, and escape dollars, which would begin a formula."""
     short = text if len(text) <= 24 else text[:23] + "\u2026"
     return "".join(c if c.isprintable() else " " for c in short).replace("$", r"\$")

@@ -1,4 +1,4 @@
-"""``jitprop predict``: the target of each row of a table."""
+"""``jitprop predict``: predict the target of each row of a table."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def run(
     decimal: str | None = None,
     thousands: str | None = None,
 ) -> None:
-    """Predict as the command's arguments of these names say."""
+    """Run the command; the parameters are its options."""
     import pandas as pd
 
     say = terminal.say_nothing if quiet else terminal.say
@@ -28,12 +28,14 @@ def run(
     _, made = models.load(model)
     if made is None:
         raise RefusedError(
-            f"{model} does not say which columns its net was trained on; it was saved in Python, "
-            "where Trainer.load reads it"
+            f"{model} does not say which columns its net was trained on, since it was saved in "
+            "Python; Trainer.load reads it"
         )
     target = made.target
     if proba and not isinstance(target, Classes):
-        raise RefusedError(f"--proba is for classes, and the target {target.name!r} is a quantity")
+        raise RefusedError(
+            f"--proba is for classification, but the target {target.name!r} holds numbers"
+        )
     read = tables.read(table, say)
     known = {column.name for column in made.columns}
     others = [str(name) for name in read.frame.columns if name not in known]

@@ -1,4 +1,4 @@
-"""How the fields of a table are read: what a person asks for, and what a model file remembers."""
+"""How the fields of a table are read: the user's options, and what a model file stores of them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 ASKED = "decimal", "thousands", "missing", "text", "number", "keep"
-"""What a person may ask for; the names are those of `Reading` and of the options."""
+"""The options for reading, by their names in `Reading` and on the command line."""
 
 
 @dataclass(frozen=True)
@@ -24,22 +24,25 @@ class Reading:
     """
     How the fields of a table are read.
 
-    `telling.tell` learns what is open in it, and a model file keeps it for later tables.
+    `column_types.infer` fills in what is None. A model file stores the result for later tables.
 
     Attributes
     ----------
     decimal, thousands : str or None
-        Marks in numbers; None where the table shall show them, "" for no mark of thousands.
+        The decimal mark and the thousands separator. None means that the table shows it, "" that
+        numbers have no thousands separator.
     missing : tuple of str
-        What means "missing", beside the usual.
+        Marks of missing values, in addition to the usual ones.
     text : tuple of str
-        Columns whose fields are text as they stand.
-    number, keep : tuple of str
-        Columns that hold numbers, and that are learned from though they look like ids.
+        Columns whose fields are text, without any conversion.
+    number : tuple of str
+        Columns that must hold numbers.
+    keep : tuple of str
+        Columns to keep though they look like ids.
     signs : mapping of str to str
-        Of columns of numbers, what stands with each, such as "$" or "%".
+        For each column of numbers that has one, the sign beside its numbers, such as "$" or "%".
     points : mapping of str to str
-        The decimal marks of columns that have another than most.
+        The decimal mark of each column that has another one than ``decimal``.
     """
 
     decimal: str | None = None
@@ -53,7 +56,7 @@ class Reading:
 
     def check(self, frame: pd.DataFrame) -> None:
         """
-        Refuse what cannot be meant.
+        Check the options against each other and against the table's columns.
 
         Raises
         ------
@@ -72,12 +75,12 @@ class Reading:
 
     def with_marks(self, decimal: str | None, thousands: str | None) -> Reading:
         """
-        For a table whose numbers are written with other marks; None leaves one as it is.
+        Return the reading of a table with other marks in its numbers; None keeps a mark.
 
         Raises
         ------
         RefusedError
-            If both are the same.
+            If both marks are the same.
         """
         if decimal is None and thousands is None:
             return self
@@ -92,7 +95,7 @@ class Reading:
             raise RefusedError(f"--decimal and --thousands are both {self.decimal!r}")
 
     def to_json(self) -> dict[str, Any]:
-        """What `from_json` reads; the marks of missing values are kept beside it."""
+        """Return plain values for `from_json`; the model file has the missing marks elsewhere."""
         return {
             "decimal": self.decimal,
             "thousands": self.thousands,
@@ -104,15 +107,15 @@ class Reading:
 
 def from_json(item: Mapping[str, Any] | None, marks: tuple[str, ...]) -> Reading:
     """
-    A reading from a model file.
+    Restore a reading from a model file.
 
-    None is that of a file from before this was kept: then numbers were plain, and None was missing
-    among texts too.
+    ``item`` is None for files that an earlier version wrote. That version read plain numbers only,
+    and took the text "None" for a missing value.
 
     Raises
     ------
     KeyError, TypeError, ValueError
-        If this is not what `to_json` wrote.
+        If `to_json` did not write this.
     """
     if item is None:
         return Reading(*PLAIN, missing=(*marks, "None"))
@@ -131,5 +134,5 @@ def from_json(item: Mapping[str, Any] | None, marks: tuple[str, ...]) -> Reading
 
 def _mark(value: object, *known: str) -> str | None:
     if value is not None and value not in known:
-        raise ValueError(f"{shown(value)} is none of {known}")
+        raise ValueError(f"{shown(value)} is not one of {known}")
     return value if isinstance(value, str) else None

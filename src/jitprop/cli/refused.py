@@ -1,7 +1,7 @@
-"""What the command line answers to what it cannot do: one line that says what to do."""
+"""The error that ends a command with one line for the user."""
 
 from __future__ import annotations
 
 
 class RefusedError(Exception):
-    """Bad input, in words for the person at the terminal; ends the command with exit code 2."""
+    """Bad input, explained to the user in one line; the command ends with exit code 2."""

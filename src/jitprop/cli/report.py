@@ -1,4 +1,4 @@
-"""What a person sees of a table and a model, in the terminal."""
+"""What a command prints of a table and a model."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from jitprop.cli.training import Problem
 
 
 class _Page(io.StringIO):
-    """What will be written to stdout, laid out as stdout needs it."""
+    """A buffer for stdout, which has stdout's encoding and is a terminal if stdout is one."""
 
     def isatty(self) -> bool:
         return sys.stdout is not None and sys.stdout.isatty()
@@ -34,13 +34,13 @@ class _Page(io.StringIO):
 
 
 def console(quiet: bool = False) -> Console:
-    """A page for stdout; what files call things is shown as it is."""
+    """Return a console that prints to a buffer and shows names literally, without markup."""
     return Console(file=_Page(), quiet=quiet, markup=False, emoji=False, highlight=False)
 
 
 @contextlib.contextmanager
 def _written(console: Console) -> Iterator[None]:
-    """Gather what is printed, and write it at once: rich ends the process if a pipe is closed."""
+    """Write to stdout what was printed: rich itself ends the process if a pipe is closed."""
     page = console.file
     yield
     text = page.getvalue() if isinstance(page, _Page) else ""
@@ -49,7 +49,7 @@ def _written(console: Console) -> Iterator[None]:
 
 
 def begin(console: Console, table: Path, problem: Problem, trainer: Trainer) -> None:
-    """What is about to be learned."""
+    """Print the table, the target and the net, before training."""
     target = problem.target
     kinds = [column.kind for column in problem.columns]
     pairs = [
@@ -67,7 +67,7 @@ def begin(console: Console, table: Path, problem: Problem, trainer: Trainer) -> 
 
 
 def end(console: Console, problem: Problem, made: Model, out: Path, picture: Path | None) -> None:
-    """How it went, and where it is."""
+    """Print the scores and the files, after training."""
     with _written(console):
         _end(console, problem, made)
         files = [("model", str(out))] + ([("picture", str(picture))] if picture else [])
@@ -81,7 +81,8 @@ def _end(console: Console, problem: Problem, made: Model) -> None:
     if len(problem.validation):
         best = int(np.nanargmin(validation_loss)) + 1
         console.print(
-            f"\n{epochs:,} epochs; kept is the net after {best:,}, the best on validation"
+            f"\n{epochs:,} epochs; the model is the net after epoch {best:,}, which had the lowest "
+            "validation loss"
         )
     else:
         console.print(f"\n{epochs:,} epochs on all rows")
@@ -90,7 +91,7 @@ def _end(console: Console, problem: Problem, made: Model) -> None:
 
 
 def info(path: Path, trainer: Trainer, made: Model | None) -> None:
-    """What is in a model file."""
+    """Print the contents of a model file."""
     out = console()
     with _written(out):
         _info(out, path, trainer, made)
@@ -103,14 +104,14 @@ def _info(out: Console, path: Path, trainer: Trainer, made: Model | None) -> Non
         ("trained", f"{trainer.epochs_trained:,} epochs"),
     ]
     if made is None:
-        _pairs(out, [*pairs, ("columns", "unknown: it was saved in Python")])
+        _pairs(out, [*pairs, ("columns", "unknown, since it was saved in Python")])
         return
     target = made.target
     pairs += [("target", f"{target.name}: {target.task}, {target.describe()}")]
     if made.missing:
         pairs += [("missing", ", ".join(map(repr, made.missing)))]
     _pairs(out, pairs)
-    table = Table("column", "kind", "inputs", "what is known of it", box=SIMPLE)
+    table = Table("column", "kind", "inputs", "values", box=SIMPLE)
     for column in made.columns:
         row = column.name, column.kind, str(column.n_inputs), column.describe()
         table.add_row(*(Text(one_line(cell)) for cell in row))
@@ -124,7 +125,7 @@ def _layers(trainer: Trainer) -> str:
 
 
 def _scores(console: Console, measured: Scores, n_rows: dict[str, int]) -> None:
-    """Measures, a column for each part of the table."""
+    """Print the scores, with one column for each part of the table."""
     parts = list(dict.fromkeys(part for row in measured.values() for part in row))
     table = Table("", box=SIMPLE)
     for part in parts:

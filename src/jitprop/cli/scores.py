@@ -1,4 +1,4 @@
-"""How good a model is: measures of its predictions, in units a person knows."""
+"""Scores of a model's predictions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from jitprop.cli import stored
 from jitprop.cli.targets import LARGEST, Classes, Target
 
 Scores: TypeAlias = Mapping[str, Mapping[str, float]]
-"""Of each measure, its value in each part of the table."""
+"""For each score, its value on each part of the table."""
 
 MEASURES = "accuracy", "log loss", "mean absolute error", "root mean squared error", "R2"
 TRAINING, VALIDATION, BASELINE = PARTS = "training", "validation", "baseline"
@@ -22,21 +22,22 @@ TRAINING, VALIDATION, BASELINE = PARTS = "training", "validation", "baseline"
 
 def measure(target: Target, y: npt.NDArray[np.float64], outputs: Array) -> dict[str, float]:
     """
-    Measures of some rows.
+    Return the scores of some rows.
 
     Parameters
     ----------
     target : Target
     y : (n_rows,) float64 array
-        As `Target.encode` makes it.
+        The targets, from `Target.encode`.
     outputs : (n_rows, n_outputs) array
-        The net's.
+        The net's outputs.
 
     Returns
     -------
     dict
-        As `jitprop.metrics` defines them. Classes: "accuracy" and "log loss". A quantity: "mean
-        absolute error" and "root mean squared error", in its units, and "R2".
+        The scores as `jitprop.metrics` defines them. Classification has "accuracy" and "log loss".
+        Regression has "mean absolute error" and "root mean squared error", in the target's units,
+        and "R2".
     """
     if isinstance(target, Classes):
         truth = y.astype(np.intp) if target.n_outputs > 1 else y[:, None]
@@ -47,7 +48,7 @@ def measure(target: Target, y: npt.NDArray[np.float64], outputs: Array) -> dict[
     truth = y[:, None]
     rmse = float(np.sqrt(metrics.mse(truth, outputs)))
     return {
-        # Of huge targets an error may be beyond float64, and a model file holds no inf.
+        # Errors of huge targets may overflow float64, and a model file cannot hold inf.
         "mean absolute error": min(metrics.mae(truth, outputs) * target.spread, LARGEST),
         "root mean squared error": min(rmse * target.spread, LARGEST),
         "R2": metrics.r2(truth, outputs),
@@ -56,12 +57,12 @@ def measure(target: Target, y: npt.NDArray[np.float64], outputs: Array) -> dict[
 
 def from_json(item: Mapping[str, Any]) -> Scores:
     """
-    Scores from a model file.
+    Restore scores from a model file.
 
     Raises
     ------
     ValueError
-        If this is not what `measure` made.
+        If `measure` did not make these.
     """
     return {
         measure: {
@@ -73,7 +74,7 @@ def from_json(item: Mapping[str, Any]) -> Scores:
 
 
 def baseline(target: Target, y: npt.NDArray[np.float64], n_rows: int) -> Array:
-    """Outputs of a net that has learned the mean of ``y``, or the share of each class, alone."""
+    """Return the outputs of a net that predicts the mean of ``y``, or the shares of the classes."""
     if isinstance(target, Classes):
         shares = np.bincount(y.astype(np.intp), minlength=len(target.labels)) / len(y)
         row = shares[1:] if target.n_outputs == 1 else shares

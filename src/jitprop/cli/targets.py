@@ -1,4 +1,4 @@
-"""The column to be predicted: its task, what the net is taught of it, what its outputs mean."""
+"""The column to predict: its task, and how the net's outputs encode it."""
 
 from __future__ import annotations
 
@@ -19,33 +19,33 @@ if TYPE_CHECKING:
 TASKS = "classification", "regression"
 
 KINDS = "text", "integer", "number", "boolean"
-"""What labels may be the spelling of."""
+"""The types that labels may have in a file with types."""
 
 LARGEST = float(np.finfo(np.float64).max)
 
-MOST_CLASSES = 100
-"""More are refused."""
+MAX_CLASSES = 100
+"""The most classes that a net is trained on."""
 
 FEW_INTEGERS = 20
-"""Up to so many different integers are classes ..."""
+"""A target of integers is classes if it has at most this many different values ..."""
 
 ROWS_PER_INTEGER = 5
-"""... if each stands in so many rows, on average."""
+"""... and each value has at least this many rows on average."""
 
 
 @dataclass(frozen=True)
 class Classes:
     """
-    One probability for each class; for two classes, the probability of the second.
+    A target for classification: one probability for each class, or that of the second of two.
 
     Attributes
     ----------
     name : str
-        Of the target's column.
+        The name of the target's column.
     labels : tuple of str
-        The classes as the table spells them, sorted: 1.1 and 1.10 are two.
+        The classes as the table spells them, sorted. 1.1 and 1.10 are different classes.
     kind : {"text", "integer", "number", "boolean"}
-        What the labels are the spelling of, for files whose columns have types.
+        The type of the labels in files whose columns have types.
     """
 
     task: ClassVar[str] = TASKS[0]
@@ -55,31 +55,31 @@ class Classes:
 
     @property
     def n_outputs(self) -> int:
-        """Outputs of the net."""
+        """The number of outputs of the net."""
         return 1 if len(self.labels) == 2 else len(self.labels)
 
     @property
     def output_activation(self) -> str:
-        """Of the net."""
+        """The output activation of the net."""
         return "sigmoid" if self.n_outputs == 1 else "softmax"
 
     @property
     def loss(self) -> str:
-        """Of the net."""
+        """The loss of the net."""
         return "binary_cross_entropy" if self.n_outputs == 1 else "cross_entropy"
 
     def encode(self, spelled: pd.Series) -> npt.NDArray[np.float64]:
-        """The number of each row's class, (n_rows,), from its label."""
-        places = {label: float(i) for i, label in enumerate(self.labels)}
-        return np.array([places[text] for text in spelled])
+        """Return the index of each row's class, (n_rows,), from its label."""
+        index = {label: float(i) for i, label in enumerate(self.labels)}
+        return np.array([index[text] for text in spelled])
 
     def decode(self, outputs: Array) -> npt.NDArray[Any]:
-        """The likeliest class of each row, as the table had it."""
+        """Return the most probable class of each row, as in the table."""
         return np.asarray(self.values[self.probabilities(outputs).argmax(axis=1)])
 
     @property
     def values(self) -> npt.NDArray[Any]:
-        """What the labels spell, (n_classes,); texts where no type of numbers holds all of it."""
+        """The classes as values of ``kind``; texts if an integer does not fit in 64 bits."""
         if self.kind == "boolean":
             return np.array([label == "True" for label in self.labels])
         if self.kind == "number":
@@ -93,12 +93,12 @@ class Classes:
         return np.array(self.labels, object)
 
     def probabilities(self, outputs: Array) -> npt.NDArray[np.float64]:
-        """(n_rows, n_classes) float64."""
+        """Return the probability of each class, (n_rows, n_classes) float64."""
         outputs = outputs.astype(np.float64)
         return np.hstack([1 - outputs, outputs]) if self.n_outputs == 1 else outputs
 
     def describe(self) -> str:
-        """One line for a person."""
+        """Describe the target in one line."""
         shown = ", ".join(self.labels[:8])
         return f"{len(self.labels)} classes: {shown}{', ...' if len(self.labels) > 8 else ''}"
 
@@ -106,12 +106,14 @@ class Classes:
 @dataclass(frozen=True)
 class Quantity:
     """
-    (y - mean) / spread, so that rates and initial weights suit any unit.
+    A target for regression. The net predicts (y - mean) / spread.
+
+    So the usual learning rates and initial weights suit targets in any unit.
 
     Attributes
     ----------
     name : str
-        Of the target's column.
+        The name of the target's column.
     mean, spread : float
         Mean and standard deviation, in the column's units.
     """
@@ -126,15 +128,15 @@ class Quantity:
 
     @classmethod
     def learn(cls, column: pd.Series, rows: npt.NDArray[np.intp]) -> Quantity:
-        """From some rows of a column without missing values."""
+        """Fit some rows of a column without missing values."""
         y = values.numbers(column)[rows]
-        # A division first: squares of large numbers overflow.
+        # The division prevents an overflow when large numbers are squared.
         largest = np.abs(y).max() or 1.0
         mean, spread = (y / largest).mean() * largest, (y / largest).std() * largest
         return cls(str(column.name), float(mean), float(spread) or 1.0)
 
     def encode(self, column: pd.Series) -> npt.NDArray[np.float64]:
-        """Standardised, (n_rows,)."""
+        """Return the standardised values, (n_rows,)."""
         y = values.numbers(column)
         with np.errstate(over="ignore"):
             z = (y - self.mean) / self.spread
@@ -142,17 +144,17 @@ class Quantity:
 
     def decode(self, outputs: Array) -> npt.NDArray[np.float64]:
         """
-        In the column's units, (n_rows,) float64.
+        Return predictions in the column's units, (n_rows,) float64.
 
-        float32 has 7 digits, which a large mean would leave nothing of: around 1.7e9 its numbers
-        stand 128 apart. What would be beyond the largest number of float64 is that number.
+        They are float64, because float32 has 7 digits: near a mean of 1.7e9 its numbers are 128
+        apart. Predictions beyond the range of float64 are clipped to its largest number.
         """
         with np.errstate(over="ignore"):
             y = outputs[:, 0].astype(np.float64) * self.spread + self.mean
         return np.clip(y, -LARGEST, LARGEST)
 
     def describe(self) -> str:
-        """One line for a person."""
+        """Describe the target in one line."""
         return f"mean {self.mean:.6g}, standard deviation {self.spread:.6g}"
 
 
@@ -163,45 +165,45 @@ def classes(
     column: pd.Series, task: str | None, spelled: pd.Series | None = None, kind: str = "text"
 ) -> Classes | None:
     """
-    The classes of a target, None if it is a quantity.
+    Return the classes of a target for classification; None for regression.
 
-    If no task is given, text, booleans and few different integers are classes.
+    If no task is given, text, booleans and few different integers mean classification.
 
     Parameters
     ----------
     column : Series
-        Without missing values.
+        The target, without missing values.
     task : {None, "classification", "regression"}
     spelled : Series of str, optional
-        The same values as the table spells them; those of the column if None.
+        The values as the table spells them; None for those of the column.
     kind : str
-        What these spell, as `Classes` has it.
+        The type of the labels, as in `Classes`.
 
     Raises
     ------
     RefusedError
-        For dates, for text as a quantity, for too many classes, for one value alone.
+        If the target holds dates, one value only, too many classes, or text for regression.
     """
-    told = values.kind(column)
+    column_kind = values.kind(column)
     name = str(column.name)
-    if told == "date":
-        raise RefusedError(f"target {name!r} holds dates: make numbers of them, such as days")
-    if told == "text" and task == Quantity.task:
+    if column_kind == "date":
+        raise RefusedError(f"target {name!r} holds dates: convert them to numbers, such as days")
+    if column_kind == "text" and task == Quantity.task:
         raise RefusedError(
             f"target {name!r} holds text, which regression cannot learn; "
             f"if it holds numbers, say --number {name}"
         )
     labels = set(column.astype(object).map(str) if spelled is None else spelled)
-    if told == "text":
+    if column_kind == "text":
         return _classes(name, sorted(labels), len(column), kind)
     y = values.numbers(column)
     different = np.unique(y)
     if task is None:
         few = max(2, min(FEW_INTEGERS, len(y) // ROWS_PER_INTEGER))
-        whole = bool((different == np.floor(different)).all())
-        task = Classes.task if whole and len(labels) <= few else Quantity.task
+        integers = bool((different == np.floor(different)).all())
+        task = Classes.task if integers and len(labels) <= few else Quantity.task
     if task == Quantity.task and len(different) == 1:
-        labels = {min(labels)}  # two spellings of one number
+        labels = {min(labels)}  # there may be several spellings of the one number
     elif task == Quantity.task:
         return None
     by_value = dict(
@@ -213,42 +215,42 @@ def classes(
 
 
 def _order(label: str, value: float) -> tuple[float, int, str]:
-    """Numbers by size, those that float64 cannot tell apart too; then by their spelling."""
+    """Sort numbers by size, even large integers that are equal in float64; then by spelling."""
     return value, int(label) if label.removeprefix("-").isdecimal() else 0, label
 
 
 def _classes(name: str, labels: list[str], n_rows: int, kind: str) -> Classes:
     if len(labels) == 1:
         raise RefusedError(
-            f"target {name!r} has one value alone, {labels[0]!r}: nothing can be learned"
+            f"target {name!r} has only one value, {labels[0]!r}: nothing can be learned"
         )
-    if len(labels) > MOST_CLASSES:
+    if len(labels) > MAX_CLASSES:
         raise RefusedError(
             f"target {name!r} has {len(labels)} different values in {n_rows} rows: "
-            f"at most {MOST_CLASSES} classes can be learned"
+            f"at most {MAX_CLASSES} classes can be learned"
         )
     return Classes(name, tuple(labels), kind)
 
 
 def to_json(target: Target) -> dict[str, Any]:
-    """What `from_json` reads."""
+    """Return the target as plain values for the model file."""
     return {"task": target.task, **asdict(target)}
 
 
 def from_json(item: dict[str, Any]) -> Target:
     """
-    A target from a model file.
+    Restore a target from a model file.
 
     Raises
     ------
     KeyError, TypeError, ValueError
-        If this is not what `to_json` wrote.
+        If `to_json` did not write this.
     """
     if item["task"] == Quantity.task:
         spread = stored.number(item, "spread", above=0.0)
         return Quantity(stored.text(item, "name"), stored.number(item, "mean"), spread)
     if item["task"] != Classes.task:
-        raise ValueError(f"{shown(item['task'])} is no task")
+        raise ValueError(f"{shown(item['task'])} is not a task")
     labels, name = item["labels"], stored.text(item, "name")
     if not (isinstance(labels, list) and len(labels) > 1):
         raise ValueError("labels must be a list of two or more")
@@ -257,13 +259,13 @@ def from_json(item: dict[str, Any]) -> Target:
         return _from_numbers(name, numbers)
     made = Classes(name, stored.texts(item, "labels", differ=True), str(item.get("kind", "text")))
     if made.kind not in KINDS:
-        raise ValueError(f"{shown(made.kind)} is no kind of labels")
-    made.values  # noqa: B018  a label that is no such number is a ValueError
+        raise ValueError(f"{shown(made.kind)} is not a kind of labels")
+    made.values  # noqa: B018  raises a ValueError for a label that is not of the kind
     return made
 
 
 def _from_numbers(name: str, labels: list[float]) -> Classes:
-    """Classes as files before this had them: numbers, of which 1.0 was spelled 1."""
-    whole = [label.is_integer() for label in labels]
-    texts = [str(int(x)) if i else repr(x) for x, i in zip(labels, whole, strict=True)]
-    return Classes(name, tuple(texts), "integer" if all(whole) else "number")
+    """Restore classes from an earlier version's file, which has numbers and 1.0 for the label 1."""
+    integers = [label.is_integer() for label in labels]
+    texts = [str(int(x)) if i else repr(x) for x, i in zip(labels, integers, strict=True)]
+    return Classes(name, tuple(texts), "integer" if all(integers) else "number")

@@ -1,4 +1,4 @@
-"""How a command ends, and what it says: results to stdout, one line for anything else to stderr."""
+"""What a command prints and its exit code: results go to stdout, notes and errors to stderr."""
 
 from __future__ import annotations
 
@@ -18,32 +18,31 @@ from jitprop.cli.refused import RefusedError
 
 FAILED = 2
 INTERRUPTED = 130
-"""128 + SIGINT, as shells have it."""
+"""128 + SIGINT, the convention of shells."""
 
-UNWRITTEN = errno.EPIPE, errno.ENOSPC, errno.EIO, errno.EBADF, errno.EFBIG
-"""What the system says where stdout cannot be written to."""
+STDOUT_ERRORS = errno.EPIPE, errno.ENOSPC, errno.EIO, errno.EBADF, errno.EFBIG
+"""The system's errors for an output that cannot be written to."""
 
-
-LONGEST = 10_000
-"""Characters of a message: two paths are not longer."""
+MAX_LENGTH = 10_000
+"""Longer messages are cut. Two paths of the greatest length fit."""
 
 QUOTATION = re.compile(r"(?<!\w)(?:'(?:[^'\\]|\\.)*(?:'|\\?\Z)|\"(?:[^\"\\]|\\.)*(?:\"|\\?\Z))")
-"""The last one has no end where `LONGEST` cut the message."""
+"""A quotation in a message. The last one has no closing quote if `MAX_LENGTH` cut the message."""
 
 
 class Interrupted(Exception):  # noqa: N818
-    """Ctrl-C, in words that say what became of the work."""
+    """Ctrl-C, with a message that says what was saved."""
 
 
 def run(command: click.Command, arguments: Sequence[str]) -> int:
-    """Run a command; returns its exit code."""
-    with warnings.catch_warnings(), _spelled_out(sys.stdout):
+    """Run a command; return its exit code."""
+    with warnings.catch_warnings(), _escaping(sys.stdout):
         warnings.showwarning = _warn
         try:
             code = command.main(list(arguments), prog_name="jitprop", standalone_mode=False)
             write("")
         except click.exceptions.NoArgsIsHelpError as error:
-            _tell(error.format_message())
+            _print_error(error.format_message())
             return FAILED
         except click.ClickException as error:
             return _fail(error.format_message(), FAILED)
@@ -52,9 +51,9 @@ def run(command: click.Command, arguments: Sequence[str]) -> int:
         except MemoryError as error:
             return _fail(f"not enough memory: {error}", FAILED)
         except OSError as error:
-            # click writes help and the version to stdout by itself.
-            if error.filename is None and error.errno in UNWRITTEN:
-                error = _unwritten(error)
+            # click itself writes help and the version to stdout, past `write`.
+            if error.filename is None and error.errno in STDOUT_ERRORS:
+                error = _stdout_error(error)
             return _fail(str(error), FAILED)
         except Interrupted as error:
             return _fail(str(error), INTERRUPTED)
@@ -65,107 +64,108 @@ def run(command: click.Command, arguments: Sequence[str]) -> int:
 
 def write(text: str) -> None:
     r"""
-    Write results for a person to stdout, now.
+    Write results for a person to stdout, and flush.
 
-    A letter that the terminal's encoding lacks is spelled, as in ``\xe9``.
+    A character that the terminal's encoding lacks is escaped, as in ``\xe9``.
 
     Raises
     ------
     RefusedError
-        If stdout is closed, or on a full disk.
+        If stdout is closed or its disk is full.
     """
     try:
-        if sys.stdout is not None:  # as in a program without a terminal
+        if sys.stdout is not None:  # it is None in a program without a terminal
             sys.stdout.write(text)
             sys.stdout.flush()
     except OSError as error:
-        raise RefusedError(str(_unwritten(error))) from error
+        raise RefusedError(str(_stdout_error(error))) from error
 
 
 def write_data(text: str) -> None:
     """
-    Write results for a program to stdout: as they are, or not at all.
+    Write results for a program to stdout, without any escaping.
 
     Raises
     ------
     RefusedError
-        As `write` does, and for a letter that the encoding of stdout lacks.
+        As in `write`, and if stdout's encoding lacks a character.
     """
     if sys.stdout is None:
-        raise RefusedError("the standard output is closed: take --out")
+        raise RefusedError("the standard output is closed: use --out")
     encoding = sys.stdout.encoding or "utf-8"
     try:
         text.encode(encoding)
     except UnicodeEncodeError as error:
         raise RefusedError(
             f"the standard output has the encoding {encoding}, which lacks "
-            f"{error.object[error.start]!r}: take --out, or set PYTHONIOENCODING=utf-8"
+            f"{error.object[error.start]!r}: use --out, or set PYTHONIOENCODING=utf-8"
         ) from error
     write(text)
 
 
 def say(sentence: str) -> None:
-    """Tell a person what they may want to know."""
-    _tell(f"note: {one_line(sentence)}")
+    """Print a note for the user."""
+    _print_error(f"note: {one_line(sentence)}")
 
 
 def say_nothing(sentence: str) -> None:
-    """For those who asked for quiet."""
+    """Print no note, for --quiet."""
 
 
 def one_line(message: str) -> str:
     """
-    A message on one line, whatever it quotes, and each quotation cut.
+    Put a message on one line, with its quotations shortened.
 
-    A file may hold what moves a terminal's cursor or hides a line, and texts of any length.
+    Messages quote files, which may hold texts of any length and control characters that move the
+    terminal's cursor or hide a line.
     """
-    plain = "".join(c if c.isprintable() else " " for c in message[:LONGEST])
+    plain = "".join(c if c.isprintable() else " " for c in message[:MAX_LENGTH])
     return QUOTATION.sub(lambda found: printable(found.group()), " ".join(plain.split()))
 
 
 def lines(text: str) -> str:
-    """Lines as a terminal may show them, with control characters written out."""
+    """Escape the control characters in each line of a text, for a terminal."""
     return "\n".join(printable(line, None) for line in text.split("\n"))
 
 
 def _fail(message: str, code: int) -> int:
-    _tell(f"error: {one_line(message)}")
+    _print_error(f"error: {one_line(message)}")
     return code
 
 
 def _warn(message: Warning | str, *_: Any, **__: Any) -> None:
-    _tell(f"warning: {one_line(str(message))}")
+    _print_error(f"warning: {one_line(str(message))}")
 
 
-def _tell(line: str) -> None:
-    """Write a line to stderr. Where it cannot be read, the work goes on."""
+def _print_error(line: str) -> None:
+    """Write a line to stderr. If that fails, the command continues."""
     try:
         click.echo(line, err=True)
     except (OSError, ValueError):
         _discard(sys.stderr)
 
 
-def _unwritten(error: OSError) -> OSError:
-    """What is said where stdout cannot be written to."""
+def _stdout_error(error: OSError) -> OSError:
+    """Return the error to show if stdout cannot be written to."""
     _discard(sys.stdout)
     if isinstance(error, BrokenPipeError):
-        return OSError("the standard output was closed before all was written")
+        return OSError("the standard output was closed before everything was written")
     return OSError(f"cannot write to the standard output: {error.strerror or error}")
 
 
 def _discard(stream: TextIO) -> None:
-    """Send what a stream still holds nowhere: else Python tries again at its end, and complains."""
+    """Redirect a stream to os.devnull. Else Python flushes it at exit and prints an error."""
     with contextlib.suppress(OSError, ValueError):
-        nowhere = os.open(os.devnull, os.O_WRONLY)
+        devnull = os.open(os.devnull, os.O_WRONLY)
         try:
-            os.dup2(nowhere, stream.fileno())
+            os.dup2(devnull, stream.fileno())
         finally:
-            os.close(nowhere)
+            os.close(devnull)
 
 
 @contextlib.contextmanager
-def _spelled_out(stream: Any) -> Iterator[None]:
-    """Let a stream spell the letters that its encoding lacks, for a while."""
+def _escaping(stream: Any) -> Iterator[None]:
+    """Let a stream escape the characters that its encoding lacks, inside a with block."""
     before = getattr(stream, "errors", None)
     if before != "strict" or not hasattr(stream, "reconfigure"):
         yield

@@ -1,4 +1,4 @@
-"""``jitprop train``: from a table to a model file, a table of scores and a picture."""
+"""``jitprop train``: train on a table; write a model file, scores and a plot."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from jitprop.cli import files, pictures, report, tables, telling, terminal, training
+from jitprop.cli import column_types, files, pictures, report, tables, terminal, training
 from jitprop.cli.models import Model
 from jitprop.cli.reading import ASKED, Reading
 from jitprop.cli.refused import RefusedError
@@ -16,12 +16,13 @@ from jitprop.cli.training import Options, Problem
 from jitprop.interrupts import Interrupts
 
 NUMBERS_PER_EPOCH = 8
-"""In the history of a model file, at most."""
+"""The most numbers that the history in a model file has for an epoch."""
 
 BYTES_PER_NUMBER = 25
+"""The most bytes of a number in the header."""
 
-MOST_NUMBERS = 100_000
-"""More are kept outside the header of the file."""
+MAX_NUMBERS = 100_000
+"""A longer history is stored outside the header of the file."""
 
 
 def run(
@@ -34,7 +35,7 @@ def run(
     quiet: bool,
     **settings: Any,
 ) -> None:
-    """Train as the command's options of these names say."""
+    """Run the command; the parameters are its options."""
     asked = {name: settings.pop(name) for name in ("drop", *ASKED)}
     options = Options(**settings)
     files.check("--out", out, table)
@@ -43,13 +44,13 @@ def run(
         pictures.check(picture)
         files.check("--plot", picture, table, out)
     say = terminal.say_nothing if quiet else terminal.say
-    kept = "no model was written"
+    saved = "no model was written"
     try:
         model, problem = _prepare(table, target, task, asked, options, say)
         files.rehearse("--out", out, lambda path: _rehearse(model, options, path))
         console, trainer = report.console(quiet), model.trainer
-        troubles = [_trouble(lambda: report.begin(console, table, problem, trainer))]
-        # From the last epoch until the model is saved, Ctrl-C waits.
+        errors = [_error_of(lambda: report.begin(console, table, problem, trainer))]
+        # Ctrl-C is held back from the last epoch until the model is saved.
         with Interrupts() as interrupts:
             interrupted = False
             try:
@@ -63,47 +64,47 @@ def run(
                 model = replace(model, scores=training.score(trainer, problem))
             finally:
                 files.keep(out, model.save)
-            kept = f"what was learned in {trainer.epochs_trained} epochs is in {out}"
+            saved = f"the model after {trainer.epochs_trained} epochs is in {out}"
             if interrupted:
                 raise KeyboardInterrupt
         if picture is not None:
-            troubles += [_trouble(lambda: pictures.draw(picture, problem, trainer))]
-            picture = None if troubles[-1] else picture
-        troubles += [_trouble(lambda: report.end(console, problem, model, out, picture))]
+            errors += [_error_of(lambda: pictures.draw(picture, problem, trainer))]
+            picture = None if errors[-1] else picture
+        errors += [_error_of(lambda: report.end(console, problem, model, out, picture))]
     except KeyboardInterrupt as error:
-        raise terminal.Interrupted(f"interrupted; {kept}") from error
-    for trouble in filter(None, troubles):
-        raise RefusedError(f"{trouble}; the model is in {out}") from trouble
+        raise terminal.Interrupted(f"interrupted; {saved}") from error
+    for failed in filter(None, errors):
+        raise RefusedError(f"{failed}; the model is in {out}") from failed
 
 
 def _prepare(
     table: Path, target: str, task: str | None, asked: Any, options: Options, say: Say
 ) -> tuple[Model, Problem]:
-    """A model that has learned nothing yet, and what it shall learn."""
+    """Return an untrained model, and the problem to train it on."""
     read = tables.read(table, say)
     for option in ("drop", "text", "number", "keep"):
         asked[option] = tables.names(read.frame, asked[option])
     read = tables.drop(read, asked.pop("drop"))
-    told = telling.tell(read, target, Reading(**asked), say)
-    problem = training.prepare(told, target, task, options, say)
+    inferred = column_types.infer(read, target, Reading(**asked), say)
+    problem = training.prepare(inferred, target, task, options, say)
     trainer = training.trainer_for(problem, options)
-    return Model(trainer, problem.columns, problem.target, told.reading, {}), problem
+    return Model(trainer, problem.columns, problem.target, inferred.reading, {}), problem
 
 
 def _rehearse(model: Model, options: Options, path: Path) -> None:
-    """Write the model as large as it may get."""
-    numbers = min(MOST_NUMBERS, NUMBERS_PER_EPOCH * options.epochs)
+    """Write the untrained model, as large as the trained one can be."""
+    numbers = min(MAX_NUMBERS, NUMBERS_PER_EPOCH * options.epochs)
     try:
         model.save(path, spare=4096 + BYTES_PER_NUMBER * numbers)
     except ValueError as error:
         raise RefusedError(
-            f"a model file cannot hold what has to be known of {len(model.columns):,} columns and "
+            f"a model file has no room for the settings of {len(model.columns):,} columns and "
             f"their categories: leave some out with --drop ({error})"
         ) from error
 
 
-def _trouble(work: Any) -> RefusedError | None:
-    """Do what comes beside the model, which is kept whether this succeeds or not."""
+def _error_of(work: Any) -> RefusedError | None:
+    """Run a step whose failure must not lose the model; return its error."""
     try:
         work()
     except RefusedError as error:

@@ -1,4 +1,4 @@
-"""Values of one column of a table: what kind they are, as numbers, as texts."""
+"""The values of one column of a table: their kind, and their conversion to numbers and texts."""
 
 from __future__ import annotations
 
@@ -19,12 +19,14 @@ if TYPE_CHECKING:
 
 def kind(column: pd.Series) -> Literal["number", "text", "date"]:
     """
-    Whether a column holds numbers, categories (text, booleans) or dates; if nothing, numbers.
+    Return whether a column holds numbers, categories (text or booleans) or dates.
+
+    A column without values holds numbers.
 
     Raises
     ------
     RefusedError
-        For other values.
+        If the column holds values of other types.
     """
     import pandas as pd
 
@@ -53,18 +55,18 @@ def kind(column: pd.Series) -> Literal["number", "text", "date"]:
 
 
 def first_row(column: pd.Series, where: npt.NDArray[np.bool_]) -> int:
-    """The row of the file, counted from 1 below the names, of the first value."""
+    """Return the row number in the file of the first True; the row below the names is row 1."""
     return int(column.index[where][0]) + 1
 
 
 def numbers(column: pd.Series) -> npt.NDArray[np.float64]:
     """
-    A column as numbers, nan where one is missing.
+    Convert a column to numbers; missing values become nan.
 
     Raises
     ------
     RefusedError
-        For the first value that is not a number, or infinite.
+        If a value is not a number or is infinite. The message names the first one.
     """
     import pandas as pd
 
@@ -90,15 +92,16 @@ def numbers(column: pd.Series) -> npt.NDArray[np.float64]:
 
 def texts(column: pd.Series) -> npt.NDArray[np.object_]:
     """
-    A column as text without blanks around it, None where nothing is left or it is missing.
+    Convert a column to texts without blanks around them; missing and blank values become None.
 
-    Booleans are "false" and "true", and so are texts that differ from these in case alone: a CSV
-    file may have "True" or "TRUE", and what a column of both is read as depends on its rows.
+    Booleans become "false" and "true". So do texts that differ from these in case only, such as
+    "True" and "TRUE" in CSV files.
     """
     import pandas as pd
 
     if isinstance(column.dtype, pd.CategoricalDtype):
-        found = np.empty(len(column.cat.categories) + 1, object)  # the last is None, of code -1
+        # The last entry stays None. Missing values have the code -1, which selects it.
+        found = np.empty(len(column.cat.categories) + 1, object)
         found[:-1] = texts(column.cat.categories.to_series())
         return np.asarray(found[column.cat.codes.to_numpy()], object)
     made = np.empty(len(column), object)
@@ -111,10 +114,10 @@ def texts(column: pd.Series) -> npt.NDArray[np.object_]:
 
 
 def absent(texts: npt.NDArray[np.object_]) -> npt.NDArray[np.bool_]:
-    """Where `texts` found nothing."""
+    """Return which texts are None."""
     return np.array([text is None for text in texts], bool)
 
 
 def missing(column: pd.Series) -> npt.NDArray[np.bool_]:
-    """Which values are missing; a text of blanks is."""
+    """Return which values are missing; blank texts are missing too."""
     return absent(texts(column)) if kind(column) == "text" else np.asarray(column.isna())

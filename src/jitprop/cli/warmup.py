@@ -1,4 +1,4 @@
-"""Compile every kernel ahead of its first use: for images of containers, and for CI."""
+"""Compile every kernel before its first use, for container images and CI."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from jitprop.fleet import Fleet
 from jitprop.trainer import Trainer
 
 WIDTHS = 2, 64
-"""One for each route: see `jitprop.backends.compiled.uses_lanes`."""
+"""A width for each route: see `jitprop.backends.compiled.uses_lanes`."""
 
 MEMBERS = 1, 32
-"""One for each kind of vector: see `jitprop.fleet.lanes`."""
+"""A number of members for each kind of vector: see `jitprop.fleet.lanes`."""
 
 
 def check() -> None:
@@ -39,17 +39,17 @@ def check() -> None:
 
 def warm_up() -> str | None:
     """
-    Compile the kernels of both routes and of fleets, in both dtypes, or read them from the cache.
+    Compile the kernels of both routes and of fleets, in both dtypes, or load them from the cache.
 
     Returns
     -------
     str or None
-        The folder in which they are kept; None if none can be written.
+        The folder of the cache; None if no folder can be written to.
 
     Raises
     ------
     ImportError, RuntimeError
-        As `check` does.
+        As in `check`.
     """
     check()
     for width, dtype in itertools.product(WIDTHS, ("float32", "float64")):
@@ -72,12 +72,12 @@ def warm_up() -> str | None:
 
 def main() -> int:
     """
-    Warm up, and say how long it took and where the machine code is.
+    Warm up, and print how long it took and where the machine code is.
 
     Returns
     -------
     int
-        The exit code: 0; 2 if kernels cannot be compiled, which is said in one line.
+        The exit code: 0, or 2 if kernels cannot be compiled. An error is one line on stderr.
     """
     began = time.perf_counter()
     try:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jitprop.cli import columns, reading, tables, telling, values
+from jitprop.cli import column_types, columns, reading, tables, values
 from jitprop.cli.reading import Reading
 from jitprop.cli.refused import RefusedError
 
@@ -42,13 +42,13 @@ def table(tmp_path, content):
 
 def tell(tmp_path, content, target="y", **asked):
     notes = Notes()
-    return telling.tell(table(tmp_path, content), target, Reading(**asked), notes), notes
+    return column_types.infer(table(tmp_path, content), target, Reading(**asked), notes), notes
 
 
 def numbers(tmp_path, separator, fields, **asked):
     """A column of numbers beside a target, and what was said."""
-    told, notes = tell(tmp_path, written(separator, x=fields, y=["a", "b"]), **asked)
-    column = told.frame["x"]
+    inferred, notes = tell(tmp_path, written(separator, x=fields, y=["a", "b"]), **asked)
+    column = inferred.frame["x"]
     assert column.dtype == np.float64, column
     return column.tolist(), notes
 
@@ -108,9 +108,9 @@ def test_numbers_are_those_that_python_reads(tmp_path, rng):
 
 def test_one_note_for_all_columns_that_are_written_alike(tmp_path):
     content = written(";", a=["1,5"], b=["2,5", "3"], c=["4.5"], whole=["7", "8"], y=["u", "v"])
-    told, notes = tell(tmp_path, content)
+    inferred, notes = tell(tmp_path, content)
     assert notes == ["numbers of 'a', 'b': '1,5' is read as 1.5"]
-    assert told.frame["c"].tolist() == [4.5, 4.5]
+    assert inferred.frame["c"].tolist() == [4.5, 4.5]
 
 
 def test_other_columns_tell_what_a_point_or_comma_means(tmp_path):
@@ -142,7 +142,7 @@ def test_options_tell_it_too(tmp_path):
             ";",
             ["1,5"],
             {"decimal": "."},
-            "'x' must hold numbers, whose decimal mark is '.' .*; row 1",
+            "'x' must hold numbers with the decimal mark '.' .*; row 1",
         ),
         (
             ";",
@@ -156,17 +156,17 @@ def test_options_tell_it_too(tmp_path):
             ",",
             [*map(str, range(30)), "?"],
             {},
-            r"but for '\?' \(the first in row 31\): say --missing",
+            r"except '\?' \(the first in row 31\): say --missing",
         ),
-        (",", [*(f"{i},5".join('""') for i in range(30)), "-"], {}, "but for '-'.*--missing '-'"),
-        (",", [f"<{i}" for i in range(9)] + [str(i) for i in range(99)], {}, "but for '<0'"),
+        (",", [*(f"{i},5".join('""') for i in range(30)), "-"], {}, "except '-'.*--missing '-'"),
+        (",", [f"<{i}" for i in range(9)] + [str(i) for i in range(99)], {}, "except '<0'"),
         (
             ",",
             [*(f"1.{i % 12 + 1}.20{i}" for i in range(10, 40)), "soon"],
             {},
-            "dates but for 'soon'",
+            "dates except 'soon'",
         ),
-        (",", [f"{i} kg" for i in range(30)], {}, "'kg' behind them, .*--number x .*--text x"),
+        (",", [f"{i} kg" for i in range(30)], {}, "the unit 'kg', .*--number x .*--text x"),
         (",", ["1", "many"], {"number": ("x",)}, "'x' must hold numbers; row 2 holds 'many'"),
         (",", ["1"], {"number": ("z",)}, "--number: there is no column 'z'; there are 'x', 'y'"),
         (",", ["1"], {"text": ("z",)}, "--text: there is no column 'z'"),
@@ -205,19 +205,19 @@ def test_number_takes_a_unit_or_a_zero_away(tmp_path):
     ],
 )
 def test_texts_are_categories(tmp_path, fields):
-    told, notes = tell(tmp_path, written(",", x=fields, y=["a", "b"]))
-    assert values.kind(told.frame["x"]) == "text"
-    assert told.frame["x"].tolist() == fields
+    inferred, notes = tell(tmp_path, written(",", x=fields, y=["a", "b"]))
+    assert values.kind(inferred.frame["x"]) == "text"
+    assert inferred.frame["x"].tolist() == fields
     assert notes == []
 
 
 def test_codes_that_begin_with_0_are_text_with_a_word(tmp_path):
-    told, (note,) = tell(tmp_path, written(",", zip=["01234", "20095"], y=["a", "b"]))
-    assert told.frame["zip"].tolist() == ["01234", "20095"]
-    assert "'zip' is read as text, for '01234' begins with 0" in note
+    inferred, (note,) = tell(tmp_path, written(",", zip=["01234", "20095"], y=["a", "b"]))
+    assert inferred.frame["zip"].tolist() == ["01234", "20095"]
+    assert "'zip' is read as text, since '01234' begins with 0" in note
     assert "--number zip" in note
-    told, notes = tell(tmp_path, written(",", zip=["01234", "NA"], y=["a", "b"]), text=("zip",))
-    assert told.frame["zip"].tolist() == ["01234", "NA"]
+    inferred, notes = tell(tmp_path, written(",", zip=["01234", "NA"], y=["a", "b"]), text=("zip",))
+    assert inferred.frame["zip"].tolist() == ["01234", "NA"]
     assert notes == []
 
 
@@ -245,10 +245,10 @@ def test_codes_that_begin_with_0_are_text_with_a_word(tmp_path):
     ],
 )
 def test_dates_however_written_are_dates(tmp_path, fields):
-    told, _ = tell(tmp_path, written(",", x=fields, y=["a", "b"]))
-    assert values.kind(told.frame["x"]) == "date"
-    told, _ = tell(tmp_path, written(",", x=fields, y=["a", "b"]), text=("x",))
-    assert values.kind(told.frame["x"]) == "text"
+    inferred, _ = tell(tmp_path, written(",", x=fields, y=["a", "b"]))
+    assert values.kind(inferred.frame["x"]) == "date"
+    inferred, _ = tell(tmp_path, written(",", x=fields, y=["a", "b"]), text=("x",))
+    assert values.kind(inferred.frame["x"]) == "text"
 
 
 @pytest.mark.parametrize("parquet", [False, True])
@@ -256,18 +256,18 @@ def test_dates_of_eight_digits_are_dates_with_a_word(tmp_path, parquet):
     digits = [int(f"2024{month:02}15") for month in range(1, 13)]
     frame = pd.DataFrame({"day": digits, "y": [1.5, 2.5] * 6})
     content = frame if parquet else frame.to_csv(index=False)
-    told, (note,) = tell(tmp_path, content)
-    assert values.kind(told.frame["day"]) == "date"
+    inferred, (note,) = tell(tmp_path, content)
+    assert values.kind(inferred.frame["day"]) == "date"
     assert "'day' is read as dates, such as 20240115; --number day" in note
-    told, notes = tell(tmp_path, content, number=("day",))
-    assert told.frame["day"].tolist() == digits
+    inferred, notes = tell(tmp_path, content, number=("day",))
+    assert inferred.frame["day"].tolist() == digits
     assert notes == []
 
 
 def test_blanks_are_neither_dates_nor_numbers(tmp_path):
-    told, _ = tell(tmp_path, written(",", x=[" ", '" "', ""], z=["1", "2"], y=["a", "b"]))
+    inferred, _ = tell(tmp_path, written(",", x=[" ", '" "', ""], z=["1", "2"], y=["a", "b"]))
     notes = Notes()
-    learned = columns.learn(told.frame[["x", "z"]], np.arange(3), notes)
+    learned = columns.learn(inferred.frame[["x", "z"]], np.arange(3), notes)
     assert [column.name for column in learned] == ["z"]
     assert notes == ["column 'x' is left out: it has no values"]
 
@@ -282,14 +282,14 @@ def test_marks_of_missing_values(tmp_path, typed):
             "y": ["a", "b", "a", "?"],
         }
     )
-    told, notes = tell(
+    inferred, notes = tell(
         tmp_path, frame if typed else frame.to_csv(index=False), missing=("?", "-999", "n.d.")
     )
-    assert told.frame["t"].isna().tolist() == [True, False, True, False]
-    assert told.frame["i"].isna().tolist() == [False, True, False, False]
-    assert told.frame["f"].isna().tolist() == [False, False, True, False]
-    assert told.spelled.tolist() == ["a", "b", "a", None]
-    assert notes == ["--missing 'n.d.': no field of the table holds that"]
+    assert inferred.frame["t"].isna().tolist() == [True, False, True, False]
+    assert inferred.frame["i"].isna().tolist() == [False, True, False, False]
+    assert inferred.frame["f"].isna().tolist() == [False, False, True, False]
+    assert inferred.spelled.tolist() == ["a", "b", "a", None]
+    assert notes == ["--missing 'n.d.': no field of the table has this value"]
 
 
 @pytest.mark.parametrize(
@@ -308,10 +308,10 @@ def test_marks_of_missing_values(tmp_path, typed):
     ],
 )
 def test_the_target_is_spelled_as_in_the_file(tmp_path, fields, kind):
-    told, _ = tell(tmp_path, written(";", x=["1", "2"], y=fields))
-    assert told.spelled.tolist() == fields
-    assert told.kind == kind
-    assert not told.frame["y"].isna().any()
+    inferred, _ = tell(tmp_path, written(";", x=["1", "2"], y=fields))
+    assert inferred.spelled.tolist() == fields
+    assert inferred.kind == kind
+    assert not inferred.frame["y"].isna().any()
 
 
 @pytest.mark.parametrize(
@@ -331,16 +331,16 @@ def test_the_target_is_spelled_as_in_the_file(tmp_path, fields, kind):
     ],
 )
 def test_the_target_is_spelled_as_a_typed_file_has_it(tmp_path, values_, spelled, kind):
-    told, _ = tell(tmp_path, pd.DataFrame({"x": [1.5, 2, 3], "y": values_}))
-    assert told.spelled.tolist() == spelled
-    assert told.kind == kind
+    inferred, _ = tell(tmp_path, pd.DataFrame({"x": [1.5, 2, 3], "y": values_}))
+    assert inferred.spelled.tolist() == spelled
+    assert inferred.kind == kind
 
 
 def test_missing_classes_are_named(tmp_path):
     content = written(",", x=["1", "2", "3"], y=["NA", "None", "a"])
-    told, (note,) = tell(tmp_path, content)
-    assert told.spelled.tolist() == [None, "None", "a"]
-    assert "'NA' in the target 'y' means a missing value; --text y makes a class of it" in note
+    inferred, (note,) = tell(tmp_path, content)
+    assert inferred.spelled.tolist() == [None, "None", "a"]
+    assert "'NA' in the target 'y' means a missing value; --text y makes it a class" in note
     assert tell(tmp_path, content, text=("y",))[0].spelled.tolist() == ["NA", "None", "a"]
     assert tell(tmp_path, content, missing=("None",))[0].spelled.tolist() == [None, None, "a"]
 
@@ -360,15 +360,15 @@ def test_missing_classes_are_named(tmp_path):
 @pytest.mark.parametrize("typed", [False, True])
 def test_integers_that_name_rows_are_left_out_with_a_word(tmp_path, name, ids, typed):
     frame = pd.DataFrame({name: ids, "x": np.arange(N) % 5, "y": np.arange(N) / 7})
-    told, _ = tell(tmp_path, frame if typed else frame.to_csv(index=False))
-    assert told.ids == {name}
+    inferred, _ = tell(tmp_path, frame if typed else frame.to_csv(index=False))
+    assert inferred.ids == {name}
     notes = Notes()
-    left = columns.learn(told.frame[[name, "x"]], np.arange(N), notes, told.ids)
+    left = columns.learn(inferred.frame[[name, "x"]], np.arange(N), notes, inferred.ids)
     assert [column.name for column in left] == ["x"]
     assert f"column {name!r} is left out" in notes[0]
     assert f"--keep {name}" in notes[0]
-    told, _ = tell(tmp_path, frame if typed else frame.to_csv(index=False), keep=(name,))
-    assert told.ids == frozenset()
+    inferred, _ = tell(tmp_path, frame if typed else frame.to_csv(index=False), keep=(name,))
+    assert inferred.ids == frozenset()
 
 
 @pytest.mark.parametrize(
@@ -389,11 +389,11 @@ def test_other_numbers_are_no_ids(tmp_path, name, values_):
 
 def test_what_counts_up_is_learned_from_where_nothing_else_is(tmp_path):
     frame = pd.DataFrame({"x": range(N), "y": np.arange(N) ** 2})
-    told, _ = tell(tmp_path, frame.to_csv(index=False))
+    inferred, _ = tell(tmp_path, frame.to_csv(index=False))
     notes = Notes()
-    (column,) = columns.learn(told.frame[["x"]], np.arange(N), notes, told.ids)
+    (column,) = columns.learn(inferred.frame[["x"]], np.arange(N), notes, inferred.ids)
     assert column.name == "x"
-    assert "is all there is to learn from" in notes[0]
+    assert "no other column to learn from" in notes[0]
 
 
 def test_ids_of_texts_can_be_kept():
@@ -407,25 +407,25 @@ def test_ids_of_texts_can_be_kept():
         )
 
 
-def later(tmp_path, told, content, *learned):
-    """A later table, as a model reads it that was trained on one that was told."""
-    made = told.reading.to_json()
-    kept = reading.from_json(json.loads(json.dumps(made)), told.reading.missing)
-    frame = told.frame[list(learned)]
+def later(tmp_path, inferred, content, *learned):
+    """A later table, as a model reads it that was trained on one that was inferred."""
+    made = inferred.reading.to_json()
+    kept = reading.from_json(json.loads(json.dumps(made)), inferred.reading.missing)
+    frame = inferred.frame[list(learned)]
     notes = Notes()
     made = columns.learn(frame, np.arange(len(frame)), print)
-    return telling.read(table(tmp_path, content), made, kept, notes), notes
+    return column_types.read(table(tmp_path, content), made, kept, notes), notes
 
 
 def test_later_tables_are_read_alike(tmp_path):
     content = written(
         ";", a=["1,5", "2,5"], b=["1.234", "2.345"], p=["5%", "6%"], zip=["01", "02"], y=["u", "v"]
     )
-    told, _ = tell(tmp_path, content, missing=("?",))
-    assert told.frame["b"].tolist() == [1234, 2345]
+    inferred, _ = tell(tmp_path, content, missing=("?",))
+    assert inferred.frame["b"].tolist() == [1234, 2345]
     # Commas between the fields, and no column but b and whole numbers shows the decimal mark.
     new = 'zip,b,a,p\n01,"1.234",3,7%\n2,?,"4,25","7,5 %"\n'
-    frame, _ = later(tmp_path, told, new, "a", "b", "p", "zip")
+    frame, _ = later(tmp_path, inferred, new, "a", "b", "p", "zip")
     assert frame["a"].tolist() == [3, 4.25]
     np.testing.assert_array_equal(frame["b"], [1234, np.nan])
     assert frame["p"].tolist() == [7, 7.5]
@@ -435,21 +435,37 @@ def test_later_tables_are_read_alike(tmp_path):
 @pytest.mark.parametrize(
     ("trained", "new", "words"),
     [
-        ("5%", "0.05", "had '%' beside its numbers in training and has nothing now, as in '0.05'"),
-        ("5 kg", "5 g", "had 'kg' beside its numbers in training and has 'g' now, as in '5 g'"),
-        ("5", "5 kg", "had nothing beside its numbers in training and has 'kg' now"),
-        ("$5", "\u20ac5", "had '\\$' beside its numbers in training and has '\u20ac' now"),
-        ("0.05", "5%", "had nothing beside its numbers in training and has '%' now, as in '5%'"),
-        ("0.5", '"1,5"', "must hold numbers, whose decimal mark is '.' .*; row 1 holds '1,5'"),
-        ('"1,5"', "1.5", "must hold numbers, whose decimal mark is ',' .*; row 1 holds '1.5'"),
+        (
+            "5%",
+            "0.05",
+            "had '%' beside its numbers in training and has no sign in this table, as in '0.05'",
+        ),
+        (
+            "5 kg",
+            "5 g",
+            "had 'kg' beside its numbers in training and has 'g' in this table, as in '5 g'",
+        ),
+        ("5", "5 kg", "had no sign beside its numbers in training and has 'kg' in this table"),
+        (
+            "$5",
+            "\u20ac5",
+            "had '\\$' beside its numbers in training and has '\u20ac' in this table",
+        ),
+        (
+            "0.05",
+            "5%",
+            "had no sign beside its numbers in training and has '%' in this table, as in '5%'",
+        ),
+        ("0.5", '"1,5"', "must hold numbers with the decimal mark '.' .*; row 1 holds '1,5'"),
+        ('"1,5"', "1.5", "must hold numbers with the decimal mark ',' .*; row 1 holds '1.5'"),
         ("0.5", "many", "must hold numbers; row 1 holds 'many'"),
     ],
 )
 def test_later_numbers_of_another_kind_are_refused(tmp_path, trained, new, words):
     rows = f"x,y\n{trained},a\n{trained.replace('5', '7')},b\n"
-    told, _ = tell(tmp_path, rows, number=("x",))
+    inferred, _ = tell(tmp_path, rows, number=("x",))
     with pytest.raises(RefusedError, match=words):
-        later(tmp_path, told, f"x\n{new}\n{new}\n", "x")
+        later(tmp_path, inferred, f"x\n{new}\n{new}\n", "x")
 
 
 @pytest.mark.parametrize(
@@ -457,18 +473,20 @@ def test_later_numbers_of_another_kind_are_refused(tmp_path, trained, new, words
 )
 def test_later_numbers_may_have_what_they_had(tmp_path, trained, new, right):
     rows = f"x,y\n{trained},a\n{trained.replace('5', '7')},b\n"
-    told, _ = tell(tmp_path, rows, number=("x",))
-    assert later(tmp_path, told, f"x\n{new}\n", "x")[0]["x"].tolist() == [right]
+    inferred, _ = tell(tmp_path, rows, number=("x",))
+    assert later(tmp_path, inferred, f"x\n{new}\n", "x")[0]["x"].tolist() == [right]
 
 
 def test_later_tables_may_be_of_another_kind_of_file(tmp_path):
-    told, _ = tell(tmp_path, "n,t,y\n1,u,a\n2,v,b\n4,u,b\n", missing=("-9",))
-    frame, notes = later(tmp_path, told, pd.DataFrame({"t": ["u", "-9"], "n": [3, -9]}), "n", "t")
+    inferred, _ = tell(tmp_path, "n,t,y\n1,u,a\n2,v,b\n4,u,b\n", missing=("-9",))
+    frame, notes = later(
+        tmp_path, inferred, pd.DataFrame({"t": ["u", "-9"], "n": [3, -9]}), "n", "t"
+    )
     np.testing.assert_array_equal(frame["n"], [3, np.nan])
     assert frame["t"].isna().tolist() == [False, True]
-    told, _ = tell(tmp_path, pd.DataFrame({"n": [1.5, 2.5], "t": ["1", "2"], "y": ["a", "b"]}))
-    assert values.kind(told.frame["t"]) == "text"
-    frame, notes = later(tmp_path, told, "t,n\n1,3.5\n2,4.5\n", "n", "t")
+    inferred, _ = tell(tmp_path, pd.DataFrame({"n": [1.5, 2.5], "t": ["1", "2"], "y": ["a", "b"]}))
+    assert values.kind(inferred.frame["t"]) == "text"
+    frame, notes = later(tmp_path, inferred, "t,n\n1,3.5\n2,4.5\n", "n", "t")
     assert frame["n"].tolist() == [3.5, 4.5]
     assert frame["t"].tolist() == ["1", "2"]
     assert notes == []
@@ -476,25 +494,25 @@ def test_later_tables_may_be_of_another_kind_of_file(tmp_path):
 
 def test_columns_that_a_file_has_typed_can_be_called_numbers_or_text(tmp_path):
     frame = pd.DataFrame({"b": [True, False], "i": [1, 2], "t": ["u", "v"], "y": ["a", "b"]})
-    told, _ = tell(tmp_path, frame, number=("b",), text=("i",))
-    assert told.frame["b"].tolist() == [1, 0]
-    assert told.frame["i"].tolist() == ["1", "2"]
+    inferred, _ = tell(tmp_path, frame, number=("b",), text=("i",))
+    assert inferred.frame["b"].tolist() == [1, 0]
+    assert inferred.frame["i"].tolist() == ["1", "2"]
     with pytest.raises(RefusedError, match="'t' must hold numbers; row 1 holds 'u'"):
         tell(tmp_path, frame, number=("t",))
 
 
 def test_many_numbers_that_a_typed_file_has_as_text_are_numbers(tmp_path):
     frame = pd.DataFrame({"x": [f"{i},5" for i in range(30)], "y": np.arange(30) / 7})
-    told, notes = tell(tmp_path, frame)
-    assert told.frame["x"].tolist() == [i + 0.5 for i in range(30)]
-    assert "'x' is text in its file, and all of it are numbers" in notes[0]
+    inferred, notes = tell(tmp_path, frame)
+    assert inferred.frame["x"].tolist() == [i + 0.5 for i in range(30)]
+    assert "'x' has the type text in its file, but holds only numbers" in notes[0]
     assert "'0,5' is read as 0.5" in notes[1]
     digits = pd.DataFrame({"x": [f"{i}" for i in range(100, 130)], "y": np.arange(30) / 7})
-    told, notes = tell(tmp_path, digits)
-    assert told.frame["x"].tolist() == digits["x"].tolist()
+    inferred, notes = tell(tmp_path, digits)
+    assert inferred.frame["x"].tolist() == digits["x"].tolist()
     assert notes == []
-    told, _ = tell(tmp_path, digits, number=("x",))
-    assert told.frame["x"].tolist() == list(range(100, 130))
+    inferred, _ = tell(tmp_path, digits, number=("x",))
+    assert inferred.frame["x"].tolist() == list(range(100, 130))
 
 
 PIECES = st.lists(
@@ -535,13 +553,15 @@ def test_any_column_is_read_alike_later_or_refused_in_words(fields, separator, t
     else:
         given_ = tables.Table(frame.astype(str).map(str.lstrip), typed=False, separator=separator)
     try:
-        told = telling.tell(given_, "y", Reading(), Notes())
-        learned = columns.learn(told.frame[["x", "z"]], np.arange(len(fields)), Notes(), told.ids)
+        inferred = column_types.infer(given_, "y", Reading(), Notes())
+        learned = columns.learn(
+            inferred.frame[["x", "z"]], np.arange(len(fields)), Notes(), inferred.ids
+        )
     except RefusedError:
         return
-    frame = telling.read(given_, learned, told.reading, Notes())
+    frame = column_types.read(given_, learned, inferred.reading, Notes())
     for column in learned:
-        pd.testing.assert_series_equal(frame[column.name], told.frame[column.name])
+        pd.testing.assert_series_equal(frame[column.name], inferred.frame[column.name])
 
 
 @pytest.mark.parametrize(

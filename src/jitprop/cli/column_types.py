@@ -1,15 +1,18 @@
 """
-What the columns of a table hold: the room between a file's fields and the inputs of a net.
+Infer the type of each column of a table.
 
-`tables` gives texts (CSV) or what the file says (Parquet). Here a column becomes numbers
-(float64, nan where one is missing), categories (pandas' type of that name, of texts) or stays
-dates; what was decided on the way is said in notes, and kept, so that later tables are read alike.
-`columns` then makes inputs of it.
+`tables` reads a file: texts from CSV, typed values from Parquet. This module converts each column
+to numbers (float64, nan for a missing value) or categories (pandas' type, of texts), or finds that
+it holds dates. Each conversion that a user might not expect is said in a note. The decisions are
+stored in the model file, so that later tables are read alike. `columns` then encodes the columns.
 
-Libraries read types from CSV files too. DuckDB 2.0, polars 2.1 and pandas 3.1 were tried: each
-makes 1.10 the number 1.1, none tells decimal commas, thousands, currency or percent from a file,
-and of the three only DuckDB keeps 01. clevercsv 0.8 tells the separator alone, in 0.7 s for 20,000
-rows. So pandas parts the fields, and rules that can be said in a note tell what they mean.
+Other libraries infer types from CSV files too. These were tried:
+
+- DuckDB 2.0, polars 2.1 and pandas 3.1 read 1.10 as the number 1.1. None of them detects decimal
+  commas, thousands separators, currencies or percent signs. Only DuckDB keeps the 0 of 01.
+- clevercsv 0.8 detects only the separator, and takes 0.7 s for 20,000 rows.
+
+So pandas splits the fields, and the types follow simple rules that fit in a note.
 """
 
 from __future__ import annotations
@@ -37,34 +40,34 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SAMPLE = 50
-"""Texts in which a date shows, if a column holds dates."""
+"""The number of different texts in which to look for a date."""
 
 FEW_ROWS = 10
-"""In fewer rows nothing is taken for an id, and fewer numbers are not taken for dates."""
+"""A table of fewer rows has no ids, and fewer numbers of eight digits are not dates."""
 
 ID_NAME = re.compile(
     r"(?i:.*[^a-z])?(?i:ids?|idx|index|key|rows?|row_?(?:names?|numbers?|nr|no)|nr|no|uuid|#)"
     r"|.*[a-z](?:Id|ID|Idx|Index|Key|Nr|No)|(?i:unnamed: ?\d+)"
 )
-"""Names of columns whose numbers name rows, if all differ."""
+"""A column with such a name holds ids if its numbers all differ."""
 
 
-class Told(NamedTuple):
+class InferredTable(NamedTuple):
     """
-    A table whose columns are known.
+    A table with the inferred types of its columns.
 
     Attributes
     ----------
     frame : DataFrame
-        Its types say what each column holds.
+        The converted columns.
     spelled : Series
         The target's values as the file spells them, None where one is missing.
     kind : {"text", "integer", "number", "boolean"}
-        What they are the spelling of.
+        The type of the target's values: see `labels.spelled`.
     reading : Reading
-        With which later tables are read.
+        How to read later tables.
     ids : frozenset of str
-        Columns of numbers that name rows.
+        Numeric columns that are ids.
     """
 
     frame: pd.DataFrame
@@ -74,74 +77,73 @@ class Told(NamedTuple):
     ids: frozenset[str]
 
 
-def tell(table: Table, target: str, asked: Reading, say: Say) -> Told:
+def infer(table: Table, target: str, asked: Reading, say: Say) -> InferredTable:
     """
-    Tell what the columns of a table hold, to learn from it.
+    Infer the types of the columns of a training table.
 
     Parameters
     ----------
     table : Table
     target : str
-        The column to be predicted.
+        The column to predict.
     asked : Reading
-        What a person asked for.
-    say : function of a sentence
-        Is told what is read in another way than as it stands.
+        The user's options.
+    say : callable
+        Called with a sentence for each conversion that a user might not expect.
 
     Raises
     ------
     RefusedError
-        For a column that may mean two things, in words that name it and the option that tells.
+        If a column is ambiguous. The message names it and the option that decides.
     """
     frame = table.frame
     if target not in frame.columns:
-        raise RefusedError(
-            f"there is no column {target!r} to be the target; {listed(frame, target)}"
-        )
+        raise RefusedError(f"there is no column {target!r} for the target; {listed(frame, target)}")
     asked.check(frame)
-    marks.say_found_nowhere(frame, asked.missing, say)
+    marks.note_unused(frame, asked.missing, say)
     fields = {
         name: Fields(frame[name], asked, table.typed)
         for name in frame.columns
         if are_texts(frame[name])
     }
-    amounts = {name: each.told() for name, each in fields.items()}
-    decimal = _decimal(asked, table.separator, [each for each in amounts.values() if each])
+    amounts = {name: each.inferred_numbers() for name, each in fields.items()}
+    decimal = _decimal(asked, [each for each in amounts.values() if each])
     notes = Notes(say, table.separator)
     made = {}
     for name in frame.columns:
         found = amounts.get(name)
         local = _local(found, asked, decimal)
-        made[name] = _told(frame[name], fields.get(name), found, local, notes)
+        made[name] = _inferred(frame[name], fields.get(name), found, local, notes)
     notes.say_all()
     ids = frozenset(
         name for name in made if name not in (target, *asked.keep) and _is_id(name, made[name])
     )
     spelled, kind = labels.spelled(made[target], fields.get(target))
-    lost = fields[target].marks() if target in fields else []
-    if lost and values.kind(made[target]) == "text":
+    missing = fields[target].marks() if target in fields else []
+    if missing and values.kind(made[target]) == "text":
         say(
-            f"{', '.join(map(repr, lost))} in the target {target!r} means a missing value; "
-            f"--text {target} makes a class of it"
+            f"{', '.join(map(repr, missing))} in the target {target!r} means a missing value; "
+            f"--text {target} makes it a class"
         )
-    return Told(_frame(made, frame), spelled, kind, notes.learned(asked, decimal), ids)
+    reading = notes.learned(asked, decimal)
+    return InferredTable(_frame(made, frame), spelled, kind, reading, ids)
 
 
 def read(table: Table, columns: Sequence[Column], reading: Reading, say: Say) -> pd.DataFrame:
     """
-    The columns of a later table that a model knows, read as those it was trained on.
+    Read the columns of a later table that a model uses, as the training table was read.
 
     Raises
     ------
     RefusedError
-        For a column of numbers that holds others.
+        If a column that had numbers in training holds other values.
     """
     frame = table.frame
     notes = Notes(say, table.separator)
     made: dict[str, pd.Series] = {}
     for name, kind in ((column.name, column.kind) for column in columns):
         if name not in frame.columns:
-            continue  # `columns.transform` names all that are missing
+            continue  # `columns.transform` raises the error, which names all missing columns
         fields = Fields(frame[name], reading, table.typed) if are_texts(frame[name]) else None
         if kind != "number":
             made[name] = _categories(frame[name], fields, reading)
@@ -161,7 +163,7 @@ def _frame(made: Mapping[str, pd.Series], like: pd.DataFrame) -> pd.DataFrame:
 
 
 def _known(fields: Fields, reading: Reading) -> Amounts:
-    """The numbers of a column that had numbers in training, with the same sign."""
+    """Return the numbers of a column that had numbers in training; the sign must be the same."""
     name = str(fields.column.name)
     fields.must_be_numbers = True
     found, sign = fields.amounts(), reading.signs.get(name, "")
@@ -169,16 +171,16 @@ def _known(fields: Fields, reading: Reading) -> Amounts:
         raise fields.no_number(reading)
     plain_money = "" in (found.sign, sign) and numerals.is_money(found.sign + sign)
     if found.sign != sign and not plain_money and len(found.different):
-        there, here = (f"{each!r}" if each else "nothing" for each in (sign, found.sign))
+        before, now = (f"{each!r}" if each else "no sign" for each in (sign, found.sign))
         raise RefusedError(
-            f"column {name!r} had {there} beside its numbers in training and has {here} now, as in "
-            f"{found.example!r}: write its numbers as they were"
+            f"column {name!r} had {before} beside its numbers in training and has {now} in this "
+            f"table, as in {found.example!r}: write its numbers as in training"
         )
     return found
 
 
-def _decimal(asked: Reading, separator: str, found: Sequence[Amounts]) -> str | None:
-    """The decimal mark of a table: what was asked for, or what most columns show."""
+def _decimal(asked: Reading, found: Sequence[Amounts]) -> str | None:
+    """Return the decimal mark of a table: the user's, or the one that most columns show."""
     if asked.decimal is not None:
         return asked.decimal
     if asked.thousands in (".", ","):
@@ -190,17 +192,17 @@ def _decimal(asked: Reading, separator: str, found: Sequence[Amounts]) -> str | 
 
 
 def _local(found: Amounts | None, asked: Reading, decimal: str | None) -> Reading:
-    """The reading of one column: it may show another decimal mark than most do."""
+    """Return the reading of one column, which may have another decimal mark than most."""
     shown = set() if found is None else found.decimals()
     if len(shown) == 1 and asked.decimal is None and asked.thousands not in (".", ","):
         return replace(asked, decimal=min(shown))
     return replace(asked, decimal=decimal)
 
 
-def _told(
+def _inferred(
     column: pd.Series, fields: Fields | None, found: Amounts | None, reading: Reading, notes: Notes
 ) -> pd.Series:
-    """A column as what it was told to be."""
+    """Convert a column to its inferred type."""
     import pandas as pd
 
     if column.name in reading.text:
@@ -214,8 +216,8 @@ def _told(
         made = _numbers(fields, found, reading, notes)
         if fields.typed and not fields.must_be_numbers:
             notes.say(
-                f"column {column.name!r} is text in its file, and all of it are numbers: so it is "
-                f"read; --text {column.name} keeps it text"
+                f"column {column.name!r} has the type text in its file, but holds only numbers, "
+                f"and is read as numbers; --text {column.name} keeps it text"
             )
         return made if fields.must_be_numbers else _dates_of_digits(made, notes)
     different = fields.different.to_pylist()
@@ -225,14 +227,14 @@ def _told(
         fields.refuse_marks(np.array([dates.is_date(text) for text in different]), "dates")
     if fields.codes:
         notes.say(
-            f"column {column.name!r} is read as text, for {fields.code!r} begins with 0, as codes "
-            f"do; --number {column.name} reads numbers"
+            f"column {column.name!r} is read as text, since {fields.code!r} begins with 0 and "
+            f"looks like a code; --number {column.name} reads numbers"
         )
     return _categories(column, fields, reading)
 
 
 def _numbers(fields: Fields, found: Amounts, reading: Reading, notes: Notes) -> pd.Series:
-    """A column of numbers, in the one style that it may have."""
+    """Parse a column of numbers, in the simplest style that reads all of it."""
     import pandas as pd
 
     column, possible = fields.column, found.styles(reading)
@@ -245,8 +247,8 @@ def _numbers(fields: Fields, found: Amounts, reading: Reading, notes: Notes) -> 
     x = np.where(np.isin(x, marks.as_numbers(reading.missing)), np.nan, x)
     if len(x):
         notes.add(str(column.name), found, style)
-        places = pc.index_in(fields.numbers, value_set=found.different)
-        x = pa.array(x).take(places).to_numpy(zero_copy_only=False)
+        indices = pc.index_in(fields.numbers, value_set=found.different)
+        x = pa.array(x).take(indices).to_numpy(zero_copy_only=False)
     else:
         x = np.full(len(column), np.nan)
     return pd.Series(np.array(x, np.float64), index=column.index, name=column.name)
@@ -254,29 +256,29 @@ def _numbers(fields: Fields, found: Amounts, reading: Reading, notes: Notes) -> 
 
 def _guess(name: str, found: Amounts, possible: Sequence[Style], notes: Notes) -> Style:
     """
-    Of numbers that either decimal mark reads, in a table that does not tell which it has.
+    Choose the style of numbers that either decimal mark reads, if no column shows the mark.
 
-    A point is a decimal point, as everywhere in computing. A comma within quotes, in a file that
-    has commas between its fields, parts thousands. Other commas are refused.
+    A point is read as a decimal point, as is usual in computing. In a file whose fields are
+    separated by commas, a comma inside quotes separates thousands. Any other comma is refused.
     """
     comma = bool(pc.any(pc.match_substring(found.cores, ",")).as_py())
     if not comma:
         if notes.separator == ";":
             notes.say(
                 f"column {name!r}: the point in {found.example!r} is read as a decimal point; if "
-                "it parts thousands, say --thousands ."
+                "it separates thousands, say --thousands ."
             )
         return next(style for style in possible if style.decimal == ".")
     if notes.separator == ",":
         return next(style for style in possible if style.thousands == ",")
     raise RefusedError(
-        f"column {name!r} holds {found.example!r}, whose comma may be a decimal comma or part "
-        "thousands: say --decimal , or --thousands ,"
+        f"column {name!r} holds {found.example!r}, whose comma may be a decimal comma or a "
+        "thousands separator: say --decimal , or --thousands ,"
     )
 
 
 def _categories(column: pd.Series, fields: Fields | None, reading: Reading) -> pd.Series:
-    """A column of texts that are categories."""
+    """Convert a column to categories."""
     if fields is None:
         found = values.texts(column)
         found[[text in reading.missing for text in found]] = None
@@ -292,13 +294,13 @@ def _series(texts: Sequence[str | None] | npt.NDArray[np.object_], like: pd.Seri
 
 
 def _dates_of_digits(column: pd.Series, notes: Notes) -> pd.Series:
-    """Numbers as they are, or dates if all are such as 20240229."""
+    """Convert a column to dates if all its numbers are dates such as 20240229."""
     if values.kind(column) != "number":
         return column
     x = values.numbers(column)
     present = np.unique(x[~np.isnan(x)])
-    whole = len(present) >= FEW_ROWS and present[-1] < 1e9 and not (present % 1).any()
-    if not whole or not dates.digits(present.astype(int).tolist()):
+    integers = len(present) >= FEW_ROWS and present[-1] < 1e9 and not (present % 1).any()
+    if not integers or not dates.digits(present.astype(int).tolist()):
         return column
     notes.say(
         f"column {column.name!r} is read as dates, such as {present[0]:.0f}; "
@@ -311,10 +313,10 @@ def _dates_of_digits(column: pd.Series, notes: Notes) -> pd.Series:
 
 def _is_id(name: str, column: pd.Series) -> bool:
     """
-    Whether numbers name rows.
+    Return whether a column holds ids.
 
-    They are integers that all differ, and either have no gap, in whatever order, or the column's
-    name says so.
+    Ids are integers that all differ. Either they have no gap when sorted, or the column has a name
+    such as ``id``.
     """
     import pandas as pd
 
