@@ -59,7 +59,7 @@ def test_words(cls, settings, words):
         (lambda: Trainer([3, 1], lr=0.1), "Trainer has no argument 'lr': here it is learning_rate"),
         (lambda: Fleet([3, 1], members=2, random_state=1), "here it is seed"),
         (lambda: Trainer([3, 1], layers=2), "did you mean layer_sizes"),
-        (lambda: Trainer([3, 1], hidden=2), r"it is layer_sizes, which names .* \[4, 16, 1\]"),
+        (lambda: Trainer([3, 1], hidden=2), r"it is layer_sizes, which includes .* \[4, 16, 1\]"),
         (lambda: Trainer([3, 1], epochs=2), r"write fit\(X, y, epochs=100\)"),
         (lambda: Trainer([3, 1], qqq=2), "there are layer_sizes, activation, "),
         (lambda: Adam(learning_rate=0.1), r"Adam has no argument 'learning_rate': .* Trainer\("),
@@ -109,7 +109,7 @@ def test_arguments(call, words):
         ({"callbacks": EarlyStopping("val_loss"), "validation_fraction": 0.3}, "'validation_loss'"),
         ({"callbacks": EarlyStopping("val_mae"), "metrics": "mae"}, "'validation_mae'"),
         ({"metrics": "acc"}, "it is 'accuracy'"),
-        ({"metrics": ["mae", "auc"]}, r"metrics\[1\] .* functions of \(y, prediction\)"),
+        ({"metrics": ["mae", "auc"]}, r"metrics\[1\] .* function of \(y, prediction\)"),
     ],
     ids=str,
 )
@@ -121,7 +121,7 @@ def test_names_of_numbers(arguments, words):
 def test_settings_of_a_sweep():
     with pytest.raises(ValueError, match="setting 'lr' is unknown: it is learning_rate"):
         sweep(X, Y, {"lr": [0.1]}, layer_sizes=[3, 1], epochs=1)
-    with pytest.raises(ValueError, match="a sweep holds folds out, cv=5, or takes validation_data"):
+    with pytest.raises(ValueError, match="a sweep holds out folds, as with cv=5, or takes"):
         sweep(X, Y, {"seed": [1]}, layer_sizes=[3, 1], epochs=1, validation_split=0.2)
     with pytest.raises(ValueError, match=r"for one input numpy.reshape\(X, \(-1, 1\)\)"):
         sweep(X[:, 0], Y, {"seed": [1]}, layer_sizes=[1, 1], epochs=1)

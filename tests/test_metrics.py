@@ -190,8 +190,8 @@ def test_classes_have_no_variances(name):
 @pytest.mark.parametrize(
     ("y", "error", "message"),
     [
-        ([0, 1, 0.5], ValueError, r"integers from 0 to 1; y\[2\] is 0.5: y of shape \(3,\) are"),
-        ([0, 1, 2], ValueError, r"y\[2\] is 2: .* prediction is of shape \(3, 2\)"),
+        ([0, 1, 0.5], ValueError, r"integers from 0 to 1; y\[2\] is 0.5: y of shape \(3,\) is"),
+        ([0, 1, 2], ValueError, r"y\[2\] is 2: .* prediction has shape \(3, 2\)"),
         ([0, 1, -1], ValueError, r"y\[2\] is -1"),
         ([0, 1, np.nan], ValueError, r"y must be finite; y\[2\] is nan"),
         (["a", "b", "a"], TypeError, "y must be an array of real numbers; got text"),
@@ -241,7 +241,7 @@ def test_functions_get_predictions_and_labels(backend, rng):
     ("given", "error", "message"),
     [
         ("acuracy", ValueError, r"metrics\[0\] 'acuracy' is unknown: did you mean 'accuracy'"),
-        (["mse", "mse"], ValueError, r"metrics\[1\] is called 'mse', a name that another"),
+        (["mse", "mse"], ValueError, r"metrics\[1\] has the name 'mse', which another"),
         ([3], TypeError, r"metrics\[0\] must be a name"),
         (3, TypeError, "metrics must be a list of names or functions"),
     ],
@@ -255,7 +255,7 @@ def test_names_of_other_numbers_are_refused():
     def loss(y, prediction):
         return 0.0
 
-    with pytest.raises(ValueError, match="'loss', a name that another number has"):
+    with pytest.raises(ValueError, match="'loss', which another number of an epoch has"):
         Trainer([2, 1]).fit([[0, 1]], [0], 1, metrics=loss)
 
 

@@ -1,7 +1,8 @@
 """
-Checks of settings at the border: each says the argument, what was expected and what came.
+Checks of settings at the border.
 
-Arrays are checked in `jitprop.data.cast`.
+Each check returns the checked value, or raises a TypeError or ValueError that names the argument,
+what was expected and what was passed. Arrays are checked in `jitprop.data.cast`.
 """
 
 from __future__ import annotations
@@ -19,25 +20,25 @@ from jitprop import hints
 
 
 def name_of(function: object) -> str:
-    """What a function is called; of another callable object its class."""
+    """The name of a function; for any other object the name of its class."""
     return str(getattr(function, "__name__", type(function).__name__))
 
 
 LONGEST = 200
-"""Characters of a text that an error quotes."""
+"""The number of characters of a text that an error message quotes."""
 
 
 def plain(value: object) -> str:
-    """A value's repr; of a function or class its name, for an address tells nothing."""
+    """The repr of a value; for a function or class its name, as an address would say nothing."""
     return value.__name__ if isinstance(value, FunctionType | type) else repr(value)
 
 
 def printable(text: str, longest: int | None = LONGEST) -> str:
     r"""
-    A text of others as errors quote it: cut, and on one line.
+    Make a text safe to quote in an error message: short and on one line.
 
-    A control character is written out, as ``\x1b``: in a terminal it might move the cursor or
-    hide what stands before it. Without ``longest`` nothing is cut.
+    Control characters are written as escapes such as ``\x1b``. A terminal would obey them, move
+    the cursor and perhaps hide other text. With ``longest=None`` the text is not shortened.
     """
     if longest is not None and len(text) > longest:
         text = text[: longest - 3] + "..."
@@ -47,57 +48,78 @@ def printable(text: str, longest: int | None = LONGEST) -> str:
 
 
 def quoted(text: object) -> str:
-    """A name or another text in quotes, as errors quote it: see `printable`."""
+    """The repr of a name or another text, made safe by `printable`."""
     return printable(repr(text))
 
 
 def shown(value: object) -> str:
     """A value as error messages show it: short, on one line, with its type."""
     text = plain(value)
-    if "\n" in text:  # of an array; in a text it would be written out
+    if "\n" in text:  # such as an array's repr; that of a text has no line breaks
         text = " ".join(text.split())
     return f"{printable(text, 60)} ({type(value).__name__})"
 
 
 def is_list(value: object) -> bool:
-    """A list, a tuple, an array of at least one dimension; text and bytes are no lists."""
+    """Whether this is a list, a tuple or an array of at least one dimension, and not text."""
     if isinstance(value, np.ndarray):
         return value.ndim > 0
     return isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray)
 
 
 def _scalar(value: Any) -> Any:
-    """What an array of no dimensions holds; anything else as it is."""
+    """The number in an array without dimensions; anything else as it is."""
     return value[()] if isinstance(value, np.ndarray) and value.ndim == 0 else value
 
 
 MOST = 2**62
-"""Of whole numbers that are computed with."""
+"""The limit of integers that are computed with: it is well within int64."""
 
 
 def integer(name: str, value: Any, *, low: int, high: int | None = None) -> int:
-    """An int of at least ``low`` and at most ``high``; NumPy's count, bools do not."""
+    """Check an integer from ``low`` to ``high``; it may be one of NumPy's, but not a bool."""
     value = _scalar(value)
     if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Integral):
         raise TypeError(f"{name} must be an integer of at least {low}; got {shown(value)}")
-    whole = int(value)
-    if whole < low:
-        raise ValueError(f"{name} must be an integer of at least {low}; got {shown(whole)}")
-    if high is not None and whole > high:
-        raise ValueError(f"{name} must be an integer of at most {high}; got {shown(whole)}")
-    return whole
+    n = int(value)
+    if n < low:
+        raise ValueError(f"{name} must be an integer of at least {low}; got {shown(n)}")
+    if high is not None and n > high:
+        raise ValueError(f"{name} must be an integer of at most {high}; got {shown(n)}")
+    return n
 
 
 def epochs(given: Any, total: Any, trained: Any) -> Any:
-    """How many epochs ``epochs`` or ``epochs_total`` ask for, after so many, or arrays of them."""
+    """
+    Return how many more epochs to train.
+
+    Parameters
+    ----------
+    given : int or None
+        The argument ``epochs``: how many more.
+    total : int or None
+        The argument ``epochs_total``: how many in all.
+    trained : int or array of ints
+        How many were trained before.
+
+    Returns
+    -------
+    int, or array of ints
+        For ``epochs_total`` of the shape of ``trained``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For bad input, both arguments, or none.
+    """
     if total is not None and given is not None:
         raise ValueError(
-            "epochs and epochs_total exclude each other: epochs is how many more to train, "
-            "epochs_total how many there are to be in all"
+            "epochs and epochs_total exclude each other: epochs is the number of epochs to train "
+            "now, epochs_total the number in all"
         )
     if total is not None:
-        # More than memory has room for, which is told where the history is made.
-        return np.maximum(min(integer("epochs_total", total, low=1), 1 << 62) - trained, 0)
+        # The limit is more than memory can hold: making the history then raises the error.
+        return np.maximum(min(integer("epochs_total", total, low=1), MOST) - trained, 0)
     if given is None:
         raise TypeError(
             "epochs must be an integer of at least 1, as in fit(X, y, epochs=100); got None"
@@ -106,7 +128,7 @@ def epochs(given: Any, total: Any, trained: Any) -> Any:
 
 
 def optional_integer(name: str, value: Any, *, low: int) -> int | None:
-    """The same, or None."""
+    """Check an integer of at least ``low``, or None."""
     return None if value is None else integer(name, value, low=low)
 
 
@@ -118,7 +140,7 @@ def number(
     above: float | None = None,
     below: float | None = None,
 ) -> float:
-    """A finite real number within the bounds."""
+    """Check a finite real number within the bounds; return it as a float."""
     bounds = [
         f"{word} {bound:g}"
         for word, bound in (("at least", low), ("above", above), ("below", below))
@@ -143,7 +165,7 @@ def number(
 
 
 def boolean(name: str, value: Any) -> bool:
-    """True or False."""
+    """Check True or False, which may be NumPy's."""
     if not isinstance(value, bool | np.bool_):
         raise TypeError(f"{name} must be True or False; got {shown(value)}")
     return bool(value)
@@ -151,9 +173,9 @@ def boolean(name: str, value: Any) -> bool:
 
 def choice(name: str, value: Any, known: tuple[str, ...], words: str | None = None) -> str:
     """
-    One of the known names; a wrong one is answered with the one that was meant.
+    Check one of the known names. The error for any other suggests the name that was meant.
 
-    ``words`` is the table of `hints.WORDS` to look in, if it is not ``name``.
+    ``words`` is the table of `hints.WORDS` to search for it, if that is not ``name``.
     """
     if not isinstance(value, str):
         meant = hints.word(name, "none") if value is None else ""

@@ -1,7 +1,16 @@
 """
-Every activation and every loss in plain NumPy, with its derivative: what `jitprop.reference` uses.
+Every activation and every loss in plain NumPy, with its derivative, for `jitprop.reference`.
 
-Sources: for activations, the papers and books of their names; for losses, `jitprop.net.losses`.
+Activations take z and return a = f(z) and the slope f'(z), all arrays of the same shape. Losses
+take arrays of the shape (m, n), with a row for each of m samples. They return each sample's loss
+E, (m,), summed over its n outputs, and a derivative of E, (m, n).
+
+Sources of activations: sigmoid, tanh and softmax are in every textbook, such as Goodfellow, Bengio
+and Courville, *Deep Learning*, 2016. relu: Glorot, Bordes and Bengio, *Deep Sparse Rectifier Neural
+Networks*, AISTATS 2011, with softplus. leaky_relu: Maas, Hannun and Ng, *Rectifier Nonlinearities
+Improve Neural Network Acoustic Models*, 2013. elu: Clevert, Unterthiner and Hochreiter,
+arXiv:1511.07289, with alpha = 1. gelu: Hendrycks and Gimpel, arXiv:1606.08415. silu: the same, and
+Elfwing, Uchibe and Doya, arXiv:1702.03118. Sources of losses: see `jitprop.net.losses`.
 """
 
 from __future__ import annotations
@@ -13,8 +22,8 @@ import numpy as np
 from jitprop._types import Array
 from jitprop.net.custom import CustomActivation
 
-# Activations: z -> (a, slope), a = f(z) and slope = f'(z). The slope is not computed from a, as
-# a (1 - a) would: 1 - a has no digits left where a unit saturates.
+# Activations. The slope is computed from z and not from a, as in a (1 - a): where a unit saturates,
+# 1 - a has lost its digits.
 
 
 def sigmoid(z: Array) -> tuple[Array, Array]:
@@ -31,18 +40,18 @@ def tanh(z: Array) -> tuple[Array, Array]:
 
 
 def relu(z: Array) -> tuple[Array, Array]:
-    """a = max(z, 0)."""
+    """a = max(z, 0), slope = 1 where z > 0, else 0."""
     return np.maximum(z, 0), (z > 0).astype(z.dtype)
 
 
 def leaky_relu(z: Array) -> tuple[Array, Array]:
-    """a = z where z > 0, else 0.01 z."""
+    """a = z where z > 0, else 0.01 z; slope = 1 or 0.01."""
     slope = np.where(z > 0, 1, 0.01).astype(z.dtype)
     return z * slope, slope
 
 
 def elu(z: Array) -> tuple[Array, Array]:
-    """a = z where z > 0, else exp(z) - 1."""
+    """a = z where z > 0, else exp(z) - 1; slope = 1 or exp(z)."""
     negative = np.minimum(z, 0)
     return np.where(z > 0, z, np.expm1(negative)), np.exp(negative)
 
@@ -60,7 +69,7 @@ def gelu(z: Array) -> tuple[Array, Array]:
 
 
 def silu(z: Array) -> tuple[Array, Array]:
-    """a = z sigmoid(z)."""
+    """a = z sigmoid(z), slope = sigmoid(z) + z sigmoid'(z)."""
     s, s_slope = sigmoid(z)
     return z * s, s + z * s_slope
 
@@ -72,12 +81,12 @@ def exp(z: Array) -> tuple[Array, Array]:
 
 
 def identity(z: Array) -> tuple[Array, Array]:
-    """a = z."""
+    """a = z, slope = 1."""
     return z, np.ones_like(z)
 
 
 def softmax(z: Array) -> Array:
-    """a_j = exp(z_j) / sum_k exp(z_k), over each row."""
+    """a_j = exp(z_j) / sum_k exp(z_k), in each row of z, (m, n)."""
     e = np.exp(z - z.max(axis=1, keepdims=True))
     a: Array = e / e.sum(axis=1, keepdims=True)
     return a
@@ -98,13 +107,13 @@ ACTIVATIONS: dict[str, Callable[[Array], tuple[Array, Array]]] = {
 
 
 def activate(activation: str | CustomActivation, z: Array) -> tuple[Array, Array]:
-    """The value and the slope of an activation by name, or of the user's own."""
+    """The value and the slope of an activation, given by its name or as a custom one."""
     if isinstance(activation, CustomActivation):
         return activation.on_arrays(z)
     return ACTIVATIONS[activation](z)
 
 
-# Losses of the output a: (m, n) -> (m,), each sample's, summed over its outputs; and dE/da.
+# Losses of the outputs a, which return E and dE/da.
 
 
 def half_squared_error(a: Array, y: Array) -> tuple[Array, Array]:
@@ -123,34 +132,42 @@ def absolute_error(a: Array, y: Array) -> tuple[Array, Array]:
 
 
 def huber(a: Array, y: Array, delta: float) -> tuple[Array, Array]:
-    """E = sum of (a - y)**2 / 2 where abs(a - y) <= delta, else delta (abs(a - y) - delta / 2)."""
+    """
+    E = sum of (a - y)**2 / 2 where abs(a - y) <= delta, else delta (abs(a - y) - delta / 2).
+
+    dE/da = a - y, clipped to -delta ... delta.
+    """
     size = np.abs(a - y)
     losses = np.where(size <= delta, 0.5 * size**2, delta * (size - 0.5 * delta))
     return losses.sum(axis=1), np.clip(a - y, -delta, delta)
 
 
 def quantile(a: Array, y: Array, q: float) -> tuple[Array, Array]:
-    """E = sum of q (y - a) where y > a, else (1 - q) (a - y)."""
+    """
+    E = sum of q (y - a) where y > a, else (1 - q) (a - y).
+
+    dE/da = -q where y > a, 1 - q where y < a, and 0 where both are equal.
+    """
     losses = np.where(y > a, q * (y - a), (1 - q) * (a - y))
     return losses.sum(axis=1), np.where(y > a, -q, np.where(y < a, 1 - q, 0)).astype(a.dtype)
 
 
-# Losses of z, the same and dE/dz.
+# Losses of z, the input of the output activation, which return E and dE/dz.
 
 
 def binary_cross_entropy(z: Array, y: Array) -> tuple[Array, Array]:
     """
     E = -sum [y log a + (1 - y) log(1 - a)] with a = sigmoid(z); dE/dz = a - y.
 
-    From z itself, E = sum [log(1 + exp(z)) - y z], which no saturated unit turns into log(0); and
-    with max(z, 0) taken out of the logarithm, so that it cancels y z exactly where y = 1.
+    E is computed from z as sum [log(1 + exp(z)) - y z], so a saturated unit never gives log(0).
+    max(z, 0) is taken out of the logarithm: where y = 1 and z > 0 it then cancels y z exactly.
     """
     losses = (np.maximum(z, 0) - y * z) + np.log1p(np.exp(-np.abs(z)))
     return losses.sum(axis=1), sigmoid(z)[0] - y
 
 
 def cross_entropy(z: Array, y: Array) -> tuple[Array, Array]:
-    """E = -sum y log a with a = softmax(z); dE/dz = a - y."""
+    """E = -sum y log a with a = softmax(z); dE/dz = a - y. Each row of y sums to 1."""
     shifted = z - z.max(axis=1, keepdims=True)
     log_a = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
     return -np.where(y == 0, 0, y * log_a).sum(axis=1), softmax(z) - y
@@ -158,9 +175,10 @@ def cross_entropy(z: Array, y: Array) -> tuple[Array, Array]:
 
 def rounded_cross_entropy(a: Array, y: Array, softmax: bool) -> Array:
     """
-    E = -sum y log a for softmax outputs, or -sum [y log a + (1 - y) log(1 - a)]; y is 0 or 1.
+    Cross-entropy of outputs a as scikit-learn reports it; y is 0 or 1.
 
-    From a itself, clipped to epsilon ... 1 - epsilon of its dtype; what is not finite stays.
+    E = -sum y log a for softmax outputs, else E = -sum [y log a + (1 - y) log(1 - a)]. Before the
+    logarithm a is clipped to epsilon ... 1 - epsilon, with the epsilon of its dtype. nan stays nan.
     """
     epsilon = np.finfo(a.dtype).eps
     p = np.clip(a, epsilon, 1 - epsilon)
@@ -170,13 +188,18 @@ def rounded_cross_entropy(a: Array, y: Array, softmax: bool) -> Array:
 
 
 def poisson(z: Array, y: Array) -> tuple[Array, Array]:
-    """E = sum [exp(z) - y z], dE/dz = exp(z) - y."""
+    """E = sum [exp(z) - y z], dE/dz = exp(z) - y, with z = log(rate)."""
     rate = np.exp(z)
     return (rate - y * z).sum(axis=1), rate - y
 
 
 def gaussian_nll(z: Array, y: Array) -> tuple[Array, Array]:
-    """E = 1/2 sum [s + (y - mean)**2 exp(-s)], z being all means and then all s."""
+    """
+    E = 1/2 sum [s + (y - mean)**2 exp(-s)], with s = log(variance).
+
+    Each row of z, (m, 2 n), holds n means and then n log-variances s; y has the shape (m, n).
+    dE/dmean = (mean - y) exp(-s), dE/ds = 1/2 (1 - (y - mean)**2 exp(-s)).
+    """
     mean, s = np.split(z, 2, axis=1)
     precision = np.exp(-s)
     r = mean - y

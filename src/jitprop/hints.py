@@ -1,7 +1,7 @@
 """
-Words that people bring along from other libraries, and what they are called here.
+Names that people know from other libraries, and what they are called here.
 
-None of them is accepted: a word means one thing. But the error says what to write.
+Such a name is not accepted, so that every name has one meaning. But the error says what to write.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ R = TypeVar("R")
 C = TypeVar("C")
 
 _SQUARED = (
-    "the squared error is 'squared_error', with the factor 1/2 'half_squared_error'; both are the "
-    "sum over a sample's outputs"
+    "the squared error is 'squared_error', with the factor 1/2 'half_squared_error'; both are sums "
+    "over a sample's outputs"
 )
-_FUNCTION = "metrics may be functions of (y, prediction) too, such as one that calls scikit-learn's"
+_FUNCTION = "a metric may also be a function of (y, prediction), such as one of scikit-learn's"
 _CLASSES = (
     "for several classes it is 'cross_entropy' with output_activation='softmax'; y may hold labels "
     "0, 1, ... or rows of probabilities"
@@ -42,13 +42,13 @@ WORDS: dict[str, dict[str, str]] = {
         "log_loss": f"{_CLASSES}; {_TWO}",
         "binary_crossentropy": _TWO,
         "bce": _TWO,
-        "pinball": "it is 'quantile', or Quantile(q) for another quantile than the median",
+        "pinball": "it is 'quantile' for the median, or Quantile(q) for another quantile",
     },
     "activation": {
         "linear": "no activation is 'identity'",
         "purelin": "no activation is 'identity'",
         "none": "no activation is 'identity'",
-        "softmax": "'softmax' is for output_activation alone",
+        "softmax": "'softmax' is only for output_activation",
         "logsig": "it is 'sigmoid'",
         "tansig": "it is 'tanh'",
         "logistic": "it is 'sigmoid'",
@@ -87,7 +87,7 @@ WORDS: dict[str, dict[str, str]] = {
         "mean_absolute_error": "it is 'absolute_error'",
         "pinball": "it is 'quantile'",
     },
-    "reduction": {"none": "each sample's loss by itself is no loss to train on"},
+    "reduction": {"none": "training needs one loss for the whole batch"},
 }
 WORDS["output_activation"] = WORDS["activation"]
 
@@ -134,19 +134,19 @@ ARGUMENTS = {
     "T_max": "epochs",
     "total_steps": "epochs",
 }
-"""Arguments under the names of other libraries, and what they are called here."""
+"""Names that arguments have in other libraries, and what they are called here."""
 
 NOTES = {
-    "layer_sizes": ", which names inputs and outputs too: [4, 16, 1]",
+    "layer_sizes": ", which includes inputs and outputs: [4, 16, 1]",
     "progress": ": progress=True draws a bar",
 }
-"""What else is to be said of our arguments."""
+"""What a hint says about an argument of ours beyond its name."""
 
 _FIT = ("validation_fraction", "validation_data", "metrics", "callbacks", "order")
 _NET = ("layer_sizes", "activation", "output_activation", "loss", "optimizer")
 _TRAINING = ("weight_decay", "dropout", "clip_norm", "batch_size", "shuffle", "dtype", "seed")
 
-PLACES = {
+WHERE = {
     **{name: f"trainer.fit(..., {name}=...)" for name in _FIT},
     **{name: f"Trainer(..., {name}=...)" for name in (*_NET, *_TRAINING, "n_threads")},
     "learning_rate": "Trainer(..., learning_rate=0.01)",
@@ -160,7 +160,7 @@ PLACES = {
     "class_weight": "loss=CrossEntropy(class_weight=...)",
     "label_smoothing": "loss=CrossEntropy(label_smoothing=0.1)",
 }
-"""Where arguments are written, for functions that do not have them."""
+"""Where an argument is written; for a function that does not have it."""
 
 ESTIMATORS = {
     "lr": "learning_rate_init",
@@ -179,7 +179,7 @@ ESTIMATORS = {
 }
 """The same for the estimators, whose names are scikit-learn's."""
 
-_FOLDS = "a sweep holds folds out, cv=5, or takes validation_data=(X, y)"
+_FOLDS = "a sweep holds out folds, as with cv=5, or takes validation_data=(X, y)"
 
 WORDS["setting"] = {word: f"it is {name}" for word, name in ARGUMENTS.items()} | {
     "validation_split": _FOLDS,
@@ -191,7 +191,7 @@ WORDS["setting"] = {word: f"it is {name}" for word, name in ARGUMENTS.items()} |
 
 
 def word(argument: str, value: str) -> str:
-    """Return a hint for a word that is no value of the argument; "" where there is none."""
+    """Return a hint for a wrong value of an argument; "" where there is none."""
     table, value = argument.partition("[")[0], value.lower()
     if table == "monitor" and value.startswith("val_"):
         name = value.removeprefix("val_")
@@ -207,8 +207,8 @@ def unknown_argument(
     near = difflib.get_close_matches(name, known, n=1)
     if all(part in known for part in meant.split(" and ")):
         hint = f"here it is {meant}{NOTES.get(meant, '')}"
-    elif meant in PLACES:
-        hint = f"write {PLACES[meant]}"
+    elif meant in WHERE:
+        hint = f"write {WHERE[meant]}"
     elif near:
         hint = f"did you mean {near[0]}?"
     else:
@@ -219,7 +219,7 @@ def unknown_argument(
 def hinting(
     who: str, words: Mapping[str, str] = ARGUMENTS
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Let a function answer an unknown argument with the one that was meant."""
+    """Decorate a function: the error for an unknown argument names the one that was meant."""
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
         names = [name for name in signature(function).parameters if name != "self"]
@@ -238,6 +238,6 @@ def hinting(
 
 
 def hinting_class(cls: type[C]) -> type[C]:
-    """Let a class answer an unknown argument with the one that was meant."""
+    """Decorate a class: the error for an unknown argument names the one that was meant."""
     cls.__init__ = hinting(cls.__name__)(cls.__init__)  # type: ignore[method-assign]
     return cls

@@ -1,18 +1,18 @@
 """
-Metrics: what a prediction is worth, by name.
+Metrics: numbers that say how good predictions are.
 
-Each is a function of the targets and the predictions of some samples:
+Each metric is a function of the targets and the predictions of some samples:
 
-- ``y``: (n_samples, n_outputs) array-like, (n_samples,) for one output, or (n_samples,) class
-  labels 0, 1, ... where there are several outputs. Accuracy and the log loss take a column of
-  labels, (n_samples, 1), too. All finite.
+- ``y``: (n_samples, n_outputs) array-like, or (n_samples,) for one output. Where there are several
+  outputs it may hold class labels 0, 1, ..., (n_samples,). `accuracy` and `log_loss` also take a
+  column of labels, (n_samples, 1). All numbers are finite.
 - ``prediction``: (n_samples, n_outputs) array-like, or (n_samples,) for one output. Predictions of
-  "gaussian_nll", twice as many columns as there are targets, count by their first half, the means;
-  their targets are 2-dimensional.
+  "gaussian_nll" have twice as many columns as there are targets. Metrics of regression use their
+  first half, the means, and need 2-dimensional ``y``.
 
-Lists, data frames and arrays of any real dtype will do, and nothing is written to. A nan in the
-predictions makes any metric nan. Any other pair of shapes, and no samples at all, are a ValueError
-that names both shapes.
+Lists, data frames and arrays of any real dtype are allowed, and are never changed. If a prediction
+is nan, so is every metric. Any other shapes, and no samples at all, raise a ValueError that names
+both shapes.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from jitprop.training.history import VALIDATION
 
 Metric: TypeAlias = Callable[[Array, Array], float]
 
-TAKEN = ("loss", "learning_rate", "seconds")
-"""Names of the other numbers of an epoch."""
+RESERVED = ("loss", "learning_rate", "seconds")
+"""The names of other numbers of an epoch, which no metric may have."""
 
 
 class _Pair(NamedTuple):
@@ -41,20 +41,20 @@ class _Pair(NamedTuple):
     y: Array
     """(n_samples, n_outputs) float64; or (n_samples,) int64 labels."""
     prediction: Array
-    """(n_samples, n_outputs), of the dtype that it came in, if that is a float's."""
+    """(n_samples, n_outputs), in the dtype that was passed if it is a float's, else float64."""
 
     def rows(self) -> tuple[Array, Array]:
-        """Both as float64 rows: labels become rows of 0 with one 1."""
+        """Both as float64, (n_samples, n_outputs) each. Labels are one-hot encoded."""
         y = np.eye(self.prediction.shape[1])[self.y] if self.y.ndim == 1 else self.y
         return y, self.prediction.astype(np.float64)
 
 
 def _pair(y: npt.ArrayLike, prediction: npt.ArrayLike, classes: bool) -> _Pair:
     """
-    Check and cast what a metric was given.
+    Check and cast the arguments of a metric.
 
-    ``classes``: the metric is one of classes, so a column of whole numbers holds labels; else the
-    predictions may be those of "gaussian_nll".
+    ``classes`` says that the metric is one of classification. Then a column of targets may hold
+    labels. Otherwise the predictions may be those of "gaussian_nll".
     """
     targets, outputs = cast.real("y", y), cast.real("prediction", prediction)
     if outputs.dtype.kind != "f":
@@ -71,28 +71,28 @@ def _pair(y: npt.ArrayLike, prediction: npt.ArrayLike, classes: bool) -> _Pair:
                 labels = cast.class_labels(targets.reshape(-1), k)
             except ValueError as error:
                 raise ValueError(
-                    f"{error}: y of shape {targets.shape} are labels where prediction is of shape "
-                    f"{outputs.shape}"
+                    f"{error}: y of shape {targets.shape} is taken as labels, because prediction "
+                    f"has shape {outputs.shape}"
                 ) from None
             return _Pair(labels.astype(np.int64), column)
         if not classes and 2 * rows.shape[1] == k:
             return _Pair(targets, column[:, : k // 2])
     raise ValueError(
-        "y and prediction must be of the same samples, at least one: both (n_samples, n_outputs), "
+        "y and prediction must be for the same samples, at least one: both (n_samples, n_outputs), "
         "or (n_samples,) for one output or class labels; "
         f"got y of shape {targets.shape} and prediction of shape {outputs.shape}"
     )
 
 
 def _beyond_0_to_1(y: Array) -> bool:
-    """Whether targets, not labels, are no probabilities."""
+    """Whether some targets cannot be probabilities; labels, which are 1-dimensional, can be."""
     return y.ndim > 1 and bool(y.min() < 0 or y.max() > 1)
 
 
 def _no_classes(name: str, y: Array) -> ValueError:
     return ValueError(
         f"{name} needs labels, or targets from 0 to 1; these are from {y.min():g} to {y.max():g}. "
-        "For regression there are mse, mae and r2"
+        "For regression use mse, mae or r2"
     )
 
 
@@ -100,10 +100,15 @@ def mse(y: npt.ArrayLike, prediction: npt.ArrayLike) -> float:
     """
     Mean squared error: the mean of (a - y)**2 over samples and outputs.
 
+    Parameters
+    ----------
+    y, prediction : array-like
+        See `jitprop.metrics`.
+
     Raises
     ------
     TypeError, ValueError
-        For what is not as `jitprop.metrics` says.
+        For other arguments than `jitprop.metrics` describes.
     """
     targets, a = _pair(y, prediction, classes=False).rows()
     return float(np.mean((a - targets) ** 2))
@@ -113,10 +118,15 @@ def mae(y: npt.ArrayLike, prediction: npt.ArrayLike) -> float:
     """
     Mean absolute error: the mean of abs(a - y) over samples and outputs.
 
+    Parameters
+    ----------
+    y, prediction : array-like
+        See `jitprop.metrics`.
+
     Raises
     ------
     TypeError, ValueError
-        For what is not as `jitprop.metrics` says.
+        For other arguments than `jitprop.metrics` describes.
     """
     targets, a = _pair(y, prediction, classes=False).rows()
     return float(np.mean(np.abs(a - targets)))
@@ -124,14 +134,19 @@ def mae(y: npt.ArrayLike, prediction: npt.ArrayLike) -> float:
 
 def r2(y: npt.ArrayLike, prediction: npt.ArrayLike) -> float:
     """
-    1 - sum (a - y)**2 / sum (y - mean y)**2 of each output, and their mean.
+    Coefficient of determination: 1 - sum (a - y)**2 / sum (y - mean y)**2, averaged over outputs.
 
-    An output whose targets are all equal counts 1 if it is met exactly, else 0.
+    An output whose targets are all equal scores 1 if all predictions are exact, else 0.
+
+    Parameters
+    ----------
+    y, prediction : array-like
+        See `jitprop.metrics`.
 
     Raises
     ------
     TypeError, ValueError
-        For what is not as `jitprop.metrics` says.
+        For other arguments than `jitprop.metrics` describes.
     """
     targets, a = _pair(y, prediction, classes=False).rows()
     residual = ((a - targets) ** 2).sum(axis=0)
@@ -145,15 +160,21 @@ def r2(y: npt.ArrayLike, prediction: npt.ArrayLike) -> float:
 
 def accuracy(y: npt.ArrayLike, prediction: npt.ArrayLike) -> float:
     """
-    Share of the samples whose class is right.
+    Accuracy: the share of the samples whose predicted class is right.
 
-    The class is the largest output's; with one output it is 1 from 0.5 on, else 0.
+    The predicted class is that of the largest output. With one output it is 1 if the output is at
+    least 0.5, else 0.
+
+    Parameters
+    ----------
+    y, prediction : array-like
+        See `jitprop.metrics`.
 
     Raises
     ------
     TypeError, ValueError
-        For what is not as `jitprop.metrics` says; and for targets that are no classes: more than
-        two values, and not all from 0 to 1.
+        For other arguments than `jitprop.metrics` describes, and for targets that cannot be
+        classes: with more than two values, some of them below 0 or above 1.
     """
     targets, a = _pair(y, prediction, classes=True)
     if _beyond_0_to_1(targets) and np.unique(targets).size > 2:
@@ -168,15 +189,21 @@ def accuracy(y: npt.ArrayLike, prediction: npt.ArrayLike) -> float:
 
 def log_loss(y: npt.ArrayLike, prediction: npt.ArrayLike) -> float:
     """
-    Mean of -sum y log a over the samples; with one output, of -y log a - (1 - y) log(1 - a).
+    Log loss: the mean of -sum y log a over the samples.
 
-    No a counts as nearer to 0 or 1 than the predictions' dtype tells apart at 1.
+    With one output it is the mean of -y log a - (1 - y) log(1 - a). As in scikit-learn, a is first
+    clipped to epsilon ... 1 - epsilon, with the epsilon of the predictions' dtype.
+
+    Parameters
+    ----------
+    y, prediction : array-like
+        See `jitprop.metrics`.
 
     Raises
     ------
     TypeError, ValueError
-        For what is not as `jitprop.metrics` says; and for targets that are no probabilities, from
-        0 to 1, nor labels.
+        For other arguments than `jitprop.metrics` describes, and for targets that are neither
+        labels nor from 0 to 1.
     """
     pair = _pair(y, prediction, classes=True)
     if _beyond_0_to_1(pair.y):
@@ -198,7 +225,14 @@ NAMED: dict[str, Metric] = {
 
 
 def resolve(metrics: Any) -> dict[str, Metric]:
-    """`Trainer.fit`'s ``metrics``, one or a list of them, by their names."""
+    """
+    Check `Trainer.fit`'s ``metrics``, one or a list of them, and return them by their names.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For anything else, and for a name that another metric or number of an epoch has.
+    """
     if isinstance(metrics, str) or callable(metrics):
         metrics = [metrics]
     if not isinstance(metrics, Sequence):
@@ -213,9 +247,9 @@ def resolve(metrics: Any) -> dict[str, Metric]:
         else:
             name = checks.choice(f"metrics[{i}]", metric, tuple(NAMED))
             metric = NAMED[name]
-        if name in made or name in TAKEN or name.startswith(VALIDATION):
+        if name in made or name in RESERVED or name.startswith(VALIDATION):
             raise ValueError(
-                f"metrics[{i}] is called {quoted(name)}, a name that another number has"
+                f"metrics[{i}] has the name {quoted(name)}, which another number of an epoch has"
             )
         made[name] = metric
     return made

@@ -1,10 +1,11 @@
 """
-Training in plain NumPy: to be read beside a textbook.
+Training in plain NumPy, written to be read beside a textbook.
 
-It shares no code with the compiled kernels. So it serves twice: as the oracle that they are
+This module shares no code with the compiled kernels. So it can serve as the oracle that they are
 tested against, and as the backend where numba is missing.
 
-For layers l = 0, 1, ..., L - 1, with W[l] of shape (n_in, n_out) and a[0] = X, one sample a row::
+The layers are l = 0, 1, ..., L - 1, W[l] has the shape (n_in, n_out), and a[0] = X has one sample
+in each row::
 
     z[l]   = a[l] @ W[l] + b[l]                       forward
     a[l+1] = f_l(z[l])
@@ -48,22 +49,31 @@ from jitprop.net.spec import Spec
 from jitprop.net.state import check_trained
 
 SMALLEST = float(np.finfo(np.float64).tiny)
-"""Of the sums of weights that have an inverse: smaller ones are subnormal."""
+"""
+The smallest sum of weights by which losses are divided. Smaller sums are subnormal, and their
+inverse may overflow.
+"""
 
 # The output layer.
 
 
 def output(spec: Spec, z: Array) -> tuple[Array, Array]:
-    """a[L] from z[L-1], and the slopes; softmax has none of its own."""
+    """
+    Compute a[L] from z[L-1], and the slopes, (m, n_outputs) each.
+
+    The slopes of softmax are given as 1, since cross-entropy's dE/dz contains them.
+    """
     if spec.activations[-1] == "softmax":
         return functions.softmax(z), np.ones_like(z)
     return functions.activate(spec.activations[-1], z)
 
 
 def output_delta(spec: Spec, z: Array, y: Array) -> tuple[Array, Array, Array]:
-    """Output a[L], each sample's loss, and delta[L-1] = dE/dz[L-1] of each sample."""
+    """Compute a[L], the loss E of each sample, and delta[L-1] = dE/dz[L-1], one row a sample."""
     a, slope = output(spec, z)
-    if spec.rounded_from < np.inf:  # below it both are the same, up to a rounding error
+    # Losses below the threshold are reported in the same way here: both forms then agree up to
+    # rounding.
+    if spec.rounded_from < np.inf:
         return a, functions.rounded_cross_entropy(a, y, spec.activations[-1] == "softmax"), a - y
     match spec.loss:
         case BinaryCrossEntropy():
@@ -89,15 +99,17 @@ def output_delta(spec: Spec, z: Array, y: Array) -> tuple[Array, Array, Array]:
     return a, losses, d_a * slope
 
 
-# Dropout: which units have no part in an update.
+# Dropout.
 
 
 def splitmix64(seed: npt.ArrayLike, n: npt.ArrayLike) -> npt.NDArray[np.uint64]:
     """
-    Number n, counted from 0, of the random sequence that begins with ``seed``; modulo 2**64.
+    Return number n, counted from 0, of the random sequence that begins with ``seed``.
 
-    Source: Steele, Lea and Flood, *Fast Splittable Pseudorandom Number Generators*, OOPSLA 2014;
-    constants of Java's SplittableRandom.
+    Seeds and numbers count modulo 2**64.
+
+    Source: Steele, Lea and Flood, *Fast Splittable Pseudorandom Number Generators*, OOPSLA 2014,
+    with the constants of Java's SplittableRandom.
     """
     with np.errstate(over="ignore"):
         x = np.asarray(n, np.uint64) + np.uint64(1)
@@ -109,14 +121,22 @@ def splitmix64(seed: npt.ArrayLike, n: npt.ArrayLike) -> npt.NDArray[np.uint64]:
 
 def dropout_masks(spec: Spec, key: int, t: int, m: int, dtype: np.dtype[Any]) -> list[Array | None]:
     """
-    What update number t multiplies each hidden layer's a by, (m, n); None where nothing is dropped.
+    Compute the dropout masks of update number t for m samples.
 
-    0 with probability p, else 1 / (1 - p). Unit j of sample i takes number i n + j of a sequence of
-    its layer's own, which begins with number l of one of its update's own, which begins with number
-    t of the key's. So nothing depends on the order in which masks are made.
+    The activations of a hidden layer are multiplied by its mask: 0 with probability p, else
+    1 / (1 - p). The random number of unit j of sample i, in layer l with n units, is number
+    i n + j of a sequence. That sequence belongs to the layer and begins with number l of the
+    update's sequence, which begins with number t of the key's sequence. So each mask depends on
+    ``key``, t and l alone, and not on the order in which masks are computed.
 
     Source: Srivastava et al., *Dropout: A Simple Way to Prevent Neural Networks from Overfitting*,
-    JMLR 15, 2014, section 10: "inverted", as kept units are scaled here and not when predicting.
+    JMLR 15, 2014, section 10. The form is "inverted" dropout: units are scaled in training, and
+    not in prediction.
+
+    Returns
+    -------
+    list of (m, n) arrays or None
+        A mask for each hidden layer; None where nothing is dropped.
     """
     masks: list[Array | None] = []
     for l, (p, n) in enumerate(zip(spec.dropout, spec.layer_sizes[1:-1], strict=True)):
@@ -140,9 +160,16 @@ def forward(
     masks: list[Array | None] | None = None,
 ) -> tuple[list[Array], list[Array], Array]:
     """
-    a[0] to a[L-1], the slopes f'(z) of the hidden layers, and z of the output layer.
+    Propagate m samples forward, up to z of the output layer.
 
-    With dropout, a and slope of a hidden layer come times its mask.
+    Returns
+    -------
+    a : list of (m, n_in) arrays
+        a[0] to a[L-1], the inputs of each layer. With dropout they are multiplied by the masks.
+    slopes : list of (m, n) arrays
+        f'(z) of each hidden layer, multiplied by the same masks.
+    z : (m, n_outputs) array
+        z[L-1], of the output layer.
     """
     a, slopes = [X], []
     for l in range(len(weights) - 1):
@@ -156,7 +183,7 @@ def forward(
 
 
 def backward(weights: list[Array], slopes: list[Array], delta: Array) -> list[Array]:
-    """delta[0] to delta[L-1], from the last of them."""
+    """Propagate delta[L-1] backward, and return delta[0] to delta[L-1]."""
     deltas = [delta]
     for l in reversed(range(len(weights) - 1)):
         deltas.insert(0, (deltas[0] @ weights[l + 1].T) * slopes[l])
@@ -172,18 +199,26 @@ def backpropagate(
     masks: list[Array | None] | None = None,
 ) -> tuple[float, list[Array], list[Array]]:
     """
-    Summed loss of a batch, and the derivatives of its reduced loss by every W and b.
+    Compute the loss of a batch and its derivatives.
 
-    With sample weights w the sum is that of w E, and the mean is sum w E / sum w; if all weights
-    of the batch are 0, or too small for their sum to have an inverse, so are the derivatives.
+    With sample weights w, the summed loss is sum w E. The reduced loss is sum w E for the reduction
+    "sum", and sum w E / sum w for "mean". If sum w is 0, or too small to have an inverse, it is
+    replaced by 1. The derivatives are then 0, or about as small as the weights.
+
+    Returns
+    -------
+    loss : float
+        The summed loss.
+    d_weights, d_biases : lists of arrays, (n_in, n_out) and (n_out,)
+        The derivatives of the reduced loss with respect to every W and every b.
     """
     weights, biases = spec.split(params)
-    X = counted(X, sample_weights)
+    X = without_weightless(X, sample_weights)
     a, slopes, z = forward(spec, weights, biases, X, masks)
     _, losses, delta = output_delta(spec, z, targets(spec, y, z.dtype))
     w = np.ones(len(X), z.dtype) if sample_weights is None else sample_weights
-    whole = w.sum(dtype=np.float64) if spec.reduction == "mean" else 1.0
-    share = (w / (whole if whole >= SMALLEST else 1.0)).astype(z.dtype)
+    total = w.sum(dtype=np.float64) if spec.reduction == "mean" else 1.0
+    share = (w / (total if total >= SMALLEST else 1.0)).astype(z.dtype)
     delta = np.where(share[:, np.newaxis] > 0, delta * share[:, np.newaxis], 0)
 
     deltas = backward(weights, slopes, delta)
@@ -192,11 +227,12 @@ def backpropagate(
     return summed(losses, w), d_weights, d_biases
 
 
-def counted(rows: Array, sample_weights: Array | None) -> Array:
+def without_weightless(rows: Array, sample_weights: Array | None) -> Array:
     """
-    Rows of X; in place of those with weight 0, which may be of any size, one that counts.
+    Return X, with every sample of weight 0 replaced by one that has a weight.
 
-    What overflowed in such a sample would spoil every sum, since 0 times inf is nan.
+    Numbers in a sample of weight 0 may be so large that they overflow. Then all sums would become
+    nan, since 0 times inf is nan.
     """
     if sample_weights is None or sample_weights.all():
         return rows
@@ -206,14 +242,14 @@ def counted(rows: Array, sample_weights: Array | None) -> Array:
 
 
 def summed(losses: Array, sample_weights: Array | None) -> float:
-    """Sum of w E; samples of weight 0 have no part in it, whatever their loss."""
+    """Return sum w E. Samples of weight 0 are left out, even if their loss is inf or nan."""
     if sample_weights is not None:
         losses = np.where(sample_weights > 0, sample_weights * losses, 0)
     return float(losses.sum(dtype=np.float64))
 
 
 def targets(spec: Spec, y: Array, dtype: np.dtype[Any]) -> Array:
-    """Targets as rows: class labels become rows of 0 with one 1; smoothed, if the loss says so."""
+    """Return targets as rows: labels one-hot encoded, and smoothed if the loss says so."""
     if y.ndim == 1:
         y = np.eye(spec.n_targets, dtype=dtype)[y.astype(np.int64)]
     gain, offset = spec.loss.smoothing(spec.n_targets)
@@ -222,7 +258,9 @@ def targets(spec: Spec, y: Array, dtype: np.dtype[Any]) -> Array:
 
 def clip(spec: Spec, gradients: list[Array]) -> None:
     """
-    g <- g min(1, clip_norm / norm) in place, norm = sqrt(sum g**2) being that of all together.
+    Clip the norm of all gradients together, in place: g <- g min(1, clip_norm / norm).
+
+    The norm is sqrt(sum g**2), summed over all parameters in float64.
 
     Source: Pascanu, Mikolov and Bengio, *On the difficulty of training recurrent neural networks*,
     ICML 2013, algorithm 1.
@@ -230,7 +268,7 @@ def clip(spec: Spec, gradients: list[Array]) -> None:
     if spec.clip_norm is None:
         return
     norm = np.sqrt(sum(np.sum(g.astype(np.float64) ** 2) for g in gradients))
-    if not norm <= spec.clip_norm:  # nan must be told
+    if not norm <= spec.clip_norm:  # written so that a norm of nan makes the gradients nan
         for g in gradients:
             g *= float(spec.clip_norm / norm)
 
@@ -239,10 +277,26 @@ def update(
     spec: Spec, p: Array, g: Array, slots: list[Array], rate: float, decay: float, t: int
 ) -> None:
     """
-    Update number t of the parameters p, in place, from the gradient g of the data.
+    Make update number t = 1, 2, ... of one array of parameters.
 
-    slots[0], slots[1], ... are what the optimizer keeps of each parameter; rate is the learning
-    rate, decay the weight decay, 0 for biases.
+    The equations are in the docstrings of `jitprop.net.optimizers`. Parameters and slots are
+    changed in place.
+
+    Parameters
+    ----------
+    spec : Spec
+    p : array
+        Parameters: one W or one b.
+    g : array
+        The gradient of the loss, of the same shape, without weight decay.
+    slots : list of arrays
+        What the optimizer keeps for each parameter, of the same shape.
+    rate : float
+        The learning rate.
+    decay : float
+        The weight decay: 0 for biases.
+    t : int
+        The number of the update.
     """
     optimizer = spec.optimizer
     if isinstance(optimizer, SGD):
@@ -289,45 +343,50 @@ def update(
     p -= float(rate * correction) * mean / (np.sqrt(mean_square) + optimizer.epsilon)
 
 
-# What the trainer asks of a backend.
+# The functions that every backend has.
 
 HALTED = -1
+"""What `train` returns when it was halted in the middle of a batch."""
 
 FIRST_CALL = 2e6
-"""Multiply-adds in the first call of `train`: up to 0.1 s, where nets are small."""
+"""How many multiply-adds the first call of `train` gets: up to 0.1 s for small nets."""
 
 
 def prepare(
     spec: Spec, n_samples: int, dtype: np.dtype[Any], n_threads: int | None, n_updates: int
 ) -> Spec:
-    """What this backend wants to be told of a net: the spec as it is. It has one thread."""
+    """Prepare a net for training: here that is the spec itself. This backend has one thread."""
     del n_samples, dtype, n_threads, n_updates
     return spec
 
 
 def most_alike(spec: Spec, size: int, dtype: np.dtype[Any]) -> int:
-    """Of the batches that may share a net prepared for ``size`` samples, the largest: any."""
+    """
+    Return the largest batch that may use a net prepared for ``size`` samples.
+
+    In this backend any batch may. The limit 2**k - 1 keeps the number of prepared nets small.
+    """
     del spec, dtype
     return (1 << size.bit_length()) - 1
 
 
 def halt(net: Spec) -> bool:
     """
-    Asked while `train` runs, by a signal's handler, to let it come back soon.
+    Ask a running `train` to return soon. A signal handler calls this.
 
     Returns
     -------
     bool
-        Whether it will, within about 0.1 s: with whole batches, or with the number HALTED, which
-        means that a batch was left half done and the state is of no use. Here False: NumPy may
-        be left between any two operations, by an exception.
+        Whether `train` will return within about 0.1 s. It then returns after a complete batch; or
+        it returns HALTED, which means that it stopped inside a batch and the state is unusable.
+        In this backend False: an exception can leave NumPy between any two operations.
     """
     del net
     return False
 
 
 def close(net: Spec) -> None:
-    """Give back what `prepare` took: nothing."""
+    """Release what `prepare` took: here nothing."""
     del net
 
 
@@ -347,30 +406,43 @@ def train(
     dropout_key: int,
 ) -> int:
     """
-    Train on batches ``start`` to ``stop``, counted through the epochs, in place.
+    Train on batches ``start`` to ``stop - 1``, which are counted through all epochs.
 
     Parameters
     ----------
+    net : Spec
+        As `prepare` returns it.
     params : (P,) array
+        Changed in place.
     slots : (n_slots, P) array
+        Changed in place.
     X : (n_samples, n_inputs) array
-    y : (n_samples, n_outputs) array, or (n_samples,) class labels
+    y : (n_samples, n_targets) array, or (n_samples,) class labels
     weights : (n_samples,) array or None
     order : (epochs, n_samples) array or None
+        The order of the samples in each epoch; None for the order that they have.
     losses : (epochs,) array
-        Each batch's loss, summed over its samples, times their weights, is added to its epoch's;
-        and the penalty of its weights, where the spec has one.
+        Changed in place: the summed loss of each batch, sum w E, is added to its epoch's. So is the
+        penalty of the parameters, if the spec has one.
     rates : (epochs,) array
         The learning rate of each epoch.
+    start, stop : int
+        Numbers of batches.
     updates : int
-        How many updates came before.
+        The number of updates that were made before.
     dropout_key : int
-        At least 0: what is dropped depends on it, and on the number of the update.
+        At least 0. Together with the number of the update it determines what is dropped.
 
     Returns
     -------
     int
-        ``stop``; or the first batch whose loss is inf or nan, its update not done; or HALTED.
+        ``stop``; or, if the loss of a batch is inf or nan, the number of that batch, whose update
+        is not made; or HALTED, which this backend never returns.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If ``params`` or ``slots`` are read-only, or the dtypes differ.
     """
     check_trained(params, slots, X, y, weights)
     n, size = len(X), net.batch(len(X))
@@ -382,31 +454,31 @@ def train(
         rows: Any = slice(batch * size, min((batch + 1) * size, n))
         if order is not None:
             rows = order[epoch, rows]
-        with np.errstate(all="ignore"):  # divergence is told by the loss
+        with np.errstate(all="ignore"):  # the loss shows that training diverges
             t = updates + step - start + 1
             x, w = X[rows], None if weights is None else weights[rows]
             masks = dropout_masks(net, dropout_key, t, len(x), x.dtype)
             loss, *gradients = backpropagate(net, params, x, y[rows], w, masks)
             if not np.isfinite(loss):
                 return step
-            whole = len(x) if w is None else w.sum(dtype=np.float64) or 1.0
-            if net.penalty_loss > 0:  # 0 times inf is no number
+            total = len(x) if w is None else w.sum(dtype=np.float64) or 1.0
+            if net.penalty_loss > 0:  # 0 times inf would be nan
                 squares = sum(np.sum(W.astype(np.float64) ** 2) for W in net.split(params)[0])
                 loss += net.penalty_loss * float(squares)
-            losses[epoch] += loss * (len(x) / whole if net.even else 1.0)
-            decay = net.weight_decay + net.penalty / whole
+            losses[epoch] += loss * (len(x) / total if net.even else 1.0)
+            decay = net.weight_decay + net.penalty / total
             clip(net, [d for group in gradients for d in group])
             rate = float(rates[epoch])
             for l, d in enumerate(zip(*gradients, strict=True)):
-                for part, of_part in ((0, decay), (1, 0.0)):
+                for part, part_decay in ((0, decay), (1, 0.0)):  # W, then b, which does not decay
                     kept = [slot[l][part] for slot in slot_parts]
-                    update(net, parts[l][part], d[part], kept, rate, of_part, t)
+                    update(net, parts[l][part], d[part], kept, rate, part_decay, t)
     return stop
 
 
 def evaluate(net: Spec, params: Array, X: Array, y: Array, weights: Array | None) -> float:
-    """Summed loss of all samples, each times its weight."""
-    X = counted(X, weights)
+    """Return the summed loss sum w E of all samples."""
+    X = without_weightless(X, weights)
     with np.errstate(all="ignore"):
         _, _, z = forward(net, *net.split(params), X)
         _, losses, _ = output_delta(net, z, targets(net, y, z.dtype))
@@ -416,7 +488,7 @@ def evaluate(net: Spec, params: Array, X: Array, y: Array, weights: Array | None
 def gradient(
     net: Spec, params: Array, X: Array, y: Array, weights: Array | None, out: Array
 ) -> float:
-    """Gradient of the reduced loss of one batch into ``out``, (P,). Returns the summed loss."""
+    """Write the gradient of a batch's reduced loss into ``out``, (P,); return the summed loss."""
     with np.errstate(all="ignore"):
         loss, d_weights, d_biases = backpropagate(net, params, X, y, weights)
     for view, d in zip(net.split(out)[0] + net.split(out)[1], d_weights + d_biases, strict=True):
@@ -425,7 +497,7 @@ def gradient(
 
 
 def predict(net: Spec, params: Array, X: Array, out: Array) -> None:
-    """Outputs of all samples into ``out``, (n_samples, n_outputs)."""
+    """Write the outputs of all samples into ``out``, (n_samples, n_outputs)."""
     with np.errstate(all="ignore"):
         _, _, z = forward(net, *net.split(params), X)
         out[:] = output(net, z)[0]

@@ -367,7 +367,7 @@ def test_bad_input_is_refused_before_anything_is_trained(grid, arguments, messag
 
 def test_missing_settings_are_named(rng):
     X, y = np.eye(6)[:, :2], np.arange(6)
-    with pytest.raises(ValueError, match="epochs must be an argument, or in grid; setting 0 has"):
+    with pytest.raises(ValueError, match="epochs must be an argument or in grid; setting 0 has"):
         sweep(X, y, {}, layer_sizes=[2, 1])
-    with pytest.raises(ValueError, match="layer_sizes must be an argument, or in grid; setting 1"):
+    with pytest.raises(ValueError, match="layer_sizes must be an argument or in grid; setting 1"):
         sweep(X, y, [{"layer_sizes": [2, 1]}, {}], epochs=2)

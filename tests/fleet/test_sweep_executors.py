@@ -136,7 +136,7 @@ def test_tasks_that_others_cancelled(samples, monkeypatch):
             return future
 
     monkeypatch.setattr(executors, "LOOK_SECONDS", 0.01)
-    with pytest.raises(CancelledError, match="the executor has cancelled tasks of the sweep"):
+    with pytest.raises(CancelledError, match="tasks of the sweep were cancelled by the executor"):
         sweep(*samples, GRID, executor=Cancels(), **FIXED)
 
 

@@ -1,4 +1,4 @@
-"""Many settings tried on the same data, in this process or in those of an executor."""
+"""Search for the best settings: many are tried on the same data, here or by an executor."""
 
 from jitprop.sweeps.result import SweepResult
 from jitprop.sweeps.search import sweep

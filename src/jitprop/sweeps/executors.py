@@ -1,8 +1,8 @@
 """
-Where tasks run: here, or in the workers of an executor, to whom the data go once.
+Runs tasks in this process or in the workers of an executor.
 
-Dask hands data from worker to worker itself. Any other executor's workers find them in a file,
-which those on one machine map into the same memory.
+The data are sent once. Dask's workers pass them on to each other. The workers of any other executor
+read them from a file, which workers on one machine map into the same memory.
 """
 
 from __future__ import annotations
@@ -21,17 +21,24 @@ from jitprop import checks
 from jitprop.sweeps.tasks import Data, Found, Task, run
 
 ATTEMPTS = 4
-"""How often data are sent to Dask's workers, where all that had them are gone."""
+"""How often data are sent to Dask's workers, if each time all workers that had them are lost."""
 
 LOOK_SECONDS = 1.0
-"""After which to see whether the data are still there."""
+"""The seconds between two checks whether Dask still has the data."""
 
 ALIGNMENT = 64
-"""Bytes; of arrays in a file."""
+"""Arrays begin at multiples of so many bytes in the file."""
 
 
 def resolve(executor: Any) -> Any:
-    """`sweep`'s ``executor``, checked: what has a method ``submit``; a Dask client's own."""
+    """
+    Check `sweep`'s ``executor``; for a Dask client return its executor.
+
+    Raises
+    ------
+    TypeError
+        For anything but None and an object with a method ``submit``.
+    """
     if hasattr(executor, "get_executor"):
         executor = executor.get_executor()
     runs = callable(getattr(executor, "submit", None)) and not isinstance(executor, type)
@@ -44,7 +51,16 @@ def resolve(executor: Any) -> Any:
 
 
 def run_all(executor: Any, tasks: Sequence[Task], data: Data) -> list[Found]:
-    """What each task finds, in the order of the tasks."""
+    """
+    Run all tasks and return what each one found, in their order.
+
+    Raises
+    ------
+    concurrent.futures.CancelledError
+        If tasks were cancelled by others.
+    concurrent.futures.BrokenExecutor
+        If a worker process on this machine died. Any error of a task is raised here, too.
+    """
     if executor is None:
         return [run(task, data) for task in tasks]
     if type(executor).__module__.split(".")[0] == "distributed":
@@ -52,7 +68,7 @@ def run_all(executor: Any, tasks: Sequence[Task], data: Data) -> list[Found]:
     with _in_file(data) as file:
         found = _submit(executor, tasks, file)
     if None in found:
-        raise CancelledError("the executor has cancelled tasks of the sweep")
+        raise CancelledError("tasks of the sweep were cancelled by the executor")
     return [numbers for numbers in found if numbers is not None]
 
 
@@ -62,7 +78,11 @@ def _submit(
     data: Any,
     lost: Callable[[Any], bool] = lambda data: False,
 ) -> list[Found | None]:
-    """What each task finds; None of those that were cancelled, or not done when data are lost."""
+    """
+    Run tasks and return what each one found, or None.
+
+    None stands for a task that was cancelled, or that was not done when the data were ``lost``.
+    """
     futures = []
     try:
         for task in tasks:
@@ -70,7 +90,7 @@ def _submit(
         while True:
             done, others = wait(futures, timeout=LOOK_SECONDS, return_when=FIRST_EXCEPTION)
             found = {future: future.result() for future in done if not future.cancelled()}
-            # Of those that are cancelled before they run, `wait` hears nothing.
+            # `wait` does not notice a task that is cancelled before it runs.
             if all(future.cancelled() for future in others) or lost(data):
                 return [found.get(future) for future in futures]
     finally:
@@ -80,16 +100,17 @@ def _submit(
 
 def _run_on_dask(executor: Any, tasks: Sequence[Task], data: Data) -> list[Found]:
     """
-    Dask tries the tasks of a lost worker elsewhere.
+    Run tasks on Dask, which retries the tasks of a lost worker on another one.
 
-    It cancels them all where no worker is left that has the data; but of some that were done and
-    lost, it does not tell.
+    If no worker is left that has the data, Dask cancels the tasks, but not those that were done and
+    whose results are lost. So the data are watched, and are sent again together with all tasks
+    that have no result.
     """
-    client = executor._client  # get_executor gives no other way to scatter
+    client = executor._client  # the executor has no public way to scatter data
     found: dict[int, Found] = {}
     for _ in range(ATTEMPTS):
         missing = [i for i in range(len(tasks)) if i not in found]
-        client.wait_for_workers(1)  # tasks wait for the first one by themselves, data do not
+        client.wait_for_workers(1)  # tasks would wait for the first worker, data do not
         sent = client.scatter(data, broadcast=True, hash=False)
         numbers_of = _submit(
             executor, [tasks[i] for i in missing], sent, lambda sent: sent.status != "finished"
@@ -100,22 +121,25 @@ def _run_on_dask(executor: Any, tasks: Sequence[Task], data: Data) -> list[Found
         if len(found) == len(tasks):
             return [found[i] for i in range(len(tasks))]
     raise CancelledError(
-        f"{ATTEMPTS} times all workers that had the data were lost, or Dask cancelled tasks"
+        f"tasks of the sweep were given up after {ATTEMPTS} attempts: each time all workers that "
+        "had the data were lost, or Dask cancelled tasks"
     )
 
 
 def _work(task: Task, data: Data | _File) -> Found:
-    """In a worker."""
+    """Run a task in a worker."""
     return run(task, data.read() if isinstance(data, _File) else data)
 
 
 @dataclass(frozen=True)
 class _File:
-    """Data in a file: their arrays, one after the other, and the pickle of all else."""
+    """Data whose arrays are in a file, one after the other."""
 
     path: str
     rest: bytes
-    places: tuple[tuple[int, int], ...]
+    """The pickle of everything but the arrays."""
+    ranges: tuple[tuple[int, int], ...]
+    """Where each array begins and ends in the file."""
 
     def read(self) -> Data:
         try:
@@ -123,17 +147,17 @@ class _File:
                 memory = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
         except FileNotFoundError as error:
             raise FileNotFoundError(
-                f"a worker does not find the data of the sweep, {self.path!r}: where workers are "
-                "on other machines, set TMPDIR to a folder that all of them see"
+                f"a worker does not find the data of the sweep, {self.path!r}: if workers are on "
+                "other machines, set TMPDIR to a folder that all machines can read"
             ) from error
-        data: Data = pickle.loads(self.rest, buffers=[memory[i:j] for i, j in self.places])
+        data: Data = pickle.loads(self.rest, buffers=[memory[i:j] for i, j in self.ranges])
         return data
 
 
 @contextmanager
 def _in_file(data: Data) -> Iterator[_File]:
     with tempfile.TemporaryDirectory(prefix="jitprop-", ignore_cleanup_errors=True) as folder:
-        path, places = Path(folder, "data"), []
+        path, ranges = Path(folder, "data"), []
         buffers: list[pickle.PickleBuffer] = []
         rest = pickle.dumps(data, protocol=5, buffer_callback=buffers.append)
         with path.open("wb") as file:
@@ -141,5 +165,5 @@ def _in_file(data: Data) -> Iterator[_File]:
                 file.write(bytes(-file.tell() % ALIGNMENT))
                 first = file.tell()
                 file.write(buffer.raw())
-                places.append((first, file.tell()))
-        yield _File(str(path), rest, tuple(places))
+                ranges.append((first, file.tell()))
+        yield _File(str(path), rest, tuple(ranges))

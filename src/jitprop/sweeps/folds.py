@@ -1,4 +1,4 @@
-"""Folds: which rows a setting is trained on, and which it is measured on."""
+"""Folds of cross-validation: the rows that a net is trained on, and those that are held out."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Fold: TypeAlias = tuple[Rows, Rows]
 
 def folds(cv: Any, X: Array, y: Array, classes: Rows | None) -> list[Fold]:
     """
-    `sweep`'s ``cv``, checked.
+    Check `sweep`'s ``cv`` and return the folds.
 
     Parameters
     ----------
@@ -26,7 +26,12 @@ def folds(cv: Any, X: Array, y: Array, classes: Rows | None) -> list[Fold]:
     X : (n, n_inputs) array
     y : (n, n_targets) array
     classes : (n,) array or None
-        By which an int's folds are stratified.
+        The classes by which folds are stratified if ``cv`` is an int.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For bad input.
     """
     n = len(X)
     if not isinstance(cv, bool) and isinstance(cv, int | np.integer):
@@ -50,10 +55,10 @@ def folds(cv: Any, X: Array, y: Array, classes: Rows | None) -> list[Fold]:
 
 def k_folds(n: int, k: int, classes: Rows | None) -> list[Fold]:
     """
-    Deal n rows, in a random order that is the same each time, to k folds.
+    Deal n rows to k folds, in a random order that depends only on n.
 
-    Folds differ in size by one row at the most; with ``classes``, so do the rows of each class
-    in them. Rows of a fold are in ascending order.
+    The sizes of folds differ by at most one row. With ``classes``, so do the numbers of rows of
+    each class in them. The rows of a fold are in ascending order.
     """
     order = np.random.default_rng(n).permutation(n)
     if classes is not None:

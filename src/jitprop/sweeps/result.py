@@ -1,4 +1,4 @@
-"""What `sweep` returns."""
+"""The result of `sweep`."""
 
 from __future__ import annotations
 
@@ -21,23 +21,29 @@ Column = npt.NDArray[Any]
 @dataclass(frozen=True, eq=False)
 class SweepResult:
     """
-    What came of each of S settings in each of F folds.
+    The results of S settings in F folds.
 
     Attributes
     ----------
     settings : list of S dicts
-        What was varied.
+        The values that were tried, by name.
     measured : dict of (S, F) arrays
-        "training_loss" and "validation_loss", on the samples trained on and on those held out,
-        after training; ``"validation_"`` + name of each metric; "epochs_trained", those of the
-        parameters that were measured; "diverged". Where that is True the other numbers are nan.
+        What was measured after training, by name:
+
+        - "training_loss", the loss on the samples trained on;
+        - "validation_loss", the loss on the samples held out;
+        - ``"validation_"`` + the name of each metric;
+        - "epochs_trained", the number of epochs that the measured parameters were trained for;
+        - "diverged", a bool. Where it is True, the other numbers are nan.
     monitor : str
         The number by which settings are compared.
     ranks : (S,) int64 array
-        1 is the best setting by the mean of ``monitor`` over the folds; of equals the first. Those
-        for which it is not finite, as where they diverged in a fold, come last.
+        Rank 1 is the best setting, by the mean of ``monitor`` over the folds. Of equal settings the
+        first is better. Settings whose mean is not finite, such as those that diverged in a fold,
+        come last.
     trainer : Trainer or None
-        The best setting trained anew on all samples, where that was asked for.
+        The best setting, trained again on all samples; None with ``refit=False`` or without a best
+        setting.
     """
 
     settings: list[Setting]
@@ -48,21 +54,22 @@ class SweepResult:
 
     @property
     def best_index(self) -> int | None:
-        """Number of the best setting; None if in some fold of each ``monitor`` is not finite."""
+        """The index of the best setting; None if none has a finite ``monitor`` in all folds."""
         i = int(np.argmin(self.ranks))
         return i if np.isfinite(self.measured[self.monitor][i]).all() else None
 
     @property
     def best(self) -> Setting | None:
-        """The best setting."""
+        """The best setting; None as for `best_index`."""
         return None if self.best_index is None else self.settings[self.best_index]
 
     @property
     def columns(self) -> dict[str, Column]:
         """
-        The table with a row for each setting and fold, S F of them, by column.
+        A table with a row for each setting and fold: arrays of S F numbers by name.
 
-        "setting" and "fold", counted from 0, what was varied, and `measured`.
+        Its columns are "setting" and "fold", both counted from 0, the values that were tried, and
+        those of `measured`.
         """
         s, f = self.measured[self.monitor].shape
         numbers = np.repeat(np.arange(s), f)
@@ -73,11 +80,15 @@ class SweepResult:
     @property
     def summary(self) -> dict[str, Column]:
         """
-        The table with a row for each setting, S of them, by column.
+        A table with a row for each setting: arrays of S numbers by name.
 
-        What was varied; of all that was measured the mean and the standard deviation over the
-        folds (divided by F), under its name and "_mean" or "_std"; "diverged", in how many folds;
-        "rank".
+        Its columns are
+
+        - the values that were tried;
+        - for everything that was measured the mean and the standard deviation over the folds, with
+          "_mean" and "_std" added to its name. The variance is a sum divided by F, not F - 1;
+        - "diverged", the number of folds in which the setting diverged;
+        - "rank".
         """
         found: dict[str, Column] = self._varied()
         for name, values in self.measured.items():
@@ -90,21 +101,23 @@ class SweepResult:
 
     def to_frame(self, summary: bool = False) -> pd.DataFrame:
         """
-        `columns` as a data frame, or `summary`.
+        Return `columns` or `summary` as a data frame.
 
         Parameters
         ----------
         summary : bool, default False
+            False for `columns`, True for `summary`.
 
         Returns
         -------
         pandas.DataFrame
-            A row for each setting and fold; or for each setting, its index "setting".
+            With a row for each setting and fold; or with a row for each setting and the index
+            "setting".
 
         Raises
         ------
         ImportError
-            Without pandas.
+            If pandas is not installed.
         """
         return frame(self.summary, "setting") if summary else frame(self.columns)
 
@@ -125,7 +138,7 @@ class SweepResult:
 
 
 def ranks(values: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
-    """Of each setting by its value, 1 the lowest; the first of equals, and nan comes last."""
+    """Rank settings by their values: 1 is the lowest. Inf and nan come last, equals in order."""
     made = np.empty(len(values), np.int64)
     order = np.argsort(np.where(np.isfinite(values), values, np.inf), kind="stable")
     made[order] = 1 + np.arange(len(values))
@@ -133,7 +146,7 @@ def ranks(values: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
 
 
 def _column(values: list[Any]) -> Column:
-    """Numbers as such; what is none, as objects."""
+    """An array of numbers, or of objects if some values are not numbers."""
     kinds = {type(value) for value in values}
     if kinds <= {int, float} and all(abs(v) < 2**53 for v in values):
         return np.array(values)

@@ -1,4 +1,4 @@
-"""The sweep: settings and folds made into tasks, and what they find into a table."""
+"""`sweep`: it makes tasks of settings and folds, and a table of their results."""
 
 from __future__ import annotations
 
@@ -48,13 +48,15 @@ def sweep(
     **settings: Any,
 ) -> SweepResult:
     """
-    Train every setting on every fold, and the best one on all samples.
+    Train every setting on every fold, and the best setting on all samples.
 
-    Settings that differ in seed, learning rate, weight decay, momentum or dropout, and the folds
-    of each, are trained together as a `Fleet`; others, such as those with other layers, beside it.
-    What comes out for a setting and a fold is what a `Trainer` with this setting gives that is
-    fitted to this fold's rows: to rounding, and to the same bits whatever else is in the sweep
-    and wherever it runs.
+    This is a grid search with cross-validation. Settings that differ only in seed, learning rate,
+    weight decay, momentum or dropout are trained together as one `Fleet`, with all their folds.
+    Other settings, such as those with other layers, get a fleet of their own.
+
+    The result for a setting and a fold is that of a `Trainer` with this setting, fitted to the rows
+    of this fold, up to rounding. It is the same bit for bit whatever else is in the sweep and
+    wherever it runs.
 
     Parameters
     ----------
@@ -62,39 +64,40 @@ def sweep(
     y : (n_samples, n_targets) array-like, or (n_samples,)
         As in `Trainer.fit`.
     grid : dict of lists, or list of dicts
-        Lists of values by name: all their combinations are tried, the last name's values
-        changing first. Or one dict for each setting. Names are those of `Fleet`'s arguments
-        (such as "layer_sizes"), and "epochs".
+        A dict has lists of values by name. All their combinations are tried; the values of the last
+        name change first. A list has a dict for each setting. Names are "epochs" and those of
+        `Fleet`'s arguments, such as "layer_sizes".
     cv : int, splitter or iterable, default 5
-        The folds: how many; an object with ``split(X, y)``, as scikit-learn's; or pairs of (rows
-        to train on, rows held out), as of ``splitter.split(X, y, groups)``. An int's are dealt at
-        random, the same ones for the same number of samples; so that, if all settings' losses
-        are cross-entropies, each class is in all of them alike.
+        The folds: their number; an object with ``split(X, y)``, such as scikit-learn's; or pairs of
+        (rows to train on, rows held out), such as ``splitter.split(X, y, groups)`` gives. For a
+        number, rows are dealt at random, in the same way for the same number of samples. If the
+        losses of all settings are cross-entropies, these folds are stratified by class.
     validation_data : (X, y) or (X, y, sample_weight), optional
-        Instead of folds: samples to measure with; all of X is trained on.
+        Samples to measure with, in place of folds. All of X is then trained on.
     sample_weight : (n_samples,) array-like, optional
-        As in `Trainer.fit`; it counts in the losses on rows held out, too.
+        As in `Trainer.fit`. It is also used in the losses on the rows held out.
     metrics : names or functions, default none
-        As in `Trainer.fit`; taken on the rows held out, after training.
+        As in `Trainer.fit`. They are computed on the rows held out, after training.
     monitor : str, default "validation_loss"
-        By whose mean over the folds settings are compared; or ``"validation_"`` and the name of a
-        metric. Losses of different kinds cannot be compared: if ``grid`` has some, name a metric.
+        The number whose mean over the folds is compared: "validation_loss", or ``"validation_"``
+        and the name of a metric. Different losses cannot be compared: if ``grid`` has some, name a
+        metric.
     mode : {"auto", "min", "max"}, default "auto"
-        Whether lower or higher is better; "auto" is "max" for r2 and accuracy, else "min".
+        Whether lower or higher is better. "auto" is "max" for r2 and accuracy, else "min".
     early_stopping : EarlyStopping, optional
-        Stops each by itself, as in `Fleet.fit`; its "validation_loss" is that on the rows held
-        out, which then flatters somewhat. The best setting is fitted to all samples for as many
-        epochs as were kept in its folds on average.
+        Stops each net by itself, as in `Fleet.fit`. Its "validation_loss" is the loss on the rows
+        held out, which is then a somewhat optimistic estimate. The best setting is trained on all
+        samples for the mean number of epochs that were kept in its folds.
     refit : bool, default True
-        Train the best setting on all samples, in this process.
+        Whether to train the best setting on all samples, in this process.
     executor : concurrent.futures.Executor, optional
-        What runs the tasks, into which the work is cut; None is this process. A
-        `dask.distributed` client, or what its ``get_executor()`` returns, takes them to a cluster.
-        Data travel once to each worker.
+        Runs the tasks into which the work is cut; None runs them in this process. A
+        `dask.distributed` client, or what its ``get_executor()`` returns, runs them on a cluster.
+        Data are sent once to each worker.
     **settings
-        Arguments of `Fleet` but ``members``, and ``epochs``, where ``grid`` has no others. A
-        ``seed`` is that of each setting in each fold; None takes one from the operating system.
-        With an executor, ``n_threads`` is 1 if it is not given.
+        ``epochs``, and arguments of `Fleet` except ``members``: values for all settings, which
+        ``grid`` can override. ``seed`` is used for each setting in each fold; None takes a seed
+        from the operating system. With an executor, the default of ``n_threads`` is 1.
 
     Returns
     -------
@@ -103,28 +106,29 @@ def sweep(
     Raises
     ------
     TypeError, ValueError
-        For bad input, before anything is trained; it says in which setting.
+        For bad input, before anything is trained. The message names the setting.
     concurrent.futures.BrokenExecutor
-        From an executor of worker processes on this machine of which one has died. Dask tries
-        the tasks of a worker that is lost on another.
+        If a worker process on this machine died. Dask retries the tasks of a lost worker on
+        another one.
     concurrent.futures.CancelledError
-        Where tasks were cancelled by others.
+        If tasks were cancelled by others.
     pickle.PicklingError, AttributeError, TypeError
-        For functions of your own that the executor cannot send to its workers: a
-        `ProcessPoolExecutor` sends those of a module, no lambdas; loky and Dask send both.
+        If the executor cannot send your own functions to its workers. A `ProcessPoolExecutor` sends
+        functions of a module but no lambdas; loky and Dask send both.
 
     Warns
     -----
     RuntimeWarning
-        If each setting diverged in some fold, or has a number by which it cannot be compared: then
-        there is no best one. If some settings have no such number though they did not diverge: they
-        come last. If the best one diverged when it was fitted to all samples: its
-        trainer is that of the last good epoch.
+        - If there is no best setting: each one diverged in some fold, or its ``monitor`` is not
+          finite.
+        - If ``monitor`` is not finite for some settings that did not diverge. They come last.
+        - If the best setting diverged when it was trained on all samples. The trainer then has the
+          parameters of the last good epoch.
 
     Notes
     -----
-    Members of a fleet have the same number of samples. So folds of different sizes, and settings
-    that are alike in nothing but these five, are fleets of their own.
+    All members of a fleet have the same number of samples. So folds of different sizes become
+    fleets of their own.
 
     Examples
     --------
@@ -165,8 +169,8 @@ def sweep(
         for task in cut(group, spec, data, measures, early_stopping)
     ]
     measured = _table(tasks, executors.run_all(executor, tasks, data), len(tried), data)
-    places = ranks(sign * measured[monitor].mean(axis=1))
-    result = SweepResult(tried, measured, monitor, places, None)
+    order = ranks(sign * measured[monitor].mean(axis=1))
+    result = SweepResult(tried, measured, monitor, order, None)
     best = result.best_index
     if best is None:
         warn(
@@ -189,7 +193,7 @@ def _custom_functions(specs: list[Spec]) -> list[str]:
 
 
 def _warn_of_nan(monitor: str, measured: Mapping[str, npt.NDArray[Any]]) -> None:
-    """Settings that are last for no fault of their training."""
+    """Warn of settings that come last although they did not diverge."""
     lacking = ~np.isfinite(measured[monitor]) & ~measured["diverged"]
     if n := int(lacking.any(axis=1).sum()):
         warn(
@@ -199,7 +203,7 @@ def _warn_of_nan(monitor: str, measured: Mapping[str, npt.NDArray[Any]]) -> None
 
 
 def _warn_of_targets(specs: list[Spec], data: Data) -> None:
-    """Warn, once for all settings, of targets that the output of one cannot reach."""
+    """Warn of targets that the output of some setting cannot reach, once for all settings."""
     for spec in specs:
         if text := reach.warning([reach.with_weight(data.y, data.weights)], spec):
             warn(text, TargetWarning)
@@ -207,7 +211,7 @@ def _warn_of_targets(specs: list[Spec], data: Data) -> None:
 
 
 def _sign(monitor: Any, mode: Any, measures: Mapping[str, Metric]) -> float:
-    """1 where a lower number is better, else -1."""
+    """Return 1 where a lower number is better, else -1."""
     known = (VALIDATION_LOSS, *(VALIDATION + name for name in measures))
     checks.choice("monitor", monitor, known)
     checks.choice("mode", mode, ("auto", "min", "max"))
@@ -217,25 +221,25 @@ def _sign(monitor: Any, mode: Any, measures: Mapping[str, Metric]) -> float:
 
 @contextmanager
 def _in(group: Group, tried: list[Setting]) -> Iterator[None]:
-    """Let errors name the setting that they come from, if there are several."""
+    """Add the setting to the message of an error, if there are several."""
     try:
         yield
     except (TypeError, ValueError) as error:
         if len(tried) == 1:
             raise
-        i = group.which[0]
+        i = group.indices[0]
         raise type(error)(f"in setting {i}, {checks.printable(str(tried[i]))}: {error}") from None
 
 
 def _spec(group: Group, tried: list[Setting]) -> Spec:
     with _in(group, tried):
-        return Fleet(members=1, **group.shared, **group.own[0])._spec
+        return Fleet(members=1, **group.shared, **group.varied[0])._spec
 
 
 def _data(
     X: Any, y: Any, sample_weight: Any, validation_data: Any, cv: Any, specs: list[Spec]
 ) -> Data:
-    """Arrays and folds, checked as far as it needs no setting."""
+    """Return the data and folds, with all checks that need no setting."""
     names = cast.names_of(X)
     X, y, weights = _arrays(X, y, sample_weight)
     if validation_data is not None:
@@ -255,7 +259,7 @@ def _data(
 
 
 def _arrays(X: Any, y: Any, sample_weight: Any) -> Given:
-    """X and y of two dimensions, and weights; in one piece, as they are sent best."""
+    """Check X, y and weights; return X and y C-contiguous and 2-dimensional."""
     x, targets = np.ascontiguousarray(cast.real("X", X)), cast.real("y", y)
     if x.ndim != 2 or len(x) == 0:
         raise ValueError(
@@ -271,7 +275,7 @@ def _arrays(X: Any, y: Any, sample_weight: Any) -> Given:
 
 
 def _classes(y: Array, specs: list[Spec]) -> folds.Rows | None:
-    """The samples' classes, if the settings agree that these are what y tells."""
+    """The class of each sample, if y holds classes for all settings; else None."""
     kinds = {type(spec.loss) for spec in specs}
     if kinds <= {BinaryCrossEntropy, CrossEntropy} and y.shape[1] == 1:
         return np.unique(y[:, 0], return_inverse=True)[1]
@@ -279,7 +283,7 @@ def _classes(y: Array, specs: list[Spec]) -> folds.Rows | None:
 
 
 def _check(group: Group, spec: Spec, data: Data, tried: list[Setting]) -> None:
-    """What the samples must be for these settings."""
+    """Check the samples against these settings."""
     with _in(group, tried):
         kind = _check_samples((data.X, data.y, data.weights), spec, group.shared.get("dtype"))
         for n, _ in data.sizes():
@@ -290,7 +294,7 @@ def _check(group: Group, spec: Spec, data: Data, tried: list[Setting]) -> None:
             except (TypeError, ValueError) as error:
                 raise type(error)(f"in validation_data, {error}") from None
         elif getattr(spec.loss, "class_weight", None) is not None:
-            for i in range(len(data.folds)):  # some may have only classes that count 0
+            for i in range(len(data.folds)):  # all classes in a fold may have the weight 0
                 for part in data.of([i]):
                     try:
                         _check_samples(part, spec, kind)
@@ -299,7 +303,7 @@ def _check(group: Group, spec: Spec, data: Data, tried: list[Setting]) -> None:
 
 
 def _check_samples(given: Given, spec: Spec, dtype: Any) -> np.dtype[Any]:
-    """Returns the dtype in which they are computed with."""
+    """Check samples for a net; return the dtype in which it computes."""
     x = cast.inputs(given[0], spec.layer_sizes[0], cast.dtype(dtype))
     y = cast.targets(given[1], len(x), spec.n_targets, spec.loss, x.dtype)
     cast.with_class_weights(given[2], y, spec.loss)
@@ -309,7 +313,7 @@ def _check_samples(given: Given, spec: Spec, dtype: Any) -> np.dtype[Any]:
 def _table(
     tasks: list[Task], found: list[Found], n_settings: int, data: Data
 ) -> dict[str, npt.NDArray[Any]]:
-    """What the tasks found, as (settings, folds) arrays."""
+    """Collect what the tasks found in (settings, folds) arrays."""
     measured: dict[str, npt.NDArray[Any]] = {}
     for task, numbers in zip(tasks, found, strict=True):
         for name, values in numbers.items():
@@ -320,9 +324,9 @@ def _table(
 
 
 def _refitted(group: Group, data: Data, kept: float | None) -> Trainer:
-    """A setting trained on all samples, for its own epochs or as many as were kept."""
-    trainer = Fleet(members=1, **group.shared, **group.own[0])[0]
-    trainer._warned = True  # of targets, with all settings
+    """Train a setting on all samples, for ``kept`` epochs or the setting's own number."""
+    trainer = Fleet(members=1, **group.shared, **group.varied[0])[0]
+    trainer._warned = True  # the sweep has warned of targets before
     epochs = group.epochs if kept is None else max(1, round(kept))
     try:
         trainer.fit(data.X, data.y, epochs, sample_weight=data.weights)

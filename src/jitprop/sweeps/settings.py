@@ -18,7 +18,7 @@ from jitprop.fleet import Fleet
 Setting = dict[str, Any]
 
 KNOWN = (*(set(inspect.signature(Fleet).parameters) - {"members"}), "epochs")
-"""What a setting may name."""
+"""The names that a setting may have."""
 
 PER_MEMBER: dict[str, Callable[[str, Any], Any]] = {
     "seed": lambda name, value: checks.integer(name, value, low=0),
@@ -27,11 +27,18 @@ PER_MEMBER: dict[str, Callable[[str, Any], Any]] = {
     "momentum": lambda name, value: checks.number(name, value, low=0.0, below=1.0),
     "dropout": lambda name, value: checks.number(name, value, low=0.0, below=1.0),
 }
-"""What the members of one fleet may differ in."""
+"""The settings in which members of one fleet may differ, each with its check."""
 
 
 def expand(grid: Any, fixed: Mapping[str, Any]) -> list[Setting]:
-    """The settings that ``grid`` describes: all combinations of its lists, or those it lists."""
+    """
+    Return the settings that ``grid`` describes: all combinations of its lists, or its dicts.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For bad input, unknown names, and settings without epochs or layer sizes.
+    """
     if isinstance(grid, Mapping):
         values = [_values(name, values) for name, values in grid.items()]
         made = [
@@ -48,7 +55,7 @@ def expand(grid: Any, fixed: Mapping[str, Any]) -> list[Setting]:
         made = [dict(setting) for setting in grid]
     else:
         raise TypeError(
-            "grid must be a dict of lists, of which all combinations are tried, or a list of "
+            "grid must be a dict of lists, whose combinations are all tried, or a list of "
             f"dicts, one for each setting; got {checks.shown(grid)}"
         )
     for name in dict.fromkeys(itertools.chain(fixed, *made)):
@@ -56,9 +63,9 @@ def expand(grid: Any, fixed: Mapping[str, Any]) -> list[Setting]:
             checks.choice("setting", name, tuple(sorted(KNOWN)))
     for i, setting in enumerate(made):
         if "epochs" not in setting and "epochs" not in fixed:
-            raise ValueError(f"epochs must be an argument, or in grid; setting {i} has none")
+            raise ValueError(f"epochs must be an argument or in grid; setting {i} has none")
         if "layer_sizes" not in setting and "layer_sizes" not in fixed:
-            raise ValueError(f"layer_sizes must be an argument, or in grid; setting {i} has none")
+            raise ValueError(f"layer_sizes must be an argument or in grid; setting {i} has none")
     return made
 
 
@@ -81,46 +88,54 @@ class Group:
     ----------
     epochs : int
     shared : dict
-        Arguments of `Fleet` that are the same for all.
-    which : list of int
-        Which settings they are.
-    own : list of dict
-        What each has for itself.
+        Arguments of `Fleet` that are the same for all settings.
+    indices : list of int
+        The indices of the settings.
+    varied : list of dict
+        For each setting, the arguments in which they differ.
     """
 
     epochs: int
     shared: Setting
-    which: list[int]
-    own: list[Setting]
+    indices: list[int]
+    varied: list[Setting]
 
 
 def groups(settings: list[Setting], fixed: Mapping[str, Any]) -> list[Group]:
-    """Find the settings that go together, each checked as far as it is its own."""
+    """
+    Put settings that one fleet can train into groups.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For a bad value of a setting in which members may differ, naming the setting.
+    """
     found: dict[Hashable, Group] = {}
-    for number, setting in enumerate(settings):
-        shared, own = {**fixed, **setting}, {}
+    for index, setting in enumerate(settings):
+        shared, varied = {**fixed, **setting}, {}
         try:
             epochs = checks.integer("epochs", shared.pop("epochs"), low=1)
             for name, check in PER_MEMBER.items():
-                if name in shared and not _of_all(name, shared[name]):
-                    own[name] = check(name, shared.pop(name))
-            if "dropout" in shared:  # of each layer: to a fleet, those of all members
+                if name in shared and not _must_be_shared(name, shared[name]):
+                    varied[name] = check(name, shared.pop(name))
+            if "dropout" in shared:  # one rate for each layer: `Fleet` wants a row for all members
                 shared["dropout"] = [list(shared["dropout"])]
         except (TypeError, ValueError) as error:
             raise type(error)(
-                f"in setting {number}, {checks.printable(str(setting))}: {error}"
+                f"in setting {index}, {checks.printable(str(setting))}: {error}"
             ) from None
-        # A fleet of which no member has momentum, or dropout, does without: other work, other bits.
-        without = tuple(name for name in ("momentum", "dropout") if own.get(name) == 0)
-        key = (epochs, _hashable(shared), tuple(own), without)
+        # A fleet computes neither momentum nor dropout if all members have 0. Its results may then
+        # have other bits, so settings with 0 go into a group of their own.
+        zero = tuple(name for name in ("momentum", "dropout") if varied.get(name) == 0)
+        key = (epochs, _hashable(shared), tuple(varied), zero)
         group = found.setdefault(key, Group(epochs, shared, [], []))
-        group.which.append(number)
-        group.own.append(own)
+        group.indices.append(index)
+        group.varied.append(varied)
     return list(found.values())
 
 
-def _of_all(name: str, value: Any) -> bool:
-    """Whether the value is of another kind than the numbers that members may differ in."""
+def _must_be_shared(name: str, value: Any) -> bool:
+    """Whether members of a fleet cannot differ in this value, such as a schedule or None."""
     if name == "learning_rate":
         return not (isinstance(value, numbers.Real) or checks.is_list(value))
     if name == "dropout":
@@ -129,7 +144,7 @@ def _of_all(name: str, value: Any) -> bool:
 
 
 def _hashable(value: Any) -> Hashable:
-    """A key that equal values share; objects that say nothing of being equal are themselves."""
+    """A key that is the same for equal values. An object that has no hash equals only itself."""
     if isinstance(value, Mapping):
         return frozenset((name, _hashable(v)) for name, v in value.items())
     if isinstance(value, np.ndarray):

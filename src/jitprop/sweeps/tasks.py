@@ -1,4 +1,4 @@
-"""Tasks: some members of one fleet, trained and measured wherever the task is sent."""
+"""Tasks: each trains and measures some members of a fleet, in whatever process it runs."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ from jitprop.training.history import VALIDATION, VALIDATION_LOSS, Numbers
 from jitprop.training.watching import as_number, read_only, shown
 
 Given: TypeAlias = tuple[Array, Array, Array | None]
-"""X, y and weights, or None: of all members, or one more dimension of them."""
+"""X, y, and weights or None: the same for all members, or with a first dimension for members."""
 
 Found: TypeAlias = dict[str, npt.NDArray[Any]]
-"""What was measured, by name, of each member."""
+"""What was measured, by name, with a number for each member."""
 
 LANES = 16
-"""Members that fill a vector, in float32."""
+"""The number of members that fill a vector in float32."""
 
 TASK_WORK = 2e9
-"""Multiply-adds of a task: 0.1 to 1 s, beside which its way to a worker is short."""
+"""The multiply-adds of a task: 0.1 to 1 s, so that sending it to a worker takes little beside."""
 
 TASK_BYTES = 1 << 28
-"""Memory that a task may take."""
+"""The memory that a task may take."""
 
 
 @dataclass(frozen=True)
 class Data:
     """
-    What all tasks need: sent once to each worker.
+    What all tasks need. It is sent once to each worker.
 
     Attributes
     ----------
@@ -48,8 +48,9 @@ class Data:
     y : (n, n_targets) array
     weights : (n,) array or None
     folds : list of (rows to train on, rows held out)
-        None, where there are validation data.
+        Empty if there are validation data.
     validation : (X, y, weights), or None
+        Validation data, which take the place of folds.
     """
 
     X: Array
@@ -59,13 +60,18 @@ class Data:
     validation: Given | None
 
     def sizes(self) -> list[tuple[int, int]]:
-        """How many samples are trained on and held out, in each fold."""
+        """The numbers of samples that are trained on and held out, for each fold."""
         if self.validation is not None:
             return [(len(self.X), len(self.validation[0]))]
         return [(len(train), len(held_out)) for train, held_out in self.folds]
 
     def of(self, folds: list[int]) -> tuple[Given, Given]:
-        """What members see that belong to these folds, one number for each."""
+        """
+        Return the samples that members are trained on, and those that are held out.
+
+        ``folds`` has the number of each member's fold. If all are the same, the samples are common
+        to all members; otherwise they have a first dimension for members.
+        """
         if self.validation is not None:
             return (self.X, self.y, self.weights), self.validation
         rows = [self.folds[i] for i in ([folds[0]] if len(set(folds)) == 1 else folds)]
@@ -80,14 +86,16 @@ class Data:
 
 
 class Task(NamedTuple):
-    """Some members of a fleet, and what is wanted of them."""
+    """Some members of a fleet, and what to do with them."""
 
     settings: list[int]
+    """The index of each member's setting."""
     folds: list[int]
-    """Of each member."""
+    """The index of each member's fold."""
     shared: Setting
-    own: dict[str, Any]
-    """Lists with a value for each member."""
+    """Arguments of `Fleet` that are the same for all members."""
+    varied: dict[str, Any]
+    """Arguments of `Fleet` that are lists with a value for each member."""
     epochs: int
     metrics: Mapping[str, Metric]
     stopping: EarlyStopping | None
@@ -100,25 +108,29 @@ def cut(
     metrics: Mapping[str, Metric],
     stopping: EarlyStopping | None,
 ) -> list[Task]:
-    """The tasks of a group; what they find does not depend on where it is cut."""
+    """Cut a group into tasks. Results do not depend on where it is cut."""
     sizes, made = data.sizes(), []
     n_threads = group.shared.get("n_threads") or threads.available()
-    # Members of one fold share their samples; where they are too few, folds go together.
-    alone = len(group.which) >= LANES
+    # Members of one fold share their samples. If a fold has too few members to fill a vector, folds
+    # are trained together.
+    one_fold = len(group.indices) >= LANES
     for size in dict.fromkeys(sizes):
         equal = [i for i, other in enumerate(sizes) if other == size]
-        for folds in [[i] for i in equal] if alone else [equal]:
-            members = [(j, i) for j in range(len(group.which)) for i in folds]
+        for folds in [[i] for i in equal] if one_fold else [equal]:
+            members = [(j, i) for j in range(len(group.indices)) for i in folds]
             shared = data.validation is not None or len(folds) == 1
             n = _members(spec, *size, group.epochs, shared, n_threads)
             for first in range(0, len(members), n):
                 some = members[first : first + n]
                 made.append(
                     Task(
-                        [group.which[j] for j, _ in some],
+                        [group.indices[j] for j, _ in some],
                         [i for _, i in some],
                         group.shared,
-                        {name: [group.own[j][name] for j, _ in some] for name in group.own[0]},
+                        {
+                            name: [group.varied[j][name] for j, _ in some]
+                            for name in group.varied[0]
+                        },
                         group.epochs,
                         metrics,
                         stopping,
@@ -128,7 +140,7 @@ def cut(
 
 
 def _members(spec: Spec, n: int, n_held_out: int, epochs: int, shared: bool, n_threads: int) -> int:
-    """How many members a task gets, each with n samples."""
+    """Return how many members a task gets, each with n samples to train on."""
     work = 3 * spec.n_parameters * n * epochs
     most = max(1, int(TASK_WORK / work))
     if choice.small(spec, n):
@@ -151,14 +163,16 @@ def run(task: Task, data: Data) -> Found:
     Returns
     -------
     dict of (members,) arrays
-        nan where a member diverged.
+        What `SweepResult.measured` holds. Numbers of a member that diverged are nan.
     """
     k = len(task.settings)
-    fleet = Fleet(members=k, **task.shared, **task.own)
-    fleet._warned = True  # by the sweep, once for all
+    fleet = Fleet(members=k, **task.shared, **task.varied)
+    fleet._warned = True  # `sweep` warns of targets once for all settings
     training, held_out = data.of(task.folds)
     X, y, weights = training
-    if task.stopping is None:  # then nobody looks after each epoch: many are one call
+    # Without early stopping nothing is measured after each epoch, so the backend is called once
+    # for many epochs.
+    if task.stopping is None:
         history = fleet._fit(X, y, task.epochs, weights, None, [])
     else:
         history = fleet._fit(X, y, task.epochs, weights, held_out, [task.stopping])
@@ -178,7 +192,7 @@ def run(task: Task, data: Data) -> Found:
 
 
 def _measure(fleet: Fleet, held_out: Given, metrics: Mapping[str, Metric]) -> dict[str, Numbers]:
-    """Each metric of each member."""
+    """Compute each metric for each member."""
     k = len(fleet)
     found = {VALIDATION + name: np.full(k, np.nan) for name in metrics}
     if metrics:

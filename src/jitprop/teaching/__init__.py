@@ -1,1 +1,1 @@
-"""Every number of backpropagation, to be looked at."""
+"""For learning backpropagation: every number of a step, its formula, and a check of gradients."""

@@ -1,8 +1,8 @@
 """
-The formulas of one step, in the words of `jitprop.reference`: what `Trainer.trace` shows.
+The formulas of one step of training, as `Trainer.trace` shows them.
 
-They are valid Python, but for the prime of a derivative, with W and b for weights and biases; so
-tests compute with them.
+They use the names of `jitprop.reference`, with W and b for weights and biases. Except for the prime
+of a derivative they are valid Python, so that tests can compute with them.
 """
 
 from __future__ import annotations
@@ -24,22 +24,23 @@ from jitprop.net.spec import Spec
 
 def step(spec: Spec, n_samples: int, weighted: bool, updates: int) -> dict[str, str]:
     """
-    The formula of each quantity of one step, in the order of computation.
+    Return the formula of each quantity of one step, in the order of computation.
 
     Parameters
     ----------
     spec : Spec
     n_samples : int
     weighted : bool
-        Samples have weights, by their class.
+        Whether the samples have weights.
     updates : int
-        How many came before.
+        The number of updates that were made before.
 
     Returns
     -------
-    dict
-        Of a formula by the quantity's name, "z[0]" or "delta[1]"; that of an update has a line
-        for each thing it computes, the update itself last. What is given has the formula "".
+    dict of str to str
+        Formulas by the names of quantities, such as "z[0]" or "delta[1]". The formula of an update
+        has a line for each quantity that it needs; the last line is the update itself. Quantities
+        that are given, such as a[0], have the formula "".
     """
     L = len(spec.shapes)
     last = f"a[{L}]"
@@ -79,9 +80,10 @@ def step(spec: Spec, n_samples: int, weighted: bool, updates: int) -> dict[str, 
 
 def _loss(spec: Spec, a: str) -> tuple[str, str]:
     """
-    The loss of outputs a, and its derivative: by a, or by z where it has outputs of its own.
+    Return the formulas of a sample's loss and of its derivative, for outputs called ``a``.
 
-    Those cancel the slope of the output's activation.
+    The derivative is dE/da. For losses that need a certain output activation it is dE/dz, since
+    there the slope of the activation cancels.
     """
     match spec.loss:
         case HalfSquaredError():
@@ -113,7 +115,11 @@ def _loss(spec: Spec, a: str) -> tuple[str, str]:
 
 
 def _update(spec: Spec, gradient: str, decay: str, t: int) -> str:
-    """The update by the optimizer; u, v, m, d and s begin as what it keeps of the parameters."""
+    """
+    Return the formula of an update by the optimizer.
+
+    u, v, m, d and s stand for what the optimizer keeps, which is 0 before the first update.
+    """
     optimizer = spec.optimizer
     decoupled, norm = "", []
     if spec.clip_norm is not None:

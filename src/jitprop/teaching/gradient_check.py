@@ -1,4 +1,4 @@
-"""Gradients against central differences of the loss: whether backpropagation is right."""
+"""A check of backpropagation: gradients are compared with central differences of the loss."""
 
 from __future__ import annotations
 
@@ -14,17 +14,18 @@ from jitprop._types import Array
 from jitprop.trainer import Trainer
 
 CUBE_ROOT = float(np.finfo(np.float64).eps ** (1 / 3))
-"""6e-6, the step and what differences can tell: see `check_gradients`."""
+"""6e-6: the step of the differences, and about their relative error; see `check_gradients`."""
 
 
 class GradientCheck(NamedTuple):
     """
-    Largest relative difference of gradients and central differences, of each layer.
+    The largest relative error of the gradients of each layer.
 
     Attributes
     ----------
     weights, biases : lists of float
-        One for each layer. Some 1e-8 is right; a wrong formula gives 1e-3 to 2.
+        A number for each layer. About 1e-8 means that the gradients are right; a wrong formula
+        gives 1e-3 to 2.
     """
 
     weights: list[float]
@@ -32,7 +33,7 @@ class GradientCheck(NamedTuple):
 
     @property
     def largest(self) -> float:
-        """The largest of all layers."""
+        """The largest relative error of all layers."""
         return max(self.weights + self.biases)
 
 
@@ -45,21 +46,22 @@ def check_gradients(
     Parameters
     ----------
     trainer : Trainer
-        It stays as it is: a copy in float64 is checked, on the same backend, a float32 trainer
-        too. Its formulas are what is checked; in float32 differences have three digits.
-    X, y
-        As in `Trainer.fit`; some samples are enough, as the loss is computed twice for each
+        It is not changed. The check uses a copy in float64, even for a float32 trainer: it is the
+        formulas that are checked, and differences in float32 have only three digits. The backend
+        is the trainer's.
+    X, y : array-like
+        Samples, as in `Trainer.fit`. A few are enough; the loss is computed twice for each
         parameter.
     step : float, optional
-        Above 0: h below, for every parameter. None is eps**(1/3) max(1, abs(p)) for a parameter p,
-        with eps = 2.2e-16, so 6e-6 or more.
+        The step h for every parameter, above 0. The default for a parameter p is
+        eps**(1/3) max(1, abs(p)) with eps = 2.2e-16, which is 6e-6 or more.
 
     Returns
     -------
     GradientCheck
-        Of each layer's weights, and of its biases, max abs(g - d) / max(abs(g), abs(d), floor), the
-        maxima being over all of them, with the gradient g, d = (E(p + h) - E(p - h)) / (2 h), and
-        floor = eps**(1/3) abs(E).
+        For the weights of each layer, and for its biases, the relative error
+        max abs(g - d) / max(max abs(g), max abs(d), floor). Here g are the gradients,
+        d = (E(p + h) - E(p - h)) / (2 h) the differences, and floor = eps**(1/3) abs(E).
 
     Raises
     ------
@@ -68,13 +70,14 @@ def check_gradients(
 
     Notes
     -----
-    A difference has an error of h**2 / 6 times the third derivative, and of eps abs(E) / h by
-    rounding; the default step balances them (Press). A layer is measured by its largest derivative,
-    not each derivative by itself, for those near 0 are all rounding. So is a whole layer whose
-    gradient vanishes, below the floor.
+    A difference has two errors: h**2 / 6 times the third derivative, and eps abs(E) / h from
+    rounding. The default step balances them (Press). Errors are relative to the largest derivative
+    of a layer, since a derivative near 0 consists of rounding errors alone. If all derivatives of a
+    layer are near 0, errors are relative to the floor.
 
-    Where the loss has a kink within h, as at the 0 of relu, the difference is that of neither
-    side, and no sign of an error: take other samples, or a smaller step (CS231n).
+    The loss may have a kink within h of a parameter, as relu has at 0. Then the difference agrees
+    with neither side, although the gradient is right: use other samples, or a smaller step
+    (CS231n).
 
     References
     ----------
@@ -118,7 +121,7 @@ def _differences(trainer: Trainer, X: Any, y: Any, step: float | None) -> Array:
         params[i] = above
         loss = trainer.evaluate(X, y)
         params[i] = below
-        # Divided by what was added: p + h is rounded.
+        # Not 2 h: p + h and p - h are rounded.
         found[i] = (loss - trainer.evaluate(X, y)) / (above - below)
         params[i] = p
     return found

@@ -1,4 +1,4 @@
-"""What `Trainer.trace` returns: one step of training, with every number in sight."""
+"""One step of training with every number in sight, as `Trainer.trace` returns it."""
 
 from __future__ import annotations
 
@@ -29,35 +29,36 @@ class Trace:
     """
     Every quantity of one step of training on n samples, in the trainer's dtype.
 
-    Layers count from 0, for layers l = 0, ..., L - 1: a[0] holds the samples, a[L] the outputs.
-    Shown as a table: by ``print``, by ``rich.print`` in colours, and by a notebook. Arrays of many
-    numbers are shortened there, not here.
+    Layers are counted from 0: in layers l = 0, ..., L - 1, a[0] holds the samples and a[L] the
+    outputs. ``print`` shows a trace as a table, ``rich.print`` shows it in colours, and so does a
+    notebook. Tables shorten large arrays; the attributes hold all numbers.
 
     Attributes
     ----------
     loss : float
-        Of the samples together, their mean or sum as ``reduction`` says.
+        The mean or the sum of the samples' losses, as ``reduction`` says.
     learning_rate : float
-        Of this step.
-    y : (n, n_outputs) array
-        The targets; of a class label, a row of 0 with one 1. Smoothed, if the loss does so.
+        The learning rate of this step.
+    y : (n, n_targets) array
+        The targets. Class labels are one-hot encoded, and smoothed if the loss says so.
     w : (n,) array or None
-        Each sample's weight, if they are given or the loss has class weights.
+        The weight of each sample, if weights are given or the loss has class weights.
     weights, biases : lists of arrays, (n_in, n_out) and (n_out,)
-        As they are before the step.
+        The parameters before the step.
     mask : list of (n, n_out) arrays or None
-        What dropout multiplies each hidden layer's a by, 0 or 1 / (1 - p).
+        What dropout multiplies the a of each hidden layer by: 0 or 1 / (1 - p).
     z, a : lists of (n, n_out) arrays
-        z[l] = a[l] @ W[l] + b[l] and a[l + 1] = f_l(z[l]); a[0] is X, so that there is one more a.
+        z[l] = a[l] @ W[l] + b[l] and a[l + 1] = f_l(z[l]). Since a[0] is X, there is one more a.
     delta : list of (n, n_out) arrays
-        delta[l] = d loss / d z[l]; with the reduction "mean" the factor 1/n is in it.
+        delta[l] = d loss / d z[l]. With the reduction "mean" it includes the factor 1/n.
     d_weights, d_biases : lists of arrays, (n_in, n_out) and (n_out,)
         The gradient, d loss / d W[l] and d loss / d b[l], without weight decay.
     update_weights, update_biases : lists of arrays, (n_in, n_out) and (n_out,)
-        The new parameters minus the old.
-    formulas : dict of str
-        The formula of each quantity by its name, as "delta[1]"; of an update one line for each
-        thing it computes, where v and m are what the optimizer keeps.
+        The new parameters minus the old ones.
+    formulas : dict of str to str
+        The formula of each quantity by its name, such as "delta[1]". The formula of an update has a
+        line for each quantity that it needs, where v and m, for example, stand for what the
+        optimizer keeps.
     """
 
     loss: float
@@ -77,7 +78,14 @@ class Trace:
     formulas: dict[str, str]
 
     def __getitem__(self, name: str) -> Any:
-        """A quantity by its name in the table, as "delta[1]"."""
+        """
+        Return a quantity by its name in the table, such as "delta[1]".
+
+        Raises
+        ------
+        KeyError
+            For another name.
+        """
         if name not in self.formulas:
             raise KeyError(f"{quoted(name)} is unknown: known are {', '.join(self.formulas)}")
         attribute, _, index = name.rstrip("]").partition("[")
@@ -123,7 +131,7 @@ class Trace:
 
 
 def _shown(value: Array) -> str:
-    """Numbers in columns; of a large array its edges, and the shape."""
+    """Numbers in columns. A large array is shown by its edges and its shape."""
     if value.ndim == 0:
         return f"{value:.6g}"
     table = np.atleast_2d(value)
@@ -142,21 +150,23 @@ def _shown(value: Array) -> str:
 
 
 def _edges(n: int, most: int) -> list[int | None]:
-    """All of n places, or of more than most the first half, None for what is left out, the last."""
+    """Indices 0 to n - 1; of more than ``most`` the first few, None for a gap, and the last."""
     return [*range(n)] if n <= most else [*range(most // 2), None, n - 1]
 
 
 def trace(spec: Spec, state: State, samples: Samples, rate: float, after: Array) -> Trace:
     """
-    What one update does, by the functions of `jitprop.reference`; nothing is changed.
+    Compute every quantity of one update with the functions of `jitprop.reference`.
+
+    No argument is changed.
 
     Parameters
     ----------
     spec : Spec
     state : State
-        Before the update.
+        The state before the update.
     samples : Samples
-        Of the state's dtype. Class weights are in theirs.
+        In the state's dtype. Their weights include class weights.
     rate : float
         The learning rate.
     after : (P,) array
@@ -173,11 +183,11 @@ def trace(spec: Spec, state: State, samples: Samples, rate: float, after: Array)
         output, losses, delta = reference.output_delta(spec, output_z, targets)
         if w is not None:
             losses, delta = w * losses, w[:, np.newaxis] * delta
-        delta = delta / (whole := spec.divisor(len(X), w))
+        delta = delta / (divisor := spec.divisor(len(X), w))
         deltas = reference.backward(weights, slopes, delta)
     loss = float(losses.sum(dtype=np.float64))
     return Trace(
-        loss=loss / whole,
+        loss=loss / divisor,
         learning_rate=rate,
         y=targets.copy(),
         w=None if w is None else w.copy(),
