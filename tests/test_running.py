@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from sklearn.exceptions import NotFittedError
 
-from jitprop import SGD, Adam, Fleet, Trainer
+from jitprop import SGD, Adam, Fleet, Trainer, reference
 from jitprop.sklearn import MLPClassifier, MLPRegressor, lbfgs
 from jitprop.sklearn.course import Course
 
@@ -213,6 +213,61 @@ def test_a_fleet_that_is_trained_is_whole_for_others(way, optimizer, tmp_path, m
     assert (made.parameters == net.parameters).all()
     one.fit(X, Y, 3)
     np.testing.assert_allclose(one.parameters, net.parameters[1], rtol=1e-10)
+
+
+QUESTIONS = {
+    "predict": lambda net, X: net.predict(X),
+    "evaluate": lambda net, X: net.evaluate(X, Y),
+    "gradients": lambda net, X: np.concatenate([W.ravel() for W in net.gradients(X, Y).weights]),
+}
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_a_trainer_answers_for_a_whole_epoch_though_a_fit_begins_meanwhile(question, monkeypatch):
+    net, ref, after = trainer(), trainer(), trainer()
+    after.fit(X, Y, 2)
+    other, begun, train = Other(), [], reference.train
+
+    class Late:
+        """X, which is read when the parameters are at hand and before they are used."""
+
+        def __array__(self, dtype=None, copy=None):
+            if not begun:
+                begun.append(other.run(lambda: net.fit(X, Y, 2)))
+                assert other.reached.wait(LIMIT)
+            return X
+
+    def paused_behind(*arguments):
+        trained = train(*arguments)
+        other.pause()
+        return trained
+
+    monkeypatch.setattr(reference, "train", paused_behind)
+    found = QUESTIONS[question](net, Late())
+    with other:
+        other.go_on.set()
+    np.testing.assert_array_equal(found, QUESTIONS[question](ref, X))
+    np.testing.assert_array_equal(net.parameters, after.parameters)
+
+
+@pytest.mark.parametrize("question", ["predict", "evaluate"])
+def test_all_members_answer_for_one_epoch_though_a_fit_passes_meanwhile(question, monkeypatch):
+    net, ref = (
+        Fleet([3, 4, 1], members=3, seed=0, batch_size=4, backend="numpy") for _ in range(2)
+    )
+    ref.fit(X, Y, 2)
+    expected, begun, compute = QUESTIONS[question](ref, X), [], getattr(reference, question)
+
+    def with_a_fit_behind(*arguments):
+        made = compute(*arguments)  # of the first member
+        if not begun:
+            begun.append(Other())
+            begun[0].run(lambda: net.fit(X, Y, 2)).thread.join(LIMIT)
+        return made
+
+    monkeypatch.setattr(reference, question, with_a_fit_behind)
+    np.testing.assert_array_equal(QUESTIONS[question](net, X), expected)
+    np.testing.assert_array_equal(net.parameters, ref.parameters)
 
 
 def test_an_estimator_that_is_trained_is_for_others_what_it_was(monkeypatch):

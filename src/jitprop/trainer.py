@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -47,6 +47,7 @@ from jitprop.training.sources import Arrays, Indices, Source, Stream
 from jitprop.training.sources import Order as OrderOfEpoch
 from jitprop.training.watching import Watch
 
+R = TypeVar("R")
 Order: TypeAlias = "npt.ArrayLike | Callable[[int], npt.ArrayLike]"
 
 
@@ -675,11 +676,14 @@ class Trainer(Attributes):
         TypeError, ValueError
             For bad input.
         """
-        params = self._params()
         self._check_names(X)
-        inputs = cast.inputs(X, self._spec.layer_sizes[0], params.dtype)
-        with Interrupts() as interrupts, one_blas_thread(), interrupts.heard():
-            return self._evaluation(inputs).predict(params, inputs)
+
+        def outputs(params: Array) -> Array:
+            inputs = cast.inputs(X, self._spec.layer_sizes[0], params.dtype)
+            with Interrupts() as interrupts, one_blas_thread(), interrupts.heard():
+                return self._evaluation(inputs).predict(params, inputs)
+
+        return self._of_whole_epochs(outputs)
 
     def evaluate(
         self, X: npt.ArrayLike, y: npt.ArrayLike, *, sample_weight: npt.ArrayLike | None = None
@@ -701,10 +705,13 @@ class Trainer(Attributes):
         TypeError, ValueError
             For bad input.
         """
-        params = self._params()
-        samples = self._samples(X, y, sample_weight, params.dtype)
-        with Interrupts() as interrupts, one_blas_thread(), interrupts.heard():
-            return self._evaluation(samples.X).loss(params, samples)
+
+        def loss(params: Array) -> float:
+            samples = self._samples(X, y, sample_weight, params.dtype)
+            with Interrupts() as interrupts, one_blas_thread(), interrupts.heard():
+                return self._evaluation(samples.X).loss(params, samples)
+
+        return self._of_whole_epochs(loss)
 
     def gradients(
         self, X: npt.ArrayLike, y: npt.ArrayLike, *, sample_weight: npt.ArrayLike | None = None
@@ -728,12 +735,15 @@ class Trainer(Attributes):
         TypeError, ValueError
             For bad input.
         """
-        params = self._params()
-        samples = self._samples(X, y, sample_weight, params.dtype)
-        gradient = np.zeros_like(params)
-        with Interrupts() as interrupts, one_blas_thread(), interrupts.heard():
-            loss = self._evaluation(samples.X).gradient(params, samples, gradient)
-        return Gradients(loss, *self._spec.split(gradient))
+
+        def gradients(params: Array) -> Gradients:
+            samples = self._samples(X, y, sample_weight, params.dtype)
+            gradient = np.zeros_like(params)
+            with Interrupts() as interrupts, one_blas_thread(), interrupts.heard():
+                loss = self._evaluation(samples.X).gradient(params, samples, gradient)
+            return Gradients(loss, *self._spec.split(gradient))
+
+        return self._of_whole_epochs(gradients)
 
     def trace(
         self, x: npt.ArrayLike, y: npt.ArrayLike, *, sample_weight: npt.ArrayLike | None = None
@@ -914,10 +924,22 @@ class Trainer(Attributes):
         except (TypeError, ValueError) as error:
             raise type(error)(f"in validation_data, {error}") from None
 
-    def _params(self) -> Array:
-        """The parameters to compute with: in the fit of another thread, those of a whole epoch."""
+    def _of_whole_epochs(self, compute: Callable[[Array], R]) -> R:
+        """
+        Compute something from the parameters, which are those of whole epochs.
+
+        In the fit of another thread they are what it has published. Where such a fit began
+        meanwhile and changed them, it is computed again, from a copy: always to copy them first
+        would cost as much as to predict one sample.
+        """
         whole: Whole | None = running.published_elsewhere(self)
-        return self._state.params if whole is None else whole.snapshot.params
+        if whole is not None:
+            return compute(whole.snapshot.params)
+        state, updates = self._state, self._state.updates
+        made = compute(state.params)
+        if state.updates == updates and running.published_elsewhere(self) is None:
+            return made
+        return compute(self._whole()._state.params)
 
     def _evaluation(self, X: Rows) -> Evaluation:
         return Evaluation(backends.load(self._backend), self._spec, X)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import copy
 import operator
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, overload
+from typing import Any, TypeVar, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -55,6 +55,7 @@ from jitprop.training.progress import Progress
 from jitprop.training.telling import Told
 from jitprop.warn import warn
 
+R = TypeVar("R")
 PerMember = float | npt.ArrayLike
 
 TOGETHER = 4096
@@ -574,14 +575,17 @@ batch_size, shuffle, dtype, backend
         -------
         (K, n_samples, n_outputs) array, of the fleet's dtype
         """
-        state = self._state
         self._check_names(X)
-        part = inputs(X, self.layer_sizes[0], len(self), state.params.dtype)
-        n = part.array.shape[-2]
-        out = np.empty((len(self), n, self.layer_sizes[-1]), part.array.dtype)
-        with Interrupts() as interrupts, one_blas_thread(), interrupts.heard():
-            self._engine(n).predict(self._members(state), part, out)
-        return out
+
+        def outputs(members: Members) -> Array:
+            part = inputs(X, self.layer_sizes[0], len(self), members.params.dtype)
+            n = part.array.shape[-2]
+            out = np.empty((len(self), n, self.layer_sizes[-1]), part.array.dtype)
+            with Interrupts() as interrupts, one_blas_thread(), interrupts.heard():
+                self._engine(n).predict(members, part, out)
+            return out
+
+        return self._of_whole_epochs(outputs)
 
     def predict_mean_std(self, X: npt.ArrayLike) -> tuple[Array, Array]:
         """
@@ -625,13 +629,16 @@ batch_size, shuffle, dtype, backend
         -------
         (K,) float64 array
         """
-        state = self._state
         self._check_names(X)
-        data = samples(X, y, sample_weight, self._spec, len(self), state.params.dtype)
-        with Interrupts() as interrupts, one_blas_thread(), interrupts.heard():
-            losses = self._engine(data.n_samples).evaluate(self._members(state), data)
-        losses /= data.divisors(self._spec, np.arange(len(self)))
-        return losses
+
+        def losses(members: Members) -> npt.NDArray[np.float64]:
+            data = samples(X, y, sample_weight, self._spec, len(self), members.params.dtype)
+            with Interrupts() as interrupts, one_blas_thread(), interrupts.heard():
+                made = self._engine(data.n_samples).evaluate(members, data)
+            made /= data.divisors(self._spec, np.arange(len(self)))
+            return made
+
+        return self._of_whole_epochs(losses)
 
     def best(self, X: npt.ArrayLike, y: npt.ArrayLike, n: int = 1) -> Fleet:
         """
@@ -723,11 +730,25 @@ batch_size, shuffle, dtype, backend
         except (TypeError, ValueError) as error:
             raise type(error)(f"in validation_data, {error}") from None
 
-    def _members(self, state: FleetState) -> Members:
-        """All members, to compute with: in the fit of another thread, copies of whole epochs."""
+    def _of_whole_epochs(self, compute: Callable[[Members], R]) -> R:
+        """
+        Compute something from the members, which have whole epochs: see `Trainer`.
+
+        In the fit of another thread it is computed from copies; and again, where such a fit began
+        meanwhile.
+        """
+        everyone = np.arange(len(self))
         with running.changing():
-            apart = running.published_elsewhere(self) is not None
-            return state.members(self._own, np.arange(len(self)) if apart else None)
+            state, elsewhere = self._state, running.published_elsewhere(self) is not None
+            members = state.members(self._own, everyone if elsewhere else None)
+            updates = state.updates.copy()
+        made = compute(members)
+        with running.changing():
+            trained = (state.updates != updates).any()
+            if elsewhere or not (trained or running.published_elsewhere(self) is not None):
+                return made
+            members = self._state.members(self._own, everyone)
+        return compute(members)
 
     def _engine(self, n_samples: int) -> Engine:
         backend = backends.load(self._backend)
