@@ -28,6 +28,10 @@ LONGEST = 200
 """The number of characters of a text that an error message quotes."""
 
 
+BRIEF = 60
+"""Of one that stands among others."""
+
+
 def plain(value: object) -> str:
     """The repr of a value; for a function or class its name, as an address would say nothing."""
     return value.__name__ if isinstance(value, FunctionType | type) else repr(value)
@@ -57,7 +61,7 @@ def shown(value: object) -> str:
     text = plain(value)
     if "\n" in text:  # such as an array's repr; that of a text has no line breaks
         text = " ".join(text.split())
-    return f"{printable(text, 60)} ({type(value).__name__})"
+    return f"{printable(text, BRIEF)} ({type(value).__name__})"
 
 
 def is_list(value: object) -> bool:

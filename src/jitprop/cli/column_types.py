@@ -33,7 +33,7 @@ from jitprop.cli.fields import Amounts, Fields, are_texts
 from jitprop.cli.notes import Notes
 from jitprop.cli.numerals import Style
 from jitprop.cli.reading import Reading
-from jitprop.cli.refused import RefusedError
+from jitprop.cli.refused import RefusedError, typed
 from jitprop.cli.tables import Say, Table, listed
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def infer(table: Table, target: str, asked: Reading, say: Say) -> InferredTable:
     if missing and values.kind(made[target]) == "text":
         say(
             f"{', '.join(map(repr, missing))} in the target {target!r} means a missing value; "
-            f"--text {target} makes it a class"
+            f"{typed('--text', target)} makes it a class"
         )
     reading = notes.learned(asked, decimal)
     return InferredTable(_frame(made, frame), spelled, kind, reading, ids)
@@ -217,7 +217,7 @@ def _inferred(
         if fields.typed and not fields.must_be_numbers:
             notes.say(
                 f"column {column.name!r} has the type text in its file, but holds only numbers, "
-                f"and is read as numbers; --text {column.name} keeps it text"
+                f"and is read as numbers; {typed('--text', column.name)} keeps it text"
             )
         return made if fields.must_be_numbers else _dates_of_digits(made, notes)
     different = fields.different.to_pylist()
@@ -228,7 +228,7 @@ def _inferred(
     if fields.codes:
         notes.say(
             f"column {column.name!r} is read as text, since {fields.code!r} begins with 0 and "
-            f"looks like a code; --number {column.name} reads numbers"
+            f"looks like a code; {typed('--number', column.name)} reads numbers"
         )
     return _categories(column, fields, reading)
 
@@ -304,7 +304,7 @@ def _dates_of_digits(column: pd.Series, notes: Notes) -> pd.Series:
         return column
     notes.say(
         f"column {column.name!r} is read as dates, such as {present[0]:.0f}; "
-        f"--number {column.name} reads numbers"
+        f"{typed('--number', column.name)} reads numbers"
     )
     digits = [None if np.isnan(value) else f"{value:.0f}" for value in x]
     made = [text and f"{text[:4]}-{text[4:6]}-{text[6:]}" for text in digits]

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from jitprop.checks import BRIEF, printable
 from jitprop.cli import stored, values
-from jitprop.cli.refused import RefusedError
+from jitprop.cli.refused import RefusedError, typed
 from jitprop.cli.tables import Say, listed, some
 
 if TYPE_CHECKING:
@@ -151,8 +152,8 @@ class TextColumn:
         if len(categories) > max(FEW, counts.sum() // 2) and not keep:
             say(
                 left_out + f"it has {len(categories)} different texts in {counts.sum()} rows, such "
-                f"as {str(categories[0])!r}, so it looks like names or ids; --keep {column.name} "
-                "keeps it"
+                f"as {str(categories[0])!r}, so it looks like names or ids; "
+                f"{typed('--keep', column.name)} keeps it"
             )
             return None
         if len(categories) > MAX_CATEGORIES:
@@ -184,7 +185,8 @@ class TextColumn:
 
     def describe(self) -> str:
         """Describe the column in one line."""
-        shown = ", ".join(self.categories[:8]) + (", ..." if len(self.categories) > 8 else "")
+        some = [printable(category, BRIEF) for category in self.categories[:8]]
+        shown = ", ".join(some) + (", ..." if len(self.categories) > 8 else "")
         tail = ", may be missing" if self.missing else ""
         return f"{len(self.categories)} categories: {shown}{tail}"
 
@@ -226,8 +228,8 @@ def learn(
         kind = values.kind(frame[name])
         if kind == "date" and name in keep:
             raise RefusedError(
-                f"--keep {name}: this column holds dates or times, which can be learned from only "
-                f"as categories: say --text {name}"
+                f"{typed('--keep', name)}: this column holds dates or times, which can be learned "
+                f"from only as categories: say {typed('--text', name)}"
             )
         if kind == "date":
             say(
@@ -251,7 +253,7 @@ def learn(
         else:
             say(
                 f"column {name!r} is left out: each row has a different integer, so it looks like "
-                f"ids; --keep {name} keeps it"
+                f"ids; {typed('--keep', name)} keeps it"
             )
     if not columns:
         raise RefusedError("no column is left to learn from except the target")

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from jitprop.cli import numerals, values
 from jitprop.cli.numerals import PLAIN, STYLES, Style
 from jitprop.cli.reading import Reading
-from jitprop.cli.refused import RefusedError
+from jitprop.cli.refused import RefusedError, typed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -204,7 +204,7 @@ class Fields:
                 one, other = sorted(by_sign.values())[:2]
                 raise RefusedError(
                     f"column {name!r} holds {one!r} and {other!r}: write all its numbers in one "
-                    f"style, or say --text {name}"
+                    f"style, or say {typed('--text', name)}"
                 )
             return Amounts(self.different, cores, next(iter(by_sign)), read_by)
         return None
@@ -246,7 +246,8 @@ class Fields:
             raise RefusedError(
                 f"column {name!r} holds {what} except {', '.join(map(repr, others[:MAX_MARKS]))}"
                 f"{more} (the first in row {row}): say --missing {others[0]!r} if that means a "
-                f"missing value, --text {name} if the column holds text, or --drop {name}"
+                f"missing value, {typed('--text', name)} if the column holds text, or "
+                f"{typed('--drop', name)}"
             )
 
     def _refuse_units(self) -> None:
@@ -258,7 +259,8 @@ class Fields:
             name = self.column.name
             raise RefusedError(
                 f"column {name!r} holds numbers with the unit {units.pop()!r}, such as "
-                f"{texts[0]!r}: say --number {name} to read them as numbers, or --text {name}"
+                f"{texts[0]!r}: say {typed('--number', name)} to read them as numbers, or "
+                f"{typed('--text', name)}"
             )
 
 

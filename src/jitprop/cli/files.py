@@ -129,13 +129,13 @@ def write_table(frame: pd.DataFrame, path: Path | None) -> None:
         If it cannot be written.
     """
     if path is None:
+        watched = sys.stdout is not None and sys.stdout.isatty()
+        if not watched:
+            terminal.check_data(_texts(frame))
         for i in range(0, max(1, len(frame)), ROWS):
             rows = frame.iloc[i : i + ROWS]
             text = rows.to_csv(header=i == 0, index=False, lineterminator="\n")
-            if sys.stdout is not None and sys.stdout.isatty():
-                terminal.write(terminal.lines(text))
-            else:
-                terminal.write_data(text)
+            terminal.write(terminal.lines(text) if watched else text)
         return
     try:
         with replacing(path) as file:
@@ -145,6 +145,14 @@ def write_table(frame: pd.DataFrame, path: Path | None) -> None:
                 frame.to_csv(file, index=False, lineterminator="\n")
     except OSError as error:
         raise RefusedError(f"cannot write {path}: {reason(error)}") from error
+
+
+def _texts(frame: pd.DataFrame) -> set[str]:
+    """The names of the columns, and all texts in them."""
+    found = set(map(str, frame.columns))
+    for _, column in frame.items():
+        found.update(value for value in column.unique() if isinstance(value, str))
+    return found
 
 
 def reason(error: Exception) -> str:

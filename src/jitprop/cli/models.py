@@ -9,7 +9,7 @@ from typing import Any
 
 from jitprop import Trainer
 from jitprop._types import Array
-from jitprop.checks import printable
+from jitprop.checks import printable, quoted, shown
 from jitprop.cli import column_types, columns, reading, scores, stored, targets
 from jitprop.cli.columns import Column
 from jitprop.cli.reading import Reading
@@ -116,13 +116,21 @@ def load(path: Path) -> tuple[Trainer, Model | None]:
 
 
 def _model(trainer: Trainer, extra: Mapping[str, Any]) -> Model:
+    stored.names(extra, ("columns", "target", "missing", "reading", "scores"), "its settings")
+    target = targets.from_json(extra["target"])
     made = Model(
         trainer,
         columns.from_json(extra["columns"]),
-        targets.from_json(extra["target"]),
+        target,
         reading.from_json(extra.get("reading"), stored.texts(extra, "missing")),
-        scores.from_json(extra["scores"]),
+        scores.from_json(extra["scores"], target.task),
     )
+    if any(column.name == target.name for column in made.columns):
+        raise ValueError(f"the target {quoted(target.name)} is one of its columns")
+    if trainer.output_activation != target.output_activation:
+        raise ValueError(
+            f"{target.task} with the output activation {shown(trainer.output_activation)}"
+        )
     n_inputs, n_outputs = sum(column.n_inputs for column in made.columns), made.target.n_outputs
     sizes = trainer.layer_sizes
     if (n_inputs, n_outputs) != (sizes[0], sizes[-1]):

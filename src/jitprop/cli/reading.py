@@ -119,7 +119,9 @@ def from_json(item: Mapping[str, Any] | None, marks: tuple[str, ...]) -> Reading
     """
     if item is None:
         return Reading(*PLAIN, missing=(*marks, "None"))
-    return Reading(
+    known = "decimal", "thousands", "text", "signs", "points"
+    stored.names(item, known, "its reading's settings")
+    made = Reading(
         decimal=_mark(item["decimal"], ".", ","),
         thousands=_mark(item["thousands"], "", ".", ",", " ", "'"),
         missing=marks,
@@ -130,6 +132,9 @@ def from_json(item: Mapping[str, Any] | None, marks: tuple[str, ...]) -> Reading
             for name, mark in stored.mapping(item, "points").items()
         },
     )
+    if made.decimal is not None and made.decimal == made.thousands:
+        raise ValueError(f"decimal and thousands are both {made.decimal!r}")
+    return made
 
 
 def _mark(value: object, *known: str) -> str | None:

@@ -2,6 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
+
+from jitprop.checks import printable
+
+
+def typed(option: str, value: object) -> str:
+    """Return an option as a person can type it in a shell, for a message; a long value is cut."""
+    return f"{option} {printable(shlex.quote(str(value)))}"
+
 
 class RefusedError(Exception):
     """Bad input, explained to the user in one line; the command ends with exit code 2."""

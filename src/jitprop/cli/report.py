@@ -15,9 +15,12 @@ from rich.table import Table
 from rich.text import Text
 
 from jitprop import Trainer
+from jitprop.checks import BRIEF, printable
 from jitprop.cli import terminal
 from jitprop.cli.models import Model
 from jitprop.cli.scores import TRAINING, VALIDATION, Scores
+from jitprop.cli.tables import some
+from jitprop.cli.targets import Target
 from jitprop.cli.terminal import one_line
 from jitprop.cli.training import Problem
 
@@ -54,7 +57,7 @@ def begin(console: Console, table: Path, problem: Problem, trainer: Trainer) -> 
     kinds = [column.kind for column in problem.columns]
     pairs = [
         ("table", f"{table}, {len(problem.X):,} rows"),
-        ("target", f"{target.name}: {target.task}, {target.describe()}"),
+        ("target", _target(target)),
         (
             "columns",
             f"{kinds.count('number')} of numbers, {kinds.count('text')} of text: "
@@ -107,16 +110,21 @@ def _info(out: Console, path: Path, trainer: Trainer, made: Model | None) -> Non
         _pairs(out, [*pairs, ("columns", "unknown, since it was saved in Python")])
         return
     target = made.target
-    pairs += [("target", f"{target.name}: {target.task}, {target.describe()}")]
+    pairs += [("target", _target(target))]
     if made.missing:
-        pairs += [("missing", ", ".join(map(repr, made.missing)))]
+        pairs += [("missing", some(made.missing))]
     _pairs(out, pairs)
     table = Table("column", "kind", "inputs", "values", box=SIMPLE)
     for column in made.columns:
-        row = column.name, column.kind, str(column.n_inputs), column.describe()
-        table.add_row(*(Text(one_line(cell)) for cell in row))
+        name = printable(column.name, BRIEF)
+        row = name, column.kind, str(column.n_inputs), column.describe()
+        table.add_row(*map(Text, row))
     out.print(table)
     _scores(out, made.scores, {})
+
+
+def _target(target: Target) -> str:
+    return f"{printable(target.name, BRIEF)}: {target.task}, {target.describe()}"
 
 
 def _layers(trainer: Trainer) -> str:

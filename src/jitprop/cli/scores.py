@@ -11,12 +11,21 @@ import numpy.typing as npt
 from jitprop import metrics
 from jitprop._types import Array
 from jitprop.cli import stored
-from jitprop.cli.targets import LARGEST, Classes, Target
+from jitprop.cli.targets import LARGEST, Classes, Quantity, Target
 
 Scores: TypeAlias = Mapping[str, Mapping[str, float]]
 """For each score, its value on each part of the table."""
 
-MEASURES = "accuracy", "log loss", "mean absolute error", "root mean squared error", "R2"
+MEASURES = {
+    Classes.task: {"accuracy": (0.0, 1.0), "log loss": (0.0, LARGEST)},
+    Quantity.task: {
+        "mean absolute error": (0.0, LARGEST),
+        "root mean squared error": (0.0, LARGEST),
+        "R2": (-LARGEST, 1.0),
+    },
+}
+"""Of each task, and the least and the largest value of each."""
+
 TRAINING, VALIDATION, BASELINE = PARTS = "training", "validation", "baseline"
 
 
@@ -55,22 +64,29 @@ def measure(target: Target, y: npt.NDArray[np.float64], outputs: Array) -> dict[
     }
 
 
-def from_json(item: Mapping[str, Any]) -> Scores:
+def from_json(item: Mapping[str, Any], task: str) -> Scores:
     """
-    Restore scores from a model file.
+    Restore the scores of a task from a model file; there are none if training ended before them.
 
     Raises
     ------
     ValueError
         If `measure` did not make these.
     """
-    return {
+    limits = MEASURES[task]
+    made = {
         measure: {
-            part: stored.number(item[measure], part)
+            part: stored.within(item[measure], part, *limits[measure])
             for part in stored.names(item[measure], PARTS, f"scores of {measure!r}")
         }
-        for measure in stored.names(item, MEASURES, "scores")
+        for measure in stored.names(item, limits, "scores")
     }
+    parts = {frozenset(row) for row in made.values()}
+    if made and (made.keys() != limits.keys() or len(parts) > 1):
+        raise ValueError(f"scores must be {', '.join(limits)}, each of the same rows")
+    if any({TRAINING, BASELINE} - each for each in parts):
+        raise ValueError(f"scores must be of {TRAINING} and {BASELINE}")
+    return made
 
 
 def baseline(target: Target, y: npt.NDArray[np.float64], n_rows: int) -> Array:

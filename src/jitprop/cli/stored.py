@@ -14,6 +14,8 @@ from typing import Any
 
 from jitprop.checks import quoted, shown
 
+LARGEST = sys.float_info.max
+
 
 def text(of: Mapping[str, Any], key: str) -> str:
     """A text."""
@@ -43,11 +45,18 @@ def flag(of: Mapping[str, Any], key: str) -> bool:
 
 def number(of: Mapping[str, Any], key: str, above: float = -math.inf) -> float:
     """A finite number; of a mean, say."""
+    value = within(of, key, -LARGEST, LARGEST)
+    if value <= above:
+        raise ValueError(f"{key} must be a finite number above {above:g}; got {shown(value)}")
+    return value
+
+
+def within(of: Mapping[str, Any], key: str, low: float, high: float) -> float:
+    """A number from ``low`` to ``high``; of a score, say."""
     value = of[key]
     # JSON has no inf, but 1e400 is read as one.
-    if type(value) not in (int, float) or not abs(value) <= sys.float_info.max or value <= above:
-        least = "" if above == -math.inf else f" above {above:g}"
-        raise ValueError(f"{key} must be a finite number{least}; got {shown(value)}")
+    if type(value) not in (int, float) or not low <= value <= high:
+        raise ValueError(f"{key} must be a number from {low:g} to {high:g}; got {shown(value)}")
     return float(value)
 
 

@@ -21,6 +21,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
+from jitprop.checks import quoted
 from jitprop.cli.refused import RefusedError
 
 if TYPE_CHECKING:
@@ -198,7 +199,7 @@ def listed(frame: pd.DataFrame, sought: str = "") -> str:
 def some(names: Sequence[str]) -> str:
     """The first names, for messages, and how many more there are."""
     more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
-    return f"{', '.join(map(repr, names[:MOST_NAMES]))}{more}"
+    return f"{', '.join(map(quoted, names[:MOST_NAMES]))}{more}"
 
 
 def _check(start: bytes, shown: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
@@ -9,17 +10,22 @@ import numpy as np
 import numpy.typing as npt
 
 from jitprop._types import Array
-from jitprop.checks import shown
+from jitprop.checks import BRIEF, printable, quoted, shown
 from jitprop.cli import stored, values
-from jitprop.cli.refused import RefusedError
+from jitprop.cli.refused import RefusedError, typed
 
 if TYPE_CHECKING:
     import pandas as pd
 
 TASKS = "classification", "regression"
 
-KINDS = "text", "integer", "number", "boolean"
-"""The types that labels may have in a file with types."""
+SPELLED = {
+    "text": re.compile(r"(?s).*"),
+    "integer": re.compile(r"(?a:0|-?[1-9]\d*)"),
+    "number": re.compile(r"(?a:-?\d+(?:\.\d+)?(?:e[+-]?\d{1,3})?)"),
+    "boolean": re.compile(r"True|False"),
+}
+"""The types that labels may have in a file with types, and how each is spelled."""
 
 LARGEST = float(np.finfo(np.float64).max)
 
@@ -99,7 +105,7 @@ class Classes:
 
     def describe(self) -> str:
         """Describe the target in one line."""
-        shown = ", ".join(self.labels[:8])
+        shown = ", ".join(printable(label, BRIEF) for label in self.labels[:8])
         return f"{len(self.labels)} classes: {shown}{', ...' if len(self.labels) > 8 else ''}"
 
 
@@ -191,7 +197,7 @@ def classes(
     if column_kind == "text" and task == Quantity.task:
         raise RefusedError(
             f"target {name!r} holds text, which regression cannot learn; "
-            f"if it holds numbers, say --number {name}"
+            f"if it holds numbers, say {typed('--number', name)}"
         )
     labels = set(column.astype(object).map(str) if spelled is None else spelled)
     if column_kind == "text":
@@ -247,10 +253,12 @@ def from_json(item: dict[str, Any]) -> Target:
         If `to_json` did not write this.
     """
     if item["task"] == Quantity.task:
+        stored.names(item, ("task", "name", "mean", "spread"), "the target's settings")
         spread = stored.number(item, "spread", above=0.0)
         return Quantity(stored.text(item, "name"), stored.number(item, "mean"), spread)
     if item["task"] != Classes.task:
         raise ValueError(f"{shown(item['task'])} is not a task")
+    stored.names(item, ("task", "name", "labels", "kind"), "the target's settings")
     labels, name = item["labels"], stored.text(item, "name")
     if not (isinstance(labels, list) and len(labels) > 1):
         raise ValueError("labels must be a list of two or more")
@@ -258,9 +266,11 @@ def from_json(item: dict[str, Any]) -> Target:
         numbers = [stored.number({"a label": label}, "a label") for label in labels]
         return _from_numbers(name, numbers)
     made = Classes(name, stored.texts(item, "labels", differ=True), str(item.get("kind", "text")))
-    if made.kind not in KINDS:
+    if made.kind not in SPELLED:
         raise ValueError(f"{shown(made.kind)} is not a kind of labels")
-    made.values  # noqa: B018  raises a ValueError for a label that is not of the kind
+    for label in made.labels:
+        if not SPELLED[made.kind].fullmatch(label):
+            raise ValueError(f"label {quoted(label)} does not spell a value of type {made.kind}")
     return made
 
 

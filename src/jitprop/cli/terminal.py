@@ -8,7 +8,7 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TextIO
 
 import click
@@ -28,6 +28,10 @@ MAX_LENGTH = 10_000
 
 QUOTATION = re.compile(r"(?<!\w)(?:'(?:[^'\\]|\\.)*(?:'|\\?\Z)|\"(?:[^\"\\]|\\.)*(?:\"|\\?\Z))")
 """A quotation in a message. The last one has no closing quote if `MAX_LENGTH` cut the message."""
+
+
+CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+"""Characters that a terminal obeys, but for tabs and line breaks, which CSV has in quotes."""
 
 
 class Interrupted(Exception):  # noqa: N818
@@ -81,26 +85,37 @@ def write(text: str) -> None:
         raise RefusedError(str(_stdout_error(error))) from error
 
 
-def write_data(text: str) -> None:
+def check_data(texts: Iterable[str]) -> None:
     """
-    Write results for a program to stdout, without any escaping.
+    Refuse results that stdout cannot hold unchanged, before any of them is written.
+
+    Parameters
+    ----------
+    texts : iterable of str
+        All texts in the results.
 
     Raises
     ------
     RefusedError
-        As in `write`, and if stdout's encoding lacks a character.
+        If stdout's encoding lacks a character, or for a control character: a pager at the other end
+        of a pipe would send it to the terminal.
     """
     if sys.stdout is None:
         raise RefusedError("the standard output is closed: use --out")
     encoding = sys.stdout.encoding or "utf-8"
-    try:
-        text.encode(encoding)
-    except UnicodeEncodeError as error:
-        raise RefusedError(
-            f"the standard output has the encoding {encoding}, which lacks "
-            f"{error.object[error.start]!r}: use --out, or set PYTHONIOENCODING=utf-8"
-        ) from error
-    write(text)
+    for text in texts:
+        try:
+            text.encode(encoding)
+        except UnicodeEncodeError as error:
+            raise RefusedError(
+                f"the standard output has the encoding {encoding}, which lacks "
+                f"{error.object[error.start]!r}: use --out, or set PYTHONIOENCODING=utf-8"
+            ) from error
+        if found := CONTROL.search(text):
+            raise RefusedError(
+                f"the predictions hold the control character {found.group()!r}, which a terminal "
+                "would obey: use --out, which writes them to a file unchanged"
+            )
 
 
 def say(sentence: str) -> None:

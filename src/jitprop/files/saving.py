@@ -31,7 +31,7 @@ import numpy as np
 
 from jitprop import checks
 from jitprop.checks import shown
-from jitprop.files import encoding, left, sealed
+from jitprop.files import encoding, plausible, sealed
 from jitprop.files.encoding import check_known
 from jitprop.net import initializers, optimizers, schedules
 from jitprop.net.state import State
@@ -252,7 +252,7 @@ def _trainer(file: sealed.Reading, custom_objects: Mapping[str, Any]) -> Trainer
     )
     state = trainer._state
     _set_state(state, encoding.objects(content, "state"))
-    left.check_counts(state.epochs, state.updates)
+    plausible.check_counts(state.epochs, state.updates)
     schedules.check_plateau(state.plateau, trainer.learning_rate)
     history = encoding.objects(content, "history")
     # It may be shorter: the member of a fleet has none of the epochs before.
@@ -266,7 +266,7 @@ def _trainer(file: sealed.Reading, custom_objects: Mapping[str, Any]) -> Trainer
         file.tensor(name, getattr(state, key))
     if not state.is_finite():
         raise ValueError("inf or nan is in its tensors")
-    left.check_slots(trainer.optimizer, state.slots)
+    plausible.check_slots(trainer.optimizer, state.slots)
     past = encoding.decoded_history(history, file.tensors(encoding.TENSOR))
     trainer._course = Course(trainer._course.limit, past)
     trainer._seed = None

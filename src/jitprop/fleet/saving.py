@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from jitprop import checks
 from jitprop._types import Array
-from jitprop.files import encoding, left, saving, sealed
+from jitprop.files import encoding, plausible, saving, sealed
 from jitprop.files.saving import FORMAT, own_objects, refusing, shape
 from jitprop.fleet.stopping import Found
 from jitprop.net import initializers
@@ -196,7 +196,7 @@ def _fleet(file: sealed.Reading, custom_objects: Mapping[str, Any]) -> Fleet:
         if not ((numbers >= 0) & (numbers < 2.0**53) & (numbers == np.floor(numbers))).all():
             raise ValueError(f"its {name} are not all whole numbers from 0 to 2**53")
         getattr(state, name)[...] = numbers
-    left.check_counts(state.epochs, state.updates)
+    plausible.check_counts(state.epochs, state.updates)
     if content["shuffled"]:
         for i, words in enumerate(file.tensor("random")):
             if not saving.set_random(state.generator(i).bit_generator, _random_of(words)):
@@ -205,7 +205,7 @@ def _fleet(file: sealed.Reading, custom_objects: Mapping[str, Any]) -> Fleet:
     file.tensor("optimizer", state.slots)
     if not all_finite(state.params, state.slots):
         raise ValueError("inf or nan is in its tensors")
-    left.check_slots(fleet.optimizer, state.slots)
+    plausible.check_slots(fleet.optimizer, state.slots)
     if content.get("stopping") is not None:
         fleet._found = _found(encoding.objects(content, "stopping"), file, state.epochs)
     entries, most = content.get("callbacks", []), int(state.epochs.max())
@@ -247,7 +247,7 @@ def _found(stopping: dict[str, Any], file: sealed.Reading, epochs: npt.NDArray[n
         if not ((array == np.floor(array)) & (abs(array) < 2.0**53)).all():
             raise ValueError(f"its {STOPPING}{name} are not all whole numbers")
     higher, best = checks.boolean("higher_is_better", higher), file.tensor(STOPPING + "best")
-    left.check_stopping(higher, {"best": best, **numbers}, epochs, stopping["parameters"])
+    plausible.check_stopping(higher, {"best": best, **numbers}, epochs, stopping["parameters"])
     params = file.tensor(STOPPING + "parameters") if stopping["parameters"] else None
     if params is not None and not all_finite(params):
         raise ValueError("inf or nan is in its tensors")

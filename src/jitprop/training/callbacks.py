@@ -13,7 +13,7 @@ import numpy as np
 from jitprop import checks
 from jitprop._types import Array
 from jitprop.checks import quoted
-from jitprop.files import atomic, left
+from jitprop.files import atomic, plausible
 from jitprop.hints import hinting_class
 from jitprop.net.schedules import ReduceOnPlateau, Schedule
 from jitprop.training.history import VALIDATION
@@ -363,7 +363,7 @@ def check_state(state: Mapping[str, Any], n_parameters: int, epochs: int) -> Non
             none if given is None else checks.integer(name, given, low=0, high=checks.MOST)
         )
     higher = checks.boolean("higher_is_better", state["higher_is_better"])
-    left.check_stopping(higher, numbers, epochs, parameters is not None)
+    plausible.check_stopping(higher, numbers, epochs, parameters is not None)
 
 
 def check_same(stopping: EarlyStopping, monitor: Any, higher_is_better: Any) -> None:
