@@ -1,9 +1,9 @@
 """
-Exit with 1 unless the last ``asv run`` measured every benchmark, with every parameter.
+Exit with 1 unless the last ``asv run`` measured every benchmark with every parameter.
 
-asv itself exits with 2 where a benchmark raises, and with 1 where it finds none; but with 0 where
-a benchmark is skipped from its setup, or returns no number. The run must have saved its results:
-``--python=same`` does so only together with ``--set-commit-hash``.
+asv exits with 2 if a benchmark raises an error and with 1 if it finds no benchmark. But it exits
+with 0 if a benchmark's setup skips it or if it returns no number, so this script looks at the
+results. The run must have saved them: ``--python=same`` does so only with ``--set-commit-hash``.
 """
 
 import json
@@ -13,8 +13,8 @@ from pathlib import Path
 
 
 def main(results):
-    """Print what gave no number, and how many did; True for a fault."""
-    suite = results / "benchmarks.json"  # asv writes it when a run begins
+    """Print which benchmarks gave no number; return whether there are any."""
+    suite = results / "benchmarks.json"  # asv writes this file at the start of a run
     names = json.loads(suite.read_text()).keys() - {"version"} if suite.exists() else set()
     measured = {}
     for path in results.glob("*/*-*.json"):
@@ -31,7 +31,7 @@ def main(results):
 
 
 def is_number(value):
-    """Not None, which is a failure, nor nan, which is a skip."""
+    """Return whether a result is a number: None means that it failed, nan that it was skipped."""
     return value is not None and math.isfinite(value)
 
 

@@ -1,7 +1,7 @@
 """
-Time of an estimator's whole fit, with its checks: what `benchmarks/peers/drop_in.py` compares.
+Time an estimator's whole fit, checks included, as `benchmarks/peers/drop_in.py` does.
 
-asv calls `setup` before each sample, untimed: it compiles the kernels or loads them from disk.
+asv calls `setup` before each sample and does not time it. It compiles the kernels or loads them.
 """
 
 import warnings

@@ -1,4 +1,4 @@
-"""Time of a fleet's fit: W7 and W8 of `benchmarks/peers/fleets.py`, and a loop over Trainer."""
+"""Time a fleet's fit and a loop over Trainer, on W7 and W8 of `benchmarks/peers/fleets.py`."""
 
 import numpy as np
 
@@ -20,7 +20,8 @@ class Fit:
         self.X, self.y = (rng.random((n, width), np.float32) for width in (sizes[0], sizes[-1]))
         arguments = {"batch_size": batch, "shuffle": False, "dtype": "float32"}
         self.fleet = Fleet(sizes, members=k, seed=0, **arguments)
-        # One thread for each: their number does not change what a loop costs.
+        # One net in 32, so the time of a loop over all is 32 times as long. One thread each, since
+        # more would not make such small nets faster.
         self.trainers = [Trainer(sizes, seed=i, n_threads=1, **arguments) for i in range(k // 32)]
         self.fleet.fit(self.X, self.y, 1)
         self.trainers[0].fit(self.X, self.y, 1)

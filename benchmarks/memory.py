@@ -1,8 +1,9 @@
 """
-Peak memory of a fit, by backend; what the fit itself takes is its peak less the baseline's.
+Measure the peak memory of a fit, by backend.
 
-asv reports the peak of the whole process, `setup` included. With numba most of the difference is
-the loading of the kernels, about 37 MB. The data take 31 MB, so a copy of them shows.
+asv reports the peak of the whole process, `setup` included. So the fit itself needs its peak minus
+the baseline's. With numba, most of that is the loaded kernels, about 37 MB. The data take 31 MB, so
+a copy of them is visible.
 """
 
 import numpy as np
@@ -11,12 +12,12 @@ from jitprop import Trainer, backends
 
 
 def trainer(backend):
-    """One of the nets of `training`."""
+    """Return a trainer for one of the nets in `training`."""
     return Trainer([784, 128, 64, 10], batch_size=128, seed=0, backend=backend)
 
 
 def data(n_samples):
-    """Random X and y."""
+    """Return random X and y."""
     rng = np.random.default_rng(0)
     X = rng.random((n_samples, 784), dtype=np.float32)
     return X, rng.random((n_samples, 10), dtype=np.float32)
@@ -27,7 +28,7 @@ class PeakMemory:
     param_names = ("backend",)
 
     def setup_cache(self):
-        # Compiling takes more memory than a fit: it is done here, in a process of its own.
+        # Compiling takes more memory than a fit. asv calls this method in another process.
         trainer("numba").fit(*data(128), epochs=1)
 
     def setup(self, backend):
@@ -35,7 +36,7 @@ class PeakMemory:
         self.X, self.y = data(10_000)
 
     def peakmem_baseline(self, backend):
-        """Nothing: the imports and the data."""
+        """Do nothing, so that the peak is that of the imports and the data."""
 
     def peakmem_fit(self, backend):
         trainer(backend).fit(self.X, self.y, epochs=1)

@@ -1,8 +1,7 @@
 """
-What a new process waits for: the import; and a trained XOR, with and without compiled kernels.
+Time the start of a new process: the import, and XOR with an empty and with a full kernel cache.
 
-Each sample is a process of its own. The start of Python itself is in the time of XOR, and not in
-that of the import.
+Each sample is a new process. The times of XOR include the start of Python; the import's does not.
 """
 
 import os
@@ -18,7 +17,7 @@ Trainer([3, 4, 1], learning_rate=1, seed=0, backend="{backend}").fit(X, y, epoch
 
 
 def train_xor(backend, kernels):
-    """Train in a new process, which keeps its kernels in this folder; return when it has ended."""
+    """Train XOR in a new process with its kernel cache in the given folder; wait for its end."""
     subprocess.run(
         [sys.executable, "-c", XOR.format(backend=backend)],
         env={**os.environ, "NUMBA_CACHE_DIR": kernels},
@@ -32,7 +31,7 @@ class Import:
 
 
 class ColdXor:
-    """With compiling: numba finds its cache empty."""
+    """XOR with an empty cache, so that numba compiles the kernels."""
 
     number = 1
     rounds = 1
@@ -45,7 +44,7 @@ class ColdXor:
 
 
 class CachedXor:
-    """Without compiling: a process before this one filled the cache."""
+    """XOR with a cache that another process has filled, so that nothing is compiled."""
 
     params = ("numba", "numpy")
     param_names = ("backend",)

@@ -1,7 +1,7 @@
 """
-An epoch on data many times the size of the processor's cache, shuffled and in order.
+Time an epoch on data many times larger than the processor's cache, shuffled and in order.
 
-The difference is what shuffling costs: to draw an order, and to read samples from all over memory.
+The difference is the cost of shuffling: drawing an order, and reading samples all over memory.
 """
 
 import numpy as np

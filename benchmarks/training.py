@@ -1,17 +1,17 @@
 """
-Time of a fit: the works of the peers, by backend, and on one thread where a fit may take several.
+Time the fits of `peers/work.py` by backend, and on one thread where a fit may use several.
 
-asv calls `setup` before each sample, untimed: it compiles the kernels or loads them from disk, so
-no time here holds any compiling. Both backends do the same work, NumPy on one thread.
+asv calls `setup` before each sample and does not time it. It compiles the kernels or loads them, so
+no time includes compiling. Both backends do the same work; NumPy uses one thread.
 """
 
 from benchmarks.peers.work import WORKS
 from jitprop import Trainer
 
-# Enough that a call's fixed cost, 0.1 ms and with threads 1 ms, stays near 1 %; except on XOR,
-# where that would keep NumPy busy for seconds.
+# A call has a fixed cost of 0.1 ms, with threads 1 ms. This many updates keep it near 1 %. XOR has
+# fewer than that, since NumPy would need seconds.
 UPDATES = {"W1": 10_000, "W2": 100, "W3": 2000, "W4": 400, "W5": 200, "W6": 40}
-# asv compares what has the same name: it says all that makes the work.
+# asv compares results of the same name, so the name includes every setting.
 NAMES = {f"{work.name} {work}, {UPDATES[work.name]:,} updates": work for work in WORKS}
 
 
@@ -45,7 +45,7 @@ class Fit:
 
 
 class FitOnOneThread(Fit):
-    """The works for which `Fit` takes more where it has them."""
+    """The fits that use several threads in `Fit` where there are several."""
 
     params = ([name for name in NAMES if name[:2] in ("W2", "W5", "W6")], ["numba"])
     n_threads = 1

@@ -1,11 +1,12 @@
 """
-A deep ensemble: error bars for the progression of diabetes, and whether they can be trusted.
+A deep ensemble: predict the progression of diabetes with error bars, and test the error bars.
 
-Twenty nets, each telling a mean and a variance, are trained at once on scikit-learn's diabetes
-data (442 patients, 10 numbers of each), each stopped by its loss on a validation part. Together
-they are a mixture of normal distributions, whose mean and standard deviation are the prediction
-(Lakshminarayanan, Pritzel and Blundell, NIPS 2017). On a quarter of the patients, the test part,
-this is held against one net alone and against linear regression, over several random splits.
+Twenty nets are trained at once on scikit-learn's diabetes data (442 patients, 10 features). Each
+net predicts a mean and a variance, and stops early by its validation loss. Together the nets are a
+mixture of normal distributions. The mixture's mean and standard deviation are the prediction
+(Lakshminarayanan, Pritzel and Blundell, NIPS 2017). A quarter of the patients is the test set. On
+it the ensemble is compared with a single net and with linear regression, over several random
+splits.
 """
 
 import argparse
@@ -21,7 +22,7 @@ Distribution = tuple[np.ndarray, np.ndarray]
 
 
 def load() -> tuple[np.ndarray, np.ndarray]:
-    """Return the patients' numbers, (442, 10), and how far the disease went in a year, (442,)."""
+    """Return the features, (442, 10), and the progression after one year, (442,)."""
     try:
         from sklearn.datasets import load_diabetes
     except ImportError as error:
@@ -33,7 +34,7 @@ def load() -> tuple[np.ndarray, np.ndarray]:
 
 
 def linear(X: np.ndarray, y: np.ndarray, X_test: np.ndarray) -> Distribution:
-    """Return the means and deviations that least squares gives, with one variance for all."""
+    """Return the means and standard deviations of linear regression; all have one variance."""
     A = np.column_stack([np.ones(len(X)), X])
     coefficients = np.linalg.lstsq(A, y, rcond=None)[0]
     residuals = y - A @ coefficients
@@ -43,7 +44,7 @@ def linear(X: np.ndarray, y: np.ndarray, X_test: np.ndarray) -> Distribution:
 
 
 def train(X: np.ndarray, y: np.ndarray, members: int, seed: int) -> Fleet:
-    """Return an ensemble; a fifth of the samples, the last ones, is for validation alone."""
+    """Train an ensemble; the last fifth of the samples is for validation."""
     held_out = len(X) // 5
     fleet = Fleet(
         [X.shape[1], 32, 2],
@@ -68,7 +69,7 @@ def train(X: np.ndarray, y: np.ndarray, members: int, seed: int) -> Fleet:
 
 
 def scores(y: np.ndarray, mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:
-    """Return the RMSE, the negative log-likelihood, and the shares within 1 and 2 deviations."""
+    """Return the RMSE, the negative log-likelihood, and the percentages within 1 and 2 std."""
     z = (y - mean) / deviation
     nll = np.log(deviation) + z**2 / 2 + np.log(2 * np.pi) / 2
     return np.array(
@@ -82,27 +83,28 @@ def scores(y: np.ndarray, mean: np.ndarray, deviation: np.ndarray) -> np.ndarray
 
 
 def compare(split: int, members: int) -> tuple[dict[str, np.ndarray], np.ndarray, Distribution]:
-    """Return each model's scores on a test part, its targets, and the ensemble's answer."""
+    """Return each model's scores on a test set, its targets, and the ensemble's prediction."""
     X, y = load()
     rng = np.random.default_rng(split)
     order = rng.permutation(len(X))
     test, rest = np.split(order, [len(X) // 4])
-    # Standardised by what is trained on, and the answers brought back to the disease's own scale.
+    # Standardised by the training set. Predictions are scaled back to the target's units.
     centre, scale = X[rest].mean(axis=0), X[rest].std(axis=0)
     shift, unit = y[rest].mean(), y[rest].std()
     X = (X - centre) / scale
     z = (y - shift) / unit
 
-    def answer(mean: np.ndarray, deviation: np.ndarray) -> Distribution:
+    def scaled_back(mean: np.ndarray, deviation: np.ndarray) -> Distribution:
         return shift + unit * mean.ravel(), unit * deviation.ravel()
 
     fleet = train(X[rest], z[rest], members, seed=1000 * split)
     singles = [
-        scores(y[test], *answer(out[:, 0], np.exp(out[:, 1] / 2))) for out in fleet.predict(X[test])
+        scores(y[test], *scaled_back(out[:, 0], np.exp(out[:, 1] / 2)))
+        for out in fleet.predict(X[test])
     ]
-    ensemble = answer(*fleet.predict_mean_std(X[test]))
+    ensemble = scaled_back(*fleet.predict_mean_std(X[test]))
     found = {
-        "linear regression": scores(y[test], *answer(*linear(X[rest], z[rest], X[test]))),
+        "linear regression": scores(y[test], *scaled_back(*linear(X[rest], z[rest], X[test]))),
         "one net, on average": np.mean(singles, axis=0),
         f"ensemble of {members}": scores(y[test], *ensemble),
     }
@@ -125,7 +127,7 @@ def print_table(found: list[dict[str, np.ndarray]]) -> None:
 
 
 def draw(y: np.ndarray, mean: np.ndarray, deviation: np.ndarray, out: str) -> None:
-    """Draw predicted against true, with error bars of one standard deviation."""
+    """Plot predicted against true values, with error bars of one standard deviation."""
     plt = pyplot()
     figure, ax = plt.subplots(figsize=(6, 5.5), layout="constrained")
     within = np.abs(y - mean) <= deviation
@@ -147,7 +149,7 @@ def draw(y: np.ndarray, mean: np.ndarray, deviation: np.ndarray, out: str) -> No
 
 
 def pyplot() -> Any:
-    """Return ``matplotlib.pyplot``, or say how to get it."""
+    """Return ``matplotlib.pyplot``, or exit with how to install it."""
     try:
         from matplotlib import pyplot as plt
     except ImportError as error:
@@ -158,25 +160,25 @@ def pyplot() -> Any:
 
 
 def main() -> None:
-    """Train and compare; print the table, and draw the first split if asked."""
+    """Train and compare; print the table, and with --out plot the first split."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--members", type=int, default=MEMBERS, help="nets of the ensemble")
-    parser.add_argument("--splits", type=int, default=10, help="random splits")
-    parser.add_argument("--out", help="a picture, .png or .svg")
-    asked = parser.parse_args()
+    parser.add_argument("--members", type=int, default=MEMBERS, help="nets in the ensemble")
+    parser.add_argument("--splits", type=int, default=10, help="number of random splits")
+    parser.add_argument("--out", help="file for a plot: .png or .svg")
+    arguments = parser.parse_args()
 
     start = perf_counter()
-    results = [compare(split, asked.members) for split in range(asked.splits)]
+    results = [compare(split, arguments.members) for split in range(arguments.splits)]
     print(
-        f"Diabetes, {asked.splits} splits, {asked.members} nets each: "
+        f"Diabetes, {arguments.splits} splits, {arguments.members} nets each: "
         f"{perf_counter() - start:.1f} s\n"
     )
     print_table([found for found, _, _ in results])
-    if asked.out:
+    if arguments.out:
         _, y, ensemble = results[0]
-        draw(y, *ensemble, asked.out)
+        draw(y, *ensemble, arguments.out)
 
 
 if __name__ == "__main__":

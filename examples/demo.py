@@ -1,8 +1,8 @@
 """
-What `make demo` and `jitprop demo` run: XOR and the handwritten digits, and how fast.
+The demo of `make demo` and `jitprop demo`: train XOR and handwritten digits, and show the speed.
 
-XOR is trained as a teaching notebook does, from the same random numbers, and its errors and outputs
-are printed beside the notebook's. The digits are scikit-learn's 1,797 images of 8 x 8 pixels.
+XOR is trained as in a teaching notebook, with the same random numbers. Its errors and outputs are
+printed beside the notebook's. The digits are scikit-learn's 1,797 images of 8 x 8 pixels.
 """
 
 from collections.abc import Iterable, Sequence
@@ -35,7 +35,7 @@ NOTEBOOK_OUTPUTS = [0.07125372, 0.93446125, 0.93473281, 0.06774813]
 
 
 def xor_trainer(backend: str) -> Trainer:
-    """Return the notebook's net, not yet trained."""
+    """Return the notebook's net, untrained."""
     np.random.seed(1)
     W1, b1 = np.random.rand(3, 4), np.random.rand(4)
     W2, b2 = np.random.rand(4, 1), np.random.rand(1)
@@ -47,7 +47,8 @@ def xor_trainer(backend: str) -> Trainer:
 def xor() -> None:
     """Train XOR and print its errors and outputs beside the notebook's."""
     trainer = xor_trainer("numba")
-    # The notebook prints the outputs of its last forward pass, before its last update.
+    # The notebook prints the outputs of its last forward pass, which is before its last update. So
+    # one epoch less gives the same outputs.
     history = trainer.fit(X, y, epochs=XOR_EPOCHS - 1)
     errors = (history.loss * 2 / len(X))[::1000]  # the notebook prints the mean of (o - y)^2
     outputs = trainer.predict(X).ravel()
@@ -64,7 +65,7 @@ def xor() -> None:
 
 
 def seconds_per_epoch(backend: str) -> float:
-    """Train XOR for a while after a warm-up, and return the shortest time of an epoch."""
+    """Train XOR repeatedly after a warm-up; return the shortest time per epoch."""
     xor_trainer(backend).fit(X, y, epochs=1)
     times: list[float] = []
     while sum(times) < SECONDS:
@@ -76,7 +77,7 @@ def seconds_per_epoch(backend: str) -> float:
 
 
 def load_images() -> Any:
-    """Return X_train, X_test, y_train, y_test: pixels from 0 to 1, in float32, and labels."""
+    """Return X_train, X_test, y_train and y_test: float32 pixels from 0 to 1, and labels."""
     try:
         from sklearn.datasets import load_digits
         from sklearn.model_selection import train_test_split
@@ -90,7 +91,7 @@ def load_images() -> Any:
 
 
 def digits_trainer() -> Trainer:
-    """Return the net for the digits, not yet trained."""
+    """Return the net for the digits, untrained."""
     return Trainer(
         [64, 64, 10],
         activation="relu",
@@ -105,9 +106,9 @@ def digits_trainer() -> Trainer:
 
 
 def digits() -> None:
-    """Train on three quarters of the images; print the time, and the accuracy on the others."""
+    """Train on three quarters of the images; print the time and the accuracy on the others."""
     X_train, X_test, y_train, y_test = load_images()
-    digits_trainer().fit(X_train, y_train, epochs=1)  # compiles, or reads the cache
+    digits_trainer().fit(X_train, y_train, epochs=1)  # compiles the kernels or loads the cache
     trainer = digits_trainer()
     start = perf_counter()
     trainer.fit(X_train, y_train, DIGITS_EPOCHS)
@@ -119,7 +120,7 @@ def digits() -> None:
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print rows of text in columns as wide as they need to be."""
+    """Print rows of text in aligned columns."""
     lines = [headings, *rows]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
@@ -129,7 +130,7 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
 
 def beside_notebook(rows: Iterable[tuple[str, float, float]]) -> None:
-    """Print (quantity, computed, notebook), with as many decimals as the notebook prints."""
+    """Print rows of (quantity, computed, notebook), with the notebook's number of decimals."""
     lines = []
     for quantity, computed, notebook in rows:
         decimals = len(str(notebook).split(".")[1])

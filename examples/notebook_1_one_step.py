@@ -1,7 +1,7 @@
 """
-Notebook 1: one step of backpropagation through a 2-2-1 net, with every number in sight.
+Notebook 1: one step of backpropagation through a 2-2-1 net, with every number shown.
 
-The step is worked out by hand, line by line, and compared with what Trainer computes.
+The step is computed by hand, line by line, and compared with Trainer.
 """
 
 import argparse
@@ -18,15 +18,15 @@ W2, b2 = np.array([[0.5], [0.6]]), np.array([0.1])
 
 
 def main(backend: str) -> None:
-    """Take the step by hand, then with Trainer; print all, and the notebook's figures beside it."""
-    # Forward, from the input to the error. A sigmoid's slope is a (1 - a).
+    """Compute the step by hand and with Trainer; print both beside the notebook's numbers."""
+    # Forward: from the input to the error. The slope of a sigmoid is a (1 - a).
     z1 = x @ W1 + b1
     a1, slope1 = sigmoid(z1)
     z2 = a1 @ W2 + b2
     a2, slope2 = sigmoid(z2)
     E, dE_da2 = squared_error(a2, t)
 
-    # Backward, from the error to the gradients, by the chain rule. delta is dE/dz.
+    # Backward: from the error to the gradients, by the chain rule. delta is dE/dz.
     delta2 = dE_da2 * slope2
     dE_dW2, dE_db2 = a1.T @ delta2, delta2[0]
     dE_da1 = delta2 @ W2.T
@@ -53,7 +53,7 @@ def main(backend: str) -> None:
         [(name, " ".join(f"{v: .8f}" for v in array.flat)) for name, array in quantities.items()],
     )
 
-    # Update, against the gradient.
+    # Update: a step against the gradient.
     before, gradients = [W1, b1, W2, b2], [dE_dW1, dE_db1, dE_dW2, dE_db2]
     after = [p - rate * g for p, g in zip(before, gradients, strict=True)]
     rows = []
@@ -97,7 +97,7 @@ def main(backend: str) -> None:
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print rows of text in columns as wide as they need to be."""
+    """Print rows of text in aligned columns."""
     lines = [headings, *rows]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
@@ -107,7 +107,7 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
 
 def beside_notebook(rows: Iterable[tuple[str, float, float]]) -> None:
-    """Print (quantity, computed, notebook), with as many decimals as the notebook prints."""
+    """Print rows of (quantity, computed, notebook), with the notebook's number of decimals."""
     lines = []
     for quantity, computed, notebook in rows:
         decimals = len(str(notebook).split(".")[1])
@@ -115,8 +115,8 @@ def beside_notebook(rows: Iterable[tuple[str, float, float]]) -> None:
     table(("quantity", " computed", " notebook"), lines)
 
 
-def backend_asked_for() -> str:
-    """Return the backend that the command line names: numba if it names none."""
+def parsed_backend() -> str:
+    """Return the backend that the command line names; numba by default."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -125,4 +125,4 @@ def backend_asked_for() -> str:
 
 
 if __name__ == "__main__":
-    main(backend_asked_for())
+    main(parsed_backend())

@@ -1,8 +1,8 @@
 """
 Notebook 2: a 3-4-1 net learns XOR in 10,000 epochs.
 
-The third input is always 1. The notebook starts from np.random.seed(1) and descends the gradient
-of 1/2 sum (o - y)^2 over the four samples, with a learning rate of 0.1.
+The third input is always 1. The notebook draws its weights after np.random.seed(1). It minimizes
+1/2 sum (o - y)^2 over the four samples by gradient descent with a learning rate of 0.1.
 """
 
 import argparse
@@ -33,7 +33,7 @@ NOTEBOOK_OUTPUTS = [0.07125372, 0.93446125, 0.93473281, 0.06774813]
 
 
 def xor_trainer(backend: str) -> Trainer:
-    """Return the notebook's net, not yet trained."""
+    """Return the notebook's net, untrained."""
     np.random.seed(1)
     W1, b1 = np.random.rand(3, 4), np.random.rand(4)
     W2, b2 = np.random.rand(4, 1), np.random.rand(1)
@@ -50,12 +50,12 @@ def xor_trainer(backend: str) -> Trainer:
 def main(backend: str) -> None:
     """Train the net and print its errors and outputs beside the notebook's."""
     trainer = xor_trainer(backend)
-    # The outputs that the notebook prints are those of its last forward pass, which comes before
-    # its last update. So one update less.
+    # The notebook prints the outputs of its last forward pass, which is before its last update. So
+    # one epoch less gives the same outputs.
     history = trainer.fit(X, y, epochs=EPOCHS - 1)
     outputs = trainer.predict(X).ravel()
 
-    # loss is 1/2 sum (o - y)^2 over the samples; the notebook prints their mean (o - y)^2.
+    # The loss is 1/2 sum (o - y)^2 over the samples; the notebook prints the mean of (o - y)^2.
     errors = (history.loss * 2 / len(X))[::1000]
     rows = [
         (f"mean (o - y)^2, epoch {1000 * i}", error, notebook)
@@ -75,7 +75,7 @@ def main(backend: str) -> None:
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print rows of text in columns as wide as they need to be."""
+    """Print rows of text in aligned columns."""
     lines = [headings, *rows]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
@@ -85,7 +85,7 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
 
 def beside_notebook(rows: Iterable[tuple[str, float, float]]) -> None:
-    """Print (quantity, computed, notebook), with as many decimals as the notebook prints."""
+    """Print rows of (quantity, computed, notebook), with the notebook's number of decimals."""
     lines = []
     for quantity, computed, notebook in rows:
         decimals = len(str(notebook).split(".")[1])
@@ -93,8 +93,8 @@ def beside_notebook(rows: Iterable[tuple[str, float, float]]) -> None:
     table(("quantity", " computed", " notebook"), lines)
 
 
-def backend_asked_for() -> str:
-    """Return the backend that the command line names: numba if it names none."""
+def parsed_backend() -> str:
+    """Return the backend that the command line names; numba by default."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -103,4 +103,4 @@ def backend_asked_for() -> str:
 
 
 if __name__ == "__main__":
-    main(backend_asked_for())
+    main(parsed_backend())

@@ -1,7 +1,7 @@
 """
-Notebook 3: one step of a 1-1-1 net, so that every quantity is a single number.
+Notebook 3: one step of a 1-1-1 net, in which every quantity is a single number.
 
-Its text also derives delta = a - y, for a sigmoid output with binary cross-entropy.
+The notebook also derives delta = a - y for a sigmoid output with the binary cross-entropy.
 """
 
 import argparse
@@ -14,7 +14,7 @@ W1, b1, W2, b2 = 0.4, 0.3, 0.7, 0.2
 
 
 def scalar_trainer(loss: str, backend: str) -> Trainer:
-    """Return the notebook's net, with the loss asked for, not yet trained."""
+    """Return the notebook's net with the given loss, untrained."""
     return Trainer(
         [1, 1, 1],
         loss=loss,
@@ -25,7 +25,7 @@ def scalar_trainer(loss: str, backend: str) -> Trainer:
 
 
 def main(backend: str) -> None:
-    """Take the step and print it beside the notebook's; then the delta of two losses."""
+    """Compute the step and print it beside the notebook's; then print the delta of two losses."""
     trainer = scalar_trainer("half_squared_error", backend)
     a2 = trainer.predict(x).item()
     squared = trainer.gradients(x, y)
@@ -43,7 +43,7 @@ def main(backend: str) -> None:
         ]
     )
 
-    # z2 = a1 W2 + b2, so the derivative by b2 is the derivative by z2, which is delta.
+    # z2 = a1 W2 + b2, so the derivative by b2 equals the derivative by z2, which is delta.
     crossed = scalar_trainer("binary_cross_entropy", backend).gradients(x, y)
     delta_squared, delta_crossed = squared.biases[-1].item(), crossed.biases[-1].item()
     a2_minus_y = a2 - y[0][0]
@@ -67,7 +67,7 @@ def main(backend: str) -> None:
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print rows of text in columns as wide as they need to be."""
+    """Print rows of text in aligned columns."""
     lines = [headings, *rows]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
@@ -77,7 +77,7 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
 
 def beside_notebook(rows: Iterable[tuple[str, float, float]]) -> None:
-    """Print (quantity, computed, notebook), with as many decimals as the notebook prints."""
+    """Print rows of (quantity, computed, notebook), with the notebook's number of decimals."""
     lines = []
     for quantity, computed, notebook in rows:
         decimals = len(str(notebook).split(".")[1])
@@ -85,8 +85,8 @@ def beside_notebook(rows: Iterable[tuple[str, float, float]]) -> None:
     table(("quantity", " computed", " notebook"), lines)
 
 
-def backend_asked_for() -> str:
-    """Return the backend that the command line names: numba if it names none."""
+def parsed_backend() -> str:
+    """Return the backend that the command line names; numba by default."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -95,4 +95,4 @@ def backend_asked_for() -> str:
 
 
 if __name__ == "__main__":
-    main(backend_asked_for())
+    main(parsed_backend())

@@ -1,7 +1,7 @@
 """
-Draw what two moons, handwritten digits and a noisy wave taught three nets: pictures.png.
+Train nets on two moons, handwritten digits and a noisy wave, and plot them in pictures.png.
 
-With --gallery each picture is a file of its own in that folder.
+With --gallery each plot is a separate file in that folder.
 """
 
 import argparse
@@ -15,11 +15,11 @@ from matplotlib import pyplot as plt
 from jitprop import Trainer, plot
 
 Draw = Callable[[Any], Any]
-"""Draws into the Axes that it is given, and returns them."""
+"""A function that draws into an Axes and returns it."""
 
 
 def two_moons(n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return points on two half circles, each around an end of the other, and which of them."""
+    """Return points near two interleaved half circles, and the half circle of each, 0 or 1."""
     rng = np.random.default_rng(0)
     label = np.arange(n) % 2
     angle, side = rng.uniform(0, np.pi, n), 1 - 2 * label
@@ -28,14 +28,14 @@ def two_moons(n: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def wave(n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return x, and a wave of x with noise."""
+    """Return x, and a sine of x with noise."""
     rng = np.random.default_rng(0)
     x = rng.uniform(-1, 1, (n, 1))
     return x, np.sin(4 * x) + rng.normal(0, 0.2, (n, 1))
 
 
 def digits() -> Any:
-    """Return X_train, X_test, y_train, y_test: images with pixels from 0 to 1, and labels."""
+    """Return X_train, X_test, y_train and y_test: float32 pixels from 0 to 1, and labels."""
     try:
         from sklearn.datasets import load_digits
         from sklearn.model_selection import train_test_split
@@ -49,7 +49,7 @@ def digits() -> Any:
 
 
 def drawings(backend: str) -> dict[str, tuple[str, Draw]]:
-    """Train three nets; return a title and what draws it, for each picture."""
+    """Train three nets; return the title and the drawing function of each plot."""
     X, y = two_moons(300)
     moons = Trainer(
         [2, 16, 16, 1], activation="tanh", loss="binary_cross_entropy", optimizer="adam",
@@ -100,7 +100,7 @@ def drawings(backend: str) -> dict[str, tuple[str, Draw]]:
 
 
 def main() -> None:
-    """Draw all into one figure, or each into a file of its own."""
+    """Draw all plots into one figure, or with --gallery each into its own file."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

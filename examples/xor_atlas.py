@@ -1,10 +1,10 @@
 """
 The XOR atlas: how often small nets learn XOR, and how soon.
 
-For 2, 3 and 4 hidden units, sigmoid or tanh, and three learning rates, nets of many seeds are
-trained at once by plain full-batch gradient descent. A net has solved XOR when all four outputs are
-on the right side of 1/2. That is looked at after some epochs, each time some 10 % later than the
-time before; those that have solved it leave, the others go on.
+The settings are 2, 3 or 4 hidden units, sigmoid or tanh, and three learning rates. Each setting
+trains nets with many seeds at once, by plain full-batch gradient descent. A net has solved XOR if
+all four outputs are on the correct side of 1/2. This is checked after 1, 2, 3, ... epochs, later at
+intervals of about 10 %. Nets that have solved XOR stop; the others train on.
 """
 
 import argparse
@@ -22,8 +22,8 @@ X = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], np.float64)
 y = np.array([0, 1, 1, 0])
 
 
-def looks(epochs: int) -> list[int]:
-    """Return the epochs after which the nets are looked at: 1, 2, 3, ... 15, 16, 18, 20, 22."""
+def checked_epochs(epochs: int) -> list[int]:
+    """Return the epochs after which the nets are checked: 1, 2, 3, ... 15, 16, 18, 20, 22, ..."""
     found = [1]
     while found[-1] < epochs:
         found.append(min(epochs, max(found[-1] + 1, round(found[-1] * 1.1))))
@@ -31,17 +31,17 @@ def looks(epochs: int) -> list[int]:
 
 
 def solve(fleet: Fleet, epochs: int) -> np.ndarray:
-    """Train a fleet; return the epoch at which each member was first seen to solve XOR, or inf."""
+    """Train a fleet; return the epoch in which each member first solved XOR, inf for never."""
     solved_at = np.full(len(fleet), np.inf)
-    left = np.arange(len(fleet))
+    unsolved = np.arange(len(fleet))
     trained = 0
-    for epoch in looks(epochs):
+    for epoch in checked_epochs(epochs):
         fleet.fit(X, y, epoch - trained)
         trained = epoch
         solved = ((fleet.predict(X)[..., 0] > 0.5) == y).all(axis=1)
-        solved_at[left[solved]] = epoch
-        left = left[~solved]
-        if len(left) == 0:
+        solved_at[unsolved[solved]] = epoch
+        unsolved = unsolved[~solved]
+        if len(unsolved) == 0:
             break
         if solved.any():
             fleet = fleet[~solved]
@@ -49,10 +49,10 @@ def solve(fleet: Fleet, epochs: int) -> np.ndarray:
 
 
 def atlas(members: int, epochs: int) -> dict[tuple[str, int, float], np.ndarray]:
-    """Return the epochs, (members,), by activation, number of hidden units and learning rate."""
+    """Return `solve`'s result for each (activation, number of hidden units, learning rate)."""
     found = {}
     for hidden in HIDDEN:
-        # Seeds 0 to members - 1, drawn once: each setting begins with the same weights.
+        # Seeds 0 to members - 1. All settings of one width start with the same weights.
         first = Fleet([2, hidden, 1], members=members, seed=0)
         init = [
             [np.concatenate([part] * len(RATES)) for part in parts]
@@ -90,20 +90,22 @@ def print_table(found: dict[tuple[str, int, float], np.ndarray]) -> None:
 
 
 def draw(found: dict[tuple[str, int, float], np.ndarray], epochs: int, out: str) -> None:
-    """Draw the share that has solved XOR against the epochs, for each setting."""
+    """Plot the percentage of nets that have solved XOR over the epochs, for each setting."""
     plt = pyplot()
     figure, axes = plt.subplots(
         len(ACTIVATIONS), len(RATES), figsize=(11, 6), sharex=True, sharey=True,
         layout="constrained", squeeze=False,
     )  # fmt: skip
     styles = zip(HIDDEN, ("#0072B2", "#E69F00", "#009E73"), ("-", "--", ":"), strict=True)
-    at = looks(epochs)
+    checked = checked_epochs(epochs)
     for hidden, colour, style in styles:
         for row, activation in zip(axes, ACTIVATIONS, strict=True):
             for ax, rate in zip(row, RATES, strict=True):
                 epoch = found[activation, hidden, rate]
-                share = np.searchsorted(np.sort(epoch), at, side="right") / len(epoch)
-                ax.step(at, 100 * share, style, color=colour, where="post", label=f"2-{hidden}-1")
+                share = np.searchsorted(np.sort(epoch), checked, side="right") / len(epoch)
+                ax.step(
+                    checked, 100 * share, style, color=colour, where="post", label=f"2-{hidden}-1"
+                )
                 ax.set_title(f"{activation}, learning rate {rate:g}")
     for ax in axes.ravel():
         ax.set(xscale="log", xlim=(1, epochs), ylim=(0, 101))
@@ -118,7 +120,7 @@ def draw(found: dict[tuple[str, int, float], np.ndarray], epochs: int, out: str)
 
 
 def pyplot() -> Any:
-    """Return ``matplotlib.pyplot``, or say how to get it."""
+    """Return ``matplotlib.pyplot``, or exit with how to install it."""
     try:
         from matplotlib import pyplot as plt
     except ImportError as error:
@@ -129,22 +131,22 @@ def pyplot() -> Any:
 
 
 def main() -> None:
-    """Train them all; print the table, and draw the picture if asked."""
+    """Train all nets; print the table, and with --out draw the plot."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--members", type=int, default=10_000, help="seeds for each setting")
-    parser.add_argument("--epochs", type=int, default=10_000, help="at most")
-    parser.add_argument("--out", help="a picture, .png or .svg")
-    asked = parser.parse_args()
+    parser.add_argument("--members", type=int, default=10_000, help="seeds per setting")
+    parser.add_argument("--epochs", type=int, default=10_000, help="the largest number of epochs")
+    parser.add_argument("--out", help="file for a plot: .png or .svg")
+    arguments = parser.parse_args()
 
     start = perf_counter()
-    found = atlas(asked.members, asked.epochs)
-    n = asked.members * len(found)
-    print(f"XOR, {n:,} nets, up to {asked.epochs:,} epochs: {perf_counter() - start:.0f} s\n")
+    found = atlas(arguments.members, arguments.epochs)
+    n = arguments.members * len(found)
+    print(f"XOR, {n:,} nets, up to {arguments.epochs:,} epochs: {perf_counter() - start:.0f} s\n")
     print_table(found)
-    if asked.out:
-        draw(found, asked.epochs, asked.out)
+    if arguments.out:
+        draw(found, arguments.epochs, arguments.out)
 
 
 if __name__ == "__main__":

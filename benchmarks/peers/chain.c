@@ -1,13 +1,14 @@
 /*
- * The longest chain of operations in one update of W1 of which each needs the one before: what an
- * update takes on a processor of any width. Compile it without -ffast-math and with
- * -ffp-contract=off, so that the operations are those written here.
+ * The longest chain of operations in one update of W1 in which each needs the result of the one
+ * before. An update takes at least as long, however wide the processor is. Compile it without
+ * -ffast-math and with -ffp-contract=off, so that the operations are those written here.
  */
 
 #include <math.h>
 #include <string.h>
 
-/* 1 / (1 + exp(-z)): z in parts of ln 2, a polynomial by Estrin's scheme, the exponent put back. */
+/* 1 / (1 + exp(-z)): split z into a multiple of ln 2 and a rest, evaluate a polynomial of the rest by
+ * Estrin's scheme, and add the multiple to the exponent. */
 static inline double sigmoid(double z)
 {
     const double round = 0x1.8p52;
@@ -26,7 +27,7 @@ static inline double sigmoid(double z)
     return 1 / (1 + p);
 }
 
-/* Sums of 3 to 5 products take 3 steps, as a tree. Other operands are at hand long before. */
+/* A sum of 3 to 5 products takes 3 steps, as a tree. The other operands are ready long before. */
 static inline double sum_of_products(double w, double x)
 {
     return fma(w, x, 0.125) * x + 0.25;
@@ -38,8 +39,8 @@ double chain(double w, double x, double y, long updates)
         double h = sigmoid(sum_of_products(w, x));
         double a = sigmoid(sum_of_products(h, x));
         double d = (a - y) * (a * (1 - a));
-        double e = d * x;                 /* by v h (1 - h), which was at hand before a */
-        w = sum_of_products(e, x);        /* the update is one of the sum's terms */
+        double e = d * x;                 /* x stands for v h (1 - h), which is ready before a */
+        w = sum_of_products(e, x);        /* one of the sum's terms is the update */
     }
     return w;
 }

@@ -1,4 +1,4 @@
-"""Compiles the C programs beside this file and loads them."""
+"""Compile the C programs of this folder and load them."""
 
 import ctypes
 import os
@@ -11,7 +11,7 @@ from pathlib import Path
 from work import CannotError
 
 COMPILER = os.environ.get("CC", "cc")
-# As long as the process lives: the libraries are loaded from it.
+# It lasts as long as the process, since the libraries are loaded from it.
 FOLDER = tempfile.TemporaryDirectory(prefix="peers-")
 
 
@@ -23,14 +23,14 @@ def load(source, *options):
     Parameters
     ----------
     source : str
-        Name of the file.
+        The name of the file.
     *options : str
-        Of the compiler: ``-O3``, ``-lm``, ...
+        Options of the compiler, such as ``-O3`` and ``-lm``.
 
     Raises
     ------
     CannotError
-        Where there is no compiler, or it finds a fault: its first line.
+        If there is no compiler, or it reports an error. The message has the first line of it.
     """
     if shutil.which(COMPILER) is None:
         raise CannotError("there is no C compiler")
@@ -44,5 +44,5 @@ def load(source, *options):
 
 
 def pointer(array):
-    """Where a NumPy array's numbers are."""
+    """Return a pointer to a NumPy array's data."""
     return array.ctypes.data_as(ctypes.c_void_p)

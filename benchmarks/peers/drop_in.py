@@ -1,8 +1,8 @@
 """
-Time scikit-learn's estimators and jitprop's under the same names, in one run: see README.md.
+Time scikit-learn's estimators and jitprop's estimators of the same names, in one run.
 
-First both fit each work once and must come to the same model. Then they are timed in turns,
-scikit-learn with one thread of its BLAS and with all, and the best of each counts.
+First both fit each case once and must give the same model. Then they are timed in turns,
+scikit-learn with one BLAS thread and with all, and the best time of each counts. See README.md.
 """
 
 import argparse
@@ -30,7 +30,7 @@ DIGITS, LABELS = load_digits(return_X_y=True)
 DIGITS /= 16
 XOR = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], float), [0, 1, 1, 0]
 REST = 0.2
-"""Seconds before each is timed: the other's threads of BLAS look for work for a while yet."""
+"""Seconds to wait before each timing, since the BLAS threads of the other spin for a while."""
 
 GRID = {
     "hidden_layer_sizes": [(16,), (32,), (64,)],
@@ -41,17 +41,17 @@ GRID = {
 
 
 def classifier(module, X, y, **settings):
-    """Fit one."""
+    """Fit one classifier."""
     return module.MLPClassifier(random_state=0, **settings).fit(X, y)
 
 
 def search(module, X, y, n_jobs=2, **settings):
-    """Fit all of the grid, and the best on all samples."""
+    """Fit a grid search."""
     model = module.MLPClassifier(random_state=0, **settings)
     return GridSearchCV(model, GRID, cv=5, n_jobs=n_jobs).fit(X, y)
 
 
-# What is done; how, with which samples and settings; what counts as the same parameters.
+# name: (function, X, y, settings, tolerance of the parameters or None to compare scores)
 WORKS = {
     "defaults, digits, float64": (classifier, DIGITS, LABELS, {}, 1e-6),
     "defaults, digits, float32": (classifier, DIGITS.astype(np.float32), LABELS, {}, None),
@@ -94,7 +94,7 @@ WORKS = {
 
 
 def main():
-    """Check, time, print."""
+    """Check the models, time the fits and print the table."""
     warnings.simplefilter("ignore", ConvergenceWarning)
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5, help="how often each is timed")
@@ -132,9 +132,9 @@ def main():
 
 def difference(ref, comp, X, y, tolerance):
     """
-    What is not the same in two fitted models, or None.
+    Return the difference of two fitted models as a text, or None if they are the same.
 
-    In float32 rounding grows over hundreds of epochs: there the scores must be near each other.
+    In float32, rounding errors grow over hundreds of epochs, so only the scores are compared.
     """
     if isinstance(ref, GridSearchCV):
         name = "mean_test_score"
@@ -154,7 +154,7 @@ def difference(ref, comp, X, y, tolerance):
 
 
 def ran():
-    """What ran where and when."""
+    """Return the date, the machine and the versions."""
     packages = "jitprop", "scikit-learn", "numba", "numpy"
     return [
         f"{date.today():%d %B %Y}",

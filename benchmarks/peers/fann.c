@@ -1,4 +1,4 @@
-/* Trains a net with FANN, by mini-batches. KIND is float or double, as is the library linked. */
+/* Train a net with FANN in batches. KIND is float or double, like the linked library. */
 
 #define TEXT(x) #x
 #define HEADER(kind) TEXT(kind##fann.h)
@@ -21,7 +21,7 @@ void train(unsigned n_layers, const unsigned *sizes, const fann_type *X, const f
     fann_set_learning_rate(net, rate);
     fann_set_activation_function_hidden(net, FANN_SIGMOID);
     fann_set_activation_function_output(net, FANN_SIGMOID);
-    fann_set_activation_steepness_hidden(net, 0.5); /* its sigmoid is 1 / (1 + exp(-2 s z)) */
+    fann_set_activation_steepness_hidden(net, 0.5); /* FANN's sigmoid is 1 / (1 + exp(-2 s z)) */
     fann_set_activation_steepness_output(net, 0.5);
 
     struct fann_train_data *batches[n_batches];

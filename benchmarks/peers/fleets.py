@@ -1,9 +1,10 @@
 """
 Time fleets of nets in jitprop and in other systems, in one run.
 
-W7 and W8: every system trains the same nets from the same start a little, and all must reach the
-same parameters; then they are timed in turns, the best of each counts. W9: a loop of scikit-learn's
-MLPClassifier over processes, by joblib; its nets begin elsewhere, so accuracies are printed.
+W7 and W8: first every system trains the same nets for a few epochs with the same initial weights,
+and all must reach the same parameters. Then they are timed in turns, and the best time of each
+counts. W9: joblib runs scikit-learn's MLPClassifier in several processes. Its nets have other
+initial weights, so the accuracies are printed.
 """
 
 import argparse
@@ -21,7 +22,7 @@ RATE = float(np.float32(0.1))
 
 @dataclass(frozen=True)
 class Fleets:
-    """K nets, sigmoid, half squared error, plain SGD, float32; batches in the order of the rows."""
+    """K sigmoid nets: half squared error, plain SGD, float32, batches in the order of the rows."""
 
     name: str
     sizes: tuple[int, ...]
@@ -30,12 +31,12 @@ class Fleets:
     n_batches: int
 
     def __str__(self):
-        """Of the kind: 2,048 nets 3-4-1, batch 4."""
+        """Describe the work, such as: 2,048 nets 3-4-1, batch 4."""
         sizes = "-".join(map(str, self.sizes))
         return f"{self.members:,} nets {sizes}, batch {self.batch_size}"
 
     def data(self):
-        """X and y, of all members together."""
+        """Return X and y, which all members share."""
         if self.sizes == (3, 4, 1):
             X = np.array([[0, 0, 1], [1, 0, 1], [0, 1, 1], [1, 1, 1]], np.float32)
             return X, np.array([[0], [1], [1], [0]], np.float32)
@@ -44,14 +45,14 @@ class Fleets:
         return (rng.random((n, width), np.float32) for width in (self.sizes[0], self.sizes[-1]))
 
     def start(self):
-        """Weights (K, n_in, n_out) and biases (K, n_out) of each layer."""
+        """Return the initial weights (K, n_in, n_out) and biases (K, n_out) of each layer."""
         rng, k = np.random.default_rng(1), self.members
         weights = [rng.normal(0, a**-0.5, (k, a, b)) for a, b in pairwise(self.sizes)]
         biases = [rng.normal(0, 0.1, (k, b)) for b in self.sizes[1:]]
         return [[array.astype(np.float32) for array in arrays] for arrays in (weights, biases)]
 
     def flops(self):
-        """Of one net and update, as `Work.flops`."""
+        """Return the operations of one update of one net, counted as in `Work.flops`."""
         weights = [a * b for a, b in pairwise(self.sizes)]
         return 2 * self.batch_size * (3 * sum(weights) - weights[0])
 
@@ -63,7 +64,7 @@ WORKS = (
 
 
 def with_jitprop(work):
-    """One call of Fleet.fit."""
+    """Train by one call of Fleet.fit."""
     from jitprop import Fleet
 
     (X, y), start = work.data(), work.start()
@@ -80,7 +81,7 @@ def with_jitprop(work):
 
 
 def with_trainers(work):
-    """A loop over Trainer.fit."""
+    """Train by a loop over Trainer.fit."""
     from jitprop import Trainer
 
     X, y = work.data()
@@ -104,7 +105,7 @@ def with_trainers(work):
 
 
 def with_jax(work):
-    """jit of a vmap over members, of a scan over epochs, of a scan over batches."""
+    """Train by one compiled call: a vmap over members of a scan over epochs and batches."""
     import jax
     import jax.numpy as jnp
 
@@ -141,7 +142,7 @@ def with_jax(work):
 
 
 def with_torch(work):
-    """Batched products (baddbmm) and autograd."""
+    """Train by batched products (baddbmm) and autograd."""
     import torch
 
     X, y = map(torch.from_numpy, work.data())
@@ -179,7 +180,7 @@ SYSTEMS = {
 
 
 def main():
-    """Check, time, print."""
+    """Check the parameters, time the fits and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="does it run?")
     quick = parser.parse_args().quick
@@ -205,7 +206,7 @@ def main():
 
 
 def check(work, ready):
-    """Whether all reach the same parameters, from the same start, to 1e-4."""
+    """Exit with an error unless all systems reach the same parameters to 1e-4."""
     found = {system: train(5) for system, train in ready.items()}
     ref = found["jitprop Fleet"]
     for system, arrays in found.items():
@@ -218,10 +219,10 @@ def check(work, ready):
 
 def measure(work, ready, n_rounds, seconds):
     """
-    Best seconds per net and update.
+    Return the best seconds per net and update of each system.
 
-    Of as many epochs as take a system so long, but no more than JAX: the losses of each are kept,
-    and memory that is new takes its time.
+    A system trains as many epochs as fit in ``seconds``, but at most as many as JAX. Each epoch's
+    losses are stored, so more epochs would also time the allocation of more memory.
     """
     epochs = {system: epochs_in(seconds, train, 5) for system, train in ready.items()}
     most = epochs.get("JAX vmap", math.inf)
@@ -237,7 +238,7 @@ def measure(work, ready, n_rounds, seconds):
 
 
 def digits(quick):
-    """W9: 16 classifiers of the digits, 64-100-10, Adam, batch 200, beside scikit-learn's."""
+    """Compare W9: 16 classifiers of the digits, 64-100-10, Adam, batch 200, with scikit-learn."""
     from joblib import Parallel, delayed
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
@@ -267,8 +268,8 @@ def digits(quick):
                 weight_decay=1e-4 / 200, dtype=dtype, seed=0, init="glorot_uniform",
             )  # fmt: skip
             fleet.fit(X, y, epochs)
-            right = fleet.predict(held_out).argmax(axis=2) == truth
-            accuracy[f"jitprop {dtype}"] = right.mean()
+            correct = fleet.predict(held_out).argmax(axis=2) == truth
+            accuracy[f"jitprop {dtype}"] = correct.mean()
 
         return train
 
@@ -295,7 +296,7 @@ def digits(quick):
 
 
 def fitted_quietly(net, X, y):
-    """Fit, with no word of not having converged."""
+    """Fit without the warning that training has not converged."""
     import warnings
 
     with warnings.catch_warnings():

@@ -1,4 +1,4 @@
-"""What the processor can do: its rate in matrix products, and the length of W1's chain."""
+"""Measure the processor: its rate in matrix products, and the time of W1's chain."""
 
 import ctypes
 import math
@@ -12,19 +12,19 @@ from compiler import load
 from work import CannotError
 
 N_CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-# Below this, sharing an update between cores costs about what it saves.
+# Seconds. Sharing a shorter update between cores costs about as much as it saves.
 WORTH_SHARING = 200e-6
 
 
 class Machine:
-    """The best figures seen so far; `measure` again between other things, for a fair best."""
+    """The best results so far. Call `measure` repeatedly during a run, for a fair best."""
 
     def __init__(self):
         self.rates = {}  # (dtype, cores) -> operations a second
         self.chain = math.inf  # seconds
 
     def measure(self):
-        """Some 0.2 s of products for each dtype and number of cores, and 5 ms of the chain."""
+        """Measure products for 0.2 s per dtype and number of cores, and the chain for 5 ms."""
         for dtype in (np.float32, np.float64):
             for n_cores in {1, N_CORES}:
                 rate = max(gemm_rate(dtype, n_cores) for _ in range(5))
@@ -32,14 +32,14 @@ class Machine:
         try:
             self.chain = min(self.chain, *(chain_time() for _ in range(5)))
         except CannotError:
-            self.chain = math.inf  # no compiler: W1 has no limit to show
+            self.chain = math.inf  # without a compiler the table shows no limit for W1
 
     def limit(self, work):
         """
-        Seconds that one update of this work takes at least.
+        Return the seconds that one update takes at least; None if unknown.
 
-        Its floating-point operations over the rate of one core, or of all where that is worth it;
-        or, of W1, which is too small for a rate, the time of the chain in chain.c. None if unknown.
+        It is the number of floating-point operations over the rate of one core, or of all cores if
+        sharing pays. W1 is too small for a rate: its limit is the time of the chain in chain.c.
         """
         if work.is_xor:
             return self.chain if self.chain < math.inf else None
@@ -49,7 +49,7 @@ class Machine:
 
 
 def gemm_rate(dtype, n_threads, n=1024):
-    """Floating-point operations a second in one product of (n, n) matrices."""
+    """Return the floating-point operations per second in one product of (n, n) matrices."""
     a = np.ones((n, n), dtype)
     out = np.empty_like(a)
     with threadpool_limits(n_threads, "blas"):
@@ -59,7 +59,7 @@ def gemm_rate(dtype, n_threads, n=1024):
 
 
 def chain_time(updates=10_000):
-    """Seconds of one pass through the chain in chain.c."""
+    """Return the seconds of one pass through the chain in chain.c."""
     library = load("chain.c", "-O2", "-march=native", "-ffp-contract=off", "-lm")
     library.chain.restype = ctypes.c_double
     numbers = map(ctypes.c_double, (0.5, 0.25, 1.0))

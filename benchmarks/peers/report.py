@@ -1,4 +1,4 @@
-"""The table, in Markdown, and what must stand beneath it."""
+"""The table in Markdown, and the notes below it."""
 
 import importlib.metadata
 import platform
@@ -12,25 +12,25 @@ from limits import N_CORES
 
 def table(systems, times, machine):
     """
-    Microseconds per update, a row for each work.
+    Return the table of microseconds per update, with a row for each work.
 
-    "Share of the limit" is the limit over jitprop's time.
+    "Share of the limit" is the limit divided by jitprop's time.
     """
     rows = [
         ["", "net", *systems, "best peer / jitprop", "JAX / jitprop", "limit", "share of the limit"]
     ]
     for work, row in times.items():
-        own, limit = row.get("jitprop"), machine.limit(work)
+        jitprop, limit = row.get("jitprop"), machine.limit(work)
         peers = [seconds for system, seconds in row.items() if system != "jitprop"]
         rows.append(
             [
                 work.name,
                 str(work),
                 *(microseconds(row.get(system)) for system in systems),
-                ratio(min(peers, default=None), own),
-                ratio(row.get("JAX"), own),
+                ratio(min(peers, default=None), jitprop),
+                ratio(row.get("JAX"), jitprop),
                 microseconds(limit),
-                f"{limit / own:.0%}" if own and limit else "-",
+                f"{limit / jitprop:.0%}" if jitprop and limit else "-",
             ]
         )
     rows.insert(1, ["---"] * len(rows[0]))
@@ -38,7 +38,7 @@ def table(systems, times, machine):
 
 
 def notes(cannot, modules, machine):
-    """Who could not, how fast the machine is, and what ran where and when."""
+    """Return the notes: systems that were skipped, the machine's speed, the date and versions."""
     lines = [
         f"{system} skipped on {', '.join(works)}: {reason}."
         for (system, reason), works in cannot.items()
@@ -63,7 +63,7 @@ def notes(cannot, modules, machine):
 
 
 def microseconds(seconds):
-    """Three digits, or what there is before the point."""
+    """Format a time with three digits, or more if it has more before the point."""
     if seconds is None:
         return "-"
     value = seconds * 1e6
@@ -71,12 +71,12 @@ def microseconds(seconds):
 
 
 def ratio(numerator, denominator):
-    """Two digits after the point."""
+    """Format a ratio with two digits after the point."""
     return f"{numerator / denominator:.2f}" if numerator and denominator else "-"
 
 
 def processor():
-    """Its name, as the system has it."""
+    """Return the processor's name."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -88,7 +88,7 @@ def processor():
 
 
 def outputs(*commands):
-    """First lines of what commands print, of those that are there."""
+    """Yield the first line that each command prints; skip commands that are not installed."""
     for command in commands:
         try:
             done = subprocess.run(command, capture_output=True, text=True, check=True)

@@ -1,8 +1,9 @@
 """
-Time the same training in jitprop and in other systems, in one run: see README.md.
+Time the same training in jitprop and in other systems, in one run.
 
-First every system trains each net a little from the same start, and all must reach the same
-parameters. Then they are timed in turns, round after round; the best of each counts.
+First every system trains each net for a few epochs with the same initial weights, and all must
+reach the same parameters. Then they are timed in turns, and the best time of each counts. See
+README.md.
 """
 
 import argparse
@@ -21,7 +22,7 @@ from limits import Machine
 from work import WORKS, CannotError
 
 THREADS = [{"n_threads": 1}, {"n_threads": None}]
-# Column: module, and options of its `prepare`; of several, the best counts.
+# column: (module, options of its `prepare`); the best of several options counts
 SYSTEMS = {
     "jitprop": ("with_jitprop", [{}]),
     "NumPy": ("with_numpy", THREADS),
@@ -36,7 +37,7 @@ TOLERANCES = {np.float32: 1e-4, np.float64: 1e-9}
 
 
 def main():
-    """Check, time, print."""
+    """Check the parameters, time the fits and print the table."""
     args = arguments()
     works = [work for work in WORKS if work.name in args.only]
     modules, cannot = load(args.systems, args.only)
@@ -46,7 +47,7 @@ def main():
         say(f"{work.name} {work}: do all reach the same parameters?")
         faults += check(work, ready[work])
     if faults:
-        sys.exit("\n".join(["These did not do the same work:", *faults]))
+        sys.exit("\n".join(["These systems did not do the same work:", *faults]))
 
     machine, times = Machine(), {}
     for work in works:
@@ -59,7 +60,7 @@ def main():
 
 
 def arguments():
-    """What to run."""
+    """Parse the command line."""
     names = [work.name for work in WORKS]
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="few and short rounds: does it run?")
@@ -69,7 +70,15 @@ def arguments():
 
 
 def load(systems, names):
-    """The modules of these systems; and {(system, reason): names of works} of those not there."""
+    """
+    Import the modules of the systems.
+
+    Returns
+    -------
+    modules : {system: module}
+    cannot : {(system, reason): names of works}
+        The systems that are not installed.
+    """
     modules, cannot = {}, defaultdict(list)
     for system in systems:
         try:
@@ -80,7 +89,7 @@ def load(systems, names):
 
 
 def prepare(work, modules, cannot):
-    """The functions that train, each with its column; who cannot is told in ``cannot``."""
+    """Return a list of (column, function that trains); add systems that cannot to ``cannot``."""
     ready = []
     for system, module in modules.items():
         try:
@@ -92,10 +101,10 @@ def prepare(work, modules, cannot):
 
 def check(work, ready):
     """
-    Yield what differs from NumPy's parameters in float64, and from its losses.
+    Yield a text for each system whose parameters or losses differ from NumPy's in float64.
 
-    Each array may differ by the dtype's tolerance, and by no more than a hundredth of how far
-    training has moved it: else an array left as it was might pass.
+    Each array may differ by the dtype's tolerance, but by at most a hundredth of the distance that
+    training has moved it. Otherwise an array that was not trained might pass.
     """
     weights, biases, ref_losses = with_numpy.prepare(work.as_float64())(work.check_epochs)
     ref = [*weights, *biases]
@@ -117,12 +126,12 @@ def check(work, ready):
 
 
 def measure(work, ready, n_rounds, seconds):
-    """Best seconds per update of each system: {column: seconds}."""
+    """Return the best seconds per update of each system: {column: seconds}."""
     epochs = [epochs_in(seconds, train, work.check_epochs) for _, train in ready]
     best, spent = {}, [0.0] * len(ready)
     for _ in range(n_rounds):
         for i, (system, train) in enumerate(ready):
-            if spent[i] < n_rounds * seconds:  # a slow one takes part in the first rounds
+            if spent[i] < n_rounds * seconds:  # slow systems run in the first rounds only
                 took = timed(train, epochs[i])
                 spent[i] += took
                 update = took / (epochs[i] * work.n_batches)
@@ -132,9 +141,9 @@ def measure(work, ready, n_rounds, seconds):
 
 def epochs_in(seconds, train, epochs):
     """
-    How many epochs take about so long, from ``epochs`` up.
+    Return how many epochs, at least ``epochs``, take about so many seconds.
 
-    Each number has been trained once before it is timed: JAX compiles for every one.
+    Each number of epochs is trained once before it is timed, since JAX compiles for each number.
     """
     while (took := timed(train, epochs)) < seconds / 4:
         epochs = math.ceil(epochs * min(100, seconds / took))
@@ -143,14 +152,14 @@ def epochs_in(seconds, train, epochs):
 
 
 def timed(train, epochs):
-    """Seconds of one call."""
+    """Return the seconds of one call."""
     began = time.perf_counter()
     train(epochs)
     return time.perf_counter() - began
 
 
 def say(text):
-    """Progress, apart from the table."""
+    """Print progress to stderr; the table goes to stdout."""
     print(text, file=sys.stderr, flush=True)
 
 

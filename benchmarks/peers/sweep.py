@@ -1,8 +1,9 @@
 """
-No cliff: jitprop's choice of threads for nets of width 8 to 1024 and batches of 1 to 4096.
+Check jitprop's choice of threads for nets of width 8 to 1024 and batches of 1 to 4096.
 
-Prints, for each, the time of a fit with n_threads=None over that of the better of one thread and
-two, and over NumPy's. Above 1.15 and above 1 it is marked, and the exit code is 1.
+For each it prints two ratios: the time of a fit with n_threads=None over that of the better of one
+thread and two, and over NumPy's. A first ratio above 1.15 or a second above 1 gets a mark, and the
+exit code is then 1.
 """
 
 import argparse
@@ -19,7 +20,7 @@ WIDTHS, BATCHES = (8, 32, 128, 512, 1024), (1, 4, 16, 64, 256, 1024, 4096)
 
 
 def main():
-    """Measure, print."""
+    """Measure all cases and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=0.3, help="of one fit, about")
     parser.add_argument("--rounds", type=int, default=3)
@@ -32,10 +33,10 @@ def main():
     for width in args.widths:
         for batch in args.batches:
             work = Work("", (width, width, 10), batch, 4, np.float32)
-            own, one, two, numpy = best_times(work, args.seconds, args.rounds)
-            ratios = own / min(one, two), own / numpy
+            chosen, one, two, numpy = best_times(work, args.seconds, args.rounds)
+            ratios = chosen / min(one, two), chosen / numpy
             cliffs += ratios[0] > 1.15 or ratios[1] > 1
-            cells = [f"{own * 1e6:,.0f}" if own > 1e-4 else f"{own * 1e6:.3g}"]
+            cells = [f"{chosen * 1e6:,.0f}" if chosen > 1e-4 else f"{chosen * 1e6:.3g}"]
             cells += [
                 f"{found:.2f}{'!' if found > most else ''}"
                 for found, most in zip(ratios, (1.15, 1), strict=True)
@@ -45,12 +46,12 @@ def main():
 
 
 def best_times(work, seconds, rounds):
-    """Of the fit with n_threads None, 1 and 2, and of NumPy on one thread or all, per update."""
+    """Return the best time per update: with n_threads None, 1 and 2, and in NumPy."""
     trains = [with_jitprop.prepare(work, n_threads) for n_threads in (None, 1, 2)]
     trains += [with_numpy.prepare(work, n_threads) for n_threads in (1, None)]
     trains[0](1)  # compiles
     epochs = epochs_in(seconds, trains[0], 1)
-    few = epochs_in(seconds / 3, trains[3], 1)  # NumPy's calls have no fixed cost to spread
+    few = epochs_in(seconds / 3, trains[3], 1)  # enough for NumPy, whose calls have no fixed cost
     times = [
         [
             timed(train, n) / (n * work.n_batches)

@@ -1,4 +1,4 @@
-"""A C program for W1 alone: plain loops over constant sizes."""
+"""A C program for W1 only: plain loops over constant sizes."""
 
 import ctypes
 
@@ -14,8 +14,8 @@ def prepare(work, optimize):
     """
     Return a function: epochs -> weights, biases, loss of each epoch.
 
-    ``optimize`` is "-O3" or "-O2". With -O3, GCC 12 unrolls the loops first and then calls exp for
-    one number at a time; with -O2 it calls the C library's exp for vectors of four.
+    ``optimize`` is "-O3" or "-O2". With -O3, GCC 12 first unrolls the loops and then calls exp for
+    one number at a time. With -O2 it calls the C library's exp for vectors of four.
     """
     if not work.is_xor:
         raise CannotError("written for the net of W1")

@@ -1,8 +1,8 @@
 """
-FANN, Debian's libfann-dev, by a small C program: SGD on sigmoid nets.
+FANN (Debian's libfann-dev), called by a small C program: SGD on sigmoid nets.
 
-Its derivatives take outputs below 0.01 for 0.01 and above 0.99 for 0.99, so that its parameters
-are ours as long as no unit comes there; at the start none does. It keeps the error in a float32.
+FANN clips outputs to [0.01, 0.99] in its derivatives. So its parameters agree with the others' only
+as long as no unit leaves this range, as in the first epochs. It stores the error as a float32.
 """
 
 import ctypes
@@ -31,11 +31,11 @@ def prepare(work):
         raise
     X, y = work.data()
     sizes = np.array(work.sizes, np.uint32)
-    # Its batch's gradient is always the mean over samples.
+    # FANN's gradient of a batch is always the mean over samples.
     rate = work.learning_rate * (1 if work.reduction == "mean" else work.batch_size)
 
     def train(epochs):
-        # Unit by unit: the weights of all that comes in, the bias last.
+        # FANN stores the parameters unit by unit: the incoming weights, then the bias.
         layers = [np.vstack(layer).T for layer in zip(*work.start(), strict=True)]
         params = np.concatenate([layer.ravel() for layer in layers])
         mean_squares = np.empty(epochs)

@@ -25,7 +25,7 @@ def prepare(work):
 
 
 def fit(work, params, X, y, *, epochs):
-    """Parameters after so many epochs, and the loss of each."""
+    """Return the parameters after ``epochs`` epochs, and the loss of each epoch."""
     activate = {"sigmoid": jax.nn.sigmoid, "tanh": jnp.tanh}[work.activation]
     init, update = {"sgd": (sgd_init, sgd), "adam": (adam_init, adam)}[work.optimizer]
     scale = 0.5 / work.batch_size if work.reduction == "mean" else 0.5
@@ -52,7 +52,7 @@ def fit(work, params, X, y, *, epochs):
 
 
 def sgd_init(params):
-    """SGD keeps nothing."""
+    """Return the state of SGD, which has none."""
     return ()
 
 
@@ -62,13 +62,13 @@ def sgd(params, gradient, slots, rate):
 
 
 def adam_init(params):
-    """The two means, and the number of updates."""
+    """Return Adam's initial state: the two means, and the number of updates."""
     zeros = jax.tree.map(jnp.zeros_like, params)
     return zeros, zeros, jnp.float32(0)
 
 
 def adam(params, gradient, slots, rate, beta_1=0.9, beta_2=0.999, epsilon=1e-8):
-    """Adam (Kingma and Ba, 2014), in the form that ends their section 2."""
+    """Update by Adam (Kingma and Ba, 2014), in the form at the end of their section 2."""
     mean, mean_square, t = slots
     t = t + 1
     mean = jax.tree.map(lambda m, g: beta_1 * m + (1 - beta_1) * g, mean, gradient)

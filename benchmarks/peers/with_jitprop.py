@@ -1,4 +1,4 @@
-"""jitprop, by its public names."""
+"""jitprop's Trainer."""
 
 import jitprop
 

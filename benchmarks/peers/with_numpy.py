@@ -1,7 +1,7 @@
 """
-NumPy, by hand for one net: every array is made once, and every operation writes into one.
+NumPy code for one net. Every array is allocated once, and every operation writes into one.
 
-Parameters and gradient are one vector each, so that an update is one operation.
+All parameters are one vector, and so are all gradients. So an update needs few operations.
 """
 
 from itertools import count, pairwise
@@ -16,12 +16,12 @@ def prepare(work, n_threads=None):
     """
     Return a function: epochs -> weights, biases, loss of each epoch.
 
-    ``n_threads`` is of its BLAS: None is as NumPy has it, all.
+    ``n_threads`` is the number of BLAS threads; None means NumPy's default, all.
     """
     limited = ThreadpoolController().wrap(limits=n_threads, user_api="blas")
     X, y = work.data()
     L = len(work.sizes) - 1
-    # The derivatives by the outputs are multiplied by this once, and everything behind them is.
+    # Multiplying the derivatives by the outputs by this scales all other derivatives too.
     scale = 1 / work.batch_size if work.reduction == "mean" else 1.0
     activate = {"sigmoid": sigmoid, "tanh": tanh}[work.activation]
     ones = np.ones(work.batch_size, work.dtype)
@@ -66,7 +66,7 @@ def prepare(work, n_threads=None):
 
 
 def split(vector, sizes):
-    """Views of one vector: weights and biases of each layer."""
+    """Return views of a vector: the weights and biases of each layer."""
     weights, biases, at = [], [], 0
     for a, b in pairwise(sizes):
         weights.append(vector[at : at + a * b].reshape(a, b))
@@ -78,7 +78,7 @@ def split(vector, sizes):
 
 
 def empty(work, n_units):
-    """Room for one number for each sample of a batch and each unit."""
+    """Allocate an array for one number per sample of a batch and unit."""
     return np.empty((work.batch_size, n_units), work.dtype)
 
 
@@ -100,7 +100,7 @@ def tanh(a, slope):
 
 
 def sgd(params, gradient, learning_rate):
-    """p <- p - rate g; g is changed."""
+    """Return a function for p <- p - rate g. It overwrites g."""
 
     def update():
         np.multiply(gradient, learning_rate, out=gradient)
@@ -110,7 +110,7 @@ def sgd(params, gradient, learning_rate):
 
 
 def adam(params, gradient, learning_rate, beta_1=0.9, beta_2=0.999, epsilon=1e-8):
-    """Adam (Kingma and Ba, 2014), in the form that ends their section 2; g is changed."""
+    """Return Adam's update, in the form at the end of section 2 of its paper. It overwrites g."""
     mean, mean_square, step = (np.zeros_like(params) for _ in range(3))
     numbers = count(1)
 

@@ -1,4 +1,4 @@
-"""scikit-learn: MLPRegressor, with the output activation that it does not offer."""
+"""scikit-learn's MLPRegressor, with an output activation added."""
 
 import warnings
 
@@ -12,13 +12,13 @@ PACKAGES = ("scikit-learn",)
 
 class Regressor(MLPRegressor):
     """
-    MLPRegressor with given starting parameters, and its hidden activation on the outputs too.
+    MLPRegressor with given initial parameters, and its hidden activation on the outputs too.
 
-    Its own outputs are linear, with delta = a - y. Here they are multiplied by f'(a) before use.
+    scikit-learn's outputs are linear, with delta = a - y. Here delta is multiplied by f'(a).
     """
 
     def begin(self, weights, biases):
-        """Take the parameters to begin with."""
+        """Set the initial parameters."""
         self._given = iter(zip(weights, biases, strict=True))
         return self
 
@@ -39,12 +39,12 @@ def prepare(work, n_threads=None):
     """
     Return a function: epochs -> weights, biases, loss of each epoch.
 
-    ``n_threads`` is of its BLAS: None is as it comes, all.
+    ``n_threads`` is the number of BLAS threads; None means the default, all.
     """
     limited = ThreadpoolController().wrap(limits=n_threads, user_api="blas")
     X, y = work.data()
     targets = y.ravel() if y.shape[1] == 1 else y
-    # Its gradient is the mean over samples; its loss the mean over samples and outputs too.
+    # The gradient of MLPRegressor is the mean over samples, its loss that over outputs too.
     samples = 1 if work.reduction == "mean" else work.batch_size
     options = {
         "hidden_layer_sizes": work.sizes[1:-1],
@@ -64,7 +64,7 @@ def prepare(work, n_threads=None):
     def train(epochs):
         model = Regressor(max_iter=epochs, **options).begin(*work.start())
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # all its epochs are asked for
+            warnings.simplefilter("ignore", ConvergenceWarning)  # all epochs are intended
             model.fit(X, targets)
         losses = [loss * y.shape[1] * samples for loss in model.loss_curve_]
         return model.coefs_, model.intercepts_, losses

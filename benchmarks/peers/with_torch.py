@@ -1,4 +1,4 @@
-"""PyTorch: eager, torch.nn and torch.optim as they are."""
+"""PyTorch in eager mode, with torch.nn and torch.optim."""
 
 import torch
 
@@ -9,7 +9,7 @@ def prepare(work, n_threads=None):
     """
     Return a function: epochs -> weights, biases, loss of each epoch.
 
-    ``n_threads`` None is as PyTorch has it, all.
+    ``n_threads`` None means PyTorch's default, all.
     """
     n_threads = n_threads or torch.get_num_threads()
     X, y = map(torch.from_numpy, work.data())

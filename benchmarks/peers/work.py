@@ -1,4 +1,4 @@
-"""The work that every system is given: nets, data, starting parameters."""
+"""The fits that every system does: nets, data and initial parameters."""
 
 from dataclasses import dataclass, replace
 from functools import cache
@@ -6,21 +6,21 @@ from itertools import pairwise
 
 import numpy as np
 
-# FANN keeps its learning rate as a float32; this is one, so that all can have the same.
+# FANN stores its learning rate as a float32. All systems use the float32 nearest to 0.1.
 TENTH = float(np.float32(0.1))
 
 
 class CannotError(Exception):
-    """A system is not installed, or cannot do this work; says which."""
+    """A system is not installed or cannot do this fit. The message says which."""
 
 
 @dataclass(frozen=True)
 class Work:
     """
-    One net and how it is trained: half squared error, every hidden and output unit alike.
+    One net and its training: half squared error, the same activation in all layers.
 
-    Samples are presented in their order, in ``n_batches`` whole batches. Parameters are given and
-    taken as jitprop keeps them: weights (n_in, n_out) and biases (n_out,) of each layer.
+    Samples are not shuffled; an epoch has ``n_batches`` full batches. Parameters have jitprop's
+    shapes: weights (n_in, n_out) and biases (n_out,) of each layer.
     """
 
     name: str
@@ -35,7 +35,7 @@ class Work:
     check_epochs: int = 1
 
     def __str__(self):
-        """Of the kind: 64-32-10 sigmoid, batch 32, float32, SGD."""
+        """Describe the work, such as: 64-32-10 sigmoid, batch 32, float32, SGD."""
         sizes, optimizer = "-".join(map(str, self.sizes)), self.optimizer
         return (
             f"{sizes} {self.activation}, batch {self.batch_size:,}, {self.dtype.__name__}, "
@@ -44,25 +44,25 @@ class Work:
 
     @property
     def is_xor(self):
-        """W1: the one net whose data are not random, and for which there is a C program."""
+        """Whether this is W1: its data are not random, and the C program is written for it."""
         return self.sizes == (3, 4, 1)
 
     @property
     def n_samples(self):
-        """Samples of an epoch."""
+        """The number of samples in an epoch."""
         return self.batch_size * self.n_batches
 
     def as_float64(self):
-        """The same work and the same numbers, in float64."""
+        """Return the same work with the same numbers, in float64."""
         return replace(self, dtype=np.float64)
 
     @property
     def loss_scale(self):
-        """What a sum of squared errors over an epoch is multiplied by to be its loss."""
+        """The factor that makes an epoch's sum of squared errors its loss."""
         return 0.5 / self.n_samples if self.reduction == "mean" else 0.5
 
     def data(self):
-        """X and y: the four rows of XOR, or random ones."""
+        """Return X and y: the four rows of XOR, or random numbers."""
         if self.is_xor:
             X = np.array([[0, 0, 1], [1, 0, 1], [0, 1, 1], [1, 1, 1]], self.dtype)
             return X, np.array([[0], [1], [1], [0]], self.dtype)
@@ -72,12 +72,12 @@ class Work:
         return X.astype(self.dtype), y.astype(self.dtype)
 
     def start(self):
-        """Weights and biases to begin with, new arrays at each call."""
+        """Return the initial weights and biases, in new arrays at each call."""
         return [[array.copy() for array in arrays] for arrays in self.drawn_start()]
 
     @cache  # noqa: B019  there are six works
     def drawn_start(self):
-        """Draw them; the same numbers in each dtype."""
+        """Draw the initial weights and biases; they are the same numbers in each dtype."""
         rng = np.random.default_rng(1)
         weights = [rng.normal(0, a**-0.5, (a, b)) for a, b in pairwise(self.sizes)]
         biases = [rng.normal(0, 0.1, b) for b in self.sizes[1:]]
@@ -88,10 +88,11 @@ class Work:
 
     def flops(self):
         """
-        Floating-point operations in the products of one update.
+        Return the number of floating-point operations in the products of one update.
 
-        With m samples a batch and P weights: forward 2 m P, gradient 2 m P, backward 2 m P
-        without the first layer's. Activations, losses and the optimizer are not counted.
+        With m samples in a batch and P weights, the forward pass needs 2 m P, the gradient 2 m P,
+        and the backward pass 2 m P without the first layer. Activations, losses and the optimizer
+        are not counted.
         """
         weights = [a * b for a, b in pairwise(self.sizes)]
         return 2 * self.batch_size * (3 * sum(weights) - weights[0])

@@ -1,6 +1,6 @@
 /*
  * W1: a 3-4-1 sigmoid net on four rows, full batch, half the squared error summed, float64.
- * Parameters are changed in place; W is (inputs, hidden units), a row after the other.
+ * Parameters are changed in place. W is (inputs, hidden units), row by row.
  */
 
 #include <math.h>
@@ -12,7 +12,8 @@ void train(const double (*restrict X)[INPUTS], const double *restrict y,
            double (*restrict W_out)[HIDDEN], double *restrict b_out, double *restrict v_out,
            double *restrict c_out, double *restrict losses, long epochs, double rate)
 {
-    /* Local, so that the compiler keeps them in registers; samples last, so that four share one. */
+    /* Local variables, so that the compiler keeps them in registers. The samples are the last
+     * index, so that the four of them share one register. */
     double x[INPUTS][ROWS], W[INPUTS][HIDDEN], b[HIDDEN], v[HIDDEN], c = *c_out;
     memcpy(W, W_out, sizeof W);
     memcpy(b, b_out, sizeof b);
