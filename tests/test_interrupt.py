@@ -369,18 +369,18 @@ def test_a_signal_while_numba_is_imported_leaves_it_whole(number, error):
 
 
 @pytest.mark.parametrize("real", [True, False])
-def test_what_is_called_out_of_reach_gives_or_raises_as_it_is(real, monkeypatch):
+def test_what_is_called_uninterrupted_gives_or_raises_as_it_is(real, monkeypatch):
     monkeypatch.setattr(threads, "real", lambda: real)
     with pytest.raises(ZeroDivisionError):
-        threads.out_of_reach(lambda: 1 / 0)
-    thread = threads.out_of_reach(threading.current_thread)
+        threads.uninterrupted(lambda: 1 / 0)
+    thread = threads.uninterrupted(threading.current_thread)
     assert (thread is not threading.main_thread()) == real
 
     def start(self):
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(threading.Thread, "start", start)
-    assert threads.out_of_reach(threading.current_thread) is threading.main_thread()
+    assert threads.uninterrupted(threading.current_thread) is threading.main_thread()
 
 
 COMPILE = """

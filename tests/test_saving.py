@@ -300,7 +300,7 @@ def test_what_cannot_be_saved_is_said_and_the_old_file_stays(path):
         saving.write(path, trainer, {"mean": float("nan")})
     with pytest.raises(TypeError, match="set"):
         saving.write(path, trainer, {"mean": {1}})
-    with pytest.raises(ValueError, match="at most 4194304 bytes of JSON"):
+    with pytest.raises(ValueError, match="at most 4194304 bytes as JSON"):
         saving.write(path, trainer, {"text": "x" * (1 << 22)})
     trainer.parameters[0] = np.nan
     with pytest.raises(ValueError, match="finite"):
@@ -354,7 +354,7 @@ def test_functions_of_the_users_own_are_saved_by_name(path):
     with pytest.raises(CheckpointError, match="learning_rate must be"):
         Trainer.load(path, custom_objects={"hyperbola": "fast"})
     trainer.learning_rate = functools.partial(hyperbola)
-    with pytest.raises(TypeError, match="learning_rate must have a name to be saved by"):
+    with pytest.raises(TypeError, match="learning_rate must have a name to be saved under"):
         trainer.save(path)
 
 

@@ -206,7 +206,8 @@ def test_an_error_of_a_handler_is_none_of_the_threads(monkeypatch):
 LATE = """
 import atexit, concurrent.futures.thread, threading, time
 import numpy as np
-from jitprop import Fleet, Trainer, compiled, threads
+from jitprop import Fleet, Trainer
+from jitprop.backends import compiled, threads
 
 threads.cores = lambda: 8
 compiled.LONG = 0  # a batch of this net is worth a thread, so that the main one hears Ctrl-C

@@ -74,7 +74,7 @@ def test_what_is_no_net_is_refused(write, tmp_path):
     with pytest.raises(TypeError, match="model must be a Trainer or a fitted"):
         write(object(), tmp_path / "net")
     own = CustomActivation(lambda z: 2.0 * z, lambda z: 2.0, name="double")
-    with pytest.raises(ValueError, match="activations with a name"):
+    with pytest.raises(ValueError, match="must not have custom activations"):
         write(Trainer([2, 3, 1], activation=own), tmp_path / "net")
     model, _ = trainer("shallow", "float64")
     model.parameters[0] = np.nan
@@ -130,8 +130,8 @@ def test_what_has_a_net_inside_is_refused_with_the_way_to_it(write, tmp_path):
         )
         search.fit(X, X[:, 0])
     for refused, words in (
-        (fleet, r"such as fleet\[0\]"),
-        (ensemble, r"as of model.fleet_\[0\]"),
+        (fleet, r"a member, as fleet\[0\]"),
+        (ensemble, r"a member, as model.fleet_\[0\]"),
         (make_pipeline(StandardScaler(), model), r"its last step, model\[-1\]"),
         (search, "export its best_estimator_"),
         (MLPRegressor(), "which is not fitted"),

@@ -265,7 +265,7 @@ def test_results_are_copied_and_pickled(rng):
 def test_class_weights_that_leave_a_fold_empty(rng, monkeypatch):
     X, y = rng.normal(size=(12, 2)), np.array([0] * 11 + [1])
     monkeypatch.setattr(tasks, "run", None)
-    with pytest.raises(ValueError, match=r"in setting 1, .*: in fold \d, y must have some class"):
+    with pytest.raises(ValueError, match=r"in setting 1, .*: in fold \d, y must have a sample"):
         sweep(
             X, y, {"loss": ["cross_entropy", CrossEntropy(class_weight=[0, 1])]}, cv=3, epochs=1,
             layer_sizes=[2, 2], output_activation="softmax",

@@ -187,7 +187,7 @@ def test_c(tmp_path):
 
 def test_an_ensemble_is_more_than_one_net(tmp_path):
     model = MLPClassifier(**SMALL, n_members=2).fit(X, LABELS)
-    with pytest.raises(ValueError, match="one net can be exported"):
+    with pytest.raises(ValueError, match="only one net can be exported"):
         export.to_onnx(model, tmp_path / "net.onnx")
     export.to_onnx(model.fleet_[1], tmp_path / "net.onnx")
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from jitprop import checks
 from jitprop._types import Array
-from jitprop.backends.threads import out_of_reach
+from jitprop.backends.threads import uninterrupted
 from jitprop.checks import quoted
 from jitprop.interrupts import Interrupts, from_a_handler
 from jitprop.net.spec import Spec
@@ -86,7 +86,7 @@ def load(name: str) -> Backend:
     """
     if name == "numpy":
         return cast(Backend, importlib.import_module("jitprop.reference"))
-    found = out_of_reach(_compiled)
+    found = uninterrupted(_compiled)
     if not isinstance(found, Exception):
         return found
     if name == "numba":

@@ -1,9 +1,9 @@
 """
-Functions of the user's own that compile to the same machine code.
+Finds custom functions that compile to the same machine code.
 
-Numba never frees the machine code of a function, some 2 MB. A program that makes a loss anew for
-each net, by the same lines, shall compile it once: so blocks are found by what goes into them, the
-code of a function and the values it uses, rather than by the object.
+The machine code of a function takes about 2 MB, and Numba never frees it. A program may make a new
+loss for each net with the same lines. To compile it only once, machine code is looked up by what it
+depends on, the code of a function and the values that it uses, and not by the function object.
 """
 
 from __future__ import annotations
@@ -17,16 +17,17 @@ import numpy as np
 PLAIN = bool, int, float, complex, str, bytes, type(None)
 
 MODULES = "math", "cmath", "numpy"
-"""Whose contents nobody changes."""
+"""Modules whose contents do not change."""
 
 
 def key(function: Any) -> Hashable | None:
     """
-    Equal for functions of the same code that use the same values; None if nobody can tell.
+    Return a key that is equal for functions with the same code and the same values; or None.
 
-    Values are those that the global variables and the variables of an enclosing function have now,
-    as numba takes them when it compiles: numbers, texts, tuples of these, functions, and what is in
-    `math` and NumPy. Of an array or another object nobody can tell whether it has changed.
+    The values are those that global variables, and variables of an enclosing function, have now:
+    numba uses these when it compiles. They can be numbers, text, tuples of these, functions, and
+    anything in `math` and NumPy. An array or another object might be changed later without notice,
+    so a function that uses one has no key.
     """
     try:
         return _key(function, [])
@@ -51,14 +52,14 @@ def _key(value: Any, seen: list[Any]) -> Hashable:
         return "compiled", value
     if not isinstance(value, FunctionType):
         raise LookupError
-    if any(value is other for other in seen):  # it calls itself
+    if any(value is other for other in seen):  # a recursive function
         return "seen", next(i for i, other in enumerate(seen) if other is value)
     seen.append(value)
     parts: list[Hashable] = [value.__code__]
     for cell in value.__closure__ or ():
         try:
             parts.append(_key(cell.cell_contents, seen))
-        except ValueError:  # nothing is in it yet
+        except ValueError:  # the variable has no value yet
             raise LookupError from None
     for name in _names(value.__code__):
         if name in value.__globals__:
@@ -69,11 +70,11 @@ def _key(value: Any, seen: list[Any]) -> Hashable:
 
 
 def _is_compiled(value: Any) -> bool:
-    """Whether numba made it, of a function: what it was compiled with does not change."""
+    """Whether numba compiled the value from a function: what it was compiled with cannot change."""
     return type(value).__module__.startswith("numba.") and hasattr(value, "py_func")
 
 
 def _names(code: CodeType) -> list[str]:
-    """Names of global variables, and of attributes, in a function and in those inside it."""
+    """The names of global variables and attributes in a function and its inner functions."""
     inner = [const for const in code.co_consts if isinstance(const, CodeType)]
     return [*code.co_names, *(name for each in inner for name in _names(each))]

@@ -1,4 +1,4 @@
-"""Threads: how many a fit gets, how they run, and BLAS kept to one in the meantime."""
+"""Threads: how many a fit gets, how they run, and how BLAS is limited to one thread meanwhile."""
 
 from __future__ import annotations
 
@@ -21,22 +21,35 @@ from jitprop.interrupts import Expected, from_a_handler
 T = TypeVar("T")
 
 SHARE = 1_000_000
-"""Multiply-adds of a batch that each thread gets at the least, about 20 us of work in float32: for
-half of that, meeting twice in each update costs what a second thread saves. With twice that it
-saves a third of the time, with 30 times that 45 % (Zen 4, two cores that share no L2 cache)."""
+"""
+The least multiply-adds of a batch for each thread: about 20 us of work in float32.
+
+Threads wait for each other at two barriers in each update. Measured on a Zen 4, with two cores that
+share no L2 cache, a second thread saves
+
+==================  =================
+work of a thread    time saved
+==================  =================
+SHARE / 2           nothing
+2 SHARE             a third
+30 SHARE            45 %
+==================  =================
+"""
 
 TRIAL = 32
-"""Calls after which a disturbed team tries again what was the slower: all its threads, or one."""
+"""A disturbed team tries the slower number of threads, all or one, again in every so many calls."""
 
 UNDISTURBED = 0.9
-"""Share of their time that the processor has to give to threads which never sleep."""
+"""The share of processor time that threads which never sleep get, if nothing disturbs them."""
 
 LISTEN = 0.1
-"""Seconds after which the main thread, waiting for the others, looks whether Ctrl-C came."""
+"""The seconds between two looks of the waiting main thread whether Ctrl-C was pressed."""
 
 START = 300_000_000
-"""Multiply-adds of a whole fit for which threads are started: about 6 ms of work for one. Starting
-them takes 1 ms."""
+"""
+The least multiply-adds of a whole fit for which threads are started. That is about 6 ms of work for
+one thread; starting threads takes 1 ms.
+"""
 
 
 @lru_cache(maxsize=1)
@@ -45,20 +58,21 @@ def _controller_among(n_modules: int) -> Any:
 
 
 def _controller() -> Any:
-    """All BLAS of the process; looked for again when a module has come, which may bring one."""
+    """The controller of all BLAS libraries of the process; a new module may have loaded one."""
     return _controller_among(len(sys.modules))
 
 
 def real() -> bool:
-    """Whether threads are threads: gevent and eventlet make them take turns in a single one."""
+    """Whether threads can run at once. With gevent and eventlet they take turns in a single one."""
     return isinstance(_thread.start_new_thread, BuiltinFunctionType)
 
 
 def cores() -> int:
     """
-    The cores that this process is bound to, or the share of them that its container gets.
+    The number of cores that this process may use.
 
-    One where threads are no threads.
+    These are the cores that it is bound to, or fewer if its container has a quota. It is 1 if
+    threads cannot run at once (see `real`).
     """
     if not real():
         return 1
@@ -66,7 +80,7 @@ def cores() -> int:
         return os.cpu_count() or 1
     bound = len(os.sched_getaffinity(0))
     with Expected(OSError, ValueError):
-        # "max 100000", or the quota and the period in microseconds (cgroup v2)
+        # cgroup v2: the quota and the period in microseconds, or "max 100000" without a quota.
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
         return max(1, min(bound, int(quota) // int(period)))
     return bound
@@ -74,10 +88,10 @@ def cores() -> int:
 
 def available() -> int:
     """
-    Threads that a fit may use unasked.
+    The number of threads that a fit may use by default.
 
-    One a core; or fewer, where BLAS has been told so: process pools such as joblib's limit their
-    workers in this way.
+    That is one for each core, or fewer if BLAS is limited to fewer: process pools such as joblib's
+    limit the threads of their workers in this way.
     """
     blas: list[int] = [
         pool["num_threads"] for pool in _controller().info() if pool["user_api"] == "blas"
@@ -87,22 +101,24 @@ def available() -> int:
 
 def choose(n_threads: int | None, work: float, n_updates: int, parts: int) -> int:
     """
-    How many threads a fit gets.
+    Return the number of threads for a fit.
+
+    It is never above the number of cores: threads spin while they wait at a barrier, so all of them
+    must be running.
 
     Parameters
     ----------
     n_threads : int or None
-        What the user asks for, at the most; None leaves it to the work. Never more than cores:
-        threads that wait for each other by looking must all be running.
+        The most that the user allows; with None the number depends on the work.
     work : float
-        Multiply-adds of a batch.
+        The multiply-adds of a batch.
     n_updates : int
-        Batches of the whole fit.
+        The number of batches in the whole fit.
     parts : int
-        Of a batch: a thread without one would wait for the others.
+        The number of parts that a batch can be cut into. More threads would have nothing to do.
     """
     if n_threads == 1:
-        return 1  # without asking how many cores there are, which reads a file
+        return 1  # without `cores`, which reads a file
     if n_threads is None:
         worthwhile = work * n_updates >= START and work >= 2 * SHARE
         n_threads = min(available(), int(work // SHARE)) if worthwhile else 1
@@ -113,13 +129,13 @@ class NoThreadError(RuntimeError):
     """No more threads can be started."""
 
 
-class none_left:  # noqa: N801
+class starting_thread:  # noqa: N801
     """
-    A context in which a thread is started, and nothing else; raises `NoThreadError` if that fails.
+    A context in which only a thread is started. It raises `NoThreadError` if that fails.
 
-    It fails where the process may have no more threads, and while Python is shutting down: in a
-    thread that outlives the main one, and in functions of `atexit`. Python has a message of its own
-    for each case, and each is a RuntimeError.
+    Starting a thread fails if the process may have no more threads. It also fails while Python is
+    shutting down, in a thread that outlives the main one and in functions of `atexit`. Python
+    raises a RuntimeError in each case, with different messages.
     """
 
     def __enter__(self) -> None:
@@ -133,13 +149,13 @@ class none_left:  # noqa: N801
 _working: set[threading.Event] = set()
 
 
-def out_of_reach(function: Callable[[], T]) -> T:
+def uninterrupted(function: Callable[[], T]) -> T:
     """
-    Call a function in a thread where no signal can break it off, and return what it returns.
+    Call a function in a thread where no signal handler can interrupt it; return what it returns.
 
-    Python runs handlers of signals in the main thread alone. An exception from one comes out at
-    once; the function goes on to its end. In another thread than the main one, and where no thread
-    can be started, the function is simply called.
+    Python runs signal handlers only in the main thread. If a handler raises an exception, it is
+    raised here at once, while the function runs on to its end. If the current thread is not the
+    main one, or no thread can be started, the function is simply called.
     """
     if threading.current_thread() is not threading.main_thread() or not real():
         return function()
@@ -157,44 +173,44 @@ def out_of_reach(function: Callable[[], T]) -> T:
 
     _working.add(ended)
     try:
-        with none_left():
+        with starting_thread():
             threading.Thread(target=work, name="jitprop").start()
     except NoThreadError:
         _working.discard(ended)
         return function()
-    while not ended.wait(LISTEN):  # on Windows only the end of a wait lets Ctrl-C through
+    while not ended.wait(LISTEN):  # on Windows Ctrl-C is only handled when a wait ends
         pass
     return made.result()
 
 
 def _wait_for_work() -> None:
-    """Before a fork: in the child nobody would end what is half done, such as an import."""
+    """Wait before a fork: in the child, nothing would finish half-done work such as an import."""
     for ended in list(_working):
         ended.wait()
 
 
 def until_the_end(wait: Callable[[], object], ended: Callable[[], bool]) -> None:
-    """Wait until all is ended, whatever exceptions come meanwhile; the last one is raised then."""
-    late: BaseException | None = None
+    """Wait until ``ended()`` is true, through any exceptions; then raise the last of them."""
+    last: BaseException | None = None
     while not ended():
         try:
             wait()
         except BaseException as error:
-            late = error
-    if late is not None:
-        raise late
+            last = error
+    if last is not None:
+        raise last
 
 
 class Team:
     """
-    Threads that run one function side by side, waiting for one another inside it.
+    Threads that run one function at the same time and wait for each other inside it.
 
-    They live as long as the team, so that calls which follow each other start none.
+    They live as long as the team, so that later calls need not start threads.
 
     Parameters
     ----------
     n : int
-        How many, at the most.
+        The largest number of threads.
     """
 
     def __init__(self, n: int) -> None:
@@ -206,10 +222,10 @@ class Team:
 
     def size(self) -> int:
         """
-        How many threads to run next: all; or one, where they are disturbed and it is the quicker.
+        Return how many threads to run next: all, or one if they are disturbed and one is quicker.
 
-        Where other processes want the processor, threads that wait for one another can be many
-        times slower than one.
+        When other processes use the processor, threads that wait for each other can be many times
+        slower than one thread.
         """
         self._calls += 1
         if not self._disturbed:
@@ -218,26 +234,26 @@ class Team:
         return slower if self._calls % TRIAL == 0 else quicker
 
     def learn(self, size: int, seconds: float, busy: float) -> None:
-        """Take note how long an update took with so many threads, and how many were ``busy``."""
+        """Record the seconds of an update with ``size`` threads, ``busy`` of them on average."""
         self._seconds[size] = seconds
-        if size == self.n and self._calls > 3:  # the first calls have the threads' start in them
+        if size == self.n and self._calls > 3:  # the first calls include the start of the threads
             self._disturbed = busy < UNDISTURBED * size
 
     def run(
         self, size: int, function: Callable[[int], int], halt: Callable[[], object] = lambda: None
     ) -> int:
         """
-        Call ``function(0)`` to ``function(size - 1)`` at once; returns what the first does.
+        Call ``function(0)`` to ``function(size - 1)`` at the same time; return the first's result.
 
-        ``halt`` is called if an exception comes meanwhile, for all to end soon.
+        ``halt`` is called if an exception is raised meanwhile, so that all calls end soon.
 
-        All of them run or none, or one would wait for ever. None runs in the main thread, which
-        Ctrl-C could stop on its way there.
+        Either all calls are made or none: with fewer, the others would wait forever. None is made
+        in the main thread, where Ctrl-C could prevent it.
 
         Raises
         ------
         NoThreadError
-            Where no more threads can be started. Nothing was called.
+            If no more threads can be started. Then nothing was called.
         """
         decided = threading.Event()
         go = False
@@ -255,18 +271,18 @@ class Team:
         results: list[Future[int]] = []
         try:
             for rank in range(size):
-                with none_left():
+                with starting_thread():
                     results.append(self._pool.submit(wait_and_run, rank))
             decide(True)
-            while not results[0].done():  # on Windows only the end of a wait lets Ctrl-C through
+            while not results[0].done():  # on Windows Ctrl-C is only handled when a wait ends
                 wait(results[:1], LISTEN)
             return results[0].result()
-        except BaseException:  # no more threads to be had; or Ctrl-C
+        except BaseException:  # such as NoThreadError or KeyboardInterrupt
             decide(False)
             halt()
             raise
         finally:
-            # Whatever happens, nobody must write to the arrays any more.
+            # After this method no thread may write to the arrays any more.
             until_the_end(lambda: wait(results), lambda: all(result.done() for result in results))
 
     def close(self) -> None:
@@ -298,11 +314,11 @@ class OneBlasThread:
 
 def one_blas_thread() -> OneBlasThread:
     """
-    Hold every BLAS of the process to one thread, as a context.
+    A context that limits every BLAS of the process to one thread.
 
-    The limit belongs to the process: while several fits run in threads, the first sets it and
-    the last puts back what was there. It is to be entered and left inside an `Interrupts`, so that
-    no Ctrl-C comes between the limit and the note that it is set.
+    The limit is the same for the whole process. While several fits run in threads, the first one
+    sets it and the last one restores the old limit. Use the context inside an `Interrupts`, so that
+    no Ctrl-C can come between setting the limit and recording that it is set.
     """
     return OneBlasThread()
 
@@ -325,7 +341,7 @@ def _release(holder: OneBlasThread) -> None:
 
 
 def _forget_in_child() -> None:
-    """In a forked child no fit runs but one of this thread, whatever ran in the parent's others."""
+    """In a forked child, forget fits of the parent's other threads: only this thread exists."""
     global _lock
     _lock = threading.RLock()
     for holder in list(_holders):

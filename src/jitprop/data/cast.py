@@ -83,22 +83,22 @@ def read(name: str, data: Any, dtype: np.dtype[Any] | None = None, *, of: str = 
 @contextlib.contextmanager
 def naming(**arguments: Any) -> Iterator[None]:
     """
-    Let others read some arguments, such as scikit-learn, and name the one that cannot be read.
+    A context in which another library reads arguments; errors then name the unreadable argument.
 
-    Refused before are masked values, and an array that raises an error. A list may hold such an
-    array, or an int beyond float64: what this raises is told as `read` tells it. TypeErrors and
-    ValueErrors are left as they are. So are data frames and sparse matrices, which `read` does not
-    know.
+    Before, masked values and arrays that raise an error are refused. A list may contain such an
+    array, or an int that float64 cannot hold: if the library raises an error for it, the argument
+    is read again by `read`, whose error names it. TypeErrors and ValueErrors of the library pass
+    unchanged. Data frames and sparse matrices are not checked, since `read` does not know them.
 
     Parameters
     ----------
     **arguments : array-like
-        By their names, in the order in which they are read.
+        The arguments by name, in the order in which the library reads them.
 
     Raises
     ------
     ValueError
-        As `read` does.
+        As `read` raises it.
     """
     plain = {
         name: data
@@ -113,7 +113,7 @@ def naming(**arguments: Any) -> Iterator[None]:
     except (TypeError, ValueError, Warning):
         raise
     except Exception as error:
-        if not from_a_handler(error):  # such as a time limit of the user's
+        if not from_a_handler(error):  # such as the user's time limit
             for name, data in plain.items():
                 read(name, data, np.dtype(np.float64) if isinstance(error, OverflowError) else None)
         raise

@@ -1,8 +1,8 @@
 """
-Trained nets for other programs: `to_onnx` for runtimes, `to_c` for microcontrollers.
+Export of trained nets to other programs: `to_onnx` for runtimes, `to_c` for microcontrollers.
 
-Both take a `jitprop.Trainer`, and a fitted ``MLPClassifier`` or ``MLPRegressor``, jitprop's or
-scikit-learn's own.
+Both take a `jitprop.Trainer`, or a fitted ``MLPClassifier`` or ``MLPRegressor`` of jitprop or
+scikit-learn.
 """
 
 from jitprop.export.c99 import to_c

@@ -1,4 +1,4 @@
-"""Nets as one file of C99 or C++, for machines without an operating system."""
+"""Export of nets to one file of C99 or C++, for machines without an operating system."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from jitprop.data import cast
 from jitprop.export import net as nets
 from jitprop.files.atomic import replacing
 
-# Bodies of functions of z; an "f" after a name or number is left out with doubles.
+# The body of each activation as a function of z. For doubles the suffix "f" is removed from names
+# and numbers.
 ACTIVATIONS = {
     "sigmoid": "return 1.0f / (1.0f + expf(-z));",
     "tanh": "return tanhf(z);",
@@ -29,7 +30,8 @@ ACTIVATIONS = {
     "exp": "return expf(z);",
 }
 
-# What avr-libc lacks of math.h, by the activation that needs it; right to the last digit of 1.
+# Functions of math.h that avr-libc lacks, by the activation that needs them. The replacements have
+# an absolute error of about the epsilon of float.
 LACKING = {
     "elu": "#define expm1f(z) (expf(z) - 1.0f)",
     "softplus": "#define log1pf(z) logf(1.0f + (z))",
@@ -129,46 +131,47 @@ def to_c(
     header: str | os.PathLike[str] | None = None,
 ) -> None:
     """
-    Write a trained net as one file of C99, and of C++, that needs nothing but math.h.
+    Write a trained net to one file of C99, which is also C++ and needs only math.h.
 
-    Its one public function, for ``name="net"``, is::
+    For ``name="net"``, the one public function of the file is::
 
         void net_predict(const float x[], float y[]);
 
-    It reads the inputs of one sample and writes the outputs: what `Trainer.predict`, a regressor's
-    ``predict`` or a classifier's ``predict_proba`` gives, the classes in the order of ``classes_``.
+    It reads the inputs of one sample and writes the outputs. These are what `Trainer.predict`, a
+    regressor's ``predict`` or a classifier's ``predict_proba`` returns for one sample, with classes
+    in the order of ``classes_``.
 
     Parameters
     ----------
     model : Trainer, MLPClassifier or MLPRegressor
-        Estimators fitted; scikit-learn's own are taken too.
+        Estimators must be fitted. scikit-learn's own estimators are also accepted.
     path : str or path-like
-        A file that is there is replaced.
+        An existing file is replaced.
     name : str, default "net"
-        What all names in the file begin with: letters, digits and underscores, no digit first.
+        The prefix of all names in the file: letters, digits and underscores, and no digit first.
     dtype : {"float32", "float64"} or NumPy dtype, default "float32"
-        float or double, whatever the net was trained in.
+        The dtype of all numbers in C, float or double, whatever dtype the net was trained in.
     header : str or path-like, optional
-        A header to write too, for programs that call the function: its declaration, and the
-        numbers of inputs and outputs as ``NET_INPUTS`` and ``NET_OUTPUTS``. A file that is there
-        is replaced. The file at ``path`` needs no header, and may be compiled beside it or
-        included as a whole.
+        Where to write a header for programs that call the function. It declares the function and
+        defines the numbers of inputs and outputs, ``NET_INPUTS`` and ``NET_OUTPUTS``. An existing
+        file is replaced. The file at ``path`` does not need the header: it can be compiled beside
+        the program, or be included in it.
 
     Raises
     ------
     TypeError, ValueError
-        For another model or argument, activations of the user's own, parameters that are not
-        finite, or not in ``dtype``; for a ``header`` that is the file at ``path``.
+        For another model or a bad argument, for custom activations, for parameters that are not
+        finite or do not fit into ``dtype``, and if ``header`` and ``path`` are the same file.
     OSError
-        As `open` and writing do.
+        If the file cannot be written.
 
     Notes
     -----
-    Parameters are static and const, about P numbers of flash or ROM for a net of P of them. On an
-    AVR, whose compiler copies constants to RAM, they are marked PROGMEM and read from flash. The
-    function takes two arrays as long as the widest hidden layer from the stack and nothing from a
-    heap, keeps nothing between calls, and may be called from many threads at once. Sums are taken
-    in the order of the inputs, so the last digits may differ from jitprop's.
+    Parameters are static and const: a net with P parameters takes about P numbers of flash or ROM.
+    On an AVR, whose compiler would copy constants to RAM, they are marked PROGMEM and read from
+    flash. The function needs stack for two arrays as long as the widest hidden layer. It uses no
+    heap, keeps nothing between calls, and may be called from many threads at once. It sums in the
+    order of the inputs, so the last digits may differ from jitprop's.
     """
     if not isinstance(name, str):
         raise TypeError(f"name must be text; got {checks.shown(name)}")
@@ -183,13 +186,13 @@ def to_c(
     files = {path: _source(net, name, kind)}
     if header is not None:
         files = {header: _filled(HEADER, net, name, kind), **files}
-    for place, text in files.items():
-        with replacing(place) as file:
+    for target, text in files.items():
+        with replacing(target) as file:
             file.write(text.encode("ascii"))
 
 
 def _filled(template: str, net: nets.Net, name: str, dtype: np.dtype[Any]) -> str:
-    """A template with the facts of the net in the places of words, in float or double."""
+    """Fill in a template: replace its words by facts of the net, and float by double if needed."""
     words = {
         "DECLARED": DECLARED.rstrip("\n"),
         "N_IN": str(net.sizes[0]),
@@ -228,7 +231,7 @@ def _source(net: nets.Net, name: str, dtype: np.dtype[Any]) -> str:
 
 
 def _array(name: str, values: Array, dtype: np.dtype[Any]) -> str:
-    """A constant, with as many digits as bring the same number back."""
+    """The definition of a constant array, with enough digits to read back the same numbers."""
     numbers = cast.finite(f"parameters {name[5:]}", values, dtype).ravel()
     texts = [np.format_float_scientific(x, unique=True, trim="0") + "f" for x in numbers]
     lines = [", ".join(texts[i : i + 6]) for i in range(0, len(texts), 6)]
@@ -237,11 +240,11 @@ def _array(name: str, values: Array, dtype: np.dtype[Any]) -> str:
 
 
 def _predict(net: nets.Net) -> str:
-    """The public function: layer after layer, in two arrays that take turns."""
+    """The public function: it computes layer after layer, in two arrays by turns."""
     sizes, last = net.sizes, len(net.weights) - 1
     lines = ["void NAME_predict(const float x[], float y[])", "{"]
     if hidden := sizes[1:-1]:
-        # Of one hidden layer the second has no use.
+        # A net with one hidden layer needs only one of the two arrays.
         names = ", ".join(f"a{i}[{max(hidden[i::2])}]" for i in range(min(2, len(hidden))))
         lines.append(f"    float {names};")
     source = "x"

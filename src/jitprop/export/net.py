@@ -1,4 +1,4 @@
-"""What is exported of a model: numbers and names, wherever they came from."""
+"""The part of a model that is exported, whatever kind of model it comes from."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from jitprop.warn import warn
 
 class Net(NamedTuple):
     """
-    A trained net, apart from what trained it.
+    A trained net, without the object that trained it.
 
     Attributes
     ----------
     weights : list of (n_in, n_out) arrays
     biases : list of (n_out,) arrays
     activations : list of str
-        Of each layer, hidden ones first, as `Trainer` names them.
+        `Trainer`'s name for the activation of each layer, output layer last.
     answer : {"outputs", "class", "labels"}
-        What is told of a sample: the outputs themselves; or the likeliest of some classes; or, by
-        a 0 or 1 for each output, which of many labels it has.
+        What is predicted for a sample: the outputs themselves; the most probable class; or a 0 or 1
+        for each output, which says whether the sample has this label.
     classes : array or None
-        Those classes. One output alone is the probability of the second of two.
+        The classes. With one output, that is the probability of the second of two classes.
     """
 
     weights: list[Array]
@@ -41,17 +41,17 @@ class Net(NamedTuple):
 
     @property
     def sizes(self) -> list[int]:
-        """Units of each layer, inputs first."""
+        """The number of units in each layer, inputs first."""
         return [len(self.weights[0]), *(len(b) for b in self.biases)]
 
     def cast(self, dtype: np.dtype[Any] | None) -> Net:
         """
-        The same in another dtype, None for its own.
+        Return the net in another dtype; None leaves it as it is.
 
         Raises
         ------
         ValueError
-            For parameters beyond it.
+            For parameters that do not fit into the dtype.
         """
         if dtype is None:
             return self
@@ -63,20 +63,27 @@ class Net(NamedTuple):
 
     @property
     def is_binary(self) -> bool:
-        """Whether the one output is a probability of two classes."""
+        """Whether the net has one output, the probability of the second of two classes."""
         return self.answer == "class" and self.sizes[-1] == 1
 
 
 def of(model: Any) -> Net:
     """
-    The net in a trainer or a fitted estimator.
+    Return the net of a trainer or a fitted estimator.
 
     Raises
     ------
     TypeError
         For anything else.
     ValueError
-        For activations of the user's own, or parameters that are not finite.
+        For an estimator with many nets, for custom activations, and for parameters that are not
+        finite.
+
+    Warns
+    -----
+    UserWarning
+        If the command line trained the net on prepared inputs: the exported net does not prepare
+        them.
     """
     if isinstance(model, Trainer):
         if model._prepared:
@@ -87,9 +94,11 @@ def of(model: Any) -> Net:
         names = _names(model._spec.activations)
         net = Net([*model.weights], [*model.biases], names, "outputs", None)
     elif isinstance(model, Fleet):
-        raise TypeError("one net can be exported: a member's trainer, such as fleet[0]")
+        raise TypeError("only one net can be exported: pass the trainer of a member, as fleet[0]")
     elif hasattr(model, "fleet_"):
-        raise ValueError("one net can be exported: a member's trainer, as of model.fleet_[0]")
+        raise ValueError(
+            "only one net can be exported: pass the trainer of a member, as model.fleet_[0]"
+        )
     elif hasattr(model, "coefs_") and hasattr(model, "out_activation_"):
         net = _of_estimator(model)
     else:
@@ -103,13 +112,13 @@ def of(model: Any) -> Net:
 
 
 def _hint(model: Any) -> str:
-    """Where the net is in a model that has one inside."""
+    """For an error message: where to find the net in a model that contains one."""
     if hasattr(model, "best_estimator_"):
         return ": export its best_estimator_"
     if hasattr(model, "steps"):
         return (
-            ": export its last step, model[-1], and let the program that runs the net do what the "
-            "other steps do; or convert all of it by skl2onnx"
+            ": export its last step, model[-1], and let the program that runs the net do the other "
+            "steps; or convert the whole model with skl2onnx"
         )
     if hasattr(model, "hidden_layer_sizes"):
         return ", which is not fitted"
@@ -122,7 +131,7 @@ def _of_estimator(model: Any) -> Net:
         hidden = [hidden] * (len(model.coefs_) - 1)
     names = _names([*hidden, model.out_activation_])
     classes = getattr(model, "classes_", None)
-    if classes is not None and len(classes) == 1:  # of which scikit-learn tells two probabilities
+    if classes is not None and len(classes) == 1:  # scikit-learn then returns two probabilities
         classes = np.repeat(classes, 2)
     if classes is None:
         answer = "outputs"
@@ -133,12 +142,12 @@ def _of_estimator(model: Any) -> Net:
 
 
 def _names(activations: Iterable[Any]) -> list[str]:
-    """The trainer's names of activations; scikit-learn has another for one."""
+    """Return `Trainer`'s names of activations; scikit-learn calls one of them "logistic"."""
     names = []
     for activation in activations:
         if not isinstance(activation, str):
             raise ValueError(
-                "a net to be exported must have activations with a name, not of the user's own; "
+                "a net to be exported must not have custom activations; "
                 f"got {checks.shown(activation)}"
             )
         names.append("sigmoid" if activation == "logistic" else activation)

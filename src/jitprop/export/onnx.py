@@ -1,4 +1,4 @@
-"""Nets as ONNX files, by the package onnx: ``pip install 'jitprop[onnx]'``."""
+"""Export of nets to ONNX files, with the package onnx: ``pip install 'jitprop[onnx]'``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from jitprop.data import cast
 from jitprop.export import net as nets
 from jitprop.files.atomic import replacing
 
-# Of September 2022, as IR version 8 is: the runtimes of the years since read it.
+# Both are from 2022, so runtimes since then can read the file.
 OPSET, IR_VERSION = 17, 8
 
 
@@ -29,31 +29,32 @@ def to_onnx(
     Parameters
     ----------
     model : Trainer, MLPClassifier or MLPRegressor
-        Estimators fitted; scikit-learn's own are taken too.
+        Estimators must be fitted. scikit-learn's own estimators are also accepted.
     path : str or path-like
-        A file that is there is replaced.
+        An existing file is replaced.
     dtype : {None, "float32", "float64"} or NumPy dtype, default None
-        Of the input and of all that is computed; that of the net if None. float32 halves the file.
+        The dtype of the input and of the computation; None is the net's own. float32 halves the
+        size of the file.
 
     Raises
     ------
     TypeError, ValueError
-        For another model or dtype, activations of the user's own, parameters that are not finite,
-        or not in ``dtype``, classes that are neither numbers nor text.
+        For another model or dtype, for custom activations, for parameters that are not finite or do
+        not fit into ``dtype``, and for classes that are neither numbers nor text.
     ImportError
-        Where onnx is missing.
+        If onnx is not installed.
     OSError
-        As `open` and writing do.
+        If the file cannot be written.
 
     Notes
     -----
-    The input is "X", (n, n_inputs), of ``dtype``. Of a trainer or a
-    regressor the output is "prediction", (n, n_outputs). A classifier has the two that skl2onnx
-    gives it without its zipmap: "label", (n,), or (n, n_outputs) of 0 and 1 where a sample may
-    have many, and "probabilities", (n, n_classes).
+    The input is "X", (n, n_inputs), of ``dtype``. For a trainer or a regressor the output is
+    "prediction", (n, n_outputs). A classifier has two outputs, as from skl2onnx without zipmap:
+    "label", (n,), and "probabilities", (n, n_classes). If a sample may have many labels, "label"
+    has the shape (n, n_outputs) and holds 0 and 1.
 
-    All operators are of ONNX's own domain, those that onnxruntime has in both dtypes: elu,
-    leaky_relu, softplus and gelu are made of simpler ones.
+    All operators belong to ONNX's own domain, and onnxruntime has all of them in both dtypes. That
+    is why elu, leaky_relu, softplus and gelu are composed of simpler operators.
 
     Examples
     --------
@@ -68,7 +69,7 @@ def to_onnx(
 
 
 def _model(net: nets.Net) -> Any:
-    """The file's content: the graph and the versions it needs."""
+    """Return the content of the file: the graph, and the versions that it needs."""
     try:
         import onnx
     except ImportError as error:
@@ -95,8 +96,8 @@ def _model(net: nets.Net) -> Any:
     elif net.classes is not None:
         classes = graph.constant(_storable(net.classes), "classes")
         label = graph("Gather", classes, graph("ArgMax", a, axis=1, keepdims=0), name="label")
-        of_classes = graph.initializers[-1].data_type
-        outputs.insert(0, helper.make_tensor_value_info(label, of_classes, [None]))
+        class_type = graph.initializers[-1].data_type
+        outputs.insert(0, helper.make_tensor_value_info(label, class_type, [None]))
     inputs = [helper.make_tensor_value_info("X", kind, [None, net.sizes[0]])]
     made = helper.make_model(
         helper.make_graph(graph.nodes, "jitprop", inputs, outputs, graph.initializers),
@@ -110,7 +111,7 @@ def _model(net: nets.Net) -> Any:
 
 
 def _storable(classes: Array) -> Array:
-    """Classes as ONNX may hold them: numbers, or text."""
+    """Return classes as ONNX can store them: numbers, or text."""
     if classes.dtype.kind in "biuf":
         return classes
     if all(isinstance(name, str) for name in classes.tolist()):
@@ -122,12 +123,12 @@ def _storable(classes: Array) -> Array:
 
 class _Graph:
     """
-    Nodes and constants, each with a name that is its output's.
+    The nodes and constants of a graph. Each node has the name of its output.
 
     Parameters
     ----------
     dtype : NumPy dtype
-        Of all numbers.
+        The dtype of all numbers.
     """
 
     def __init__(self, dtype: np.dtype[Any]) -> None:
@@ -144,18 +145,18 @@ class _Graph:
         return output
 
     def constant(self, values: Array, name: str) -> str:
-        """Add an array."""
+        """Add a constant array and return its name."""
         import onnx
 
         self.initializers.append(onnx.numpy_helper.from_array(np.ascontiguousarray(values), name))
         return name
 
     def number(self, value: float) -> str:
-        """Add a number of the graph's dtype."""
+        """Add a constant number of the graph's dtype and return its name."""
         return self.constant(np.array(value, self.dtype), f"number_{len(self.initializers)}")
 
     def activation(self, kind: str, z: str, name: str | None) -> str:
-        """Add f(z), as in `jitprop.functions`; ``name`` is that of the result."""
+        """Add f(z), as in `jitprop.functions`, and return the name of the result."""
         match kind:
             case "identity":
                 return self("Identity", z, name=name)

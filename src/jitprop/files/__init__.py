@@ -1,1 +1,1 @@
-"""Saving and loading."""
+"""Saving and loading: atomic writes, sealed files, and what is saved of a net."""

@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written beside their place, then moved into it."""
+"""Atomic writes: a file is first written beside its target and then moved to it."""
 
 from __future__ import annotations
 
@@ -13,26 +13,27 @@ from typing import BinaryIO
 from jitprop.interrupts import Expected
 
 ACL = "system.posix_acl_access"
-"""The attribute in which Linux keeps access control lists."""
+"""The extended attribute in which Linux keeps access control lists."""
 
 MOST_LINKS = 40
-"""As Linux has it."""
+"""The most symbolic links that are followed on the way to a file; Linux has the same limit."""
 
 
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """
-    A file to write to, which takes the place of ``path`` when all is on the disk, or never.
+    A context that gives a file to write to, which replaces ``path`` once all of it is on the disk.
 
-    Until then the bytes stand in a file of the same folder, whose name begins with ".jitprop-".
-    It is removed whatever goes wrong, a full disk too, save when the process is killed.
+    Until then the bytes are in a file of the same folder, whose name begins with ".jitprop-". If
+    anything goes wrong, such as a full disk, that file is removed and ``path`` stays as it was. It
+    is left behind only if the process is killed.
 
     Parameters
     ----------
     path : str or path-like
-        A file that is there keeps its owner, its group and its permissions, and nobody else may
-        read the new one before it has them. Where the system forbids the old owner or group, the
-        new group may do only what all others may. A link goes on leading to its file. A new file
+        If the file exists, the new one gets its owner, group and permissions, and nobody else can
+        read it before. If the system forbids the old owner or group, the new group may only do what
+        all others may. A symbolic link stays, and the file that it leads to is replaced. A new file
         gets the permissions that `open` would give it.
 
     Yields
@@ -42,10 +43,10 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     Raises
     ------
     OSError
-        As `open` and writing do: no such folder, no permission, no space; where ``path`` is there
-        and is no regular file; where it may not be written to, as a file of mode 0444; and where a
-        symbolic link on the way to it belongs to another user and stands in a folder that its group
-        or all may write to. The error names the file. What was at ``path`` is still there.
+        As for `open` and writing: no such folder, no permission, no space. Also if ``path`` exists
+        and is not a regular file, or may not be written to, as with the mode 0444. Also if a
+        symbolic link on the way to it belongs to another user and is in a folder that its group or
+        everybody may write to. The error names the file.
     """
     target = _resolved(os.fsdecode(path))
     folder = os.path.dirname(target)
@@ -59,9 +60,9 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
             file.flush()
             if old is not None:
                 _take_rights(file.fileno(), beside, target, old)
-            # Before the move: else a power cut may leave the new name and none of the bytes.
+            # Without this, a power cut after the move could leave an empty file at the new name.
             os.fsync(file.fileno())
-            file.close()  # Windows moves no open file
+            file.close()  # Windows cannot move an open file
             os.replace(beside, target)
         except BaseException:
             _discard(file, beside)
@@ -71,12 +72,12 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
 
 def check(path: str | os.PathLike[str]) -> None:
     """
-    See whether a file could take the place of ``path``, before there is one.
+    Check early whether `replacing` could replace ``path``.
 
     Raises
     ------
     OSError
-        As `replacing` does, for what stands there and for the links on the way.
+        As `replacing` raises it for an existing file and for the links on the way to it.
     """
     _old(_resolved(os.fsdecode(path)))
 
@@ -84,21 +85,22 @@ def check(path: str | os.PathLike[str]) -> None:
 @contextlib.contextmanager
 def naming(path: str | os.PathLike[str], beside: str | None = None) -> Iterator[None]:
     """
-    Let an OSError from the system say which file it is about: a full disk's does not.
+    A context that adds the name of the file to an OSError, which that of a full disk lacks.
 
-    One that names the file ``beside``, of which the user knows nothing, names ``path`` instead.
+    An error that names the temporary file ``beside``, which the user does not know, is changed to
+    name ``path``.
     """
     try:
         yield
     except OSError as error:
         if error.errno is not None and error.filename in (None, beside):
             error.filename = os.fsdecode(path)
-            del error.filename2  # None would be told as another file
+            del error.filename2  # the message would show None as a second file
         raise
 
 
 def _old(target: str) -> os.stat_result | None:
-    """What the system knows of the file that is to be replaced, None where there is none."""
+    """Check the file that is to be replaced and return its status; None if it does not exist."""
     try:
         status = os.stat(target)
     except FileNotFoundError:
@@ -107,8 +109,8 @@ def _old(target: str) -> os.stat_result | None:
     if stat.S_ISDIR(found):
         raise IsADirectoryError(f"{target!r} is a folder, not a file to write to")
     if not stat.S_ISREG(found):
-        raise OSError(f"{target!r} is a device or a pipe, which no file may take the place of")
-    # root may write to any file, but one that nobody may write to is meant to stay.
+        raise OSError(f"{target!r} is a device or a pipe, which cannot be replaced by a file")
+    # root may write to any file, but a file that nobody may write to is meant to be kept.
     if not found & 0o222 or not os.access(
         target, os.W_OK, effective_ids=os.access in os.supports_effective_ids
     ):
@@ -117,19 +119,20 @@ def _old(target: str) -> os.stat_result | None:
 
 
 def _opened(path: str, flags: int, old: os.stat_result | None) -> int:
-    """A new file for the owner alone where it replaces another: what others may do, chmod says."""
+    """Open a new file. If it replaces another, only its owner has access until chmod."""
     return os.open(path, flags, 0o666 if old is None else old.st_mode & 0o600)
 
 
 def _take_rights(handle: int, path: str, target: str, old: os.stat_result) -> None:
     """
-    Give an open file the owner, the group and the permissions of the one that it replaces.
+    Give an open file the owner, group and permissions of the one that it replaces.
 
-    Only root may give a file away, and others only to a group of theirs. Bits that were meant for
-    another owner or group are not given to these: the group gets those of all others, as in vim.
+    Only root may change the owner of a file; other users may only change its group to another of
+    their own groups. If the group cannot be kept, the new group gets the permissions of all others,
+    as in vim, since those of the old group were not meant for it.
 
-    With an access control list the group's bits are the most that any named user or group may do:
-    given to the group alone they would let it do more than before.
+    If a file has an access control list, the group bits of its mode are the most that any named
+    user or group may do. Without the list they would let the group do more than before.
     """
     mode = stat.S_IMODE(old.st_mode)
     acl = _acl(target)
@@ -140,17 +143,17 @@ def _take_rights(handle: int, path: str, target: str, old: os.stat_result) -> No
                 break
         new = os.fstat(handle)
         if (new.st_uid, new.st_gid) != (old.st_uid, old.st_gid):
-            mode &= 0o777  # without the bits that run a file as its owner
+            mode &= 0o777  # without setuid and setgid, which run a file as its owner or group
         if new.st_gid != old.st_gid:
             mode, acl = mode & 0o707 | (mode & 0o007) << 3, None
     os.chmod(path, mode if acl is None else mode & ~0o070)
     if acl is not None:
         with Expected(OSError):
-            os.setxattr(handle, ACL, acl)  # and with it the bits
+            os.setxattr(handle, ACL, acl)  # this also sets the group bits
 
 
 def _acl(path: str) -> bytes | None:
-    """The access control list of a file, None where there is none, or the system has no such."""
+    """The access control list of a file; None if it has none, or the system does not know any."""
     if hasattr(os, "getxattr"):
         with Expected(OSError):
             return os.getxattr(path, ACL)
@@ -161,7 +164,7 @@ def _discard(file: BinaryIO | None, path: str) -> None:
     """Close a file that failed, and remove it."""
     try:
         if file is not None:
-            with Expected(OSError):  # it writes what is left, on a disk that is full
+            with Expected(OSError):  # closing writes the rest, which fails on a full disk
                 file.close()
     finally:
         with Expected(OSError):
@@ -170,39 +173,39 @@ def _discard(file: BinaryIO | None, path: str) -> None:
 
 def _resolved(path: str) -> str:
     """
-    The file that a path leads to, as `os.path.realpath` finds it.
+    Return the file that a path leads to, as `os.path.realpath` finds it.
 
-    Links that another user may have laid to lead astray are refused, by the rule of Linux'
-    protected_symlinks: one in a folder that its group or all may write to must belong to who
-    follows it or to the owner of the folder, or to root.
+    Symbolic links that another user may have planted are refused, by the rule of Linux'
+    protected_symlinks: a link in a folder that its group or everybody may write to must belong to
+    the current user, to the owner of the folder or to root.
     """
     if os.name != "posix":
         return os.path.realpath(path)
-    whole = path if os.path.isabs(path) else os.path.join(os.getcwd(), path)
-    left = whole.split(os.sep)[::-1]
-    at, links = os.sep, 0
-    while left:
-        part = left.pop()
+    absolute = path if os.path.isabs(path) else os.path.join(os.getcwd(), path)
+    remaining = absolute.split(os.sep)[::-1]
+    resolved, links = os.sep, 0
+    while remaining:
+        part = remaining.pop()
         if part in ("", os.curdir):
             continue
         if part == os.pardir:
-            at = os.path.dirname(at)
+            resolved = os.path.dirname(resolved)
             continue
-        here = os.path.join(at, part)
-        found = _link(here)
-        if found is None:
-            at = here
+        here = os.path.join(resolved, part)
+        target = _link(here)
+        if target is None:
+            resolved = here
             continue
         links += 1
         if links > MOST_LINKS:
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
-        at = os.sep if found.startswith(os.sep) else at
-        left += found.split(os.sep)[::-1]
-    return at
+        resolved = os.sep if target.startswith(os.sep) else resolved
+        remaining += target.split(os.sep)[::-1]
+    return resolved
 
 
 def _link(path: str) -> str | None:
-    """Where a link leads, None for what is no link."""
+    """Return where a symbolic link leads; None for anything else."""
     try:
         status = os.lstat(path)
     except FileNotFoundError:
@@ -214,14 +217,14 @@ def _link(path: str) -> str | None:
     if shared and status.st_uid not in (os.geteuid(), folder.st_uid, 0):
         raise PermissionError(
             errno.EACCES,
-            "it is a symbolic link of another user's, in a folder that other users may write to",
+            "it is another user's symbolic link, in a folder that other users may write to",
             path,
         )
     return os.readlink(path)
 
 
 def _sync_folder(folder: str) -> None:
-    """Bring the move itself to the disk; some systems and file systems cannot."""
+    """Write the move itself to the disk, if the system and the file system can do that."""
     with Expected(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:

@@ -1,9 +1,9 @@
 """
-Settings and histories as what JSON knows, and back.
+Settings and histories as JSON, and back.
 
-An object such as ``Adam()`` is {"class": its name, its fields}; a function of the user's own, or
-an object made of such, is {"custom": its name}. No name that is read is imported or run: it is
-looked up among the classes here and the objects that the caller gives. What is read is distrusted.
+An object such as ``Adam()`` is encoded as {"class": its name, its fields}. A custom function, or an
+object made of some, is encoded as {"custom": its name}. What is read is not trusted: a name is
+never imported or run, but looked up among the classes here and the objects that the caller passes.
 """
 
 from __future__ import annotations
@@ -27,22 +27,32 @@ CLASSES: dict[str, type[Any]] = {
     if isinstance(cls, type) and is_dataclass(cls) and cls.__module__ == module.__name__
     if cls not in (losses.Loss, schedules.Schedule)
 }
-"""The settings that are objects."""
+"""The classes of settings, by name."""
 
 HISTORY_IN_JSON = 100_000
-"""Numbers of a history, in all its columns: at most 2.5 MB of `jitprop.files.sealed.MAX_HEADER`."""
+"""
+The most numbers of a history, in all its columns, that are stored as JSON. They take at most 2.5 MB
+of the header, which is limited to `jitprop.files.sealed.MAX_HEADER`.
+"""
 
 COLUMNS = tuple(field.name for field in fields(History) if field.name != "metrics")
 
 METRICS = "metrics."
-"""What the names of metrics begin with, beside those columns."""
+"""The prefix of the columns of metrics, beside those in `COLUMNS`."""
 
 TENSOR = "history."
-"""What the names of the tensors begin with that are columns."""
+"""The prefix of tensors that are columns of the history."""
 
 
 def encoded(name: str, value: Any) -> Any:
-    """What JSON knows, for a setting or a part of the state."""
+    """
+    Encode a setting or a part of the state as JSON.
+
+    Raises
+    ------
+    TypeError
+        For a custom object without a name.
+    """
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, tuple):
@@ -54,16 +64,25 @@ def encoded(name: str, value: Any) -> Any:
     if CLASSES.get(type(value).__name__) is type(value):
         settings = {field.name: getattr(value, field.name) for field in fields(value)}
         if not any(callable(setting) for setting in settings.values()):
-            of = {key: encoded(key, setting) for key, setting in settings.items()}
-            return {"class": type(value).__name__, **of}
-    own = getattr(value, "name", None) or getattr(value, "__name__", None)
-    if isinstance(own, str):
-        return {"custom": own}
-    raise TypeError(f"{name} must have a name to be saved by; got {checks.shown(value)}")
+            encoded_fields = {key: encoded(key, setting) for key, setting in settings.items()}
+            return {"class": type(value).__name__, **encoded_fields}
+    custom = getattr(value, "name", None) or getattr(value, "__name__", None)
+    if isinstance(custom, str):
+        return {"custom": custom}
+    raise TypeError(f"{name} must have a name to be saved under; got {checks.shown(value)}")
 
 
 def decoded(value: Any, custom_objects: Mapping[str, Any]) -> Any:
-    """A setting or a part of the state, from what JSON knows."""
+    """
+    Decode a setting or a part of the state.
+
+    Raises
+    ------
+    ValueError
+        For a class that is not in `CLASSES`, and for a name that is not in ``custom_objects``.
+    TypeError, ValueError
+        As the class raises them for its settings.
+    """
     if isinstance(value, list):
         return tuple(decoded(item, custom_objects) for item in value)
     if not isinstance(value, dict):
@@ -71,20 +90,20 @@ def decoded(value: Any, custom_objects: Mapping[str, Any]) -> Any:
     if isinstance(name := value.get("custom"), str):
         if name not in custom_objects:
             raise ValueError(
-                f"it was saved with {checks.quoted(name)}, a function or object of your own: load "
+                f"it was saved with {checks.quoted(name)}, a custom function or object: load "
                 f"it with custom_objects={{{checks.quoted(name)}: ...}}"
             )
         return custom_objects[name]
     name = value.get("class")
     if not isinstance(name, str) or name not in CLASSES:
-        raise ValueError(f"no settings are of the class {checks.shown(name)}")
-    of = {key: decoded(item, custom_objects) for key, item in value.items() if key != "class"}
-    check_known(f"settings of {name}", of, [field.name for field in fields(CLASSES[name])])
-    return CLASSES[name](**of)
+        raise ValueError(f"its settings have the unknown class {checks.shown(name)}")
+    settings = {key: decoded(item, custom_objects) for key, item in value.items() if key != "class"}
+    check_known(f"settings of {name}", settings, [field.name for field in fields(CLASSES[name])])
+    return CLASSES[name](**settings)
 
 
 def encoded_history(history: History) -> tuple[dict[str, Any], dict[str, Numbers]]:
-    """What JSON knows of it, and those columns that are to be tensors."""
+    """Encode a history as JSON, and return with it the columns that must be stored as tensors."""
     columns = {name: getattr(history, name) for name in COLUMNS}
     if np.isnan(history.validation_loss).all():
         del columns["validation_loss"]
@@ -103,16 +122,19 @@ def _encoded_column(column: Numbers) -> list[float | str]:
 
 
 def history_tensors(part: dict[str, Any]) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of the tensors that belong to an encoded history."""
+    """Return the names and shapes of the tensors that belong to an encoded history."""
     shape = (checks.integer("epochs", part.get("epochs"), low=0),)
     return {TENSOR + name: shape for name, column in _columns(part).items() if column is None}
 
 
 def check_history(part: dict[str, Any], most: int) -> None:
     """
-    Refuse what `encoded_history` does not make of at most so many epochs.
+    Check an encoded history of at most ``most`` epochs, without decoding it.
 
-    Nothing is read or made of it.
+    Raises
+    ------
+    TypeError, ValueError
+        For anything that `encoded_history` does not return.
     """
     n_epochs = checks.integer("epochs", part.get("epochs"), low=0)
     for name, column in _columns(part).items():
@@ -121,7 +143,7 @@ def check_history(part: dict[str, Any], most: int) -> None:
         if not (isinstance(column, list) and len(column) == n_epochs and all(map(_number, column))):
             raise ValueError(f"its history must have {n_epochs} numbers of {checks.quoted(name)}")
     if n_epochs > most:
-        raise ValueError(f"its history has {n_epochs} epochs, and at most {most} can be in it")
+        raise ValueError(f"its history must have at most {most} epochs; it has {n_epochs}")
 
 
 def _number(value: Any) -> bool:
@@ -129,7 +151,14 @@ def _number(value: Any) -> bool:
 
 
 def decoded_history(part: dict[str, Any], tensors: Mapping[str, Array]) -> History:
-    """A history from what JSON knows of it, which was checked, and the tensors."""
+    """
+    Decode a history that `check_history` has passed, with its tensors.
+
+    Raises
+    ------
+    ValueError
+        For a learning rate or seconds below 0.
+    """
     columns: dict[str, Numbers] = {
         name: tensors[TENSOR + name] if column is None else np.array(column, np.float64)
         for name, column in _columns(part).items()
@@ -147,13 +176,13 @@ def decoded_history(part: dict[str, Any], tensors: Mapping[str, Array]) -> Histo
 def _columns(part: dict[str, Any]) -> dict[str, Any]:
     columns = objects(part, "columns")
     check_known("history", [n for n in columns if not n.startswith(METRICS)], COLUMNS)
-    if "loss" not in columns:  # with no column at all, any number of epochs would do
+    if "loss" not in columns:  # without any column, nothing would limit the number of epochs
         raise ValueError("its history has no loss")
     return columns
 
 
 def objects(of: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """The JSON object of that name in another."""
+    """Return the JSON object with this name in another one."""
     found = of.get(name)
     if not isinstance(found, dict):
         raise ValueError(f"it has no {name}")
@@ -161,7 +190,7 @@ def objects(of: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 
 def check_known(what: str, found: Iterable[str], known: Iterable[str]) -> None:
-    """Refuse names that are not known: they would be lost."""
+    """Refuse unknown names, which would otherwise be lost when the net is saved again."""
     if unknown := sorted(set(found) - set(known)):
         raise ValueError(
             f"its {what} name {checks.printable(unknown[0])}, which this version does not know"

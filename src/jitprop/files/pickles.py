@@ -1,4 +1,4 @@
-"""Pickles carry the version of jitprop that made them, and another version says so."""
+"""Pickles contain the version of jitprop that made them; another version then warns."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ KEY = "_jitprop_version"
 
 def stamped(state: Mapping[str, Any]) -> dict[str, Any]:
     """
-    Return the state that ``__getstate__`` hands out, with this version in it.
+    Return the state for ``__getstate__``, with the version of jitprop added.
 
-    Without ``_warned``: a copy is another net, and a fit that is refused leaves a net as it was.
-    Names are in their order, so that equal nets have equal pickles, whenever attributes were set.
+    ``_warned`` is left out: a copy is a new net, for which a warning is given again. Names are
+    sorted, so that equal nets have equal pickles, in whatever order attributes were set.
     """
     kept = {name: state[name] for name in sorted(state) if name != "_warned"}
     return {**kept, KEY: __version__}
@@ -24,14 +24,14 @@ def stamped(state: Mapping[str, Any]) -> dict[str, Any]:
 
 def opened(name: str, state: Mapping[str, Any]) -> dict[str, Any]:
     """
-    Return the state that ``__setstate__`` got, without the version.
+    Return the state for ``__setstate__``, with the version of jitprop removed.
 
     Parameters
     ----------
     name : str
-        Of the class.
+        The name of the class, for the warning.
     state : mapping
-        As `stamped` made it, in this version or in another.
+        As `stamped` returned it, in this version or another.
 
     Warns
     -----
@@ -44,7 +44,7 @@ def opened(name: str, state: Mapping[str, Any]) -> dict[str, Any]:
         by = f"jitprop {made}" if made else "an earlier jitprop"
         warnings.warn(
             f"this {name} was pickled by {by}, and this is jitprop {__version__}: it may fail, or "
-            "give other numbers. Load it with the version that pickled it, or train it anew",
+            "give other numbers. Load it with the version that pickled it, or train it again",
             UserWarning,
             stacklevel=3,
         )

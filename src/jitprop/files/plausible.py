@@ -1,8 +1,9 @@
 """
-What training can have left: checks of numbers that a file says, each against the others.
+Checks of numbers from a file: whether training can have left them.
 
-Who alters a file can seal it anew, so none is believed. What no training leaves would be trained
-on: a mean square below 0 has no root, and an epoch that is far off never comes.
+A file may be altered and sealed again, so no number in it is trusted. Training on from numbers that
+no training leaves would fail later: a mean square below 0 has no root, and the epoch at which early
+stopping would end may never come.
 """
 
 from __future__ import annotations
@@ -16,34 +17,42 @@ from jitprop._types import Array
 from jitprop.net.optimizers import Adam, Optimizer, RMSprop, Rprop
 
 MOST_UPDATES = 2.0**48
-"""Of an epoch: at 10 ns each they take a month."""
+"""The most updates of an epoch: at 10 ns each they would take a month."""
 
 CHECKSUMS = 2**32
-"""How many checksums of parameters there are."""
+"""A checksum of parameters is below this number."""
 
 Numbers = int | npt.NDArray[np.int64]
-"""Of one net, or of each member of a fleet."""
+"""A number of one net, or an array with one for each member of a fleet."""
 
 
 def check_counts(epochs: Numbers, updates: Numbers) -> None:
-    """Refuse numbers of updates that so many epochs do not have: each has one or more."""
+    """
+    Check the number of updates against the number of epochs.
+
+    Raises
+    ------
+    ValueError
+        For less than one update, or more than `MOST_UPDATES`, for each epoch.
+    """
     if np.any((updates < epochs) | (updates > epochs * MOST_UPDATES)):
-        raise ValueError("its updates must be at least one for each of its epochs, and not 2**48")
+        raise ValueError("its updates must be from 1 to 2**48 for each of its epochs")
 
 
 def check_slots(optimizer: Optimizer, slots: Array) -> None:
     """
-    Refuse what no update of this optimizer leaves.
+    Check what the optimizer keeps against the range that its updates can leave.
 
     Parameters
     ----------
     optimizer : Optimizer
     slots : (..., n_slots, P) array
-        What it keeps of each parameter. Nothing of that size is made.
+        What the optimizer keeps for each parameter. No other array of that size is made.
 
     Raises
     ------
     ValueError
+        For a number outside the range.
     """
     limits: dict[int, tuple[float, float]] = {}
     if isinstance(optimizer, Adam):
@@ -56,7 +65,7 @@ def check_slots(optimizer: Optimizer, slots: Array) -> None:
         slot = slots[..., i, :]
         if slot.size and (slot.min() < low or slot.max() > slots.dtype.type(high)):
             raise ValueError(
-                f"what its optimizer keeps, number {i}, must lie within [{low:g}, {high:g}]; "
+                f"slot {i} of its optimizer must be within [{low:g}, {high:g}]; "
                 f"got {slot.min():g} to {slot.max():g}"
             )
 
@@ -65,22 +74,24 @@ def check_stopping(
     higher_is_better: bool, numbers: dict[str, Any], epochs: Numbers, with_params: bool
 ) -> None:
     """
-    Refuse what early stopping cannot have found in so many epochs.
+    Check the state of early stopping against the number of epochs.
 
     Parameters
     ----------
     higher_is_better : bool
     numbers : dict
-        "best", a number, and "best_epoch", "first", "last" and "restored", whole numbers, as
-        `jitprop.fleet.stopping.Found` has them: of one net, or arrays of all members.
+        "best", a number, and "best_epoch", "first", "last" and "restored", integers, as in
+        `jitprop.fleet.stopping.Found`: of one net, or arrays with one for each member.
     epochs : int or array
-        That were trained.
+        The number of epochs that were trained.
     with_params : bool
-        Whether it kept the best parameters, or others that these took the place of.
+        Whether early stopping has kept parameters: the best ones, or those that it replaced by the
+        best ones.
 
     Raises
     ------
     ValueError
+        For a state that early stopping cannot have after so many epochs.
     """
     best, best_epoch, first, last, restored = (
         np.asarray(numbers[name]) for name in ("best", "best_epoch", "first", "last", "restored")
@@ -89,9 +100,10 @@ def check_stopping(
     none = best_epoch == -1
     good = {
         "first": (first >= 0) & (first <= epochs),
-        # A fit that diverges may go back by one epoch, of which callbacks were told.
+        # A fit that diverges may go back by one epoch, after callbacks have seen that epoch.
         "last": (last >= first - 1) & (last <= epochs),
-        # Ctrl-C may come between the one and the other; the epoch is then told again.
+        # Ctrl-C may come after "best_epoch" is set and before "last" is: callbacks then see the
+        # epoch again.
         "best_epoch": none | ((best_epoch >= first) & (best_epoch <= last + 1)),
         "best": np.where(none, best == worst, (best != worst) & ~np.isnan(best)),
         "restored": (restored == -1)

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from jitprop import backends
 from jitprop._types import Array
 from jitprop.backends import Backend
-from jitprop.backends.threads import NoThreadError, none_left, until_the_end
+from jitprop.backends.threads import NoThreadError, starting_thread, until_the_end
 from jitprop.fleet.data import Data, Part
 from jitprop.net.optimizers import SGD
 from jitprop.net.spec import Spec
@@ -268,7 +268,7 @@ def run(
 
     try:
         for thread in workers:
-            with none_left():
+            with starting_thread():
                 thread.start()
         wait()
     except NoThreadError:  # those that were started do it all

@@ -259,7 +259,11 @@ def _data(
 
 
 def _arrays(X: Any, y: Any, sample_weight: Any) -> Given:
-    """Check X, y and weights; return X and y C-contiguous and 2-dimensional."""
+    """
+    Check X, y and weights; return X and y C-contiguous and 2-dimensional.
+
+    Other arrays than contiguous ones would be sent to workers inside the pickle.
+    """
     x, targets = np.ascontiguousarray(cast.real("X", X)), cast.real("y", y)
     if x.ndim != 2 or len(x) == 0:
         raise ValueError(
