@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import json
 import os
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 
 import numpy as np
 import pytest
@@ -18,6 +20,7 @@ from jitprop import CustomActivation, Trainer, backends
 from jitprop.backends import threads
 from jitprop.files import atomic
 from jitprop.interrupts import Expected, Interrupts
+from jitprop.training.running import Running
 from jitprop_kernels._waiting import unbroken
 from nets import data
 
@@ -178,6 +181,115 @@ def test_a_handler_of_the_users_stays():
         signal.signal(signal.SIGINT, before)
 
 
+def test_a_handler_that_returns_is_called_at_once_while_a_backend_trains():
+    seen, before = [], signal.signal(signal.SIGUSR1, lambda number, frame: seen.append(frame))
+    try:
+        with Interrupts() as interrupts:
+            with interrupts.heard():
+                interrupts.halt = lambda: True  # it would break off what goes on
+                signal.raise_signal(signal.SIGUSR1)
+                assert len(seen) == 1
+            signal.raise_signal(signal.SIGUSR1)
+            signal.raise_signal(signal.SIGUSR1)
+            assert len(seen) == 1
+        assert len(seen) == 3
+        assert None not in seen
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+
+def test_all_that_wait_are_heard_though_the_first_raises_an_error():
+    def both(limit):
+        with Interrupts():
+            limit()
+            press()
+
+    with Limit() as limit, pytest.raises(KeyboardInterrupt) as raised:
+        both(limit)
+    assert isinstance(raised.value.__context__, TimeoutError)
+
+
+def test_a_handler_set_by_a_callback_and_put_back_later_is_as_before():
+    """What it put away is a stand-in, which does nothing after the fit but call the handler."""
+    kept, mine = [], []
+
+    def graceful(trainer, epoch, logs):
+        if epoch == 0:
+            kept.append(signal.signal(signal.SIGINT, lambda *args: mine.append(trainer.stop())))
+        else:
+            press()
+
+    trainer = Trainer([2, 1], seed=0)
+    trainer.fit([[0, 1]], [0], 5, callbacks=graceful)
+    assert trainer.epochs_trained == 2
+    assert len(mine) == 1
+    signal.signal(signal.SIGINT, *kept)
+    try:
+        for _ in range(2):
+            with pytest.raises(KeyboardInterrupt):
+                press()
+        with pytest.raises(KeyboardInterrupt):
+            trainer.fit([[0, 1]], [0], 5, callbacks=lambda t, epoch, logs: epoch == 3 and press())
+        assert trainer.epochs_trained == len(trainer.history.loss) == 4
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def test_a_handler_set_by_a_callback_breaks_off_nothing_either(monkeypatch):
+    end = Running._end
+
+    def cut(self):
+        signal.raise_signal(signal.SIGALRM)
+        end(self)
+
+    limit, before = Limit(), signal.getsignal(signal.SIGALRM)
+    monkeypatch.setattr(Running, "_end", cut)
+    trainer = Trainer([2, 1], seed=0)
+    try:
+        with pytest.raises(TimeoutError):
+            trainer.fit([[0, 1]], [0], 2, callbacks=lambda *told: limit.__enter__())
+        assert signal.getsignal(signal.SIGALRM) == limit.over
+    finally:
+        signal.signal(signal.SIGALRM, before)
+        monkeypatch.undo()
+    trainer.fit([[0, 1]], [0], 2)
+    assert trainer.epochs_trained == len(trainer.history.loss) == 4
+
+
+class Thing:
+    pass
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, TimeoutError])
+def test_none_is_lost_where_python_lets_no_error_out(error):
+    """Such as in a callback of a weak reference."""
+    hook = sys.unraisablehook
+    trainer = Trainer([2, 1], seed=0)
+
+    def swallow(trainer, epoch, logs):
+        if epoch == 2:
+            thing = Thing()
+            gone = weakref.ref(thing, lambda _: press() if error is KeyboardInterrupt else limit())
+            del thing
+            assert gone() is None
+
+    with Limit() as limit, pytest.raises(error):
+        trainer.fit([[0, 1]], [0], 5, callbacks=swallow)
+    assert trainer.epochs_trained == len(trainer.history.loss) == 3
+    assert sys.unraisablehook is hook
+
+
+def test_other_errors_that_cannot_come_out_are_told_as_ever(monkeypatch):
+    told = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda what: told.append(type(what.exc_value)))
+    with Interrupts():
+        thing = Thing()
+        gone = weakref.ref(thing, lambda _: 1 / 0)
+        del thing
+    assert gone() is None
+    assert told == [ZeroDivisionError]
+
+
 def test_other_threads_leave_handlers_alone():
     seen = []
 
@@ -262,6 +374,36 @@ def once(limit, function):
         return function(*arguments, **keywords)
 
     return called
+
+
+def handlers():
+    """A handler as users write one: each raises TimeoutError."""
+    too_late = Limit().over
+
+    class Handler:
+        def __call__(self, number, frame):
+            raise TimeoutError("the time is over")
+
+    return {
+        "method": too_late,
+        "function": lambda number, frame: too_late(number, frame),
+        "partial": functools.partial(too_late),
+        "object": Handler(),
+        "partial of an object": functools.partial(Handler()),
+        "partial of a partial": functools.partial(functools.partial(Handler())),
+    }
+
+
+@pytest.mark.parametrize("kind", handlers())
+def test_an_error_of_any_kind_of_handler_is_not_swallowed(kind):
+    before = signal.signal(signal.SIGALRM, handlers()[kind])
+    try:
+        with pytest.raises(TimeoutError), Expected(OSError):
+            signal.raise_signal(signal.SIGALRM)
+        with pytest.raises(TimeoutError), Expected(OSError), Interrupts():
+            signal.raise_signal(signal.SIGALRM)
+    finally:
+        signal.signal(signal.SIGALRM, before)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Ctrl-C ahead of each line of a fit: nothing is left half done, and none is lost."""
+"""A signal ahead of each line of a fit: nothing is left half done, and none is lost."""
 
 from __future__ import annotations
 
@@ -7,29 +7,71 @@ import signal
 import sys
 import warnings
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
 import jitprop
-from jitprop import Fleet, Trainer
+from jitprop import Fleet, Trainer, interrupts
 from jitprop.backends import threads
 from jitprop.sklearn import MLPClassifier
 from jitprop.training import running
 
 pytestmark = [
-    pytest.mark.skipif(os.name == "nt", reason="sends SIGINT to a process"),
+    pytest.mark.skipif(os.name == "nt", reason="sends signals to a process"),
     pytest.mark.skipif(sys.gettrace() is not None, reason="another tracer is at work"),
 ]
 
 ROOMS = (
-    "trainer", "fitting", "running", "interrupts", "threads", "state", "history", "sources",
-    "telling", "watching", "fleet/fleet", "fleet/course", "fleet/blocks", "fleet/stopping",
-    "fleet/state", "sklearn/base", "sklearn/course", "sklearn/descent",
+    "trainer", "interrupts", "backends/threads", "net/state", "training/fitting",
+    "training/running", "training/history", "training/sources", "training/telling",
+    "training/watching", "fleet/fleet", "fleet/course", "fleet/blocks", "fleet/stopping",
+    "fleet/state", "sklearn/base", "sklearn/classifier", "sklearn/course", "sklearn/descent",
+    "sklearn/ensemble", "sklearn/lbfgs", "sklearn/net",
 )  # fmt: skip
-FILES = {str(Path(jitprop.__file__).parent / f"{room}.py") for room in ROOMS}
+PATHS = [Path(jitprop.__file__).parent / f"{room}.py" for room in ROOMS]
+FILES = {str(path) for path in PATHS}
 X, Y = np.random.default_rng(0).normal(size=(12, 3)), np.tile([0.2, 0.7], 6)
+
+
+def test_the_rooms_are_there():
+    assert all(path.exists() for path in PATHS)
+
+
+class Way(NamedTuple):
+    """Signals, what handles them, and what comes out."""
+
+    handlers: dict[int, object]
+    error: type[BaseException] | tuple[()]
+
+
+calls = []
+
+
+def returns(number, frame):
+    assert frame is not None
+    calls.append(number)
+
+
+def too_late(number, frame):
+    calls.append(number)
+    raise TimeoutError("the time is over")
+
+
+def graceful(number, frame):
+    calls.append(number)
+    raise KeyboardInterrupt
+
+
+WAYS = {} if os.name == "nt" else {
+    "Ctrl-C": Way({signal.SIGINT: signal.default_int_handler}, KeyboardInterrupt),
+    "own Ctrl-C": Way({signal.SIGINT: graceful}, KeyboardInterrupt),
+    "time limit": Way({signal.SIGALRM: too_late}, TimeoutError),
+    "returns": Way({signal.SIGUSR1: returns}, ()),
+    "two": Way({signal.SIGUSR1: returns, signal.SIGALRM: too_late}, TimeoutError),
+}  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -38,6 +80,16 @@ def own_handler():
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture
+def signals(way):
+    """The way of that name, with its handlers set."""
+    chosen = WAYS[way]
+    before = {number: signal.signal(number, h) for number, h in chosen.handlers.items()}
+    yield chosen
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture(autouse=True)
@@ -50,11 +102,11 @@ def blas():
     return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
 
 
-def press_ahead_of_line(number, run):
+def signal_ahead_of_line(number, way, run):
     """
-    Run, with Ctrl-C ahead of a line of the rooms, counted as they are run.
+    Run, with the signals ahead of a line of the rooms, counted as they are run.
 
-    Returns whether the line was reached, and whether KeyboardInterrupt came out.
+    Returns whether the line was reached, and whether the error came out.
     """
     left = number
 
@@ -64,7 +116,7 @@ def press_ahead_of_line(number, run):
             left -= 1
             if left == 0:
                 sys.settrace(None)
-                signal.raise_signal(signal.SIGINT)
+                raise_all(list(way.handlers))
         return line
 
     def call(frame, event, value):
@@ -74,41 +126,69 @@ def press_ahead_of_line(number, run):
     sys.settrace(call)
     try:
         run()
-    except KeyboardInterrupt:
+    except way.error:
         came = True
     finally:
         sys.settrace(None)
     return left <= 0, came
 
 
-def all_lines(make, run, check):
+def raise_all(numbers):
+    """Raise signals, the later ones too where the handlers of the first raise errors."""
+    try:
+        signal.raise_signal(numbers[0])
+    finally:
+        if numbers[1:]:
+            raise_all(numbers[1:])
+
+
+def all_lines(make, run, check, way):
     """Do it for each line."""
-    before, number = blas(), 1
+    before, hook, number = blas(), sys.unraisablehook, 1
     assert set(before) <= {2}
     model = make()
     run(model)  # what is imported or compiled once is there now
     while True:
         model = make()
-        reached, came = press_ahead_of_line(number, lambda model=model: run(model))
-        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler, number
+        calls.clear()
+        reached, came = signal_ahead_of_line(number, way, lambda model=model: run(model))
+        for signal_number, handler in way.handlers.items():
+            assert signal.getsignal(signal_number) is handler, number
+        assert interrupts._listener is None, number
+        assert sys.unraisablehook == hook, number
         assert not threads._holders, number
         assert threads._limiter is None, number  # it was put back; to ask BLAS takes 10 ms
         assert not running._running, number
         assert not running._changing._is_owned(), number
+        assert getattr(model, "_under_way", None) is None, number
         if not reached:
             break
+        for signal_number, handler in way.handlers.items():
+            once = handler is signal.default_int_handler or calls.count(signal_number) == 1
+            assert once, (number, calls)
         check(model, came, number)
-        with pytest.raises(KeyboardInterrupt):
-            signal.raise_signal(signal.SIGINT)
+        if way.error != ():
+            with pytest.raises(way.error):
+                raise_all(list(way.handlers))
         number += 1
     assert number > 20
     assert blas() == before
 
 
+def long(*values):
+    return pytest.param(*values, marks=pytest.mark.long)
+
+
 @pytest.mark.parametrize(
-    ("dtype", "told"), [(None, False), pytest.param("float32", True, marks=pytest.mark.long)]
+    ("way", "dtype", "told"),
+    [
+        ("Ctrl-C", None, False),
+        ("time limit", None, False),
+        *(long(way, None, False) for way in ("own Ctrl-C", "returns", "two")),
+        *(long(way, "float32", True) for way in ("Ctrl-C", "time limit")),
+    ],
 )
-def test_a_trainer_has_whole_epochs_and_goes_on(told, dtype):
+def test_a_trainer_has_whole_epochs_and_goes_on(told, dtype, signals):
     def make():
         return Trainer(
             [3, 4, 1], batch_size=5, optimizer="adam", seed=0, backend="numpy", dtype=dtype
@@ -123,17 +203,18 @@ def test_a_trainer_has_whole_epochs_and_goes_on(told, dtype):
     ref.fit(X, Y, 4)
 
     def check(net, came, number):
-        assert came, number
         n = net.epochs_trained
+        assert came or (signals.error == () and n == 2), number
         assert len(net.history.loss) == n <= 2, number
         net.fit(X, Y, 4 - n)
         assert (net.parameters == ref.parameters).all(), number
         assert (net.history.loss == ref.history.loss).all(), number
 
-    all_lines(make, run, check)
+    all_lines(make, run, check, signals)
 
 
-def test_predict_and_evaluate_put_blas_back():
+@pytest.mark.parametrize("way", WAYS)
+def test_predict_and_evaluate_put_blas_back(signals):
     net = Trainer([3, 4, 1], seed=0, backend="numpy")
 
     def run(net):
@@ -142,14 +223,17 @@ def test_predict_and_evaluate_put_blas_back():
         net.gradients(X, Y)
 
     def check(net, came, number):
-        assert came, number
+        assert came == (signals.error != ()), number
 
-    all_lines(lambda: net, run, check)
+    all_lines(lambda: net, run, check, signals)
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("told", [False, True])
-def test_a_fleet_has_whole_epochs_and_goes_on(told):
+@pytest.mark.parametrize(
+    ("way", "told"),
+    [("Ctrl-C", False), ("two", False), ("returns", False), ("time limit", True)],
+)
+def test_a_fleet_has_whole_epochs_and_goes_on(told, signals):
     def make():
         return Fleet([3, 4, 1], members=2, batch_size=5, optimizer="adam", seed=0, backend="numpy")
 
@@ -162,25 +246,37 @@ def test_a_fleet_has_whole_epochs_and_goes_on(told):
     ref.fit(X, Y, 4)
 
     def check(fleet, came, number):
-        assert came, number
         n, same = fleet.epochs_trained.tolist()
+        assert came or (signals.error == () and n == 2), number
         assert n == same <= 2, number
         fleet.fit(X, Y, 4 - n)
         assert (fleet.parameters == ref.parameters).all(), number
 
-    all_lines(make, run, check)
+    all_lines(make, run, check, signals)
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("early_stopping", [False, True])
-def test_an_estimator_has_whole_epochs(early_stopping):
+@pytest.mark.parametrize(
+    ("way", "kind"),
+    [
+        *(("Ctrl-C", kind) for kind in ("sgd", "early stopping", "lbfgs")),
+        *(("time limit", kind) for kind in ("sgd", "early stopping", "lbfgs", "members")),
+        ("returns", "sgd"),
+    ],
+)
+def test_an_estimator_has_whole_epochs(kind, signals):
     labels = np.tile([0, 1], 20)
     inputs = np.random.default_rng(0).normal(size=(40, 3))
+    settings = {
+        "sgd": {"solver": "sgd"},
+        "early stopping": {"early_stopping": True},
+        "lbfgs": {"solver": "lbfgs"},
+        "members": {"n_members": 2},
+    }[kind]
+    swallowed = kind in ("sgd", "early stopping") and signals.error is KeyboardInterrupt
 
     def make():
-        return MLPClassifier(
-            4, max_iter=2, random_state=0, early_stopping=early_stopping, batch_size=20
-        )
+        return MLPClassifier(4, max_iter=2, random_state=0, batch_size=20, **settings)
 
     def run(model):
         with warnings.catch_warnings():
@@ -188,15 +284,19 @@ def test_an_estimator_has_whole_epochs(early_stopping):
             model.fit(inputs, labels)
 
     def check(model, came, number):
-        if not hasattr(model, "coefs_"):
+        if signals.error == ():
+            assert not came, number
+        elif not swallowed or not hasattr(model, "coefs_"):
             assert came, number
+        if not hasattr(model, "coefs_"):
             return
         n = model.n_iter_
-        assert len(model.loss_curve_) == n <= 2, number
-        assert model.t_ == n * (36 if early_stopping else 40), number
-        for curve in (model.validation_scores_, model.validation_loss_curve_):
-            assert curve is None or len(curve) == n, number
+        if kind in ("sgd", "early stopping"):
+            assert len(model.loss_curve_) == n <= 2, number
+            assert model.t_ == n * (36 if kind == "early stopping" else 40), number
+            for curve in (model.validation_scores_, model.validation_loss_curve_):
+                assert curve is None or len(curve) == n, number
         model.predict(inputs)
         run(model)
 
-    all_lines(make, run, check)
+    all_lines(make, run, check, signals)

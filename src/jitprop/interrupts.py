@@ -1,10 +1,18 @@
-"""Ctrl-C during a fit: heard at once, and raised where the state is whole."""
+"""
+Signals during a fit: heard at once, but where a section must be done as a whole, at its end.
+
+Handlers of signals that are functions of Python's run between any two steps of the main thread,
+and what they raise comes out there: KeyboardInterrupt on Ctrl-C, or the error of a user's time
+limit. So for as long as a fit takes, a `StandIn` takes the place of each of them.
+"""
 
 from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]
+import functools
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable
 from types import FrameType, TracebackType
@@ -14,84 +22,177 @@ from typing import Any
 _get: Callable[[int], Any] = _signal.getsignal
 _set: Callable[[int, Any], Any] = _signal.signal
 
+NUMBERS = sorted(_signal.valid_signals())
+
 
 class Listener:
     """
-    A handler of SIGINT. It is made deaf: what it hears waits until `held` is 0.
+    Hears all signals that have handlers in Python, and calls these handlers: at once, or later.
+
+    It begins deaf: what it hears waits until `held` is 0. A stand-in that somebody kept, and sets
+    again after the end, just calls its handler.
 
     Attributes
     ----------
     held : int
-        How many sections that must not be broken off are open. Above 0, Ctrl-C waits.
+        How many sections that must not be broken off are open. Above 0, signals wait.
     halt : callable or None
         Tells a backend that trains to come back soon, and returns whether it will. Then Ctrl-C
-        waits too.
-    noted : bool
-        Whether one waits.
-    raised : bool
-        Whether one was raised. Those after it are not heard, so that they do not disturb the way
-        back.
+        waits too. A handler of the user's does not: it may return, and then training goes on.
+    taken : list of int
+        Numbers of the signals whose handlers it stands in for.
+    noted : list of (handler, number)
+        Those that wait.
+    raised : BaseException or None
+        What a handler raised last. A Ctrl-C after KeyboardInterrupt is not heard, so that it does
+        not disturb the way back.
+    lost : BaseException or None
+        The same, where Python let it get lost.
     """
 
     def __init__(self) -> None:
         self.held = 1
         self.halt: Callable[[], bool] | None = None
-        self.noted = self.raised = False
+        self.taken: list[int] = []
+        self.noted: list[tuple[Any, int]] = []
+        self.raised: BaseException | None = None
+        self.lost: BaseException | None = None
         self.thread = threading.get_ident()
+        self.hook: Callable[[Any], object] = sys.unraisablehook
 
-    def hear(self, number: int, frame: FrameType | None) -> None:
-        """Take a Ctrl-C: raise KeyboardInterrupt, or note it."""
-        del number, frame
-        if self.raised:
+    def begin(self) -> None:
+        """Take the place of all handlers."""
+        global _listener
+        try:
+            _listener = self
+            self.take()
+            self.hook, sys.unraisablehook = sys.unraisablehook, self.unraisable
+        except BaseException:  # of a handler whose turn had not come
+            self.end()
+            raise
+
+    def take(self) -> None:
+        """Take the place of those handlers that are no stand-ins yet."""
+        for number in NUMBERS:
+            handler = _get(number)
+            ours = isinstance(handler, StandIn) and handler.listener is self
+            if callable(handler) and not ours:
+                if number not in self.taken:
+                    self.taken.append(number)
+                _set(number, StandIn(self, handler))
+
+    def end(self) -> None:
+        """Put the handlers back, and call those that wait."""
+        global _listener
+        _listener = self.halt = self.raised = None
+        try:
+            self._put_back()
+        finally:  # the first that is back may raise an error before the last one is
+            self.held = 0
+            self._put_back()
+            self._check_all()
+
+    def _put_back(self) -> None:
+        for number in self.taken:
+            if isinstance(there := _get(number), StandIn) and there.listener is self:
+                _set(number, there.handler)
+        if sys.unraisablehook == self.unraisable:
+            sys.unraisablehook = self.hook
+
+    def hear(self, handler: Any, number: int, frame: FrameType | None) -> None:
+        """Take a signal: call its handler, or note it."""
+        own = handler is signal.default_int_handler
+        if own and isinstance(self.raised, KeyboardInterrupt):
             return
-        self.noted = True
-        if not (self.halt is not None and self.halt()):
+        if not (own and (handler, number) in self.noted):
+            self.noted.append((handler, number))
+        if not (own and self.halt is not None and self.halt()):
+            self.check(frame)
+
+    def check(self, frame: FrameType | None = None) -> None:
+        """Call the handlers that wait, unless they still have to."""
+        while self.held == 0 and self.noted:
+            handler, number = self.noted.pop(0)
+            try:
+                handler(number, frame or sys._getframe())
+            except BaseException as error:
+                if _listener is self:
+                    self.raised = error
+                raise
+        if self.held == 0 and self.lost is not None:
+            lost, self.lost = self.lost, None
+            raise lost
+
+    def _check_all(self) -> None:
+        """Call all that wait, though one of them raises an error."""
+        try:
             self.check()
+        finally:
+            if self.noted:
+                self._check_all()
 
-    def check(self) -> None:
-        """Raise what was noted, unless it still has to wait."""
-        if self.noted and self.held == 0:
-            self.noted, self.raised = False, True
-            raise KeyboardInterrupt
+    def unraisable(self, unraisable: Any) -> None:
+        """
+        Keep the error of a handler that came where Python lets no error out, to raise it later.
+
+        Such a place is a ``__del__``, or a callback of a weak reference.
+        """
+        if self.raised is not None and unraisable.exc_value is self.raised:
+            self.lost = self.raised
+        else:
+            self.hook(unraisable)
 
 
-def _installed() -> Listener | None:
-    """The listener that Ctrl-C comes to; None where a handler of somebody else's is set."""
-    owner = getattr(_get(signal.SIGINT), "__self__", None)
-    return owner if isinstance(owner, Listener) else None
+class StandIn:
+    """What is set instead of a handler, as long as its listener listens."""
+
+    def __init__(self, listener: Listener, handler: Any) -> None:
+        self.listener, self.handler = listener, handler
+        if isinstance(handler, StandIn):  # kept, and set again
+            self.handler = handler.handler
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        """Tell the listener."""
+        self.listener.hear(self.handler, number, frame)
+
+
+_listener: Listener | None = None
+"""The one that listens now."""
+
+
+def take_new() -> None:
+    """After a call of the user's: in a section, the handlers that it has set wait as well."""
+    if _listener is not None and threading.get_ident() == threading.main_thread().ident:
+        _listener.take()
 
 
 class Interrupts:
     """
-    A section of code that Ctrl-C does not break off; it is raised at the end.
+    A section of code that no signal breaks off; those that came are heard at the end.
 
-    Inside it, `heard` is a part in which Ctrl-C is raised as usual. So what comes before that part
+    Inside it, `heard` is a part in which they are heard as usual. So what comes before that part
     and what comes after it, such as taking a lock and giving it back, is done as a whole. Sections
     may be nested.
 
-    It works in the main thread, while Python's own handler is set; elsewhere it does nothing. So a
-    handler of the user's may raise what it likes where it likes. Setting the handler is one step
-    of the interpreter, and the new one begins deaf, so there is no moment in between.
+    That holds for all handlers that were set in Python before the outermost section, Python's own
+    and the user's. Each is called once for each signal. Elsewhere than in the main thread no
+    handlers run, and a section does nothing.
     """
 
     def __init__(self) -> None:
-        self._listener = Listener()
         self._before = 0
         self._outermost = False
 
     def __enter__(self) -> Interrupts:
-        if threading.current_thread() is not threading.main_thread():
+        if threading.get_ident() != threading.main_thread().ident:
+            self._listener = Listener()
             self._listener.held = 0
-            return self
-        outer = _installed()
-        if outer is not None:
-            self._listener, self._before = outer, outer.held
-            outer.held = self._before + 1
-        elif _get(signal.SIGINT) is signal.default_int_handler:
-            self._outermost = True
-            _set(signal.SIGINT, self._listener.hear)
+        elif _listener is not None:
+            self._listener, self._before = _listener, _listener.held
+            self._listener.held = self._before + 1
         else:
-            self._listener.held = 0
+            self._listener, self._outermost = Listener(), True
+            self._listener.begin()
         return self
 
     def __exit__(
@@ -100,14 +201,14 @@ class Interrupts:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        listener = self._listener
-        if self._outermost and _installed() is listener:
-            _set(signal.SIGINT, signal.default_int_handler)
-        listener.held = self._before
-        listener.check()
+        if self._outermost:
+            self._listener.end()
+        else:
+            self._listener.held = self._before
+            self._listener.check()
 
     def heard(self) -> Heard:
-        """The part of the section in which Ctrl-C is raised."""
+        """The part of the section in which signals are heard."""
         return Heard(self._listener, self._before)
 
     @property
@@ -120,16 +221,16 @@ class Interrupts:
         self._listener.halt = value
 
     def arm(self) -> None:
-        """Hear the next one though one was raised: whoever got that has not let it end the fit."""
-        self._listener.raised = False
+        """Hear the next Ctrl-C though one was raised: whoever got that has not ended the fit."""
+        self._listener.raised = None
 
     def check(self) -> None:
-        """Raise what was noted meanwhile."""
+        """Call the handlers of what came meanwhile."""
         self._listener.check()
 
 
 class Heard:
-    """The part of an `Interrupts` in which Ctrl-C is raised."""
+    """The part of an `Interrupts` in which signals are heard."""
 
     def __init__(self, listener: Listener, held: int) -> None:
         self._listener, self._inside, self._outside = listener, held, listener.held
@@ -144,6 +245,7 @@ class Heard:
 
     def __exit__(self, *exception: object) -> None:
         self._listener.held = self._outside
+        self._listener.halt = None  # what trained inside does so no more
 
 
 def from_a_handler(error: BaseException) -> bool:
@@ -153,18 +255,22 @@ def from_a_handler(error: BaseException) -> bool:
     A time limit, for example, is often a handler of SIGALRM that raises TimeoutError, which is an
     OSError. Who expects errors of a call, and goes on, must let those of a handler through.
     """
-    codes = set()
-    for number in signal.valid_signals():
-        handler = _get(number)
-        handler = getattr(handler, "func", handler)  # of functools.partial
-        handler = getattr(handler, "__func__", handler)  # of a bound method
-        codes.add(getattr(handler, "__code__", None))
+    codes = {_code(_get(number)) for number in NUMBERS} | {_code(Listener.check)}
     traceback = error.__traceback__
     while traceback is not None:
         if traceback.tb_frame.f_code in codes:
             return True
         traceback = traceback.tb_next
     return False
+
+
+def _code(handler: Any) -> Any:
+    """The code that a call of a handler runs: of a function or method, a partial or an object."""
+    while isinstance(handler, functools.partial):
+        handler = handler.func
+    if callable(handler) and not hasattr(handler, "__code__"):
+        handler = type(handler).__call__
+    return getattr(handler, "__code__", None)
 
 
 class Expected:
@@ -193,9 +299,9 @@ class Expected:
 
 def _forget_in_child() -> None:
     """In a forked child no other thread is left: if one of them was listening, none listens now."""
-    listener = _installed()
-    if listener is not None and listener.thread != threading.get_ident():
-        _set(signal.SIGINT, signal.default_int_handler)
+    if _listener is not None and _listener.thread != threading.get_ident():
+        _listener.noted.clear()  # the parent hears them
+        _listener.end()
 
 
 if hasattr(os, "register_at_fork"):

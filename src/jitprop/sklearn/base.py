@@ -21,6 +21,7 @@ from jitprop.checks import quoted
 from jitprop.data.cast import check_total, naming
 from jitprop.data.validation import check_counted
 from jitprop.files import pickles
+from jitprop.interrupts import Interrupts
 from jitprop.sklearn import ensemble, lbfgs, net, parameters
 from jitprop.sklearn.course import Course
 from jitprop.sklearn.descent import Descent
@@ -100,8 +101,10 @@ class BaseMLP(BaseEstimator):
         RuntimeError
             From a callback, or from another thread, while the estimator is in a fit.
         KeyboardInterrupt
-            On Ctrl-C in a search or a cross-validation, which it ends. Otherwise the fit ends with
-            a warning and keeps its whole epochs, as scikit-learn's does.
+            On Ctrl-C, if scikit-learn or joblib calls ``fit``: in a search, a cross-validation, an
+            ensemble or a feature selection, all of which it ends. With ``n_members`` above 1 and
+            with solver "lbfgs" always. Otherwise, and in a pipeline of its own, the fit ends with a
+            warning and keeps its whole epochs, as scikit-learn's does.
         """
         self._publish()
         with unchanged_if_refused(self):
@@ -178,16 +181,18 @@ class BaseMLP(BaseEstimator):
         if self.early_stopping and held_out is None:
             X, y, weights, held_out = self._hold_out(X, y, weights, goes_on)
         if self.n_members > 1:
-            return partial(ensemble.fit, self, sizes, X, y, weights, held_out)
+            return ensemble.prepare(self, sizes, X, y, weights, held_out)
         validation = None if held_out is None else Validation(self, *held_out)
         return Course(self, X, y, weights, validation, incremental, first).run
 
     def _train(self, train: Callable[[], None]) -> Any:
         """Train as `_prepare` said."""
-        try:
-            train()
-        finally:
-            self.__dict__.pop("_under_way", None)
+        with Interrupts() as interrupts:
+            try:
+                with interrupts.heard():
+                    train()
+            finally:
+                self.__dict__.pop("_under_way", None)
         if not all(np.isfinite(array).all() for array in (*self.coefs_, *self.intercepts_)):
             raise ValueError(
                 "Solver produced non-finite parameter weights. The input data may contain large "
@@ -375,12 +380,14 @@ class BaseMLP(BaseEstimator):
 def unchanged_if_refused(model: Any) -> Iterator[None]:
     """Put the attributes of an estimator back if checking its input raises an error."""
     before = model.__dict__.copy()
-    try:
-        yield
-    except BaseException:
-        model.__dict__.clear()
-        model.__dict__.update(before)
-        raise
+    with Interrupts() as interrupts:
+        try:
+            with interrupts.heard():
+                yield
+        except BaseException:
+            model.__dict__.clear()
+            model.__dict__.update(before)
+            raise
 
 
 def targets_in(y: Array, dtype: np.dtype[Any]) -> Array:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,8 @@ from sklearn.exceptions import ConvergenceWarning
 from jitprop._types import Array
 from jitprop.checks import quoted
 from jitprop.fleet import Fleet
+from jitprop.interrupts import Interrupts
+from jitprop.net.spec import Spec
 from jitprop.sklearn import losses, net
 from jitprop.sklearn.course import samples_in_batch
 from jitprop.training.callbacks import EarlyStopping
@@ -35,16 +39,16 @@ def check(model: Any) -> None:
             )
 
 
-def fit(
+def prepare(
     model: Any,
     sizes: list[int],
     X: Array,
     y: Array,
     weights: Array | None,
     held_out: Any,
-) -> None:
-    """Train all members, each from its own weights until it stops improving; set ``fleet_``."""
-    k, n, random = model.n_members, len(X), model._random_state
+) -> Callable[[], None]:
+    """Set ``fleet_``, of members with weights of their own; return the function that trains it."""
+    k, random = model.n_members, model._random_state
     starts: list[tuple[list[Array], list[Array]]] = []
     for _ in range(k):
         model._initialize(sizes, X.dtype)
@@ -54,10 +58,10 @@ def fit(
         for part in (0, 1)
     )
     spec = net.spec_of(model)
-    batch = samples_in_batch(model.batch_size, n)
+    batch = samples_in_batch(model.batch_size, len(X))
     seeds = random.randint(2**31 - 1, size=k).tolist()
     if model.bootstrap:
-        counted = np.ones(n, bool) if weights is None else weights > 0
+        counted = np.ones(len(X), bool) if weights is None else weights > 0
         counts = [_bootstrap_counts(random, counted) for _ in range(k)]
         weights = np.array(counts, X.dtype) * (1 if weights is None else weights)
     # scikit-learn divides alpha by the sum of the weights in a batch. A fleet has one weight decay
@@ -79,9 +83,15 @@ def fit(
         init=(weights_0, biases_0),
         n_threads=model.n_threads,
     )
-    under_way = model._under_way = _UnderWay(fleet)
     # The parameters are views, so the model has the trained ones however the fit ends.
     model.fleet_, model.coefs_, model.intercepts_ = fleet, fleet.weights, fleet.biases
+    return partial(_fit, model, spec, X, y, weights, held_out)
+
+
+def _fit(model: Any, spec: Spec, X: Array, y: Array, weights: Array | None, held_out: Any) -> None:
+    """Train all members, each until it stops improving, and write down their course."""
+    fleet = model.fleet_
+    under_way = model._under_way = _UnderWay(fleet)
     callbacks: list[Any] = [_print] if model.verbose else []
     if np.isfinite(model.n_iter_no_change):
         callbacks.append(
@@ -95,30 +105,32 @@ def fit(
     validation = None
     if held_out is not None:
         validation = tuple(part for part in held_out if part is not None)
-    try:
-        history = fleet.fit(
-            X,
-            y,
-            int(model.max_iter),
-            sample_weight=weights,
-            validation_data=validation,
-            callbacks=callbacks,
-        )
-    except BaseException:
-        model.n_iter_ = int(fleet.epochs_trained.max())
-        raise
-    model.n_iter_ = len(history.loss)
-    model.t_ = model.n_iter_ * n
-    model.stopped_ = not under_way.stopped and bool((history.epochs < model.max_iter).all())
-    model.loss_curve_ = _curve(spec, history.loss, y)
-    model.loss_ = model.loss_curve_[-1] if model.loss_curve_ else np.nan
-    if history.validation_loss is not None:
-        model.validation_loss_curve_ = _curve(spec, history.validation_loss, held_out[1])
-    if model.early_stopping:
-        model.validation_scores_ = [-loss for loss in model.validation_loss_curve_]
-        model.best_validation_score_ = _best(model.validation_scores_)
-    else:
-        model.best_loss_ = -_best([-loss for loss in model.loss_curve_])
+    with Interrupts() as interrupts:
+        try:
+            with interrupts.heard():
+                history = fleet.fit(
+                    X,
+                    y,
+                    int(model.max_iter),
+                    sample_weight=weights,
+                    validation_data=validation,
+                    callbacks=callbacks,
+                )
+        except BaseException:
+            model.n_iter_ = int(fleet.epochs_trained.max())
+            raise
+        model.n_iter_ = len(history.loss)
+        model.t_ = model.n_iter_ * len(X)
+        model.stopped_ = not under_way.stopped and bool((history.epochs < model.max_iter).all())
+        model.loss_curve_ = _curve(spec, history.loss, y)
+        model.loss_ = model.loss_curve_[-1] if model.loss_curve_ else np.nan
+        if history.validation_loss is not None:
+            model.validation_loss_curve_ = _curve(spec, history.validation_loss, held_out[1])
+        if model.early_stopping:
+            model.validation_scores_ = [-loss for loss in model.validation_loss_curve_]
+            model.best_validation_score_ = _best(model.validation_scores_)
+        else:
+            model.best_loss_ = -_best([-loss for loss in model.loss_curve_])
     if not model.stopped_ and not under_way.stopped:
         warnings.warn(
             f"Stochastic Optimizer: Maximum iterations ({model.max_iter}) reached and the "

@@ -75,9 +75,10 @@ def fit(model: Any, X: Array, y: Array, weights: Array | None) -> None:
             stacklevel=5,
         )
     params[order] = result.x
-    model.n_iter_ = min(result.nit, model.max_iter)
-    model.loss_ = float(result.fun)
-    net.unpack(model, spec, params.astype(dtype, copy=False))
+    with Interrupts():
+        model.n_iter_ = min(result.nit, model.max_iter)
+        model.loss_ = float(result.fun)
+        net.unpack(model, spec, params.astype(dtype, copy=False))
 
 
 class _AfterStep:

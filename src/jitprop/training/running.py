@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from jitprop.interrupts import Interrupts
+from jitprop.interrupts import Interrupts, take_new
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -98,6 +98,7 @@ class Telling:
 
     def __exit__(self, *exception: object) -> None:
         self.fit.live = False
+        take_new()
 
 
 def changing() -> AbstractContextManager[object]:
