@@ -1,4 +1,4 @@
-"""Ctrl-C in a fit of an estimator ends that fit; in a search it ends the search."""
+"""Ctrl-C in a fit of an estimator ends that fit; in a fit of scikit-learn's it ends all of it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,11 @@ import signal
 
 import numpy as np
 import pytest
+from sklearn.ensemble import AdaBoostClassifier, VotingClassifier
+from sklearn.feature_selection import RFE, RFECV
 from sklearn.model_selection import GridSearchCV, RandomizedSearchCV, cross_val_score
+from sklearn.multiclass import OneVsRestClassifier
+from sklearn.multioutput import ClassifierChain
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -80,10 +84,40 @@ def cross_validation(net):
     cross_val_score(net, X, Y)
 
 
-@pytest.mark.parametrize("search", [grid, quiet_grid, random, cross_validation])
-def test_it_ends_a_search(search, pressed):
+def feature_selection(net):
+    RFE(net, importance_getter=lambda net: np.abs(net.coefs_[0]).sum(axis=1)).fit(X, Y)
+
+
+def cross_validated_selection(net):
+    RFECV(net, importance_getter=lambda net: np.abs(net.coefs_[0]).sum(axis=1)).fit(X, Y)
+
+
+def boosting(net):
+    AdaBoostClassifier(net, n_estimators=3).fit(X, Y)
+
+
+def chain(net):
+    ClassifierChain(net).fit(X, np.stack([Y, 1 - Y], axis=1))
+
+
+def one_for_each_class(net):
+    OneVsRestClassifier(net).fit(X, np.tile([0, 1, 2], 20))
+
+
+def pipelines_that_vote(net):
+    VotingClassifier([("a", make_pipeline(StandardScaler(), net)), ("b", net)]).fit(X, Y)
+
+
+CALLERS = [
+    grid, quiet_grid, random, cross_validation, feature_selection, cross_validated_selection,
+    boosting, chain, one_for_each_class, pipelines_that_vote,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("caller", CALLERS)
+def test_it_ends_all_that_scikit_learn_calls(caller, pressed):
     with pytest.raises(KeyboardInterrupt):
-        search(model(callbacks=lambda *told: None))
+        caller(model(callbacks=lambda *told: None))
     assert len(pressed) == 3
 
 

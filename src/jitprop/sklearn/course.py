@@ -21,7 +21,7 @@ from sklearn.exceptions import ConvergenceWarning
 from jitprop._types import Array
 from jitprop.backends.threads import one_blas_thread
 from jitprop.data.samples import Samples
-from jitprop.interrupts import Interrupts
+from jitprop.interrupts import Interrupts, take_new
 from jitprop.net.state import State, writable
 from jitprop.sklearn import losses, net, parameters
 from jitprop.sklearn.descent import Descent, Patience, Shuffles, begin
@@ -40,8 +40,11 @@ SMALLEST_RATE = 1e-6
 """Below it learning_rate="adaptive" stops instead of dividing the rate by 5."""
 
 
-SEARCHES = ("sklearn.model_selection.", "joblib.")
-"""Modules of which a function above `fit` runs many fits: Ctrl-C is meant for all of them."""
+CALLERS = ("sklearn.", "joblib.")
+"""Modules that run many fits: Ctrl-C is meant for all of them."""
+
+TRANSPARENT = ("sklearn.pipeline", "sklearn.base", "sklearn.utils.")
+"""Modules of scikit-learn that hand on one fit of the user's."""
 
 
 class Course:
@@ -148,7 +151,7 @@ class Course:
                 with one_blas_thread():
                     self._run()
             except KeyboardInterrupt:
-                if in_a_search():
+                if called_by_scikit_learn():
                     raise
                 warnings.warn("Training interrupted by user.", stacklevel=5)
             finally:
@@ -333,6 +336,7 @@ class Course:
         with self.interrupts.heard():
             for function in self.callbacks:
                 function(model, epoch, dict(logs))
+                take_new()
 
     def _stopping(self) -> bool:
         """Whether to stop, or go on with a smaller rate."""
@@ -355,12 +359,13 @@ class Course:
         return end.endswith("Stopping.")
 
 
-def in_a_search() -> bool:
-    """Whether the fit was called by a search or a cross-validation, or by joblib."""
+def called_by_scikit_learn() -> bool:
+    """Whether the fit is one of a search, an ensemble and the like; a pipeline does not count."""
     frame = sys._getframe()
     while frame.f_back is not None:
         frame = frame.f_back
-        if str(frame.f_globals.get("__name__")).startswith(SEARCHES):
+        name = str(frame.f_globals.get("__name__"))
+        if name.startswith(CALLERS) and not name.startswith(TRANSPARENT):
             return True
     return False
 
