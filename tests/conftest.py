@@ -1,9 +1,9 @@
 """
-What all tests share: a kernel cache of the run's own, and the teaching nets.
+Fixtures of all tests: a kernel cache for this run, and the backends.
 
-The cache is set up before anything imports numba, and handed to the workers of pytest-xdist by
-the environment, so that a run leaves no machine code behind and compiles each kernel once. A
-folder that the environment names already is used, and kept.
+The cache is set up before anything imports numba. The workers of pytest-xdist get it by the
+environment. So a run compiles each kernel once and leaves no machine code behind. A folder that the
+environment already names is used and kept.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ BACKENDS = ("numpy", "numba")
 OWN_CACHE = "JITPROP_TESTS_CACHE"
 
 LIMIT = 900
-"""Seconds after which a test that goes on is taken to wait for ever: the run ends."""
+"""Seconds after which a test is taken to hang, and the run ends."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if OWN_CACHE not in os.environ:  # the first process; workers inherit
+    if OWN_CACHE not in os.environ:  # the first process; workers inherit it
         folder = tempfile.mkdtemp(prefix="jitprop-")
         os.environ[OWN_CACHE] = os.environ["NUMBA_CACHE_DIR"] = folder
         config.add_cleanup(partial(shutil.rmtree, folder, ignore_errors=True))
-    config.stash[STDERR] = os.fdopen(os.dup(sys.__stderr__.fileno()), "w")  # beside what is caught
+    config.stash[STDERR] = os.fdopen(os.dup(sys.__stderr__.fileno()), "w")  # not captured by pytest
 
 
 STDERR = pytest.StashKey[TextIO]()
@@ -42,7 +42,7 @@ STDERR = pytest.StashKey[TextIO]()
 
 @pytest.fixture(autouse=True)
 def no_test_goes_on_for_ever(request: pytest.FixtureRequest) -> Iterator[None]:
-    """End the run where a test waits for ever, and hear Ctrl-C even under nohup."""
+    """End the run if a test hangs, and make Ctrl-C work even under nohup."""
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.default_int_handler)
     faulthandler.dump_traceback_later(LIMIT, exit=True, file=request.config.stash[STDERR])

@@ -1,4 +1,4 @@
-"""Models to export, each with inputs and what it makes of them."""
+"""Models to export, each with inputs and its outputs for them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ needs_compiler = pytest.mark.skipif(
 )
 
 
-# Inputs, hidden layers with their activations, outputs with theirs: every activation somewhere.
+# Sizes and activations of nets; each activation is in one of them.
 NETS = {
     "all": ([4, 7, 6, 5, 7, 6, 5, 7, 6, 5, 3], HIDDEN, "identity"),
     "shallow": ([4, 9, 1], ("relu",), "sigmoid"),
@@ -84,7 +84,7 @@ def estimator(name, dtype, classifier=MLPClassifier, regressor=MLPRegressor):
 
 
 def run_onnx(path, X):
-    """What onnxruntime computes, by the names of the outputs."""
+    """Return what onnxruntime computes, by the names of the outputs."""
     session = onnxruntime.InferenceSession(path)
     names = [output.name for output in session.get_outputs()]
     return dict(zip(names, session.run(None, {"X": X}), strict=True))
@@ -100,7 +100,7 @@ def run_c(path, X, n_outputs, dtype, name="net", options=()):
     assert done.returncode == 0, done.stderr
     predict = getattr(ctypes.CDLL(library), f"{name}_predict")
     X = np.ascontiguousarray(X, dtype)
-    out = np.full((len(X), n_outputs + 1), 123, dtype)  # nothing is written behind the outputs
+    out = np.full((len(X), n_outputs + 1), 123, dtype)  # the last number must stay
     for x, y in zip(X, out, strict=True):
         predict(x.ctypes.data_as(ctypes.c_void_p), y.ctypes.data_as(ctypes.c_void_p))
     assert (out[:, -1] == 123).all()

@@ -1,4 +1,4 @@
-"""Nets for the tests to train: every kind of them, with data that suits."""
+"""Nets of every kind for the tests, with suitable data."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from jitprop.training import sources
 
 HIDDEN = ("sigmoid", "tanh", "relu", "leaky_relu", "elu", "softplus", "gelu", "silu", "identity")
 
-# Outputs that each loss goes with.
+# The output activations that each loss allows.
 OUTPUTS = {
     "half_squared_error": HIDDEN,
     "squared_error": HIDDEN,
@@ -28,7 +28,7 @@ OUTPUTS = {
 
 CORE_LOSSES = ("half_squared_error", "squared_error", "binary_cross_entropy", "cross_entropy")
 
-# Each activation with the core's losses, and each other loss with some activation.
+# Each activation with each core loss, and each other loss with one activation.
 KINDS = [
     (activation, loss)
     for i, loss in enumerate(OUTPUTS)
@@ -46,7 +46,7 @@ OPTIMIZERS = {
 
 
 def data(sizes: list[int], n: int, loss: str, labels: bool, rng: np.random.Generator) -> Any:
-    """X and y of n samples for a net of these sizes, in float64."""
+    """Return X and y of n samples for a net of these sizes, in float64."""
     X = rng.normal(size=(n, sizes[0]))
     if loss != "cross_entropy":
         n_targets = sizes[-1] // 2 if loss == "gaussian_nll" else sizes[-1]
@@ -58,14 +58,14 @@ def data(sizes: list[int], n: int, loss: str, labels: bool, rng: np.random.Gener
 
 
 def suited(sizes: list[int], loss: str) -> list[int]:
-    """The sizes, with as many outputs as the loss asks for: 2 classes or more, pairs."""
+    """Return the sizes with a number of outputs that the loss allows: 2 or more, or even."""
     n = sizes[-1]
     fewest = {"cross_entropy": max(2, n), "gaussian_nll": n + n % 2}
     return [*sizes[:-1], fewest.get(loss, n)]
 
 
 def limit_calls(monkeypatch: pytest.MonkeyPatch, work: float) -> None:
-    """Let backends do so many multiply-adds in a call: with 1, Python is back after each batch."""
+    """Limit the multiply-adds of a backend's call; with 1, each call trains one batch."""
     for backend in (reference, compiled):
         monkeypatch.setattr(backend, "FIRST_CALL", work)
-    monkeypatch.setattr(sources, "CALL_SECONDS", (0.0, np.inf))  # calls keep their length
+    monkeypatch.setattr(sources, "CALL_SECONDS", (0.0, np.inf))  # else calls get longer

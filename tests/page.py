@@ -1,8 +1,8 @@
 """
-Run a page of documentation: its python blocks one after the other, in one namespace.
+Run the python blocks of a page of documentation in order, in one namespace.
 
-A block of text that follows a python block is what that one prints, with "..." for what differs
-from run to run. `python -W error tests/page.py docs/first-net.md` tells the first that does not.
+A text block after a python block is the output of that block, with "..." for what differs
+between runs. `python -W error tests/page.py docs/first-net.md` shows the first block that fails.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ BLOCKS = re.compile(r"^```python\n(.*?)^```$(?:\s*^```text\n(.*?)^```$)?", re.DO
 
 
 def slugs(path: Path) -> set[str]:
-    """Return what links to the headings of the page call them."""
+    """Return the anchors of the page's headings."""
     titles = re.findall(r"^#+ (.*)$", path.read_text(), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 

@@ -1,4 +1,4 @@
-"""What tests of sweeps share."""
+"""Helpers for the tests of sweeps."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from jitprop import SweepResult
 
 
 def equal(a: SweepResult, b: SweepResult) -> None:
-    """Two results, to the bit."""
+    """Check that two results are equal, bit for bit."""
     assert a.settings == b.settings
     assert list(a.measured) == list(b.measured)
     for name, values in a.measured.items():

@@ -1,7 +1,7 @@
 """
-Input of every form: the bits of the plain array, nothing written to it, nothing compiled for it.
+Input of every form gives the bits of the plain array, is not written to, and compiles nothing.
 
-A plain array is C-ordered, writable, of the machine's byte order. Values are eighths, which all
+A plain array is C-ordered, writable and in the machine's byte order. Values are eighths, which all
 dtypes hold exactly.
 """
 
@@ -31,7 +31,7 @@ def make(**settings):
 
 
 def bits(X, y, order=None, **settings):
-    """All that a trainer answers, and the dtype in which."""
+    """Return the dtype of a trainer, and the bits of all its results."""
     trainer = make(**settings)
     loss = trainer.fit(X, y, 3, order=order).loss
     g = trainer.gradients(X, y)
@@ -42,7 +42,7 @@ def bits(X, y, order=None, **settings):
 
 def compiled():
     entries = (kernels.train, kernels.predict, kernels.evaluate, kernels.gradient)
-    return [list(getattr(entry, "signatures", ())) for entry in entries]  # none without JIT
+    return [list(getattr(entry, "signatures", ())) for entry in entries]  # empty without JIT
 
 
 def strided(array):
@@ -70,7 +70,7 @@ def on_disk(array):
 
 
 class Wrapped:
-    """What only converts itself to an array."""
+    """An object that can only be converted to an array."""
 
     def __init__(self, array):
         self.array = array
@@ -239,7 +239,7 @@ def test_order(backend):
         np.testing.assert_array_equal(np.asarray(form), order)
 
 
-# What happens to an array after it was handed in, or where it is the trainer's own.
+# Arrays that change after they were passed in, and the trainer's own arrays.
 
 
 def test_order_function_that_reuses_its_array():
@@ -256,7 +256,7 @@ def test_order_function_that_reuses_its_array():
 
 
 def test_labels_that_change_during_a_fit():
-    # They are indices: one that changed after its check would make a kernel write anywhere.
+    # Labels are indices. If one changed after its check, a kernel would write out of bounds.
     y = LABELS.astype(np.float64)
 
     def order(epoch):

@@ -1,4 +1,4 @@
-"""Functions of the same code and values share their machine code, and no others do."""
+"""Functions share machine code if their code and values are the same, and only then."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def net(functions, **settings):
 
 @pytest.fixture
 def compilations(monkeypatch):
-    """The functions that were compiled, in a process that had compiled none."""
+    """The list of functions that were compiled; none was compiled before."""
     made, compile_block = [], compiled.kernels.compile_block
     monkeypatch.setattr(compiled, "_shared", {})
 
@@ -73,7 +73,7 @@ def test_a_loss_made_anew_compiles_nothing_anew(compilations):
     X, y = np.ones((4, 2)), np.zeros((4, 1))
     losses = [net(of(k)).fit(X, y, 2).loss.tolist() for k in (0.5, 0.5, 2.0, 0.5, 2.0, 2)]
     assert losses[0] == losses[1] == losses[3] != losses[2] == losses[4] == losses[5]
-    assert len(compilations) == 3  # the int 2 is not 2.0
+    assert len(compilations) == 3  # the int 2 differs from 2.0
     net(of(0.5)).fit(X.astype(np.float32), y, 2)
     net(of(0.5), dtype="float32").predict(X)
     assert len(compilations) == 4

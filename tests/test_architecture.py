@@ -1,4 +1,4 @@
-"""The rules of the house: who imports whom, what stands where."""
+"""The rules of the architecture: which modules import which, and where code belongs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files that are whole or not there: full disks, permissions, links of other users."""
+"""Files are written whole or not at all: full disks, permissions, links of other users."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ for save in (trainer.save, lambda path: trainer.fit(X, y, 3, callbacks=Checkpoin
 
 @pytest.mark.parametrize("limit", [100, 4096, 5000, 50_000])
 def test_a_full_disk_leaves_the_old_file_and_no_other(path, limit):
-    """The rest of a buffer is written when a file is closed, and fails once more."""
+    """Closing the file writes the rest of the buffer, which fails again."""
     path.write_bytes(b"old")
     command = [sys.executable, "-c", FULL, str(path), str(limit)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
@@ -64,7 +64,7 @@ def test_what_ends_the_writing_is_told_and_not_the_full_disk_behind_it(path, err
     def write():
         with replacing(path) as file:
             file.write(b"in the buffer")
-            os.close(file.fileno())  # what is left cannot be written now
+            os.close(file.fileno())  # the rest of the buffer cannot be written now
             raise error
 
     with pytest.raises((KeyboardInterrupt, TimeoutError)) as caught:
@@ -127,7 +127,7 @@ def test_what_replaces_a_file_keeps_its_owner_and_group(path, mode):
 def test_where_the_group_cannot_be_kept_another_gets_the_rights_of_all(
     path, monkeypatch, mode, kept
 ):
-    """The new file's group is then the saver's, whose members could not read the old one."""
+    """Otherwise the saver's group could read the new file though it could not read the old one."""
     path.write_bytes(b"old")
     path.chmod(mode)
     asked = []
@@ -152,7 +152,7 @@ def test_where_the_group_cannot_be_kept_another_gets_the_rights_of_all(
 @pytest.mark.skipif(not hasattr(os, "setxattr"), reason="Linux")
 @pytest.mark.parametrize("allowed", [True, False])
 def test_an_access_control_list_is_kept_or_the_group_gets_nothing(path, monkeypatch, allowed):
-    """Its mode is 0640 though the group may do nothing: the 4 is what user 1234 may do."""
+    """The mode is 0640 though the group has no rights: the 4 is the right of user 1234."""
     path.write_bytes(b"old")
     entries = (1, 6, -1), (2, 4, 1234), (4, 0, -1), (16, 4, -1), (32, 0, -1)
     acl = struct.pack("<I", 2) + b"".join(struct.pack("<HHi", *entry) for entry in entries)
@@ -221,7 +221,7 @@ def test_a_file_that_the_user_may_not_write_to_is_not_replaced(path, monkeypatch
 
 @pytest.fixture
 def others(monkeypatch):
-    """A function that gives paths to another user, whom the owner of the folder is not."""
+    """Return a function that makes another user the owner of a path."""
     owned, lstat = set(), os.lstat
 
     def pretended(path):

@@ -1,4 +1,4 @@
-"""What can be read from a net, what can be set on it, and the names of the columns it remembers."""
+"""The attributes of a net that can be read and set, and the column names that it remembers."""
 
 from __future__ import annotations
 
@@ -214,7 +214,7 @@ def test_other_columns_are_named():
         net.gradients(FRAMES["pandas"].rename(columns={"c": "d"}), Y)
     with pytest.raises(ValueError, match=r"columns \['d'\] are new"):
         net.predict(FRAMES["pandas"].assign(d=1))
-    net.predict(pd.DataFrame(X))  # with numbers as names there is nothing to compare
+    net.predict(pd.DataFrame(X))  # names that are numbers are not compared
 
 
 REORDERED = FRAMES["pandas"][["c", "a", "b"]]

@@ -1,4 +1,4 @@
-"""The kernels against the reference: every kind of net, shapes drawn by hypothesis."""
+"""The kernels agree with the reference on all kinds of nets; hypothesis draws the shapes."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ SETTINGS = settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 
-# Widths at the edges of vectors (4, 8, 16) and of the blocks that are made of them (32, 64).
+# Widths at the edges of vectors (4, 8, 16) and of blocks of vectors (32, 64).
 WIDTHS = st.one_of(
     st.sampled_from([1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65]),
     st.integers(1, 70),
 )
-# Narrow nets take the lanes route, wide ones blocks.
+# Narrow nets take the lanes route, wide nets the blocks route.
 SIZES = st.tuples(st.integers(0, 5), st.sampled_from([st.integers(1, 5), WIDTHS])).flatmap(
     lambda drawn: st.lists(drawn[1], min_size=drawn[0] + 2, max_size=drawn[0] + 2)
 )
@@ -32,14 +32,17 @@ SEVERAL_TILES = st.one_of(BATCHES, st.sampled_from([256, 257, 600]))
 
 
 def pair(sizes, dtype, **arguments):
-    """The same net on both backends; no bias is 0, so that no unit stands on a kink."""
+    """Return the same net on both backends. No bias is 0, so no relu unit has z = 0."""
     trainers = [Trainer(sizes, dtype=dtype, backend=b, **arguments) for b in ("numpy", "numba")]
     drawn = np.random.default_rng(sum(sizes)).normal(size=trainers[0].parameters.size)
     for trainer in trainers:
         trainer.parameters[:] = drawn
         for w in trainer.weights:
             w /= np.sqrt(len(w))
-        if arguments.get("loss") in ("poisson", "gaussian_nll"):  # exp of the outputs
+        if arguments.get("loss") in (
+            "poisson",
+            "gaussian_nll",
+        ):  # their losses use exp of the outputs
             trainer.weights[-1][:] *= 0.1
             trainer.biases[-1][:] *= 0.1
     return trainers
@@ -131,7 +134,7 @@ def test_mini_batches(dtype, sizes, n, batch_size, shuffle, ordered):
 @pytest.mark.parametrize("shuffle", [True, False])
 @pytest.mark.parametrize("sizes", [[70, 33, 5], [600, 550, 3]], ids=["chunks", "whole"])
 def test_large_batches(sizes, shuffle, optimizer, dtype, rng):
-    # 600, 600 and 100 samples: passed in chunks of 256; whole where the gradient is large.
+    # Batches of 600, 600 and 100 samples pass in chunks of 256, or whole if the gradient is large.
     X, y = data(sizes, 1300, "cross_entropy", shuffle, rng)
     ref, comp = pair(
         sizes, dtype, batch_size=600, shuffle=shuffle, learning_rate=0.001, seed=3,
@@ -164,12 +167,12 @@ def test_binary_cross_entropy_keeps_its_digits_with_huge_logits(backend):
     assert trainer.evaluate([[1.0]], [1]) == 0.0
     assert trainer.evaluate([[1.0]], [0]) == 1e4
     np.testing.assert_array_equal(trainer.gradients([[1.0]], [0]).biases[0], [1.0])
-    # exp(-30) is still seen beside 0: log1p, not log(1 + exp)
+    # log1p keeps exp(-30), which log(1 + exp(-30)) would lose
     np.testing.assert_allclose(trainer.evaluate([[3e-3]], [1]), np.exp(-30.0), rtol=1e-12)
 
 
 def test_padding_overflows_only_where_a_sample_does():
-    # The bias alone, which a padding of zeros would meet, overflows float32 in the second layer.
+    # Padding with zeros would pass the bias alone to the second layer, where it overflows float32.
     trainer = Trainer(
         [1, 1, 1, 1],
         activation="relu",
@@ -191,12 +194,12 @@ def test_extremes(activation, dtype):
         trainer = Trainer([1, 1], output_activation=activation, dtype=dtype, backend=backend)
         rows = []
         for z in [*extremes, *np.negative(extremes), np.nan]:
-            trainer.parameters[:] = 0.0, z  # z is the bias: no product is in its way
+            trainer.parameters[:] = 0.0, z  # z is exactly the bias
             gradients = trainer.gradients([[0.0]], [0.0])
             rows.append([trainer.predict([[0.0]])[0, 0], gradients.loss, gradients.biases[0][0]])
         found.append(np.array(rows))
     ref, comp = found
     np.testing.assert_allclose(comp, ref, rtol=1e-11 if dtype == "float64" else 1e-4, atol=0)
     assert np.isnan(comp[-1]).all(), "nan must not be swallowed"
-    if activation not in ("gelu", "silu"):  # -inf * 0 in them, as in PyTorch
+    if activation not in ("gelu", "silu"):  # they compute -inf * 0, as in PyTorch
         assert not np.isnan(comp[:-1, 0]).any()

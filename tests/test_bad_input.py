@@ -1,9 +1,9 @@
 """
-Bad input: the right exception, which says the argument, what was expected and what came.
+Bad input raises an error that names the argument, what was expected and what came.
 
-And nothing changes: each case is tried on a new trainer and on one in the midst of training. Its
-whole state stays, and it then trains to the bits of a trainer that saw no bad input. The X beside
-a bad y or order is float32, so that a trainer which settles its dtype too early is seen.
+Nothing else changes. Each case is tried on a new trainer and on a partly trained one. The trainer's
+state stays the same, and it trains on to the bits of a trainer that saw no bad input. The X beside
+a bad y or order is float32, which shows a trainer that sets its dtype too early.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ NOT_REAL = (
     ("sparse", sparse.csr_array, TypeError, REAL, "a sparse matrix"),
     ("ragged", lambda a: [[1, 2, 3], [1, 2]] * 4, ValueError, "must be an array", "inhomogeneous"),
     ("frame of text", lambda a: pd.DataFrame({"a": ["x"] * N}), TypeError, REAL, "Python objects"),
-    # A mask says which values are missing; to train on what stands below it is silently wrong.
+    # A mask marks missing values. Training on the values under it would be silently wrong.
     ("masked", lambda a: np.ma.masked_less(a, a.mean()), ValueError, "mask"),
 )
 
@@ -161,7 +161,7 @@ WEIGHED = {
 
 
 @cases(
-    *(row for row in NOT_REAL if row[0] != "none"),  # None is no weights
+    *(row for row in NOT_REAL if row[0] != "none"),  # None means no weights
     ("shorter", lambda w: w[1:], ValueError, "must have shape (8,)", "shape (7,)"),
     ("column", lambda w: w[:, None], ValueError, "must have shape (8,)", "shape (8, 1)"),
     ("number", lambda w: 1.0, ValueError, "must have shape (8,)", "shape ()"),
@@ -247,7 +247,7 @@ def test_order_function_that_fails_later(backend, failure, work, monkeypatch):
 def test_interrupt_within_an_epoch(backend, monkeypatch):
     trainer, untouched = (make(SQUARED, 2, backend=backend) for _ in range(2))
     untouched.fit(*good(SQUARED), 1)
-    limit_calls(monkeypatch, 1)  # three calls of the backend an epoch
+    limit_calls(monkeypatch, 1)  # three calls of the backend per epoch
     module = backends.load(backend)
     spy = Mock(wraps=module.train, side_effect=[DEFAULT] * 4 + [KeyboardInterrupt])
     monkeypatch.setattr(module, "train", spy)
@@ -379,7 +379,7 @@ def test_bad_nesterov():
 
 
 class Refuses:
-    """An object whose __array__ raises, as a tensor of another library that needs a detach."""
+    """An object whose __array__ raises an error, like a PyTorch tensor that needs detach()."""
 
     def __array__(self, dtype=None, copy=None):
         raise RuntimeError("call detach first")
@@ -491,7 +491,7 @@ def test_lists_that_scikit_learn_cannot_read_are_named(value, words):
         "X of a classifier": lambda: MLPClassifier().fit(column, ["a", "b"]),
         "X of partial_fit": lambda: MLPClassifier().partial_fit(column, [1, 2], classes=[1, 2]),
     }
-    if value is not HUGE:  # as labels these are ints of Python
+    if value is not HUGE:  # as labels these are valid Python integers
         calls["y of a classifier"] = lambda: MLPClassifier().fit(X, value)
         calls["classes"] = lambda: MLPClassifier().partial_fit(X, [1, 2], classes=value)
     for name, call in calls.items():
@@ -510,7 +510,7 @@ def test_class_weights_that_are_no_numbers(weight):
 
 
 def test_warnings_made_errors_come_out_of_scikit_learn_as_they_are():
-    """They are no trouble of the array's."""
+    """They are not errors of the array."""
     model = MLPRegressor(hidden_layer_sizes=(2,), solver="lbfgs")
     with (
         warnings.catch_warnings(action="error", category=DataConversionWarning),
@@ -555,7 +555,7 @@ def test_a_fleets_parameters_as_samples_are_copied(which, backend):
         own = fleet.weights[0][0]
         own = own.copy() if copied else own
         X = own if which == "X" else np.eye(2)
-        # Validation makes each epoch a block of its own, after which the parameters change.
+        # With validation each epoch is a separate call, and the parameters change between calls.
         history = fleet.fit(X, [0.0, 1.0], 6, validation_data=(own, [1.0, 0.0]))
         found.append((history.loss, history.validation_loss))
     for comp, ref in zip(*found, strict=True):

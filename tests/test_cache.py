@@ -1,9 +1,9 @@
 """
-The kernels' cache on disk, as seen by the processes that a user starts.
+The kernels' cache on disk, tested in the processes of a user.
 
-Each test lays out an install of its own, both packages side by side as a wheel has them, and
-starts Python on it. Root may write to any folder, so a folder closed to all is here a path at
-which a file stands. What needs no compiled kernel is in `test_cache_files`.
+Each test creates its own installation, with both packages side by side as in a wheel, and
+starts Python on it. Root may write to any folder, so an unwritable folder is here a path at
+which there is a file. Tests without compiled kernels are in `test_cache_files`.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGES = (ROOT / "src" / "jitprop", ROOT / "kernels" / "jitprop_kernels")
 ROUTES = ("lanes", "blocks")
-SECONDS = 300  # of patience with one process; alone it needs 7
+SECONDS = 300  # to wait for one process at most; alone it needs 7
 
-# A process compares nothing itself: it prints what both backends found.
+# A process prints the results of both backends, and the test compares them.
 BEGIN = """
 import json, os, pwd, resource, signal, sys, threading
 from concurrent.futures import ThreadPoolExecutor
@@ -162,7 +162,7 @@ def check(ran: Ran, n_warnings: int = 0) -> None:
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """For each route an install in which one process has trained; tests change copies."""
+    """For each route an installation in which one process has trained; tests use copies."""
     installs = {route: install(tmp_path_factory.mktemp(route)) for route in ROUTES}
     for ran in at_once(*((folder, route) for route, folder in installs.items())):
         check(ran)
@@ -199,7 +199,7 @@ def test_second_process_compiles_nothing(route: str, trained: dict[str, Path]) -
     ("file", "line"),
     [
         ("activations.py", "sigmoid = tanh"),
-        ("_jit.py", "OPTIONS['fastmath'] = {'reassoc', 'nsz'}"),  # breaks our exp
+        ("_jit.py", "OPTIONS['fastmath'] = {'reassoc', 'nsz'}"),  # breaks jitprop's exp
     ],
 )
 def test_an_edit_is_seen(file: str, line: str, warm: Path) -> None:
@@ -282,7 +282,7 @@ def test_a_cache_that_can_only_be_read_is_read(place: str, warm: Path) -> None:
 def test_an_image_that_root_built_serves_another_user(trained: dict[str, Path]) -> None:
     with tempfile.TemporaryDirectory() as place:
         folder = shutil.copytree(trained["lanes"], Path(place) / "image")
-        for path in (Path(place), folder):  # pytest's own folders are closed to others
+        for path in (Path(place), folder):  # other users cannot enter pytest's folders
             path.chmod(0o755)
         ran = run(folder, "lanes", main=NOBODY + TRAIN)
         check(ran)
@@ -299,7 +299,7 @@ def test_sixteen_processes_at_once(cold: Path) -> None:
 @pytest.mark.long
 @pytest.mark.parametrize("route", ROUTES)
 def test_fork_after_use(route: str, trained: dict[str, Path]) -> None:
-    # One warning: Python 3.12 warns of any fork beside threads, and BLAS has some.
+    # One warning, since Python 3.12 warns of a fork in a process with threads, and BLAS has some.
     check(run(trained[route], route, main=FORK), n_warnings=1)
 
 
@@ -314,7 +314,7 @@ def test_read_only_install_keeps_code_in_the_home(closed: Path) -> None:
 @pytest.mark.long
 def test_read_only_install_and_no_home(closed: Path) -> None:
     check(run(closed, "lanes", main=NO_HOME + TRAIN), n_warnings=1)
-    assert not list((closed / "work").iterdir())  # no folder named ~, and no code taken from one
+    assert not list((closed / "work").iterdir())  # no folder named ~ was created
 
 
 @pytest.mark.long
@@ -334,7 +334,7 @@ def test_cache_dir_that_cannot_be_made(warm: Path) -> None:
 
 @pytest.mark.long
 def test_four_threads_at_once_and_no_folder_at_all(closed: Path) -> None:
-    # Both in one run, for a compile takes long; and the warning is one for all threads and routes.
+    # One run tests both, since compiling takes long. All threads and routes together warn once.
     below_a_file = str(beside_sources(closed) / "cache")
     places = {"HOME": below_a_file, "NUMBA_CACHE_DIR": below_a_file}
     ran = run(closed, *ROUTES * 2, main=THREADS, **places)
@@ -348,7 +348,7 @@ def test_full_disk(cold: Path) -> None:
     ran = run(cold, "lanes", main=FULL_DISK + TRAIN)
     check(ran, n_warnings=1)
     assert "File too large" in ran.warnings[0]
-    assert not list(cold.rglob("*.kernel*"))  # no part of one, either
+    assert not list(cold.rglob("*.kernel*"))  # nor a part of one
 
 
 def test_without_jit(cold: Path) -> None:

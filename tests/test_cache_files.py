@@ -1,4 +1,4 @@
-"""The file format, the key, and which folders and files are taken, without compiling anything."""
+"""The cache's file format, its key, and its choice of folders and files; nothing is compiled."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def compiled(result: str) -> Any:
 
 @pytest.fixture
 def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
-    """Three candidates, none of which is there yet; what is loaded is what was saved."""
+    """Three possible folders, none of which exists yet; loading returns what was saved."""
     found = [tmp_path / name for name in ("first", "second", "third")]
     monkeypatch.setattr(_cache, "_folders", lambda: [str(folder) for folder in found])
     monkeypatch.setattr(_cache, "_said", set())
@@ -79,7 +79,7 @@ def test_versions_belong_to_the_key(name: str, monkeypatch: pytest.MonkeyPatch) 
 
 def test_the_layout_of_objects_belongs_to_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
     before = _cache._key("", SIGNATURE, CODEGEN)
-    suffixes = [".cpython-313t-x86_64-linux-gnu.so"]  # without the GIL
+    suffixes = [".cpython-313t-x86_64-linux-gnu.so"]  # a Python without the GIL
     monkeypatch.setattr(_cache.importlib.machinery, "EXTENSION_SUFFIXES", suffixes)
     assert _cache._key("", SIGNATURE, CODEGEN) != before
 
@@ -98,7 +98,7 @@ NO_MATTER = """
     DUMP_LLVM DUMP_OPTIMIZED DUMP_SSA FULL_TRACEBACKS GDB_BINARY HIGHLIGHT_DUMPS HTML
     LLVM_PASS_TIMINGS PARALLEL_DIAGNOSTICS SHOW_HELP TRACE
 """
-"""Options for what kernels do not use, and those that only print something."""
+"""Options of features that kernels do not use, and options that only print something."""
 
 
 def test_each_option_of_numba_is_known() -> None:
@@ -110,7 +110,7 @@ def test_each_option_of_numba_is_known() -> None:
 
 @pytest.mark.parametrize("level", ["max", 0])
 def test_levels_of_optimisation_differ(level: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    # "max" equals 3 as a number.
+    # As a number, "max" equals 3.
     monkeypatch.setattr(_cache.config, "OPT", _cache.config._OptLevel(3))
     before = _cache._key("", SIGNATURE, CODEGEN)
     monkeypatch.setattr(_cache.config, "OPT", _cache.config._OptLevel(level))
@@ -207,7 +207,7 @@ def test_it_is_read_from_each_folder(
 def test_it_is_written_to_the_first_folder_that_can_be(
     folders: list[Path], cache: _cache.KernelCache
 ) -> None:
-    folders[0].touch()  # a file: nothing can be written below it
+    folders[0].touch()  # a file here prevents a folder
     cache.save_overload(SIGNATURE, compiled("code"))
     assert [len(files(folder)) for folder in folders] == [0, 1, 0]
     assert cache.load_overload(SIGNATURE, TARGET) == "code"
@@ -256,12 +256,12 @@ def test_a_damaged_file_is_replaced_and_told(
     (file,) = files(folders[0])
     file.write_bytes(b"damaged")
     assert cache.load_overload(SIGNATURE, TARGET) is None
-    # An error, as for those who start Python with -W error. By then the file is mended.
+    # With -W error the warning is an error. The file is repaired before it is raised.
     with pytest.raises(RuntimeWarning, match=r"compiled a kernel .*first.* is damaged"):
         cache.save_overload(SIGNATURE, compiled("code"))
     assert files(folders[0]) == [file]
     assert cache.load_overload(SIGNATURE, TARGET) == "code"
-    cache.save_overload(SIGNATURE, compiled("code"))  # there is nothing left to tell
+    cache.save_overload(SIGNATURE, compiled("code"))  # no warning is left
 
 
 def test_a_damaged_file_is_mended_by_one_from_another_folder(
@@ -319,7 +319,7 @@ def test_a_folder_below_one_that_others_can_write_to_is_not_used(tmp_path: Path)
     for folder in (above / "folder", above / "not" / "there"):
         above.chmod(0o755)
         assert _trust.folder(str(folder)) == str(folder.resolve())
-        above.chmod(0o1777)  # as /tmp
+        above.chmod(0o1777)  # like /tmp
         assert _trust.folder(str(folder)) == str(folder.resolve())
         above.chmod(0o777)
         with pytest.raises(PermissionError, match=r"others may write to .*above$"):
@@ -353,11 +353,17 @@ def test_a_file_that_others_can_write_to_is_not_read(
 @pytest.mark.parametrize(
     ("mode", "uid", "own_group", "is_above", "trusted"),
     [
-        (0o755, 1000, False, False, True),  # the user's
-        (0o755, 0, False, False, True),  # root's
+        (0o755, 1000, False, False, True),  # owned by the user
+        (0o755, 0, False, False, True),  # owned by root
         (0o755, 1001, False, False, False),
         (0o700, 1001, False, True, False),
-        (0o1777, 1001, False, True, False),  # who owns a sticky folder can rename all in it
+        (
+            0o1777,
+            1001,
+            False,
+            True,
+            False,
+        ),  # the owner of a sticky folder can rename all files in it
         (0o1777, 0, False, True, True),
         (0o1777, 0, False, False, False),
         (0o775, 1000, True, False, True),
@@ -385,7 +391,7 @@ def test_whose_folders_are_used(
 
 @posix
 def test_who_owns_the_root_folder_is_root(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In a user namespace without root, as Apptainer makes one, / belongs to nobody."""
+    """In a user namespace without root, as in Apptainer, / belongs to nobody."""
 
     def folder_of(uid: int) -> os.stat_result:
         return os.stat_result((stat.S_IFDIR | 0o755, 0, 0, 1, uid, 5, 0, 0, 0, 0))
@@ -405,14 +411,14 @@ def test_who_owns_the_root_folder_is_root(monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.parametrize(
     ("name", "members", "primary", "own"),
     [
-        ("ann", [], {}, True),  # many systems give each user such a group
+        ("ann", [], {}, True),  # many systems create such a group for each user
         ("ann", ["ann"], {"ann": 5}, True),
         ("ann", ["ann", "bob"], {}, False),
         ("staff", [], {"ann": 5, "bob": 6}, True),
         ("staff", ["ann"], {"bob": 6}, True),
         ("staff", [], {"ann": 5, "bob": 5}, False),
         ("staff", ["bob"], {"ann": 5}, False),
-        ("staff", [], {}, False),  # a directory of users that does not list them
+        ("staff", [], {}, False),  # a directory service that does not list its users
     ],
 )
 def test_a_group_of_ones_own(

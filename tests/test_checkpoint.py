@@ -1,4 +1,4 @@
-"""Checkpoints during a fit; and a process that is killed again and again."""
+"""Checkpoints during a fit, and of a process that is killed again and again."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_a_file_that_may_not_be_replaced_is_told_before_the_first_epoch(path):
         trainer.fit(*data(), 1, callbacks=Checkpoint(path.parent))
 
 
-# One process forks the others: each begins at once, with no import of its own.
+# One process forks the others, so that each starts at once without importing.
 KILLER = """
 import os, random, signal, sys, time
 import numpy as np
@@ -165,4 +165,4 @@ def test_a_process_killed_at_any_moment_leaves_the_latest_whole_checkpoint(path)
     assert times_further > kills // 4
     left = {name for name in os.listdir(path.parent) if name != path.name}
     assert all(name.startswith(".jitprop-") for name in left)
-    assert 0 < len(left) <= kills  # some were killed while they wrote
+    assert 0 < len(left) <= kills  # some were killed while they wrote a file

@@ -1,4 +1,4 @@
-"""Clipping of gradients by their norm: what is clipped, how, and with which bits."""
+"""Clipping of gradients by their norm."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OPTIMIZERS = {
     "rmsprop": RMSprop(),
 }
 
-# Sizes, samples, batch size. A batch of 512 or more goes in chunks; "pieces" has three of PIECE.
+# name: (sizes, samples, batch size). Batches of 512 or more pass in chunks.
 ROUTES = {
     "lanes": ([5, 4, 3], 51, 20),
     "blocks": ([30, 20, 5], 131, 50),
@@ -49,7 +49,7 @@ def test_there_are_several_pieces():
 
 @pytest.mark.parametrize(("clip_norm", "factor"), [(1.0, 0.2), (4.0, 0.8), (5.0, 1.0), (9.0, 1.0)])
 def test_a_gradient_of_norm_5(backend, clip_norm, factor):
-    # w x + b with x = 4/3 and an error of 3: the gradient is (4, 3). Decay comes after.
+    # w x + b with x = 4/3 and an error of 3 has the gradient (4, 3). Weight decay is added later.
     trainer = Trainer(
         [1, 1], output_activation="identity", init=([[[1.5]]], [[2.0]]), learning_rate=0.1,
         weight_decay=0.5, clip_norm=clip_norm, backend=backend,
@@ -79,7 +79,9 @@ def test_a_clipped_step_has_that_length(backend, route, rng):
 @every_route
 def test_the_backends_agree(route, optimizer, dtype, rng):
     X, y, build = make(route, rng, optimizer=optimizer, dtype=dtype, activation="tanh")
-    limit = 0.5 * float(norm_of(build(backend="numpy").gradients(X, y)))  # now clipped, now not
+    limit = 0.5 * float(
+        norm_of(build(backend="numpy").gradients(X, y))
+    )  # some updates are clipped, others not
     ref, comp = (build(clip_norm=limit, backend=backend) for backend in ("numpy", "numba"))
     tolerance = 1e-9 if dtype == "float64" else 2e-3
     for _ in range(2):
@@ -117,7 +119,7 @@ def test_a_limit_that_is_not_reached_changes_nothing(route, optimizer, rng):
     plain, limited = build(), build(clip_norm=1e9)
     plain.fit(X, y, 3)
     limited.fit(X, y, 3)
-    # Plain SGD fuses gradient and update, and rounds once less.
+    # Plain SGD without clipping fuses gradient and update, so it rounds once less.
     compare = np.testing.assert_allclose if optimizer == SGD() else np.testing.assert_array_equal
     compare(limited.parameters, plain.parameters, **{"rtol": 1e-10} if optimizer == SGD() else {})
 
@@ -143,7 +145,7 @@ def test_losses_and_gradients_are_not_clipped(backend, rng):
 
 @pytest.mark.parametrize("sizes", [[1, 1, 1], [1, 60, 1]], ids=["lanes", "blocks"])
 def test_a_gradient_that_is_not_finite_is_told(backend, sizes):
-    # The loss is finite; a weight's gradient, an error of 1e200 times an input of 1e200, is not.
+    # The loss is finite, but a gradient is not: an error of 1e200 times an input of 1e200.
     trainer = Trainer(
         sizes, activation="identity", output_activation="identity", clip_norm=1.0,
         backend=backend, loss="half_squared_error",

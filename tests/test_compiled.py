@@ -1,4 +1,4 @@
-"""The numba backend: its choices, its scratch, and how seldom it compiles."""
+"""The numba backend: its choices, its scratch memory, and when it compiles."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_one_compile_serves_every_net(route, dtype, rng):
     ):  # fmt: skip
         X, y = data(sizes, 24, loss, labels, rng)
         X = X.astype(dtype)
-        X.flags.writeable = not ordered  # numba has a type of its own for read-only arrays
+        X.flags.writeable = not ordered  # numba has a separate type for read-only arrays
         trainer = Trainer(
             sizes, loss=loss, output_activation=output, activation=activation,
             optimizer=optimizer, learning_rate=1e-3, **more,
@@ -120,8 +120,8 @@ def test_scratch_is_what_the_docstring_says(monkeypatch):
         own = {id(memory): len(memory) for memory in net.memory}
         return list(own.values()), len(net.gradients)
 
-    # inputs; z or a, slope and delta; targets and errors; the share; the transposed weights;
-    # and columns of gradients that are computed as rows
+    # inputs; z or a, slope and delta; targets and errors; the samples' share; transposed weights;
+    # and columns of gradients, which are computed as rows
     whole = 10 * (30 + 3 * 45 + 2 * 5 + 1) + 40 * 5 + 30 * 32
     assert scratch(SGD(), 10) == ([whole], 0)
     assert scratch(Adam(), 10) == scratch(SGD(momentum=0.5), 10) == ([whole], parameters)
@@ -137,7 +137,9 @@ def test_the_route_goes_by_the_size_of_the_layers():
     assert compiled.uses_lanes(spec([5, 5, 5, 5]))
     assert not compiled.uses_lanes(spec([8, 8]))
     assert compiled.uses_lanes(spec([3, 4, 1]), 8 * 200_000)
-    assert not compiled.uses_lanes(spec([3, 4, 1]), 8 * 220_000)  # 20 numbers each: over 32 MB
+    assert not compiled.uses_lanes(
+        spec([3, 4, 1]), 8 * 220_000
+    )  # 20 numbers per sample: over 32 MB
     assert not compiled.uses_lanes(spec([784, 512, 10]))
 
 

@@ -1,4 +1,4 @@
-"""The course of a fit: what is watched, who is told, what history says."""
+"""A fit's validation, metrics, callbacks, early stopping and history."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def others(rng):
     return data([3, 2], 7, "half_squared_error", False, rng)
 
 
-# Watching changes nothing.
+# Callbacks, metrics and validation do not change the training.
 
 
 def test_watching_does_not_change_the_bits(backend, samples, others):
@@ -68,7 +68,7 @@ def test_both_backends_see_the_same(samples, others):
         np.testing.assert_allclose(comp[name], ref[name], rtol=1e-10)
 
 
-# Samples held out.
+# Validation samples.
 
 
 def test_weights_are_held_out_with_their_samples(backend, samples, rng):
@@ -109,7 +109,7 @@ def test_a_fraction_is_held_out_and_stays_the_same(backend, samples):
     order = [
         [list(map(tuple, y)).index(tuple(row)) for row in rows] for rows in (trained, held_out)
     ]
-    assert order == [sorted(rows) for rows in order]  # in the order of X
+    assert order == [sorted(rows) for rows in order]  # both keep the order of X
     ref = make(backend)
     ref.fit(X[order[0]], y[order[0]], 2)
     np.testing.assert_array_equal(trainer.parameters, ref.parameters)
@@ -190,7 +190,7 @@ def test_callbacks_are_told_of_each_epoch(backend, samples, others):
 
 
 def stop_at(last):
-    """A callback that stops the fit after this epoch."""
+    """Return a callback that stops the fit after this epoch."""
 
     def stop(net, epoch, logs):
         if epoch == last:
@@ -250,7 +250,7 @@ def test_a_metric_may_stop_a_fit(backend, samples):
 
 @pytest.mark.parametrize("watched", [True, False])
 def test_another_thread_may_stop_a_fit(backend, watched, samples):
-    """It calls `stop` in the middle of an epoch, which is trained to its end."""
+    """The thread calls `stop` in the middle of an epoch, which is still completed."""
     trainer, ref = make(backend), make(backend)
 
     def rate(epoch):
@@ -370,11 +370,11 @@ def test_the_first_fit_settles_the_dtype_before_callbacks(backend, samples):
     assert seen[0].dtype == np.float32
 
 
-# Stopping early.
+# Early stopping.
 
 
 def follow(values, monitor="loss", **arguments):
-    """An EarlyStopping that is told these numbers, and the epoch at which it stopped."""
+    """Call EarlyStopping with these numbers; return it, its last epoch, and a parameter."""
     stopping = EarlyStopping(monitor, **arguments)
     trainer = Trainer([1, 1], seed=0, backend="numpy")
     stopping.on_fit_begin(trainer)
@@ -452,7 +452,7 @@ def test_early_stopping_keeps_history_short_and_the_best_parameters(backend, rng
     assert n == trainer.epochs_trained == stopping.best_epoch + 4 < 500
     assert trainer.evaluate(X[6:], y[6:]) == stopping.best == history.validation_loss.min()
     trainer.fit(X[:6], y[:6], 2, validation_data=(X[6:], y[6:]), callbacks=[stopping])
-    assert stopping.best_epoch in (n, n + 1)  # counts anew
+    assert stopping.best_epoch in (n, n + 1)  # the count begins again
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Activations and losses of the user's own: equal to jitprop's, checked, compiled apart."""
+"""Custom activations and losses: they equal jitprop's, are checked, and compile separately."""
 
 from __future__ import annotations
 
@@ -119,14 +119,16 @@ def test_only_the_functions_are_compiled_and_only_once():
     own = CustomActivation(square, twice)
     with numba_events.install_listener("numba:compile", CountCompiles()) as compiles:
         use(own)
-        assert compiles.count == 2  # the two functions; of the loop around them numba tells nothing
+        assert (
+            compiles.count == 2
+        )  # the two functions; the loop around them is compiled without this event
         use(own)
         use(CustomActivation(square, twice))
     assert compiles.count == 2
 
 
 def test_what_was_compiled_lives_as_long_as_it_is_used():
-    k = np.ones(1)  # with an array in them no two of them share what was compiled
+    k = np.ones(1)  # functions that use an array never share their machine code
 
     def cube(z):
         return k[0] * z**3
@@ -147,7 +149,7 @@ def test_what_was_compiled_lives_as_long_as_it_is_used():
 
 
 def test_the_gradient_is_the_central_difference(backend, rng):
-    # Of functions that jitprop has none of.
+    # jitprop has no such activation or loss.
     activation = CustomActivation(math.atan, lambda z: 1 / (1 + z * z))
     loss = CustomLoss(lambda a, y: math.log(math.cosh(a - y)), lambda a, y: math.tanh(a - y))
     trainer = Trainer([3, 4, 2], activation=activation, loss=loss, seed=1, backend=backend)
@@ -194,7 +196,7 @@ def constant(z):
 
 
 def partly(a, y):
-    return a - y * math.log(a)  # not for a below 0
+    return a - y * math.log(a)  # undefined for a below 0
 
 
 @pytest.mark.parametrize(
@@ -331,7 +333,7 @@ def test_a_function_that_raises_ends_in_a_divergence_that_names_it(
         W[:] = 1.0
     X, y = np.full((5, sizes[0]), -1.0), np.zeros((5, 2))
     net.predict(X)
-    X[2] = 1.0  # whose sums are above 3
+    X[2] = 1.0  # here z is above 3
     before = net.parameters.copy()
     with pytest.raises(DivergenceError, match=f"see where {'off' if which == 'loss' else 'limit'}"):
         net.fit(X, y, 2)

@@ -1,4 +1,4 @@
-"""The pages of docs/: their snippets print what they show, their links lead somewhere."""
+"""The pages of docs/: their code prints the output that they show, and their links work."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Dropout: the stream behind it, what it does to a net, and that both backends draw the same."""
+"""Dropout: its random stream, its effect on a net, and the same masks on both backends."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def make(sizes, backend, dropout, **arguments):
 
 
 def drawn(p, units, samples, t, l=0, key=12345):
-    """A layer's mask in the reference."""
+    """Return a layer's mask from the reference."""
     sizes = [1, *[units] * (l + 1), 1]
     spec = make(sizes, "numpy", p)._spec
     return reference.dropout_masks(spec, key, t, samples, np.dtype(float))[l]
@@ -23,10 +23,10 @@ def drawn(p, units, samples, t, l=0, key=12345):
 
 def seen(backend, n, dtype="float64", p=0.5, updates=1):
     """
-    The mask of one sample's n units in each update, from what the update does.
+    Return the mask of one sample's n units in each update, derived from the update's effect.
 
-    With a = 1 for all units kept, W[1] = 0 and target -1, delta of the output is 1: W[1] changes
-    by the rate times what each unit counts.
+    With a = 1 for all kept units, W[1] = 0 and the target -1, the output's delta is 1. So W[1]
+    changes by the learning rate times the mask.
     """
     arguments = {"activation": "identity", "output_activation": "identity", "dtype": dtype}
     trainer = make([1, n, 1], backend, p, learning_rate=1.0, **arguments)
@@ -66,7 +66,7 @@ def test_the_share_of_kept_units_and_their_mean(p):
     m, n = 500, 200
     mask = drawn(p, n, m, t=1)
     np.testing.assert_array_equal(np.unique(mask), [0, 1 / (1 - p)])
-    # Five standard deviations of a binomial share, of all and of each sample's and unit's.
+    # Within five standard deviations of a binomial share: overall, per unit and per sample.
     for axis, size in ((None, m * n), (0, m), (1, n)):
         kept = (mask > 0).mean(axis=axis)
         assert np.abs(kept - (1 - p)).max() < 5 * np.sqrt(p * (1 - p) / size)
@@ -85,7 +85,10 @@ def test_masks_of_layers_updates_samples_and_keys_are_independent():
         "unit": np.roll(first, 1, axis=1),
         "wide": drawn(0.5, 2 * n, m // 2, t=8).reshape(m, n) - 1,
     }
-    for name, other in others.items():  # entries are 1 or -1, a correlation is a mean product
+    for (
+        name,
+        other,
+    ) in others.items():  # entries are 1 or -1, so the mean product is the correlation
         assert abs((first * other).mean()) < 5 / np.sqrt(m * n), name
 
 
@@ -149,7 +152,7 @@ def test_gradients_under_a_mask_are_the_central_differences(rng):
 
 
 def test_an_update_by_hand(backend):
-    # One unit, always kept or dropped: a = 2, so the output is 2 / (1 - p) or 0.
+    # One unit with a = 2, which is kept or dropped. The output is 2 / (1 - p) or 0.
     p, kept = 0.75, []
     trainer = make(
         [1, 1, 1], backend, p,
@@ -180,8 +183,8 @@ def test_only_training_drops(backend, rng):
 
 
 def test_the_seed_means_what_it_did(backend, rng):
-    # Of the seed's streams, dropout has one of its own: neither initial parameters nor shuffles
-    # change with it, nor does a net train to other bits because it could drop units.
+    # Dropout has its own random stream. So neither the initial parameters nor the shuffles
+    # change with it, and nets without dropout train to the same bits as before.
     init, shuffle = np.random.SeedSequence(1).spawn(2)
     trainer = make([3, 8, 2], backend, 0.5)
     limit = np.sqrt(6 / 11)
@@ -190,7 +193,7 @@ def test_the_seed_means_what_it_did(backend, rng):
     expected = np.random.default_rng(shuffle).bit_generator.state
     assert trainer._state.rng.bit_generator.state == expected
     assert trainer._state.dropout_key != Trainer([3, 8, 2], seed=2)._state.dropout_key
-    assert 0 <= trainer._state.dropout_key < 2**63  # so that kernels take it, and files
+    assert 0 <= trainer._state.dropout_key < 2**63  # so that kernels and files can hold it
 
 
 # The same bits.
@@ -211,7 +214,7 @@ def test_bits_do_not_depend_on_threads(sizes, batch_size, rng, monkeypatch):
 
 
 def test_the_mask_of_a_sample_does_not_depend_on_how_a_batch_is_cut(rng):
-    # 600 samples pass in chunks, of 64 at a time; the same spec in one piece.
+    # The backend passes 600 samples in chunks, 64 at a time; the reference takes them as one.
     X, y = data([70, 5], 600, "half_squared_error", False, rng)
     ref, comp = (make([70, 33, 5], backend, 0.5) for backend in ("numpy", "numba"))
     key, spec = comp._state.dropout_key, comp._spec
@@ -246,12 +249,12 @@ def test_divergence_goes_back_to_the_same_masks(backend, rng):
 
 
 def test_padding_of_lanes_drops_what_the_last_sample_drops():
-    # Two huge units, both kept, overflow float32.
+    # If two huge units are both kept, float32 overflows.
     trainer = make(
         [1, 2, 1, 1], "numba", [0.5, 0.0], activation="relu", output_activation="identity",
         dtype="float32", learning_rate=1e-30,
     )  # fmt: skip
-    n = 5  # samples, so that three of the eight lanes are padding
+    n = 5  # of eight lanes, so three are padding
     spec, key, found = trainer._spec, trainer._state.dropout_key, 0
     for t in range(1, 400):
         mask = reference.dropout_masks(spec, key, t, 8, np.dtype(np.float32))[0]

@@ -1,4 +1,4 @@
-"""The examples, run as a reader runs them; what they print, against the notebooks' own figures."""
+"""The examples run as users run them, and print the numbers of the notebooks."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ import pytest
 from jitprop import Trainer
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
-SECONDS = 300  # of patience with one process, which may have to compile
+SECONDS = 300  # to wait for one process at most, which may have to compile
 
 NOTEBOOK_1 = [
     ("hidden h", "0.55724785"),
@@ -64,7 +64,7 @@ NOTEBOOK_3 = [
 
 
 def start(name, folder, *arguments, **environment):
-    """Run an example as one who has downloaded that file alone, warnings being errors."""
+    """Run an example from a folder that holds only this file; warnings are errors."""
     alone = folder / "downloaded"
     alone.mkdir(exist_ok=True)
     script = shutil.copy(EXAMPLES / f"{name}.py", alone)
@@ -94,7 +94,7 @@ def rows(printed, heading):
 
 
 def check_beside(printed, notebook, rel):
-    """Both columns are the notebook's; figures rounded as it prints agree to all their digits."""
+    """Check that both columns agree with the notebook in all printed digits."""
     table = rows(printed, "quantity")
     assert [(quantity, figure) for quantity, _, figure in table] == notebook
     for _, computed, figure in table:
@@ -113,7 +113,7 @@ def sigmoid(z):
 
 
 def error_1(step):
-    """Error of notebook 1's net after ``step`` times its printed gradients."""
+    """Return the error of notebook 1's net after adding ``step`` times its printed gradients."""
     dW1, dW2 = (-0.00055551, -0.00063649, -0.0003333, -0.00038189), (-0.00501868, -0.0055848)
     db1, db2 = (dW1[0] / 0.5, dW1[1] / 0.5), dW2[0] / 0.55724785
     h = [
@@ -176,7 +176,7 @@ def test_notebook_1(backend, tmp_path):
 
 
 def test_notebook_2(backend, tmp_path):
-    # Sums in another order than the notebook's differ in the last bits, and 10,000 epochs add up.
+    # Sums in another order differ in the last bits, and 10,000 epochs add these differences up.
     check_beside(output("notebook_2_xor", tmp_path, "--backend", backend), NOTEBOOK_2, rel=1e-12)
 
 
@@ -206,7 +206,7 @@ def test_digits_without_scikit_learn_say_what_to_install(tmp_path):
 
 
 def cells(printed, columns):
-    """Return the rows of a Markdown table without its headings, cut at their bars."""
+    """Return the cells of a Markdown table's rows, without the headings."""
     lines = [line[2:-2].split(" | ") for line in printed.splitlines() if line.startswith("| ")][1:]
     assert {len(line) for line in lines} == {columns}
     return lines
@@ -233,7 +233,7 @@ def test_xor_atlas(tmp_path):
     share, median, slowest = table["2 tanh", "2"]
     assert share == f"{100 * solved / members:.1f} %"
     assert 1 < int(median) < int(slowest) <= epochs
-    # In 300 epochs none of the slowest has got anywhere, which leaves nothing to take quantiles of.
+    # With the slowest setting no net solves XOR in 300 epochs, so there are no quantiles.
     assert table["2 sigmoid", "0.5"] == ["0.0 %", "-", "-"]
 
 
@@ -260,10 +260,10 @@ def test_deep_ensemble(tmp_path):
     assert within_1 == pytest.approx(100 * (errors < deviation).mean(), abs=0.06)
     assert within_2 == pytest.approx(100 * (errors < 2 * deviation).mean(), abs=0.06)
 
-    # The mean of several predictions is at least as near as they are on average.
+    # The error of a mean prediction is at most the mean of the predictions' errors.
     assert scores["ensemble of 4"][0] <= scores["one net, on average"][0] < y.std()
     for _, nll, within_1, within_2 in scores.values():
-        assert 4.5 < nll < 6.5  # log(70) + 1.4 = 5.7 is that of a constant
+        assert 4.5 < nll < 6.5  # a constant prediction has log(70) + 1.4 = 5.7
         assert 45 < within_1 < within_2 <= 100
 
 
@@ -275,7 +275,7 @@ def test_demo(tmp_path):
     times = {name: float(microseconds) for name, microseconds in rows(printed, "backend")}
     ratio = int(re.search(r"numba is (\d+) times as fast as numpy", printed)[1])
     assert ratio == pytest.approx(times["numpy"] / times["numba"], rel=0.05)
-    assert ratio > 10  # some 150 on a quiet machine; this one may be busy
+    assert ratio > 10  # about 150 on a quiet machine; this one may be busy
 
 
 def test_an_unknown_backend_is_refused(tmp_path):

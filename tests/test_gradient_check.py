@@ -1,4 +1,4 @@
-"""Checked gradients: right ones pass, wrong ones are found where they are."""
+"""Gradient checks: correct gradients pass, and wrong ones are located."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_a_wrong_slope_is_found(monkeypatch, rng):
 
     monkeypatch.setitem(functions.ACTIVATIONS, "tanh", halved)
     found = check_gradients(trainer, X, y)
-    # Behind tanh is the first layer alone; its gradient is half of the difference.
+    # Only the first layer's gradient passes through tanh. It is half of the difference quotient.
     assert found.weights[0] == pytest.approx(0.5, rel=1e-6)
     assert found.biases[0] == pytest.approx(0.5, rel=1e-6)
     assert max(found.weights[1:] + found.biases[1:]) < 1e-7

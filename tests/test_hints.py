@@ -1,4 +1,4 @@
-"""Words, arguments and data that people bring from other libraries: errors say what to write."""
+"""Errors say what to write in place of other libraries' names, arguments and data."""
 
 from __future__ import annotations
 
@@ -248,7 +248,7 @@ def test_targets_that_the_output_cannot_reach(output, cls):
     assert told[0].filename == __file__
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        net.fit(X, outside, 1)  # says it once
+        net.fit(X, outside, 1)  # it warns only once
         net.evaluate(X, outside)
 
 

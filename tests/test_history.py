@@ -1,4 +1,4 @@
-"""The history of a trainer: read-only, joined, quick at its end, and as long as one wants it."""
+"""The history of a trainer: read-only, joined over fits, fast to append to, and limited."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def test_columns_that_some_fits_lack():
 
 
 def test_the_last_number_takes_no_time_that_grows():
-    """Neither a look at it nor one more epoch copies what there was."""
+    """Neither reading it nor one more epoch copies the earlier numbers."""
     trainer = make()
     past = np.ones(100_000)
     trainer._course = Course(None, History(past, past, {}, past, past))
@@ -195,7 +195,7 @@ def test_with_a_limit_nothing_grows(tmp_path):
         sizes.append((room, len(pickle.dumps(trainer)), (tmp_path / "net").stat().st_size))
     assert sizes[0][0] == sizes[1][0] <= 3 * 8 * 21
     for before, after in zip(*(size[1:] for size in sizes), strict=True):
-        assert abs(before - after) < 200  # digits of the numbers
+        assert abs(before - after) < 200  # numbers of different lengths
     trainer.fit(X, Y, 100)
     assert sum(column.nbytes for column in trainer._course._now.columns.values()) <= 3 * 8 * 21
 

@@ -1,4 +1,4 @@
-"""Loading what is no checkpoint: refused in words, with little memory, and nothing run."""
+"""Files that are no checkpoints are refused, with a reason, little memory and no code run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from jitprop.files import sealed
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """The bytes of a good checkpoint."""
+    """The bytes of a valid checkpoint."""
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(9, 3)), rng.uniform(size=(9, 2))
     trainer = Trainer(
@@ -41,7 +41,7 @@ def path(tmp_path):
 
 @pytest.fixture
 def refused(path):
-    """A function of a file's bytes, or None for those that are there; returns the reason."""
+    """Return a function that writes bytes, or keeps the file for None, and returns the reason."""
 
     def load(data=None):
         if data is not None:
@@ -56,7 +56,7 @@ def refused(path):
 
 
 def parts(data):
-    """Content, header of the tensors, and their bytes."""
+    """Return the content, the header of the tensors, and their bytes."""
     n = int.from_bytes(data[:8], "little")
     header = json.loads(data[8 : 8 + n])
     content = json.loads(header.pop("__metadata__")["jitprop"])
@@ -65,7 +65,7 @@ def parts(data):
 
 
 def resealed(content, header, data):
-    """A file of these, with the right seal, as one makes it who knows how."""
+    """Return a file of these parts with a correct seal, as an attacker could make it."""
     text = content if isinstance(content, str) else json.dumps(content)
     text = '{"sha256":"' + "0" * 64 + '",' + text.removeprefix("{")
     header = {"__metadata__": {"jitprop": text}, **header}
@@ -80,7 +80,7 @@ def test_the_tests_own_seal_is_right(path, whole):
     assert Trainer.load(path).epochs_trained == 3
 
 
-# Accidents.
+# Damaged files.
 
 
 def test_truncations(refused, whole):
@@ -142,7 +142,7 @@ def test_what_is_no_file(path, refused):
     path.mkdir()
     assert refused() == "it is not a regular file"
     path.rmdir()
-    os.mkfifo(path)  # opened, it would wait for ever
+    os.mkfifo(path)  # opening it would wait for ever
     assert refused() == "it is not a regular file"
 
 
@@ -321,7 +321,7 @@ PLATEAUS = [
 
 @pytest.mark.parametrize("plateau", PLATEAUS, ids=str)
 def test_places_on_a_plateau_that_training_cannot_reach(refused, whole, plateau):
-    """A rate of -5 would be trained with."""
+    """Training would use a rate of -5."""
     content, header, data = parts(whole)
     rate = {"class": "ReduceOnPlateau", "initial": 0.1, "monitor": "loss"}
     content["settings"]["learning_rate"] = rate
@@ -456,7 +456,7 @@ BOMBS = {
 
 @pytest.mark.parametrize("bomb", BOMBS.values(), ids=BOMBS)
 def test_headers_that_cost_much(monkeypatch, refused, bomb):
-    """Objects take 25 times their bytes. The limit is made smaller here to save time."""
+    """Objects take 25 times their bytes. The limit is smaller here, to save time."""
     limit = 1 << 18
     monkeypatch.setattr(sealed, "MAX_HEADER", limit)
     begin, repeated, end = bomb
@@ -474,7 +474,7 @@ def test_headers_that_cost_much(monkeypatch, refused, bomb):
 def test_a_header_that_is_too_long_is_not_read(path, refused, length):
     with path.open("wb") as file:
         file.write((length % (1 << 64)).to_bytes(8, "little") + b"{}")
-        file.truncate(1 << 31)  # takes no room on the disk
+        file.truncate(1 << 31)  # takes no space on the disk
     tracemalloc.start()
     try:
         said = refused()
@@ -497,7 +497,7 @@ def test_tensors_of_another_size_are_not_read(path, refused, whole):
 
 @pytest.mark.parametrize("right", [True, False])
 def test_a_large_sparse_file_is_refused_with_little_memory(path, refused, whole, right):
-    """68 MB of zeros that the settings ask for, which take no room on the disk."""
+    """68 MB of zeros, of the size that the settings need, which take no space on the disk."""
     content, header, _ = parts(whole)
     n = 11 * 256_000
     content["settings"] |= {"layer_sizes": [10, 256_000], "activation": [], "dropout": []}
@@ -523,7 +523,7 @@ JUNK = (None, True, -1, 0, 1, 2, 1.5, 2**64, 10**400, "", "x", "Adam", [], [1], 
 
 
 def mutated(content, rng):
-    """The same with one value somewhere replaced, removed or doubled."""
+    """Return a copy with one value replaced, removed or doubled somewhere."""
     content = copy.deepcopy(content)
     at = content
     while True:
@@ -555,7 +555,7 @@ def test_a_thousand_hostile_headers_load_a_net_that_works_or_are_refused(path, w
         except CheckpointError:
             continue
         loaded += 1
-        trainer._backend = "numpy"  # a default, where the name was taken away, would compile
+        trainer._backend = "numpy"  # the default would compile if the name was removed
         assert trainer.predict(np.zeros((2, 3))).shape == (2, 2)
         trainer.fit(np.zeros((2, 3)), np.zeros((2, 2)), 1)
     assert 0 < loaded < 500

@@ -1,4 +1,4 @@
-"""Ctrl-C: within 0.3 s at any size of work, and the next fit goes on to the same bits."""
+"""Ctrl-C ends any fit within 0.3 s, and the next fit trains on to the same bits."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from nets import data
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="sends SIGINT to a process")
 
 PROMISED, SLACK = 0.3, 4
-"""Speed is not asserted elsewhere; here seconds are the promise. They are taken several times so
-long, for machines that do other things meanwhile; a batch of the slow cases takes longer yet."""
+"""Seconds, and the factor that busy machines get. Other tests assert no times, but here the time
+is what the docs promise. One batch of the slow cases takes longer than both together."""
 
 SCRIPT = """
 import json, signal, sys, threading, time
@@ -81,7 +81,7 @@ if n < 1000 or case == "fast":  # the bits of an uninterrupted one
 print(json.dumps([heard, n, same]), flush=True)
 """
 
-# Rows, inputs, width, threads, backend. One batch of the slow ones takes seconds.
+# name: (rows, inputs, width, threads, backend). One batch of the slow cases takes seconds.
 CASES = {
     "fast": (4, 3, 4, 1, "numba"),
     "one batch": (12_000, 1500, 1500, 1, "numba"),
@@ -119,7 +119,7 @@ def test_ctrl_c_is_heard_and_the_next_fit_goes_on(case, presses):
 
 
 def test_a_fast_fit_loses_no_epoch(rng):
-    """The signal comes while a call is under way: all its epochs are kept."""
+    """The signal comes during a call, and all epochs of the call are kept."""
     X, y = data([3, 1], 4, "half_squared_error", False, rng)
     trainer = Trainer([3, 4, 1], seed=0, backend="numba")
     trainer.fit(X, y, 1)
@@ -147,7 +147,7 @@ def test_while_a_backend_trains_ctrl_c_waits():
         assert halts
         with pytest.raises(KeyboardInterrupt):
             interrupts.check()
-        press()  # on the way back: not heard
+        press()  # while the error is on its way: ignored
     with pytest.raises(KeyboardInterrupt):
         press()
 
@@ -306,7 +306,7 @@ def test_other_threads_leave_handlers_alone():
 
 
 class Limit:
-    """A time limit, as users set one with SIGALRM; the alarm goes off when it is called."""
+    """A user's time limit by SIGALRM; calling the object raises the alarm."""
 
     def __enter__(self):
         self.before = signal.signal(signal.SIGALRM, self.over)
@@ -365,7 +365,7 @@ def in_a_function_of_the_users(limit, monkeypatch, path):
 
 
 def once(limit, function):
-    """The function, with the alarm once before it."""
+    """Return the function with the alarm before its first call."""
     presses = [limit]
 
     def called(*arguments, **keywords):
@@ -435,7 +435,7 @@ def test_what_a_call_itself_raises_is_expected(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, TimeoutError])
 def test_a_signal_does_not_break_off_the_compiler(error):
-    """Ctrl-C comes out at once; the compiler goes on to its end."""
+    """The error is raised at once; the compiler runs to its end."""
     go_on, ended = threading.Event(), threading.Event()
 
     @unbroken
@@ -504,7 +504,7 @@ print(trainer.epochs_trained)
     ("number", "error"), [("SIGALRM", "TimeoutError"), ("SIGINT", "KeyboardInterrupt")]
 )
 def test_a_signal_while_numba_is_imported_leaves_it_whole(number, error):
-    """Numba cannot be imported again where half of it was."""
+    """Numba cannot be imported again after half of it was imported."""
     command = [sys.executable, "-c", IMPORT.replace("NUMBER", f"signal.{number}")]
     run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
     assert run.stdout.split() == [error, "1"], run.stderr
@@ -545,7 +545,7 @@ print(trainer.epochs_trained, flush=True)
 @pytest.mark.long
 @pytest.mark.parametrize("seconds", [0.5, 1.0, 2.0])
 def test_ctrl_c_during_a_compile_is_heard_and_the_next_fit_works(seconds, tmp_path):
-    # Code of this level is in no cache, not even beside the sources of a clone that was used.
+    # No cache has code of this level, not even a used clone beside its sources.
     environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path), "NUMBA_OPT": "2"}
     with subprocess.Popen(
         [sys.executable, "-c", COMPILE], stdout=subprocess.PIPE, text=True, env=environment

@@ -1,4 +1,4 @@
-"""A signal ahead of each line of a fit: nothing is left half done, and none is lost."""
+"""A signal before each line of a fit leaves nothing half done, and no signal is lost."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_the_rooms_are_there():
 
 
 class Way(NamedTuple):
-    """Signals, what handles them, and what comes out."""
+    """Signals with their handlers, and the error that the fit raises."""
 
     handlers: dict[int, object]
     error: type[BaseException] | tuple[()]
@@ -76,7 +76,7 @@ WAYS = {} if os.name == "nt" else {
 
 @pytest.fixture(autouse=True)
 def own_handler():
-    """Python's own, also where the tests run with SIGINT ignored, as under nohup."""
+    """Python's handler, also if the tests run with SIGINT ignored, as under nohup."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
@@ -84,7 +84,7 @@ def own_handler():
 
 @pytest.fixture
 def signals(way):
-    """The way of that name, with its handlers set."""
+    """Install the handlers of the named way, and return it."""
     chosen = WAYS[way]
     before = {number: signal.signal(number, h) for number, h in chosen.handlers.items()}
     yield chosen
@@ -104,9 +104,9 @@ def blas():
 
 def signal_ahead_of_line(number, way, run):
     """
-    Run, with the signals ahead of a line of the rooms, counted as they are run.
+    Run with the signals before the given line of the files; lines are counted as executed.
 
-    Returns whether the line was reached, and whether the error came out.
+    Return whether the line was reached, and whether the error was raised.
     """
     left = number
 
@@ -134,7 +134,7 @@ def signal_ahead_of_line(number, way, run):
 
 
 def raise_all(numbers):
-    """Raise signals, the later ones too where the handlers of the first raise errors."""
+    """Raise all signals, also if the handler of one raises an error."""
     try:
         signal.raise_signal(numbers[0])
     finally:
@@ -143,11 +143,11 @@ def raise_all(numbers):
 
 
 def all_lines(make, run, check, way):
-    """Do it for each line."""
+    """Repeat the run with the signals before each line."""
     before, hook, number = blas(), sys.unraisablehook, 1
     assert set(before) <= {2}
     model = make()
-    run(model)  # what is imported or compiled once is there now
+    run(model)  # everything is imported and compiled now
     while True:
         model = make()
         calls.clear()
@@ -157,7 +157,7 @@ def all_lines(make, run, check, way):
         assert interrupts._listener is None, number
         assert sys.unraisablehook == hook, number
         assert not threads._holders, number
-        assert threads._limiter is None, number  # it was put back; to ask BLAS takes 10 ms
+        assert threads._limiter is None, number  # it was restored; asking BLAS would take 10 ms
         assert not running._running, number
         assert not running._changing._is_owned(), number
         assert getattr(model, "_under_way", None) is None, number

@@ -1,4 +1,4 @@
-"""Nothing that is done again and again keeps memory."""
+"""Repeated calls do not leak memory."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from jitprop.sklearn import MLPClassifier, MLPRegressor
 
 WARM, TIMES = 20, 100
 KEPT = 1500
-"""Bytes a time. NumPy keeps some small blocks for the next array, and Python some objects: ever
-fewer, 600 bytes a time at first. A net that is kept takes 5,000."""
+"""Bytes per call. NumPy and Python keep some small blocks and objects for later: about 600 bytes a
+call at first, then fewer and fewer. A leaked net would take 5,000."""
 
 X = np.random.default_rng(0).random((20, 3))
 Y = np.random.default_rng(1).random((20, 1))
@@ -69,7 +69,7 @@ def fleets(folder):
 
 def estimators():
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # they have not converged
+        warnings.simplefilter("ignore")  # they do not converge
         MLPClassifier((4,), max_iter=2, random_state=0).fit(X, LABELS).predict_proba(X)
         model = MLPRegressor(hidden_layer_sizes=(4,), max_iter=2, random_state=0)
         model.fit(X, Y[:, 0])

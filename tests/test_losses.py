@@ -1,4 +1,4 @@
-"""The losses, by hand and by other libraries' formulas: their values, gradients and extremes."""
+"""The values, gradients and extremes of the losses, by hand and by other libraries' formulas."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import scipy.stats
 from jitprop import BinaryCrossEntropy, CrossEntropy, GaussianNLL, Huber, Poisson, Quantile, Trainer
 
 WIDE = 70
-"""Inputs that make a net take the route for wide layers."""
+"""A number of inputs with which a net takes the blocks route."""
 
 
 def outputs(z, loss, output, backend, dtype=None, wide=False):
-    """A net without weights to speak of, whose z are these numbers whatever its inputs."""
+    """Return a net whose z are these numbers for any input, and an input."""
     z = np.atleast_1d(np.asarray(z, float))
     n_inputs = WIDE if wide else 1
     return Trainer(
@@ -37,21 +37,21 @@ def loss_and_delta(z, y, loss, output, backend, **more):
 
 BY_HAND = [
     ("absolute_error", "identity", [3.0, -2.0, 1.0], [1.0, 1.0, 1.0], 5.0, [1, -1, 0]),
-    # |r| 0.5 and 3, delta 1: 0.125 + 1 (3 - 0.5)
+    # errors of 0.5 and 3, delta 1: 0.125 + 1 (3 - 0.5)
     ("huber", "identity", [0.5, -3.0], [0.0, 0.0], 2.625, [0.5, -1.0]),
     # delta 2: 0.5 + 2 (5 - 1)
     (Huber(2.0), "identity", [1.0, 5.0], [0.0, 0.0], 8.5, [1.0, 2.0]),
     ("quantile", "identity", [3.0, -1.0, 2.0], [1.0, 0.0, 2.0], 1.5, [0.5, -0.5, 0.0]),
-    # 1 too much costs 0.1, 1 too little 0.9
+    # a prediction too high by 1 costs 0.1, too low by 1 costs 0.9
     (Quantile(0.9), "identity", [1.0, -1.0], [0.0, 0.0], 1.0, [0.1, -0.9]),
     # rate 2, count 3: 2 - 3 log 2, and 2 - 3
     ("poisson", "exp", np.log(2.0), 3.0, 2 - 3 * np.log(2.0), [-1.0]),
     ("poisson", "identity", np.log(2.0), 3.0, 2 - 3 * np.log(2.0), [-1.0]),
     # mean 1, variance 4, y 3: (log 4 + 2**2 / 4) / 2; (1 - 3) / 4; (1 - 1) / 2
     ("gaussian_nll", "identity", [1.0, np.log(4.0)], 3.0, np.log(2.0) + 0.5, [-0.5, 0.0]),
-    # y 1 becomes 0.9: -0.9 log 0.5 - 0.1 log 0.5; 0.5 - 0.9
+    # y = 1 becomes 0.9: -0.9 log 0.5 - 0.1 log 0.5; 0.5 - 0.9
     (BinaryCrossEntropy(0.2), "sigmoid", 0.0, 1.0, np.log(2.0), [-0.4]),
-    # four classes, 0.2: the right one's y is 0.85, the others' 0.05
+    # four classes, smoothing 0.2: y is 0.85 for the true class, 0.05 for the others
     (CrossEntropy(0.2), "softmax", [0.0] * 4, [0, 1, 0, 0], np.log(4.0), [0.2, -0.6, 0.2, 0.2]),
 ]
 
@@ -106,7 +106,7 @@ def test_smoothing_is_the_loss_of_smoother_targets(labels, rng, backend):
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("wide", [False, True], ids=["lanes", "blocks"])
 def test_large_errors_do_not_overflow(wide, dtype, backend):
-    # The square of 1e30 is beyond float32.
+    # The square of 1e30 overflows float32.
     for loss, value, delta in (
         ("absolute_error", 1e30, 1),
         ("huber", 1e30, 1),
@@ -115,12 +115,12 @@ def test_large_errors_do_not_overflow(wide, dtype, backend):
         found = loss_and_delta(1e30, 0.0, loss, "identity", backend, dtype=dtype, wide=wide)
         np.testing.assert_allclose(found[0], value, rtol=1e-6)
         assert found[1] == [delta]
-    # A rate of 0, and of e**80, at the end of float32.
+    # A rate of 0, and one of e**80, near the end of float32.
     found = loss_and_delta(-1e4, 2.0, "poisson", "exp", backend, dtype=dtype, wide=wide)
     assert found == (2e4, [-2.0])
     found = loss_and_delta(80.0, 0.0, "poisson", "exp", backend, dtype=dtype, wide=wide)
     np.testing.assert_allclose(found[0], np.exp(80.0), rtol=1e-5)
-    # A variance of e**100 does not see an error of 1e3; one of e**-40 does.
+    # An error of 1e3 is negligible for a variance of e**100, one of 1 dominates for e**-40.
     found = loss_and_delta([1e3, 100.0], 0.0, "gaussian_nll", "identity", backend, dtype=dtype)
     np.testing.assert_allclose(found[0], 50.0, rtol=1e-6)
     found = loss_and_delta([1.0, -40.0], 0.0, "gaussian_nll", "identity", backend, dtype=dtype)
@@ -128,7 +128,7 @@ def test_large_errors_do_not_overflow(wide, dtype, backend):
 
 
 def test_what_a_loss_learns(rng, backend):
-    # The bias alone: the median, a quantile, the rate, mean and variance of what was seen.
+    # Only the bias learns: the targets' median, a quantile, the rate, or their mean and variance.
     y = rng.exponential(2.0, size=501)
     X = np.zeros((501, 1))
     cases = (
@@ -146,7 +146,7 @@ def test_what_a_loss_learns(rng, backend):
 
 
 CLASS_WEIGHTS = [
-    # (loss, output, targets, each sample's weight)
+    # (loss, output, targets, weight of each sample)
     (CrossEntropy(class_weight=[1, 2, 0.5]), "softmax", [0, 1, 2, 1], [1, 2, 0.5, 2]),
     (
         CrossEntropy(0.1, {2: 0.5, 0: 1, 1: 2}),

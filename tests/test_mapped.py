@@ -1,4 +1,4 @@
-"""Files larger than memory: trained on where they are, to the bits of arrays in memory."""
+"""Memory-mapped files train to the bits of arrays in memory, without being loaded as a whole."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def stored(path, array):
 
 @pytest.fixture(params=KINDS)
 def files(request, tmp_path, monkeypatch):
-    """X and y in files, and the same in memory."""
+    """X and y in files, and the same arrays in memory."""
     monkeypatch.setattr(mapped, "CHUNK", 1000)
     rng = np.random.default_rng(4)
     made = [
@@ -102,7 +102,7 @@ def test_a_file_that_is_right_is_not_copied(tmp_path):
     file = stored(tmp_path / "a.npy", array)
     assert np.shares_memory(mapped.cast(file, np.dtype(np.float64)), file)
     assert isinstance(mapped.cast(file, np.dtype(np.float32)), mapped.Mapped)
-    # In memory a copy is the faster, and there is room for it.
+    # An array in memory is copied, which is faster.
     assert isinstance(mapped.cast(array, np.dtype(np.float32)), np.ndarray)
 
 

@@ -1,4 +1,4 @@
-"""Memory: a fit takes what its docstring says, at the worst moment."""
+"""The peak memory of a fit is what its docstring says."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from jitprop.backends import threads
 from nets import limit_calls
 
 SMALL = 20_000
-"""Bytes of Python's own objects, of which it keeps some for later."""
+"""Bytes for Python's objects, of which it keeps some for later."""
 
 STATE = {"sgd": 0, "adam": 2}
 
-# Sizes, samples, batch size, threads; whether chunks, copies of weights.
+# (sizes, samples, batch size, threads), (whether there are chunks, copies of weights)
 LANES = ([4, 6, 3], 9000, 3000, 1), (False, False)
 WHOLE = ([300, 400, 10], 900, 300, 2), (False, True)
 NARROW_CHUNKS = ([100, 200, 10], 6000, 2000, 1), (True, True)
@@ -31,9 +31,9 @@ def samples(sizes, n_samples):
 
 
 def peak(X, y, epochs, sizes, **arguments):
-    """Bytes of the net and of what the fit allocates, all at the same time."""
+    """Return the bytes of the net plus the peak of what the fit allocates."""
     trainer = Trainer(sizes, dtype="float32", seed=0, backend="numba", **arguments)
-    for _ in range(2):  # compiles, imports; and knows all modules
+    for _ in range(2):  # compiles and imports
         trainer.fit(X, y, 1)
     tracemalloc.start()
     try:
@@ -45,7 +45,7 @@ def peak(X, y, epochs, sizes, **arguments):
 
 
 def promised(sizes, batch_size, n_threads, chunks, copies, state):
-    """The docstring's bytes, without those for epochs and for shuffling."""
+    """Return the docstring's bytes, without those for epochs and shuffling."""
     n_parameters = sum((n_in + 1) * n_out for n_in, n_out in pairwise(sizes))
     block = sizes[0] + 3 * sum(sizes[1:]) + 2 * sizes[-1] + 1
     if chunks:
@@ -60,7 +60,9 @@ def promised(sizes, batch_size, n_threads, chunks, copies, state):
 @pytest.mark.parametrize("case", [LANES, WHOLE, NARROW_CHUNKS, TWO_THREADS, VERY_WIDE])
 def test_a_fit_takes_what_its_docstring_says(case, optimizer, monkeypatch):
     monkeypatch.setattr(threads, "cores", lambda: 2)
-    limit_calls(monkeypatch, 1)  # each epoch is a block: copies of the state come and go
+    limit_calls(
+        monkeypatch, 1
+    )  # each epoch is a block, and copies of the state are made and dropped
     (sizes, n_samples, batch_size, n_threads), (chunks, copies) = case
     X, y = samples(sizes, n_samples)
     found = peak(
@@ -68,7 +70,7 @@ def test_a_fit_takes_what_its_docstring_says(case, optimizer, monkeypatch):
         optimizer=optimizer, batch_size=batch_size, shuffle=False, n_threads=n_threads,
     )  # fmt: skip
     expected = promised(sizes, batch_size, n_threads, chunks, copies, STATE[optimizer])
-    # Less where the formula says "at most": SGD without chunks forms no gradient, and some
+    # Less where the formula says "at most": SGD without chunks stores no gradient, and some
     # matrices need no copy.
     assert 0.7 * expected < found < 1.02 * expected + SMALL
 

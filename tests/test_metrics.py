@@ -1,4 +1,4 @@
-"""Metrics, against scikit-learn's."""
+"""The metrics agree with scikit-learn's."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_means_alone_count_where_variances_stand_behind_them(rng):
     assert metrics.mse(y, prediction) == metrics.mse(y, prediction[:, :2])
 
 
-# What `fit` takes, metrics take: any forms of the same numbers give the same.
+# Metrics take every form of arrays that `fit` takes, with the same result.
 
 COLUMN = np.array([[0.0], [1.0], [1.0], [0.0], [1.0]])
 ONE_OUTPUT = np.array([[0.25], [0.75], [0.5], [0.625], [0.875]])
@@ -205,7 +205,7 @@ def test_bad_targets_are_refused(name, y, error, message):
 
 @pytest.mark.parametrize("name", metrics.NAMED)
 def test_nothing_is_worth_of_a_prediction_with_nan(name):
-    y = np.array([[1.0, 0.0]] * 3)  # r2: all equal
+    y = np.array([[1.0, 0.0]] * 3)  # all targets are equal
     p = np.array([[0.5, 0.5], [np.nan, 0.5], [0.5, 0.5]])
     assert np.isnan(metrics.NAMED[name](y, p))
     assert np.isnan(metrics.NAMED[name](y[:, :1], p[:, :1]))

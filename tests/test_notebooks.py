@@ -1,4 +1,4 @@
-"""The three teaching notebooks, to the digits that they print, on both backends."""
+"""Both backends compute the three teaching notebooks to all printed digits."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from jitprop import Trainer
 
 
 def agrees(comp, printed, digits):
-    """Rounded as the notebook prints."""
+    """Check that a value agrees with the notebook's in the printed digits."""
     np.testing.assert_array_equal(np.round(comp, digits), printed)
 
 
@@ -34,7 +34,7 @@ def test_notebook_1(backend):
     agrees(w2[:, 0] * d_b[1], [-0.0045031, -0.0054037], 7)
 
     before = trainer.evaluate(X, t)
-    trainer.fit(X, t, 1)  # the notebook adds the gradient; we descend
+    trainer.fit(X, t, 1)  # the notebook adds the gradient; fit subtracts it
     assert trainer.evaluate(X, t) < before
     agrees(trainer.weights[1], np.round(w2 + 0.1 * np.array([[0.00501868], [0.0055848]]), 8), 8)
 
@@ -61,7 +61,7 @@ def test_notebook_2(backend):
     first = trainer.fit(XOR_X, XOR_Y, 9999).loss
     agrees(trainer.predict(XOR_X).ravel(), [0.07125372, 0.93446125, 0.93473281, 0.06774813], 8)
     losses = np.concatenate([first, trainer.fit(XOR_X, XOR_Y, 1).loss])
-    # mean (o - y)^2 of 4 samples is half of 1/2 sum (o - y)^2. Sums in another order than the
+    # For 4 samples, mean (o - y)^2 is half of 1/2 sum (o - y)^2. Sums in another order than the
     # notebook's grow to a difference of 1e-14 in 10,000 steps.
     np.testing.assert_allclose(losses[::1000] / 2, XOR_MEANS, rtol=1e-13)
 

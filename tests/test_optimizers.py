@@ -1,4 +1,4 @@
-"""RMSprop and Rprop: by hand, on both backends, with any number of threads."""
+"""RMSprop and Rprop agree with a computation by hand, on both backends and any threads."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ OPTIMIZERS = {
     "rprop": Rprop(eta_minus=0.6, eta_plus=1.3, step_max=0.5),
 }
 
-# Sizes and samples. Blocks have edges of all kinds; a batch of 512 or more goes in chunks.
+# name: (sizes, samples). Blocks have edges of all kinds; a batch of 512 or more passes in chunks.
 ROUTES = {
     "lanes": ([5, 4, 3], 50),
     "blocks": ([70, 130, 33, 5], 131),
@@ -34,7 +34,7 @@ def make(sizes, **arguments):
 
 
 def line(backend, w, b, **arguments):
-    """A net that computes w x + b; on one sample x with target y, E = 1/2 (w x + b - y)**2."""
+    """Return a net for w x + b; a sample x with target y has the loss E = 1/2 (w x + b - y)**2."""
     return Trainer(
         [1, 1], output_activation="identity", init=([[[w]]], [[b]]), backend=backend, **arguments
     )
@@ -50,7 +50,7 @@ def test_rmsprop_by_hand(backend, momentum):
     p, v, u = [0.7, 0.0], [0.0, 0.0], [0.0, 0.0]
     for _ in range(5):
         e = p[0] * x + p[1] - y
-        for i, g in enumerate((e * x + decay * p[0], e)):  # biases have no decay
+        for i, g in enumerate((e * x + decay * p[0], e)):  # biases have no weight decay
             v[i] = rho * v[i] + (1 - rho) * g * g
             u[i] = momentum * u[i] - rate * g / (v[i] ** 0.5 + epsilon)
             p[i] += u[i]
@@ -59,17 +59,17 @@ def test_rmsprop_by_hand(backend, momentum):
 
 
 def test_rprop_by_hand(backend):
-    # w x + b with x = 1 and y = 1: both gradients are e = w + b - 1, and w = b all along.
+    # w x + b with x = 1 and y = 1: both gradients are e = w + b - 1, and w = b throughout.
     trainer = line(backend, 0.0, 0.0, optimizer="rprop", learning_rate=0.1)
     steps = [
         0.1,  # e < 0: the learning rate
-        0.1 + 0.12,  # as before: 1.2 times as far
+        0.1 + 0.12,  # same sign: the step grows by 1.2
         0.22 + 0.144,
-        0.364 + 0.1728,  # to 0.5368, and e > 0
-        0.5368,  # the sign changed: the step is halved to 0.0864, and w stays
-        0.5368 - 0.0864,  # to 0.4504, and e < 0; no growth after a change
-        0.4504,  # changed: 0.0432
-        0.4504 + 0.0432,  # to 0.4936, and e < 0
+        0.364 + 0.1728,  # now w = 0.5368 and e > 0
+        0.5368,  # sign changed: the step is halved to 0.0864, and w stays
+        0.5368 - 0.0864,  # now w = 0.4504 and e < 0; after a change the step does not grow
+        0.4504,  # sign changed: the step is 0.0432
+        0.4504 + 0.0432,  # now w = 0.4936 and e < 0
         0.4936 + 0.05184,
     ]
     for w in steps:
@@ -81,13 +81,13 @@ def test_rprops_steps_have_limits(backend):
     trainer = line(
         backend, 0.0, 0.0, learning_rate=0.1, optimizer=Rprop(step_min=0.2, step_max=0.25)
     )
-    for w in (0.2, 0.44, 0.69, 0.69, 0.49):  # 0.2, 0.24, 0.25; then a change, and back to 0.2
+    for w in (0.2, 0.44, 0.69, 0.69, 0.49):  # steps 0.2, 0.24, 0.25; then a change of sign, and 0.2
         trainer.fit([[1.0]], [1.0], 1)
         np.testing.assert_allclose(trainer.parameters, [w, w], rtol=1e-14)
 
 
 def test_rprop_leaves_alone_what_has_no_gradient_and_sees_tiny_ones(backend):
-    # The weight's input is 0; the bias has gradients whose product is below the normal numbers.
+    # The weight's input is 0. The product of the bias' gradients is below the normal numbers.
     trainer = line(
         backend, 0.5, 0.0, learning_rate=1e-6, optimizer=Rprop(step_min=1e-300), dtype="float64"
     )

@@ -1,4 +1,4 @@
-"""What `jitprop.sklearn` asks of the backends beside `Trainer`: a penalty, a rounded loss."""
+"""Features of the backends for `jitprop.sklearn` only: the penalty and scikit-learn's loss."""
 
 from __future__ import annotations
 

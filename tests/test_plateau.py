@@ -1,4 +1,4 @@
-"""ReduceOnPlateau: when the rate falls, and that it goes on where it was."""
+"""ReduceOnPlateau: when the rate falls, and that a resumed fit continues its count."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures: what is drawn, by the data of their lines, marks, texts and limits."""
+"""Plots: the data of their lines, markers, texts and limits."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ def net(*sizes, softmax=False, **settings):
 
 
 def bar_of(ax):
-    """The Axes of the colour bar beside."""
+    """Return the Axes of the colour bar."""
     (bar,) = [other for other in ax.figure.axes if other is not ax]
     return bar
 
 
 def contrast(colour, background):
-    """Of two colours, by the Web Content Accessibility Guidelines 2.1: 1 to 21."""
+    """Return the contrast of two colours, 1 to 21 (Web Content Accessibility Guidelines 2.1)."""
     luminance = []
     for c in (np.array(to_rgb(colour)), np.array(to_rgb(background))):
         linear = np.where(c <= 0.03928, c / 12.92, ((c + 0.055) / 1.055) ** 2.4)
@@ -59,7 +59,7 @@ def says(error, words, call, *args, **kwargs):
     with pytest.raises(error) as caught:
         call(*args, **kwargs)
     assert all(word in str(caught.value) for word in words), str(caught.value)
-    assert plt.get_fignums() == before  # no empty figure is left
+    assert plt.get_fignums() == before  # no empty figure remains
 
 
 # Loss curves.
@@ -73,7 +73,7 @@ def test_loss_curves_draw_epochs_from_0():
     assert line.get_ydata().tolist() == history.loss.tolist()
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("epoch, counted from 0", "loss")
     assert ax.get_yscale() == "linear"
-    assert ax.get_legend() is None  # one curve needs no name
+    assert ax.get_legend() is None  # one curve needs no legend
     ax.figure.canvas.draw()
     assert all(tick == int(tick) for tick in ax.get_xticks())
 
@@ -116,7 +116,7 @@ def test_one_epoch_is_a_mark():
 
 
 def linear(w, b, **settings):
-    """A net of one sigmoid, whose boundary is the line w x + b = 0."""
+    """Return a net of one sigmoid, whose boundary is the line w x + b = 0."""
     return net(2, 1, init=([np.array(w, float).reshape(2, 1)], [np.array([b], float)]), **settings)
 
 
@@ -151,19 +151,19 @@ def test_classes_differ_in_mark_and_stand_beside_the_bar():
 
 def test_a_net_that_never_doubts_has_no_boundary_to_draw():
     ax = plot.decision_boundary(linear([0, 0], 3), [[0, 1]], [1])
-    assert len(ax.collections) == 3  # the plane, and the marks of two classes
+    assert len(ax.collections) == 3  # the plane, and the markers of two classes
 
 
 @pytest.mark.parametrize("as_rows", [False, True])
 def test_regions_of_softmax(as_rows):
-    # z = (x0, x1, 0): the highest of two coordinates and 0.
+    # z = (x0, x1, 0), so the class is that of the largest of both coordinates and 0.
     trainer = net(2, 3, softmax=True, init=([np.eye(2, 3)], [np.zeros(3)]))
     X, y = np.array([[3.0, 1], [1, 2], [-1, -2]]), np.array([0, 1, 2])
     ax = plot.decision_boundary(trainer, X, np.eye(3)[y] if as_rows else y.reshape(-1, 1))
     regions = np.asarray(ax.collections[0].get_array()).reshape(300, 300)
     across, up = np.meshgrid(np.linspace(*ax.get_xlim(), 300), np.linspace(*ax.get_ylim(), 300))
     ref = np.argmax([across, up, 0 * up], axis=0)
-    assert (regions == ref).mean() > 0.999  # on the lines between, rounding decides
+    assert (regions == ref).mean() > 0.999  # rounding decides on the boundaries
     for k, samples in enumerate(ax.collections[-3:]):
         assert samples.get_offsets().tolist() == X[[k]].tolist()
     assert bar_of(ax).get_yticks().tolist() == [0, 1, 2]
@@ -205,7 +205,7 @@ def test_units_are_drawn_as_images():
     W = np.arange(30.0).reshape(6, 5) - 7
     ax = plot.weights(net(6, 5, init=([W], [np.zeros(5)])), 0, image_shape=(2, 3))
     cells = np.ma.filled(ax.images[0].get_array(), np.nan)
-    assert cells.shape == (2 * 3 + 1, 3 * 4 + 1)  # 3 images in a row, and gaps
+    assert cells.shape == (2 * 3 + 1, 3 * 4 + 1)  # 3 images in a row, with gaps
     for unit in range(5):
         top, left = 3 * (unit // 3) + 1, 4 * (unit % 3) + 1
         assert np.array_equal(cells[top : top + 2, left : left + 3].ravel(), W[:, unit])
@@ -279,7 +279,7 @@ def test_many_classes_are_colours_without_numbers():
     assert bar_of(ax).get_ylabel() == "samples"
 
 
-# All of them.
+# All plots.
 
 NET = net(2, 4, 1)
 ALL = {
@@ -302,7 +302,7 @@ def test_pictures_go_where_they_are_told(draw, monkeypatch):
     new = draw()
     assert new.figure is not figure
     for drawn in (figure, new.figure):
-        drawn.canvas.draw()  # without a warning
+        drawn.canvas.draw()  # draws without a warning
 
 
 @pytest.mark.parametrize("draw", ALL.values(), ids=ALL)

@@ -1,4 +1,4 @@
-"""progress=True: what is drawn, how often, and what it leaves alone."""
+"""progress=True: what it prints, how often, and that it changes nothing else."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_a_terminal_gets_a_bar_ten_times_a_second():
     os.close(ours)
     seconds = time.monotonic() - began
     drawn = text.decode().split("\r")
-    assert 3 <= len(drawn) <= 10 * seconds + 4  # the first, the last, the end of the line
+    assert 3 <= len(drawn) <= 10 * seconds + 4  # plus the first, the last and the end of the line
     assert re.search(r"2.00k/200k .*loss [0-9.]+, validation_loss [0-9.]+", drawn[-2])
 
 

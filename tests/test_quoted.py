@@ -1,4 +1,4 @@
-"""Errors quote what they are given in part, on one line, with control characters written out."""
+"""Errors quote input shortened, on one line, with control characters escaped."""
 
 from __future__ import annotations
 

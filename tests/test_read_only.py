@@ -1,8 +1,8 @@
 """
-Nets whose arrays may not be written to train on copies of them.
+Nets with read-only arrays train on copies of the arrays.
 
-joblib hands its workers large arrays as read-only maps of a file, also those inside an object;
-pickles with buffers out of band give arrays on the buffers; Ray's object store lends its memory.
+Such nets come from joblib, which passes large arrays to its workers as read-only memory maps; from
+pickles with out-of-band buffers; and from Ray's object store, which shares its memory.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def fleet():
 def estimator(cls, **settings):
     y = LABELS if cls is MLPClassifier else Y[:, 0]
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it has not converged
+        warnings.simplefilter("ignore")  # it does not converge
         return cls(hidden_layer_sizes=(4,), max_iter=3, random_state=0, **settings).fit(X, y)
 
 
@@ -57,7 +57,7 @@ NETS = {
 
 
 def go_on(net):
-    """Train a little further, and return the parameters."""
+    """Train for a few more epochs, and return the parameters."""
     if isinstance(net, Trainer | Fleet):
         net.fit(X, Y, 2)
         return net.parameters.copy()
@@ -89,7 +89,7 @@ def test_a_pickle_on_bytes(net):
     lent = [bytes(buffer.raw()) for buffer in buffers]
     before = list(map(bytearray, lent))
     assert lent
-    # Three tasks on one lent object, as of Ray: none sees what another did.
+    # Three tasks share one object, as in Ray. No task sees the changes of another.
     found = [go_on(pickle.loads(data, buffers=lent)) for _ in range(3)]
     assert list(map(bytearray, lent)) == before
     expected = go_on(made)
@@ -127,7 +127,7 @@ def test_workers_of_joblib_train_what_they_get_as_a_map():
         Trainer([784, 200, 10], output_activation="softmax", loss="cross_entropy", seed=seed)
         for seed in range(2)
     ]
-    assert nets[0].parameters.nbytes > 1 << 20  # which joblib lends
+    assert nets[0].parameters.nbytes > 1 << 20  # so large that joblib maps it
     tasks = (joblib.delayed(train)(net, wide, y) for net in nets)
     found = joblib.Parallel(n_jobs=2)(tasks)
     for net, parameters in zip(nets, found, strict=True):

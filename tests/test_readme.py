@@ -1,4 +1,4 @@
-"""What is written for users runs: the README, its commands and links, the docstrings."""
+"""The code of the README and of the docstrings runs, and the README's links work."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The NumPy reference, against what does not come from it: differences, textbooks, scipy."""
+"""The NumPy reference agrees with central differences, textbooks and scipy."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CASES = [
 
 
 def largest_difference(trainer, X, y, gradient):
-    """Of a gradient and central differences of the loss, relative to the gradient's largest."""
+    """Return the largest difference of a gradient from central differences, relative to these."""
     p = trainer.parameters
     h = 1e-6
     differences = np.empty_like(p)
@@ -49,7 +49,7 @@ def net(activation, output, loss, *, reduction="mean", sizes=(3, 5, 4, 3), seed=
         backend="numpy",
         **more,
     )
-    # No bias is 0: a relu unit with dead inputs would stand on its kink.
+    # No bias is 0, so no relu unit has z = 0, where it has no derivative.
     p = trainer.parameters
     p[:] = np.random.default_rng(seed).normal(scale=0.6, size=p.size)
     return trainer
@@ -88,7 +88,7 @@ def test_a_wrong_gradient_is_caught(monkeypatch, rng):
     assert largest_difference(trainer, X, y, gradient) > 1e-6
 
 
-# What each activation is, in 50 digits, by the definition in its paper or textbook.
+# The activations with many digits, by the definition in the paper or textbook.
 DEFINITIONS = {
     "sigmoid": lambda z: 1 / (1 + mpmath.exp(-z)),
     "tanh": mpmath.tanh,
@@ -106,14 +106,14 @@ DEFINITIONS = {
 def test_activations_are_what_their_papers_say(name):
     z = np.concatenate([np.linspace(-40, 40, 161), [-1e-9, 1e-9, 0.3, -700.0, 700.0]])
     z = z[z != 0]
-    with mpmath.workdps(400):  # 1 + tanh(v) cancels hundreds of digits
+    with mpmath.workdps(400):  # 1 + tanh(v) loses hundreds of digits
         f = DEFINITIONS[name]
         ref = [float(f(mpmath.mpf(float(v)))) for v in z]
         ref_slope = [
             float(mpmath.diff(f, mpmath.mpf(float(v)), h=mpmath.mpf(10) ** -40)) for v in z
         ]
     comp, comp_slope = functions.ACTIVATIONS[name](z)
-    # Below 1e-300 gelu, z times a subnormal, has few digits.
+    # Below 1e-300, gelu is z times a subnormal number and has few digits.
     np.testing.assert_allclose(comp, ref, rtol=2e-13, atol=1e-300)
     np.testing.assert_allclose(comp_slope, ref_slope, rtol=2e-12, atol=1e-300)
 
@@ -148,7 +148,7 @@ def test_losses_are_those_of_scipy(rng):
     np.testing.assert_allclose(binary.evaluate(X, y), ref, rtol=1e-13)
 
 
-# The optimizers, one parameter, worked from their papers' equations with plain floats.
+# The optimizers for one parameter, computed from their papers' equations with plain floats.
 
 
 def by_hand(optimizer, rate, decay, p, gradients):
@@ -166,7 +166,7 @@ def by_hand(optimizer, rate, decay, p, gradients):
         m = optimizer.beta_1 * m + (1 - optimizer.beta_1) * g
         s = optimizer.beta_2 * s + (1 - optimizer.beta_2) * g * g
         root = (1 - optimizer.beta_2**t) ** 0.5
-        # epsilon beside sqrt(v), so divided by the root here, where both are corrected
+        # epsilon is added to the uncorrected sqrt(v); here v is corrected, so epsilon is too
         step = (m / (1 - optimizer.beta_1**t)) / (s**0.5 / root + optimizer.epsilon / root)
         p = p - rate * step
     return p
@@ -174,7 +174,7 @@ def by_hand(optimizer, rate, decay, p, gradients):
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_optimizers_by_hand(name, backend):
-    # One weight, no input to its bias: a = w x, E = 1/2 (w x - y)**2, dE/dw = (w x - y) x.
+    # One weight, and a bias that stays 0: a = w x, E = 1/2 (w x - y)**2, dE/dw = (w x - y) x.
     optimizer, rate, decay, x, y = OPTIMIZERS[name], 0.05, 0.1, 2.0, 3.0
     trainer = Trainer(
         [1, 1],

@@ -1,4 +1,4 @@
-"""A fit that is resumed is, to the bit, one that was never interrupted; callbacks too."""
+"""A resumed fit equals an uninterrupted one, bit for bit, and so do its callbacks."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ EPOCHS = 30
 
 
 class PowerError(Exception):
-    """What ends a fit in these tests."""
+    """The error that ends a fit in these tests."""
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def make(backend="numpy", **settings):
 
 
 def train(trainer, samples, stopping, *others, epochs_total=EPOCHS, first=(), **arguments):
-    """Train to the end, or up to where it was stopped."""
+    """Train to the end, unless a callback ends the fit."""
     X, y, held_out = samples
     return trainer.fit(
         X,
@@ -65,7 +65,7 @@ def train(trainer, samples, stopping, *others, epochs_total=EPOCHS, first=(), **
 
 
 def facts(trainer, stopping):
-    """All that must be the same, to the bit."""
+    """Return everything that must be the same, bit for bit."""
     columns = {k: v.tobytes() for k, v in trainer.history.columns.items() if k != "seconds"}
     return {
         "parameters": trainer.parameters.tobytes(),
@@ -94,7 +94,7 @@ def stops_at(epoch):
     return stop
 
 
-# How a fit comes to its end after an epoch; each gives what is left of the trainer.
+# Ways in which a fit ends after an epoch; each returns the trainer to resume.
 
 
 def killed_after_a_checkpoint(epoch, samples, path, trainer, stopping):
@@ -104,7 +104,7 @@ def killed_after_a_checkpoint(epoch, samples, path, trainer, stopping):
 
 
 def killed_after_a_checkpoint_that_came_first(epoch, samples, path, trainer, stopping):
-    """It was saved before EarlyStopping was told of the epoch."""
+    """The checkpoint was saved before EarlyStopping saw the epoch."""
     with pytest.raises(PowerError):
         train(trainer, samples, stopping, first=[Checkpoint(path), fails_at(epoch)])
     return Trainer.load(path)
@@ -257,7 +257,7 @@ def test_epochs_count_anew_and_total_does_not(samples):
     with pytest.raises(ValueError, match="a ReduceOnPlateau, monitors"):
         trainer.fit(X, y, 1)
     assert len(trainer._kept) == 1, "it is as before"
-    trainer.fit(X, y, 1, validation_data=held_out)  # and another fit has callbacks of its own
+    trainer.fit(X, y, 1, validation_data=held_out)  # another fit has its own callbacks
     assert len(trainer._kept) == 0
 
 
@@ -284,7 +284,7 @@ def test_another_monitor_is_refused_and_the_trainer_is_as_before(samples):
         train(trainer, samples, EarlyStopping("loss"))
     np.testing.assert_array_equal(trainer.parameters, before)
     assert trainer._kept is kept
-    # The first of two takes its state up, and puts it back when the other is refused.
+    # The first of two callbacks restores its state, and undoes this when the second is refused.
     twice = make()
     both = [EarlyStopping(patience=9), EarlyStopping("mae", patience=9)]
     train(twice, samples, *both, epochs_total=12)
@@ -345,7 +345,7 @@ def test_divergence_leaves_the_best_epoch(samples, backend):
 
 
 def interrupted_at_line(number, files, run):
-    """Run, with Ctrl-C ahead of a line of some files, counted as they are run; whether it came."""
+    """Run with a KeyboardInterrupt before the given executed line; return whether it was raised."""
     left = number
 
     def line(frame, event, value):
@@ -391,11 +391,11 @@ def test_ctrl_c_at_any_line_of_the_callbacks_loses_nothing(samples):
     assert number > 100
 
 
-# Callbacks of the user's.
+# Custom callbacks.
 
 
 class Counts(Callback):
-    """Keeps something of each kind."""
+    """A callback whose state has values of every kind."""
 
     def __init__(self):
         self.seen, self.sums = [], np.zeros(2)

@@ -1,4 +1,4 @@
-"""One fit at a time for each object, and what others see of the object meanwhile."""
+"""An object has one fit at a time; other threads see it as it was before or after an epoch."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LABELS = np.tile([0, 1], 6)
 
 
 class Other:
-    """A fit in another thread, which waits wherever it calls `pause` until the block ends."""
+    """A fit in another thread. When it calls `pause`, it waits for the end of the with block."""
 
     def __init__(self):
         self.reached, self.go_on = threading.Event(), threading.Event()
@@ -66,7 +66,7 @@ def trainer(**settings):
 
 
 class Slow:
-    """Samples whose cast takes a while."""
+    """Samples that call `pause` while they are cast."""
 
     def __init__(self, pause):
         self.pause = pause
@@ -114,7 +114,7 @@ def test_a_refused_fit_lets_the_next_one_begin(case):
 
 
 def batches(other, epoch, batch):
-    """A function that gives the batches of each epoch, and pauses before one of them."""
+    """Return a function that yields the batches of each epoch and pauses before one of them."""
     epochs = iter(range(1000))
 
     def each():
@@ -156,7 +156,7 @@ def test_in_the_middle_of_an_epoch_others_get_the_last_whole_one(way, tmp_path):
     assert (made.history.loss == ref.history.loss).all()
     made.fit(batches(None, -1, -1), epochs=2)
     assert (made.parameters == net.parameters).all()
-    assert (again.parameters == ref.parameters).all()  # it shares nothing with the other one
+    assert (again.parameters == ref.parameters).all()  # it shares no memory with the other copy
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -183,7 +183,7 @@ def test_a_callback_sees_the_trainer_as_it_is(way, tmp_path):
     assert [net.epochs_trained for net in seen] == [1, 2, 3]
     assert [net.parameters[0] for net in seen] == [0, 1, 2]
     for net in seen:
-        net.fit(X, Y, 1)  # it is in no fit
+        net.fit(X, Y, 1)  # the copy is not in a fit
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -199,7 +199,7 @@ def test_a_fleet_that_is_trained_is_whole_for_others(way, optimizer, tmp_path, m
     net.fit(X, Y, 2)
     train = type(net._engine(12)).train
 
-    def paused(self, *arguments):  # orders of the next epochs are drawn
+    def paused(self, *arguments):  # the orders of the next epochs are drawn by now
         other.pause()
         return train(self, *arguments)
 
@@ -259,7 +259,7 @@ def test_all_members_answer_for_one_epoch_though_a_fit_passes_meanwhile(question
     expected, begun, compute = QUESTIONS[question](ref, X), [], getattr(reference, question)
 
     def with_a_fit_behind(*arguments):
-        made = compute(*arguments)  # of the first member
+        made = compute(*arguments)  # for the first member
         if not begun:
             begun.append(Other())
             begun[0].run(lambda: net.fit(X, Y, 2)).thread.join(LIMIT)
@@ -292,7 +292,7 @@ PAUSES = {
     "lbfgs": ({"solver": "lbfgs"}, lbfgs._AfterStep, "__call__"),
     "members": ({"n_members": 2}, Fleet, "fit"),
 }
-"""Settings of an estimator, and what is called when its fit has changed some attributes."""
+"""Settings of an estimator, and a method that is called after its fit changed some attributes."""
 
 
 def paused(other, monkeypatch, where, name):
@@ -350,7 +350,7 @@ def test_an_estimator_predicts_in_its_callbacks_as_it_is():
 
 
 def test_what_is_pickled_of_an_estimator_is_not_what_a_fit_changes():
-    """A fit in another thread may begin while it is pickled."""
+    """A fit in another thread may begin while the estimator is pickled."""
     model = MLPRegressor(hidden_layer_sizes=4).partial_fit(X, Y)
     go_on = threading.Event()
     idle = threading.Thread(target=go_on.wait, args=(LIMIT,))
@@ -375,14 +375,14 @@ def test_others_predict_during_the_first_fit_of_float32(backend):
 
 
 def test_a_fit_that_begins_waits_for_who_copies(monkeypatch):
-    """Else it would change what is being copied."""
+    """Otherwise it would change the object while it is copied."""
     net, other, copying = trainer(), Other(), threading.Event()
     snapshot = type(net._state).snapshot
 
     def slow(self):
         if threading.current_thread() is threading.main_thread():
             other.run(lambda: net.fit(X, Y, 3))
-            copying.wait(0.2)  # ample for it to change something, if it did
+            copying.wait(0.2)  # enough time to change something
         return snapshot(self)
 
     ref = net.parameters.copy()
@@ -441,7 +441,7 @@ def test_a_copy_of_an_estimator_shares_nothing_that_training_changes(kind, setti
 
 @pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="Windows has no such signal")
 def test_a_handler_that_saves_in_the_middle_of_an_epoch_writes_a_whole_one(tmp_path):
-    """What jobs of a cluster do when they are told that their time is over."""
+    """Jobs of a cluster save like this when the scheduler signals the end of their time."""
     net, ref, found = trainer(), trainer(), []
     ref.fit(batches(None, -1, -1), epochs=3)
 

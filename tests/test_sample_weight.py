@@ -1,4 +1,4 @@
-"""Sample weights: integer ones are repeated rows; on every route, in both backends."""
+"""Sample weights: integer weights equal repeated rows, on every route and in both backends."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from jitprop import Adam, CrossEntropy, CustomActivation, CustomLoss, Fleet, Tra
 from jitprop.backends import compiled, threads
 from nets import OUTPUTS, data, suited
 
-# Sizes, and more samples than evaluate takes at a time (256).
+# There are more samples than evaluate takes at once (256).
 ROUTES = {"lanes": [3, 5, 4, 2], "blocks": [30, 40, 3]}
 N = 301
 
@@ -54,7 +54,7 @@ def test_integer_weights_are_repeated_rows(route, loss, reduction, backend, repe
 
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
 @pytest.mark.parametrize("sizes", [[3, 5, 4, 2], [30, 40, 3], [300, 550, 3]], ids=str)
-@pytest.mark.parametrize("n", [N, 600])  # nets that are not large pass 600 in chunks
+@pytest.mark.parametrize("n", [N, 600])  # smaller nets pass 600 samples in chunks
 def test_training_with_integer_weights_is_that_with_repeated_rows(
     n, sizes, reduction, backend, rng
 ):
@@ -85,7 +85,7 @@ def test_both_backends_weigh_alike(sizes, n, batch_size, shuffle, reduction, rng
         for backend in ("numpy", "numba")
     )  # fmt: skip
     w = rng.uniform(size=n)
-    w[: batch_size + 3] = 0  # one batch without weights, if they are not shuffled
+    w[: batch_size + 3] = 0  # unshuffled, one batch has only weights of 0
     expected = ref.fit(X, y, 2, sample_weight=w).loss
     close(comp.fit(X, y, 2, sample_weight=w).loss, expected, 1e-11)
     close(comp.parameters, ref.parameters, 1e-10)
@@ -131,7 +131,7 @@ def test_only_the_ratio_of_weights_counts_in_a_mean(backend, rng):
     X, y = data([3, 2], 5, "half_squared_error", False, rng)
     trainer, w = make([3, 2], backend, dtype="float32"), rng.uniform(1, 2, size=5)
     ref = trainer.gradients(X, y, sample_weight=w)
-    for factor in (1e-40, 1e30):  # of the first, 1 / sum is beyond float32, and 1e-5 is lost
+    for factor in (1e-40, 1e30):  # with the first, 1 / sum overflows float32, and 1e-5 is lost
         comp = trainer.gradients(X, y, sample_weight=factor * w)
         close(comp.loss, ref.loss, 1e-4)
         close(flat(comp), flat(ref), 1e-4)
@@ -153,7 +153,7 @@ def test_bits_do_not_depend_on_threads_or_on_going_on(sizes, batch_size, rng, mo
 
 
 def test_the_trainers_own_memory_may_be_weights(backend):
-    # Training changes them; the fit began with others.
+    # Training changes these weights; the fit uses those of its start.
     ref, comp = (Trainer([1, 3], seed=0, backend=backend) for _ in range(2))
     for trainer in (ref, comp):
         trainer.parameters[:] = 1.0
@@ -178,7 +178,7 @@ HUGE = {"float32": 1e30, "float64": 1e300}
 def test_what_overflows_in_a_sample_of_weight_0_has_no_part(
     sizes, batch_size, shuffle, reduction, dtype, backend, rng
 ):
-    n = 600 if sizes[0] == 20 and batch_size is None else 20  # 600 pass in chunks
+    n = 600 if sizes[0] == 20 and batch_size is None else 20  # 600 samples pass in chunks
     X, y = rng.normal(size=(n, sizes[0])), rng.normal(size=(n, 2))
     weights = np.ones(n)
     weights[[3, n - 1]] = 0.0
@@ -262,7 +262,7 @@ def test_a_batch_whose_weights_have_no_inverse_counts_as_one_of_weights_0(sizes,
 
 
 def relative(a, y):
-    return abs(a - y) / y  # of no target 0
+    return abs(a - y) / y  # undefined for y = 0
 
 
 def relative_slope(a, y):
@@ -270,7 +270,7 @@ def relative_slope(a, y):
 
 
 def log_of_size(z):
-    return math.log(abs(z))  # of no sum 0
+    return math.log(abs(z))  # undefined for z = 0
 
 
 NOT_AT_0 = {
@@ -284,7 +284,7 @@ NOT_AT_0 = {
 @pytest.mark.parametrize("sizes", [[3, 4, 2], [30, 60, 2]], ids=str)
 @pytest.mark.parametrize("batch_size", [None, 3])
 def test_a_sample_of_weight_0_is_not_taken_for_one_of_zeros(sizes, batch_size, kind, backend, rng):
-    # Batches of 3: one in which no sample counts.
+    # One of the batches of 3 has only weights of 0.
     X, y = rng.normal(size=(12, sizes[0])), rng.uniform(1, 2, size=(12, 2))
     if kind == "label":
         y = rng.integers(0, 2, size=12)

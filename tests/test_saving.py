@@ -1,4 +1,4 @@
-"""Saving: the file holds all, comes back whole, goes on to the same bits, or is refused."""
+"""Saving: the file holds everything and trains on to the same bits; bad files are refused."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def data(dtype=np.float64):
 
 
 def same(a, b):
-    """Whether two trainers are in the same state, to the bit, and of the same settings."""
+    """Return whether two trainers have the same settings and the same state, bit for bit."""
     return (
         a._spec == b._spec
         and [getattr(a, f"_{name}") for name in ("shuffle", "dtype", "backend", "n_threads")]
@@ -58,7 +58,7 @@ def path(tmp_path):
     return tmp_path / "net.safetensors"
 
 
-# Going on.
+# Resuming.
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS.values(), ids=OPTIMIZERS)
@@ -109,7 +109,7 @@ def test_copies_and_pickles_go_on_too(copied):
     assert other.weights[0].base is other.parameters
 
 
-# What is in the file.
+# The contents of the file.
 
 EVERY_OTHER = {
     "activation": ["relu"],
@@ -131,7 +131,7 @@ EVERY_OTHER = {
 
 
 def test_every_setting_is_saved(path):
-    """Fails when a setting is added to `Trainer` and not to EVERY_OTHER above."""
+    """It fails if a new setting of `Trainer` is missing in EVERY_OTHER above."""
     plain, other = Trainer([3, 4, 2]), Trainer([3, 5, 2], **EVERY_OTHER)
     before, settings = (dict(saving._settings(trainer)) for trainer in (plain, other))
     assert [name for name in settings if settings[name] == before[name]] == []
@@ -140,13 +140,13 @@ def test_every_setting_is_saved(path):
     assert dict(saving._settings(loaded)) == settings
     for field in fields(Spec):
         if field.name in ("penalty", "penalty_loss", "even", "rounded_from"):
-            continue  # of jitprop.sklearn's estimators, and of no trainer
+            continue  # only estimators of jitprop.sklearn have these
         assert getattr(plain._spec, field.name) != getattr(other._spec, field.name)
         assert getattr(loaded._spec, field.name) == getattr(other._spec, field.name)
 
 
 def test_all_state_is_saved(path):
-    """Fails when something is added to `State` and not to the file."""
+    """It fails if a new field of `State` is missing in the file."""
     settings = {"optimizer": "adam", "learning_rate": ReduceOnPlateau(0.1, monitor="loss")}
     untrained, trainer = trained(0, seed=2, **settings), trained(2, **settings)
     trainer.save(path)
@@ -229,7 +229,7 @@ except MemoryError as error:
 @pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="Linux")
 @pytest.mark.parametrize("kind", ["trainer", "fleet"])
 def test_saving_needs_no_copy_and_loading_no_second_one(path, kind):
-    """Where there was no memory for a copy, the process was aborted, and the training lost."""
+    """Without memory for a copy, the process used to abort and lose the training."""
     command = [sys.executable, "-c", LITTLE_MEMORY, kind, str(path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr
@@ -245,7 +245,7 @@ def test_the_same_trainer_makes_the_same_bytes(tmp_path):
 
 
 def odd(y, prediction):
-    """nan, inf and -inf in turn."""
+    """Return nan, inf and -inf in turn."""
     odd.calls += 1
     return (np.nan, np.inf, -np.inf)[odd.calls % 3]
 

@@ -1,4 +1,4 @@
-"""Learning rates that change with the epoch: which ones, when, and on going on."""
+"""Learning rate schedules: their rates in each epoch, also in a resumed fit."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def samples(rng):
     return data([3, 2], 10, "half_squared_error", False, rng)
 
 
-# Each schedule, worked by hand. The cosines of 0, 30, 45, 60, ... degrees are known.
+# The rates of each schedule by hand, with the known cosines of 0, 30, 45, 60, ... degrees.
 R2, R3 = 2**0.5 / 2, 3**0.5 / 2
 CASES = [
     (Step(0.5, every=2), [0.5, 0.5, 0.05, 0.05, 0.005]),
@@ -38,12 +38,12 @@ CASES = [
     (Cosine(1.0, epochs=4), [1.0, (1 + R2) / 2, 0.5, (1 - R2) / 2, 0.0, 0.0, 0.0]),
     (Cosine(1.0, epochs=3, final=0.2), [1.0, 0.8, 0.4, 0.2, 0.2]),
     (Cosine(0.6, epochs=5, warmup=2), [0.2, 0.4, 0.6, 0.45, 0.15, 0.0, 0.0]),
-    # Up in epochs 0 to 3, by thirds of half a wave; down in epochs 3 to 9, by sixths.
+    # It rises in epochs 0 to 3, in thirds of half a wave, and falls in epochs 3 to 9, in sixths.
     (
         OneCycle(1.0, epochs=10, rise=0.4, initial_divisor=5.0, final_divisor=2.0),
         [0.2, 0.4, 0.8, 1.0, *(0.55 + 0.45 * c for c in (R3, 0.5, 0.0, -0.5, -R3)), 0.1, 0.1],
     ),
-    (OneCycle(1.0, epochs=2), [1.0, 4e-6, 4e-6]),  # no time to rise
+    (OneCycle(1.0, epochs=2), [1.0, 4e-6, 4e-6]),  # too short to rise
 ]
 
 
@@ -74,7 +74,7 @@ def test_schedules_train_as_rates_set_by_hand(backend, schedule, samples):
         trainer.fit(*samples, 4)
     for epoch in range(7):
         rate = schedule(epoch)
-        ref.learning_rate = lambda _, rate=rate: rate  # which may be 0
+        ref.learning_rate = lambda _, rate=rate: rate  # the rate may be 0
         ref.fit(*samples, 1)
     np.testing.assert_array_equal(comp.parameters, ref.parameters)
     np.testing.assert_array_equal(twin.parameters, ref.parameters)
@@ -162,7 +162,7 @@ def test_divergence_goes_back_over_the_same_rates(backend, first_call, samples, 
 
     def growing(epoch):
         calls.append(epoch)
-        return 0.01 * 1.5**epoch * (1 + len(calls) % 2)  # another one, were it called again
+        return 0.01 * 1.5**epoch * (1 + len(calls) % 2)  # a second call would give another rate
 
     trainer = make(
         backend, sizes=[3, 2], output_activation="identity", learning_rate=growing, batch_size=None

@@ -1,4 +1,4 @@
-"""Streams of many seeds at once are those of each."""
+"""Random streams that are made for many seeds at once equal those made for each seed."""
 
 from __future__ import annotations
 

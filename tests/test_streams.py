@@ -1,4 +1,4 @@
-"""Batches in place of arrays, and one part of the data after another."""
+"""Fits on batches from iterables, and partial_fit on one part of the data after another."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def data(sizes, n, dtype=np.float64, seed=5):
 
 
 def cut(arrays, *at):
-    """The arrays in parts that end at these rows."""
+    """Split the arrays into parts that end at these rows."""
     ends = [*at, len(arrays[0])]
     return [tuple(a[low:high] for a in arrays) for low, high in zip([0, *ends], ends, strict=False)]
 
@@ -35,7 +35,7 @@ def bits(trainer):
 
 
 class Tensor:
-    """A tensor of another library, of which NumPy can make an array."""
+    """A tensor of another library that NumPy can convert to an array."""
 
     def __init__(self, array):
         self._array = array
@@ -45,7 +45,7 @@ class Tensor:
 
 
 class Loader:
-    """A loader, as PyTorch's: an object to be gone through in every epoch, with lists in it."""
+    """A loader like PyTorch's: an object to iterate over in every epoch, which yields lists."""
 
     def __init__(self, parts):
         self.parts = parts
@@ -128,7 +128,7 @@ def test_a_generator_lasts_for_one_epoch():
 
 @pytest.mark.parametrize("route", SIZES)
 def test_what_a_batch_does_depends_on_it_alone(route):
-    """Large and small ones after each other, on both sides of where sums change their order."""
+    """Large and small batches follow each other; their sizes are around those where sums change."""
     sizes = SIZES[route]
     ends = np.cumsum([5, 600, 12, 13, 511, 512, 513, 700, 300, 1, 520, 8])
     parts = cut(data(sizes, int(ends[-1]) + 9), *ends.tolist())
@@ -137,7 +137,7 @@ def test_what_a_batch_does_depends_on_it_alone(route):
     for part in parts:
         singly.fit([part], epochs=1)
     assert bits(at_once)[:2] == bits(singly)[:2]
-    # Full batches of arrays do the same.
+    # Full-batch fits on arrays give the same bits.
     arrays = make(sizes, backend="numba")
     for part in parts:
         arrays.fit(*part, 1)
@@ -162,7 +162,9 @@ def test_a_net_is_prepared_once_for_batches_of_one_size(monkeypatch):
 def test_a_batch_beside_the_limit_of_a_route_has_the_same_bits_after_any_others(sizes, monkeypatch):
     spec = make(sizes)._spec
     numbers = compiled._numbers(spec)
-    monkeypatch.setattr(compiled, "LANES_BYTES", 40 * numbers * 8)  # lanes up to 40 samples
+    monkeypatch.setattr(
+        compiled, "LANES_BYTES", 40 * numbers * 8
+    )  # batches of up to 40 samples take the lanes route
     assert compiled.uses_lanes(spec, 40 * 8) == (sizes[1] == 4)
     assert not compiled.uses_lanes(spec, 41 * 8)
     for size in (39, 40, 41, 42):
@@ -221,7 +223,7 @@ def test_a_batch_may_be_the_net_itself():
     assert bits(comp) == bits(ref)
 
 
-# The course is that of any fit.
+# Validation, metrics and callbacks work as in any fit.
 
 
 def test_callbacks_validation_schedules_and_the_history():
@@ -273,11 +275,11 @@ def test_divergence_is_told_as_of_arrays(optimizer, rate, backend):
     assert bits(trainers[1]) == bits(trainers[0])
 
 
-# What goes wrong.
+# Errors.
 
 
 def broken(parts, epoch, error):
-    """The parts, but in that epoch, after the first one, an error."""
+    """Return a function that yields the parts; in one epoch it raises an error after the first."""
     epochs = iter(range(1000))
 
     def batches():

@@ -1,4 +1,4 @@
-"""Threads: the same bits with any number of them, and BLAS as it was before."""
+"""Any number of threads gives the same bits, and BLAS keeps its number of threads."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def blas_threads():
     return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
 
 
-# Sizes, samples, batch size. Tiles of 32: batches and wide layers have edges in all of them; the
+# name: (sizes, samples, batch size). Batches and wide layers have partial tiles of 32; the
 # last batch is short.
 ROUTES = {
     "lanes": ([5, 4, 3], 107, 50),
@@ -95,7 +95,7 @@ def test_divergence_in_chunks_leaves_the_last_good_epoch(batch_size, n_threads, 
 
 def test_threads_agree_on_divergence(rng):
     X, y = data([70, 5], 200, "half_squared_error", False, rng)
-    X[150] = 1e200  # in the third tile
+    X[150] = 1e200  # a sample in the third tile
     trainer = Trainer([70, 40, 5], activation="relu", n_threads=4, seed=0, output_activation="relu")
     with pytest.raises(ArithmeticError, match="epoch 0"):
         trainer.fit(X, y, 5)
@@ -143,8 +143,8 @@ def test_small_work_and_limited_pools_get_one_thread(monkeypatch):
     assert threads.choose(None, 2 * threads.SHARE - 1, long, 100) == 1
     assert threads.choose(None, 2 * threads.SHARE, long, 100) == 2
     assert threads.choose(None, 100 * threads.SHARE, long, 100) == 8
-    assert threads.choose(None, 100 * threads.SHARE, long, 3) == 3  # never more than parts
-    assert threads.choose(None, 2 * threads.SHARE, 1, 100) == 1  # starting them would cost more
+    assert threads.choose(None, 100 * threads.SHARE, long, 3) == 3  # never more threads than parts
+    assert threads.choose(None, 2 * threads.SHARE, 1, 100) == 1  # starting threads would cost more
     assert threads.choose(4, 1, 1, 100) == 4
     assert threads.choose(4, 1, 1, 1) == 1
     assert threads.choose(99, 1, 1, 100) == 16
@@ -158,7 +158,7 @@ ENDING = "can't create new thread at interpreter shutdown"
 
 
 def let_start(monkeypatch, n, message=LIMITED):
-    """Let so many more threads start: as in a container that limits them, or as Python ends."""
+    """Let only n more threads start, as in a container with a limit or while Python exits."""
     left, started = iter(range(n)), threading.Thread.start
 
     def start(self):
@@ -280,7 +280,7 @@ def test_where_no_thread_can_be_started_one_trains_a_fleet(n, batch_size, rng, m
 
 
 def test_threads_that_take_turns_are_not_used(rng, monkeypatch):
-    """As under gevent's monkey.patch_all: one that waits for another would wait for ever."""
+    """With gevent's monkey.patch_all, a thread that waits for another would wait for ever."""
     monkeypatch.setattr(_thread, "start_new_thread", lambda *arguments: 0)
     assert not threads.real()
     assert threads.cores() == threads.available() == 1
@@ -314,7 +314,7 @@ def test_threads_end_with_the_fit(rng):
     X, y = data([70, 5], 200, "half_squared_error", False, rng)
     before = set(threading.enumerate())
     Trainer([70, 40, 5], seed=0, n_threads=2, backend="numba").fit(X, y, 5)
-    assert set(threading.enumerate()) <= before  # some of other tests may end meanwhile
+    assert set(threading.enumerate()) <= before  # threads of other tests may end meanwhile
 
 
 def test_a_second_ctrl_c_waits_for_the_threads_too(monkeypatch):
@@ -354,9 +354,9 @@ def test_disturbed_threads_give_way_to_one_where_that_is_quicker():
             team.learn(taken[-1], {1: one, n: 1.0}[taken[-1]], busy)
         return taken
 
-    assert set(sizes(4, one=0.5, busy=3.9)) == {4}  # undisturbed, none is tried
+    assert set(sizes(4, one=0.5, busy=3.9)) == {4}  # if undisturbed, one thread is never tried
     slowed = sizes(4, one=0.5, busy=2.0)
     assert slowed[:5] == [4, 4, 4, 4, 1]
     assert [i + 1 for i, n in enumerate(slowed) if n == 4][4:] == [threads.TRIAL, 2 * threads.TRIAL]
-    assert sizes(4, one=2.0, busy=2.0).count(1) == 3  # tried and left
+    assert sizes(4, one=2.0, busy=2.0).count(1) == 3  # one thread is tried and dropped
     assert set(sizes(1, one=1.0, busy=0.5)) == {1}

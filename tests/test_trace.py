@@ -1,4 +1,4 @@
-"""The trace of a step: equal to what both backends do, and its formulas to its numbers."""
+"""The trace of a step agrees with both backends, and its formulas give its numbers."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ UPDATES = ("update_weights", "update_biases")
 
 
 def net(backend, sizes=(3, 5, 4, 3), **arguments):
-    """A net no bias of which is 0: a relu unit with dead inputs would stand on its kink."""
+    """Return a net without zero biases, so that no relu unit has z = 0."""
     trainer = Trainer(sizes, backend=backend, seed=0, **arguments)
     p = trainer.parameters
     p[:] = np.random.default_rng(1).normal(scale=0.6, size=p.size)
@@ -39,7 +39,7 @@ def net(backend, sizes=(3, 5, 4, 3), **arguments):
 
 
 def assert_same_as_the_backend(trainer, X, y, **given):
-    """Gradients are the backend's, and the updates those of a copy's fit on this one batch."""
+    """Check that the trace has the backend's gradients, and the updates of a copy's fit."""
     trace = trainer.trace(X, y, **given)
     gradients = trainer.gradients(X, y, **given)
     np.testing.assert_allclose(trace.loss, gradients.loss, rtol=1e-12)
@@ -59,7 +59,7 @@ def assert_same_as_the_backend(trainer, X, y, **given):
 
 
 def assert_formulas_hold(trace, slots):
-    """Compute every formula, with the functions of the reference and the slots by their names."""
+    """Check every formula, evaluated with the reference's functions and the optimizer's slots."""
     numpy = ("log", "sqrt", "sum", "abs", "sign", "where", "clip", "hstack")
     known = {"softmax": functions.softmax} | {name: getattr(np, name) for name in numpy}
     for name, function in functions.ACTIVATIONS.items():
@@ -76,7 +76,7 @@ def assert_formulas_hold(trace, slots):
         expected = trace[name]
         atol = 1e-14 * np.abs(expected).max()
         if name.startswith("update"):
-            atol = 1e-15  # the difference of two parameters has their last bits
+            atol = 1e-15  # a difference of two parameters has an error of their last bits
             part, l = int(name.startswith("update_biases")), int(name[-2])
             scope |= {n: slot[part][l] for n, slot in slots.items()}
         *lines, last = formula.replace("'(", "_slope(").split("\n")
@@ -91,7 +91,9 @@ def assert_formulas_hold(trace, slots):
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
 def test_losses_and_activations(activation, loss, reduction, backend, rng):
     outputs = OUTPUTS[loss]
-    if loss in CORE_LOSSES or len(outputs) > 2:  # one for each activation, so that all come up
+    if (
+        loss in CORE_LOSSES or len(outputs) > 2
+    ):  # one output for each activation, so that all are tested
         outputs = [outputs[(HIDDEN.index(activation) + 1) % len(outputs)]]
     for output in outputs:
         X, y = data([3, 4], 7, loss, False, rng)
@@ -163,7 +165,7 @@ def test_optimizers(optimizer, weight_decay, backend, rng):
         loss="cross_entropy",
         learning_rate=0.01,
     )
-    for epochs in (0, 3):  # what the optimizer keeps is 0, and is not
+    for epochs in (0, 3):  # the optimizer's state is 0, then it is not
         if epochs:
             trainer.fit(X, y, epochs)
         kept = zip(KEPT[type(optimizer)], trainer._state.slots, strict=False)
@@ -216,7 +218,7 @@ def test_the_trainer_is_not_changed(backend, rng):
         trace = traced.trace(X, y)
         for name in (*LAYERS, *UPDATES):
             for array in getattr(trace, name):
-                array[:] = 9.0  # its own memory
+                array[:] = 9.0  # these arrays are copies
         np.testing.assert_array_equal(traced.parameters, other.parameters)
         for trainer in (traced, other):
             trainer.fit(X, y, 3)
@@ -251,7 +253,7 @@ def test_dtypes(backend):
     x, y = np.full((1, 3), 0.5, np.float32), [[0.1, 0.2, 0.3]]
     trainer = net(backend)
     trace = trainer.trace(x, y)
-    assert trace.d_weights[0].dtype == np.float32  # as the fit would be
+    assert trace.d_weights[0].dtype == np.float32  # the dtype that the fit would have
     assert trainer.parameters.dtype == np.float64
     assert trainer.trace(x.astype(float), y).d_weights[0].dtype == np.float64
     fitted = net(backend)
@@ -271,7 +273,9 @@ def test_printed_as_text(shown):
     lines = str(shown).splitlines()
     assert lines[0].split() == ["quantity", "formula", "value"]
     assert re.search(r"^z\[0\] +a\[0\] @ W\[0\] \+ b\[0\]  ", str(shown), re.MULTILINE)
-    assert str(shown).count("(20 x 40)") == 3  # z, a and delta of the hidden layer are shortened
+    assert (
+        str(shown).count("(20 x 40)") == 3
+    )  # z, a and delta of the hidden layer are printed in part
     assert max(map(len, lines)) < 110
     assert len(lines) < 110
     first = re.findall(r"[-\d.]+", next(line for line in lines if line.startswith("delta[1]")))

@@ -1,4 +1,4 @@
-"""The trainer's own promises: going on, order, divergence, dtypes, what it returns."""
+"""Trainer: repeated fits, the order of samples, divergence, dtypes and return values."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def samples(rng):
     return data([3, 2], 10, "half_squared_error", False, rng)
 
 
-# Going on.
+# Repeated fits.
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
@@ -43,7 +43,7 @@ def test_bits_do_not_depend_on_how_often_python_is_visited(
 ):
     ref, comp = (make(backend, optimizer=OPTIMIZERS[optimizer]) for _ in range(2))
     expected = ref.fit(*samples, 7).loss
-    limit_calls(monkeypatch, first_call)  # one batch, or a few, in a call
+    limit_calls(monkeypatch, first_call)  # one batch per call, or a few
     np.testing.assert_array_equal(comp.fit(*samples, 7).loss, expected)
     np.testing.assert_array_equal(comp.parameters, ref.parameters)
 
@@ -58,7 +58,7 @@ def test_setting_parameters_keeps_the_views(backend, samples):
     np.testing.assert_array_equal(trainer.parameters[:18].reshape(3, 6), weights[0])
 
 
-# Order of presentation.
+# The order of samples.
 
 
 def test_a_seed_gives_the_same_bits_and_another_does_not(backend, samples):
@@ -80,7 +80,7 @@ def test_order_is_that_of_presentation(backend, samples):
     comp, called, ref = (make(backend) for _ in range(3))
     comp.fit(X, y, 2, order=order)
     called.fit(X, y, 1, order=lambda epoch: order[epoch])
-    called.fit(X, y, 1, order=lambda epoch: order[epoch])  # epochs count over all calls
+    called.fit(X, y, 1, order=lambda epoch: order[epoch])  # epochs are counted over all calls
     plain = make(backend, shuffle=False)
     for rows in order:
         plain.fit(X[rows], y[rows], 1)
@@ -91,7 +91,7 @@ def test_order_is_that_of_presentation(backend, samples):
 
 
 def test_each_epoch_presents_every_sample_once(backend):
-    # The gradient of a linear net's bias with targets 2**i tells who was in a batch of one.
+    # With targets 2**i, the bias of a linear net shows the order of batches of one sample.
     X, y = np.zeros((6, 1)), 2.0 ** np.arange(6)
     trainer = Trainer(
         [1, 1], output_activation="identity", batch_size=1, learning_rate=0.5, seed=0,
@@ -262,13 +262,13 @@ def test_divergence_is_told_and_the_last_good_epoch_kept(
     expected = ref.fit(X, y, error.kept_epochs).loss
     np.testing.assert_array_equal(trainer.parameters, ref.parameters)
     np.testing.assert_array_equal(error.history.loss[: error.kept_epochs], expected)
-    # and it goes on from there, shuffles and velocity included
+    # and training resumes from there, with the same shuffles and velocity
     trainer.learning_rate = ref.learning_rate = 1e-9
     np.testing.assert_array_equal(trainer.fit(X, y, 3).loss, ref.fit(X, y, 3).loss)
 
 
 def test_large_weights_have_a_finite_loss(backend):
-    """Their squares, of a penalty that is not there, would be inf."""
+    """A penalty would square them to inf, but there is none."""
     net = Trainer([1, 1], output_activation="identity", init=([[[1e160]]], [[0]]), backend=backend)
     assert net.fit([[1e-100]], [0.0], 1).loss == pytest.approx([5e119], rel=1e-9)
 
@@ -307,7 +307,7 @@ def test_parameters_that_overflow_in_the_last_update_are_told_too(backend):
 
 
 def test_and_in_a_later_one(backend):
-    # b <- b - rate (w x + b): 0, then -1e145 whose loss is 1e290 / 2, then beyond float64.
+    # b <- b - rate (w x + b) is 0, then -1e145 with a loss of 1e290 / 2, then overflows.
     trainer = Trainer(
         [1, 1], output_activation="identity", learning_rate=1e175, init=([[[1.0]]], [[0]]),
         backend=backend,
@@ -320,7 +320,7 @@ def test_and_in_a_later_one(backend):
 
 @pytest.mark.parametrize("work", [1, 2e8])
 def test_an_overflow_behind_a_saturated_unit_is_found(backend, work, monkeypatch):
-    # sigmoid(-inf) is 0, so that the loss stays finite; the first update overflows.
+    # The first update overflows, but sigmoid(-inf) is 0, so the loss stays finite.
     limit_calls(monkeypatch, work)
     trainer = Trainer(
         [1, 1], reduction="sum", learning_rate=1e308, init=([[[1e-3]]], [[0.0]]), backend=backend
@@ -332,7 +332,7 @@ def test_an_overflow_behind_a_saturated_unit_is_found(backend, work, monkeypatch
 
 
 def test_an_overflow_in_the_optimizers_state_is_found(backend):
-    # Adam's mean square is inf in float32: divided by it every step is 0, and the loss stays.
+    # Adam's mean square is inf in float32. So every step is 0, and the loss does not change.
     trainer = Trainer(
         [1, 1], output_activation="identity", optimizer="adam", dtype="float32",
         init=([[[1.0]]], [[0.0]]), backend=backend,

@@ -1,4 +1,4 @@
-"""``python -m jitprop warmup``: afterwards no process compiles anything."""
+"""After ``python -m jitprop warmup`` no process compiles anything."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-SECONDS = 300  # of patience; alone it needs 30
+SECONDS = 300  # to wait at most; alone it needs 30
 
 USE_ALL = """
 import numpy as np
@@ -69,7 +69,7 @@ def test_after_warmup_nothing_compiles(tmp_path):
     warmed = run("-c", WARM_UP, **cache)
     assert warmed.returncode == 0, warmed.stderr
     message, all_of_numba = warmed.stdout.splitlines()
-    assert all_of_numba == "False"  # loading that, scipy.linalg among it, takes 0.45 s
+    assert all_of_numba == "False"  # importing all of numba, with scipy.linalg, takes 0.45 s
     folder = message.rpartition(" in ")[2]
     assert folder.startswith(str(tmp_path))
     files = set(tmp_path.rglob("*.kernel"))

@@ -1,4 +1,4 @@
-"""What columns of a table hold: each is read as what it is, with a note, or refused."""
+"""The types of columns are inferred, with a note where needed; ambiguous columns are refused."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ N = 24
 
 
 class Notes(list):
-    """What was said to the person."""
+    """The notes for the user."""
 
     def __call__(self, sentence):
         self.append(sentence)
 
 
 def written(separator, **fields):
-    """A CSV file; columns shorter than the longest are repeated."""
+    """Return a CSV file; columns shorter than the longest are repeated."""
     n = max(map(len, fields.values()))
     rows = [[values_[i % len(values_)] for values_ in fields.values()] for i in range(n)]
     return "\n".join(separator.join(row) for row in [list(fields), *rows])
@@ -47,7 +47,7 @@ def tell(tmp_path, content, target="y", **asked):
 
 
 def numbers(tmp_path, separator, fields, **asked):
-    """A column of numbers beside a target, and what was said."""
+    """Return a column of numbers beside a target, and the notes."""
     inferred, notes = tell(tmp_path, written(separator, x=fields, y=["a", "b"]), **asked)
     column = inferred.frame["x"]
     assert column.dtype == np.float64, column
@@ -232,7 +232,7 @@ def test_codes_that_begin_with_0_are_text_with_a_word(tmp_path):
         ["29.2.2024", "1.12.24"],
         ["29.02.2024 23:59:59", "NA"],
         ["2/29/2024", "12/1/2024"],
-        ["1/2/2024", "3/4/2024"],  # the day or the month: a date anyhow
+        ["1/2/2024", "3/4/2024"],  # day or month first: a date in either case
         ["2/29/2024 1:30 PM", "None"],
         ["29-02-2024", " "],
         ['"Feb 29, 2024"', '"March 1, 2024"'],
@@ -375,7 +375,10 @@ def test_integers_that_name_rows_are_left_out_with_a_word(tmp_path, name, ids, t
 @pytest.mark.parametrize(
     ("name", "values_"),
     [
-        ("width", np.arange(N) ** 2),  # differ, with gaps, and no name of an id
+        (
+            "width",
+            np.arange(N) ** 2,
+        ),  # all differ, but with gaps, and the name is not that of an id
         ("id", np.arange(N) % 7),
         ("id", np.arange(N) + 0.5),
         ("paid", np.arange(N) * 3),
@@ -409,7 +412,7 @@ def test_ids_of_texts_can_be_kept():
 
 
 def later(tmp_path, inferred, content, *learned):
-    """A later table, as a model reads it that was trained on one that was inferred."""
+    """Read a later table as a model does that was trained on the inferred table."""
     made = inferred.reading.to_json()
     kept = reading.from_json(json.loads(json.dumps(made)), inferred.reading.missing)
     frame = inferred.frame[list(learned)]
@@ -424,7 +427,7 @@ def test_later_tables_are_read_alike(tmp_path):
     )
     inferred, _ = tell(tmp_path, content, missing=("?",))
     assert inferred.frame["b"].tolist() == [1234, 2345]
-    # Commas between the fields, and no column but b and whole numbers shows the decimal mark.
+    # The separator is a comma now, and no column shows the decimal mark.
     new = 'zip,b,a,p\n01,"1.234",3,7%\n2,?,"4,25","7,5 %"\n'
     frame, _ = later(tmp_path, inferred, new, "a", "b", "p", "zip")
     assert frame["a"].tolist() == [3, 4.25]

@@ -1,4 +1,4 @@
-"""Columns of a table as inputs of a net: what each kind becomes, and what is refused."""
+"""Columns of a table become inputs of a net, or are refused."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from jitprop.cli.refused import RefusedError
 
 
 class Notes(list):
-    """What was said to the person."""
+    """The notes for the user."""
 
     def __call__(self, sentence):
         self.append(sentence)
 
 
 def learned(values_, name="x", rows=None):
-    """Columns of a table of one column, what was said, and the table."""
+    """Return the fitted columns of a table of one column, the notes, and the table."""
     frame = pd.DataFrame({name: values_, "rest": np.arange(len(values_)) ** 2.0})
     rows = np.arange(len(frame)) if rows is None else np.array(rows)
     notes = Notes()
@@ -119,7 +119,7 @@ def test_a_constant_number_that_may_be_missing_stays():
 
 
 def test_the_commonest_categories_get_inputs():
-    texts = [f"t{i % 150:03}" for i in range(400)]  # 100 of them three times, 50 twice
+    texts = [f"t{i % 150:03}" for i in range(400)]  # 100 texts three times each, 50 texts twice
     (column,), notes, _ = learned(texts)
     assert column.categories == tuple(f"t{i:03}" for i in range(MAX_CATEGORIES))
     assert "150 different texts" in notes[0]

@@ -1,4 +1,4 @@
-"""The commands, in this process: what they write, say and return."""
+"""The commands, run in this process: their files, messages and exit codes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def table(rng, n=60):
-    """A table with all that may come: numbers, text, booleans, holes, an id, a date, a constant."""
+    """A table of numbers, text, booleans, missing values, an id, a date and a constant."""
     size, colour = rng.normal(50, 10, n), rng.choice(["red", "green, dark", "blue"], n)
     frame = pd.DataFrame(
         {
@@ -55,13 +55,13 @@ def frame(rng):
 
 
 def run(capsys, *arguments, code=0):
-    """Run a command; what it wrote to stdout, and to stderr."""
+    """Run a command; return what it wrote to stdout and to stderr."""
     assert main(arguments) == code
     return capsys.readouterr()
 
 
 def refused(capsys, *arguments):
-    """The one line of a command that fails; it wrote nothing."""
+    """Return the one line of a command that fails; it must write nothing to stdout."""
     before = {path: path.read_bytes() for path in Path().iterdir() if path.is_file()}
     out, err = run(capsys, *arguments, code=2)
     assert out == ""
@@ -109,7 +109,7 @@ def test_predictions_are_the_trainers_own(capsys, frame, name, suffix):
     trainer, model = models.load(Path("model.safetensors"))
     assert trainer.parameters.dtype == np.float64
 
-    # The inputs by hand: the columns as the model names them, in its order.
+    # The inputs by hand, for the model's columns in its order.
     rows = frame[frame[name].notna()].reset_index(drop=True)
     parts = []
     for column in model.columns:
@@ -131,7 +131,7 @@ def test_predictions_are_the_trainers_own(capsys, frame, name, suffix):
     else:
         ref = np.array(["blue", "green, dark", "red"])[outputs.argmax(axis=1)]
 
-    # Any order of columns and rows.
+    # Columns and rows may be in any order.
     shuffled = rows.sample(frac=1, random_state=0).iloc[:, ::-1]
     shuffled.to_csv("new.csv", index=False)
     run(capsys, "predict", "model.safetensors", "new.csv", "--out", "p.csv", "--quiet")
@@ -157,7 +157,7 @@ def test_predictions_reach_the_scores_that_training_printed(capsys, rng, mean, s
     run(capsys, "predict", "model.safetensors", "t.csv", "--out", "p" + suffix)
     comp = (pd.read_csv if suffix == ".csv" else pd.read_parquet)("p" + suffix)["y"].to_numpy()
     assert comp.dtype == np.float64
-    # In units of the spread: squares of 1e300 overflow.
+    # In units of the spread, since squares of 1e300 overflow.
     y, z = pd.read_csv("t.csv")["y"].to_numpy() / spread, comp / spread
     assert f"{1 - ((y - z) ** 2).sum() / ((y - y.mean()) ** 2).sum():.4g}" == f"{printed:.4g}"
 

@@ -1,4 +1,4 @@
-"""``jitprop demo`` runs the examples' demo, from wherever it stands."""
+"""``jitprop demo`` runs the examples' demo, in a clone and in an installed wheel."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from jitprop.cli import demo, main
 
 def test_the_demo_is_that_of_the_examples():
     assert any((place / "demo.py").is_file() for place in demo.FOLDERS)
-    assert demo.FOLDERS[0].parent == demo.PACKAGE  # as the wheel has it
+    assert demo.FOLDERS[0].parent == demo.PACKAGE  # as in the wheel
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Where results cannot be written: it is known before the work, or nothing is lost after it."""
+"""If results cannot be written, the command fails before training or loses nothing after it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ QUICK = *TRAIN, "--no-plot"
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch, rng):
-    """A folder with a table."""
+    """The working folder, which holds a table."""
     work = tmp_path / "work"
     work.mkdir()
     monkeypatch.chdir(work)
@@ -37,13 +37,13 @@ def folder(tmp_path, monkeypatch, rng):
 
 
 def run(capsys, *arguments, code=0):
-    """Run a command in this process; what it wrote."""
+    """Run a command in this process; return what it wrote."""
     assert main(arguments) == code
     return capsys.readouterr()
 
 
 def error(capsys, *arguments, code=2):
-    """The one line of a command that fails."""
+    """Return the one line of a command that fails."""
     out, err = run(capsys, *arguments, code=code)
     (line,) = err.splitlines()
     assert line.startswith("error: ")
@@ -224,7 +224,7 @@ def test_ctrl_c_while_the_command_line_is_imported(capsys, monkeypatch):
 
 
 def process(*arguments, **options):
-    """Run a command in a process of its own; its exit code, and what it wrote to stderr."""
+    """Run a command in a new process; return its exit code and what it wrote to stderr."""
     command = [sys.executable, "-m", "jitprop", *arguments]
     done = subprocess.run(
         command, stderr=subprocess.PIPE, text=True, check=False, timeout=300, **options
@@ -321,7 +321,7 @@ def test_the_work_goes_on_where_nobody_reads_stderr(monkeypatch):
     assert main(["predict", "none", "none"]) == 2
 
 
-# What may be typed.
+# Options as a user may type them.
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The commands of the page on the command line, and of the README, do what they say."""
+"""The commands in the README and on the page on the command line run."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from sklearn.datasets import load_wine
 from jitprop.cli import main
 
 ROOT = Path(__file__).parents[2]
-SLOW = "warmup", "demo"  # tested elsewhere
+SLOW = "warmup", "demo"  # other files test these
 
 
 def commands(page):
-    """What the page's shell blocks call jitprop with."""
+    """Yield the arguments of each jitprop command in the page's shell blocks."""
     for block in re.findall(r"```sh\n(.*?)```", (ROOT / page).read_text(), re.DOTALL):
         for line in block.splitlines():
             program, *arguments = shlex.split(line, comments=True)

@@ -1,4 +1,4 @@
-"""Nets of the command line in Python: their inputs are prepared columns, and they say so."""
+"""Nets of the command line, loaded in Python, warn that their inputs are prepared columns."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ WORDS = "the command line trained this net on columns that it had prepared"
 
 @pytest.fixture
 def frame(tmp_path, monkeypatch, rng):
-    """A table whose columns are all the net's inputs, and the model in its folder."""
+    """A table whose columns are the net's inputs as they are, and the model trained on it."""
     monkeypatch.chdir(tmp_path)
     made = pd.DataFrame(rng.normal(50, 10, size=(40, 2)), columns=["a", "b"])
     made.assign(y=made["a"] * 3).to_csv("data.csv", index=False)

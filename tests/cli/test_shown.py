@@ -1,4 +1,4 @@
-"""What reaches the terminal of what files hold, and model files that no command writes."""
+"""Texts of files are escaped for the terminal, and forged model files are refused."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SCORED = {
 
 @pytest.fixture
 def model(tmp_path, monkeypatch):
-    """A model file in the folder of the test."""
+    """A model file in the working folder."""
     monkeypatch.chdir(tmp_path)
     trainer = Trainer([3, 1], seed=0, backend="numpy", dtype="float32")
     made = Model(
@@ -58,13 +58,13 @@ def test_quotations_are_cut_and_all_is_on_one_line():
 def test_predictions_with_control_characters_go_to_a_file_alone(
     tmp_path, capsys, monkeypatch, where, character
 ):
-    """At the end of a pipe may be a pager, which hands them on to a terminal."""
+    """A pipe may lead to a pager, which passes them to a terminal."""
     monkeypatch.setattr(files, "ROWS", 2)
     texts = ["a", "b\t\r\n", "c", "d" if where == "name" else f"d{character}[2J"]
     frame = pd.DataFrame({f"y{character if where == 'name' else ''}": texts})
     with pytest.raises(RefusedError, match="the predictions hold the control character"):
         files.write_table(frame, None)
-    assert capsys.readouterr().out == ""  # not even the rows before it
+    assert capsys.readouterr().out == ""  # not even the rows before
     files.write_table(frame, tmp_path / "out.csv")
     assert character in (tmp_path / "out.csv").read_bytes().decode()
     files.write_table(pd.DataFrame({"y": texts[:3]}), None)
@@ -94,7 +94,7 @@ def test_what_a_model_file_quotes_is_cut_and_escaped(model, capsys):
 
 
 def test_what_a_model_file_names_is_cut_and_escaped(model, capsys):
-    """A table may have such names; so a file with them is no bad one."""
+    """A table may have such names, so a model file with them is valid."""
     names = [f"\x1b[2J{i}{LONG}" for i in range(9)]
     trainer = Trainer(
         [9, 9], output_activation="softmax", loss="cross_entropy", seed=0, backend="numpy"
@@ -268,7 +268,7 @@ def test_a_model_comes_back(model):
     assert [column.name for column in made.columns] == ["n", "t"]
 
 
-# Places.
+# Where files are written.
 
 
 @pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")

@@ -1,4 +1,4 @@
-"""Tables from files: what is read, and what is refused in which words."""
+"""Tables from files: which are read, which are refused, and the error texts."""
 
 from __future__ import annotations
 

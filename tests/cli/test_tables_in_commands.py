@@ -1,4 +1,4 @@
-"""Tables of all kinds through `jitprop train` and `jitprop predict`: what comes back, and how."""
+"""All kinds of tables in `jitprop train` and `jitprop predict`, and how labels are spelled."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ def folder(tmp_path, monkeypatch):
 
 
 def run(capsys, *arguments, code=0):
-    """Run a command; what it wrote to stdout, and to stderr."""
+    """Run a command; return what it wrote to stdout and to stderr."""
     assert main(arguments) == code, capsys.readouterr()
     return capsys.readouterr()
 
 
 def there_and_back(capsys, table, *options, out="p.csv"):
-    """Train and predict the same table; what was predicted, as text, and what was said."""
+    """Train and predict on the same table; return the predictions as text, and the notes."""
     _, err = run(capsys, "train", table, "--target", "y", *SURE, *options)
     run(capsys, "predict", "model.safetensors", table, "--out", out)
     if out.endswith(".csv"):
@@ -120,7 +120,7 @@ def test_a_european_table_teaches_what_a_plain_one_does(capsys, rng, typed):
     assert comp == ref
     assert "numbers of 'x', 'y': " in err
     assert "is read as" in err
-    # The model takes the plain table for one that is written like its own.
+    # The model reads the plain table in the style of its training table.
     _, err = run(capsys, "predict", "model.safetensors", "plain.csv", code=2)
     assert "must hold numbers with the decimal mark ',' (say --decimal if it is another)" in err
     run(capsys, "predict", "model.safetensors", "plain.csv", "--decimal", ".", "--out", "p.csv")

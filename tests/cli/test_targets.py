@@ -1,4 +1,4 @@
-"""The target: which task it is, what the net is taught of it, what its outputs mean."""
+"""The target: the task, its encoding for the net, and the decoding of the outputs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command line under a real terminal: a pty, a process of its own, keys."""
+"""The command line in a real terminal: a new process on a pty, with keys."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from jitprop.cli import models
 
 pexpect = pytest.importorskip("pexpect")
 
-SECONDS = 300  # of patience; kernels may have to compile
+SECONDS = 300  # to wait at most; kernels may have to compile
 
 
 def spawn(folder, *arguments):
@@ -56,7 +56,7 @@ def test_ctrl_c_ends_training_and_keeps_what_was_learned(folder):
         folder, "train", "data.csv", "--target", "y", "--epochs", "1000000000", "--validation", "0"
     )
     child.expect_exact("parameters")
-    # Whatever it does by then, Ctrl-C must say what became of the work.
+    # Whatever it is doing by then, after Ctrl-C it must say what was saved.
     child.expect(pexpect.TIMEOUT, timeout=5)
     child.sendintr()
     child.expect(r"error: interrupted; (no model was written|the model after \d+ epochs is in)")

@@ -1,4 +1,4 @@
-"""C files: a C compiler takes them without a warning, and they compute what the model does."""
+"""C files compile without a warning, and compute what the model computes."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def test_the_header_is_another_file(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-# What an AVR's header gives, but that what is read from flash comes doubled.
+# Replaces an AVR's header, but doubles what is read from flash, so that each read is seen.
 FLASH = """\
 #define PROGMEM
 static void memcpy_P(void *to, const void *from, unsigned long size)

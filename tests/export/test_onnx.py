@@ -1,4 +1,4 @@
-"""ONNX files: onnxruntime makes of them what the model does."""
+"""ONNX files: onnxruntime computes what the model computes."""
 
 from __future__ import annotations
 

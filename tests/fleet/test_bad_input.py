@@ -1,4 +1,4 @@
-"""Bad input to a fleet: the error says what was expected of how many members; nothing changes."""
+"""Bad input to a fleet: the error says what was expected, and nothing changes."""
 
 from __future__ import annotations
 

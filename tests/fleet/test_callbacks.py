@@ -1,4 +1,4 @@
-"""What is told of a fleet after each epoch, and what that may change."""
+"""Callbacks of a fleet: what they see after each epoch, and what they may change."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_the_learning_rate_may_be_set(samples):
     fleet = Fleet([3, 4, 2], members=3, seed=0, learning_rate=RATES, **ARGUMENTS)
     fleet.fit(*samples, 3, callbacks=halve)
     np.testing.assert_allclose(fleet.learning_rate, np.array(RATES) / 8, rtol=1e-15)
-    fleet.learning_rate[0] = 7.0  # a copy's
+    fleet.learning_rate[0] = 7.0  # changes a copy only
     some = fleet[:2]
     some.learning_rate = 0.3
     fleet.learning_rate = Cosine(0.2, 9)
@@ -55,10 +55,10 @@ def test_what_callbacks_are_told(samples):
         def on_epoch_end(self, fleet, epoch, logs):
             seen.append((epoch, {name: values.tolist() for name, values in logs.items()}))
             for values in logs.values():
-                values[:] = -1.0  # copies
+                values[:] = -1.0  # changes copies only
             if epoch == 2:
                 fleet.stop()
-            return True  # which nobody looks at
+            return True  # is ignored
 
         def on_fit_end(self, fleet):
             seen.append("end")
@@ -89,7 +89,7 @@ def test_a_fleet_is_stopped_from_outside_and_not_when_it_trains_nothing(samples)
         return 0.1
 
     fleet.learning_rate = rate
-    history = fleet.fit(*samples, 10**6)  # nobody looks at each epoch
+    history = fleet.fit(*samples, 10**6)  # no callback after each epoch
     n = len(history.loss)
     assert 1 <= n < 10**6
     assert history.epochs.tolist() == [n] * 3
@@ -146,7 +146,7 @@ def test_members_without_a_number_keep_their_last_epoch_and_are_told_of(samples,
     held_out = np.stack([X, X, X])
     arguments = {"seed": 0, "learning_rate": RATES, **ARGUMENTS}
     arguments |= {"activation": "identity", "output_activation": "identity"}
-    held_out[1] = 1e250  # the square of the outputs is inf
+    held_out[1] = 1e250  # the squared outputs are inf
     fleet, ref = (Fleet([3, 4, 2], members=3, **arguments) for _ in range(2))
     how = EarlyStopping(patience=4, restore_best=restore_best)
     with pytest.warns(RuntimeWarning, match="by 'validation_loss', .* of 1 of 3 members") as caught:
@@ -166,7 +166,7 @@ def test_members_without_a_number_keep_their_last_epoch_and_are_told_of(samples,
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_validation_and_stopping_do_not_show_in_what_goes_on(samples, dtype):
-    """fit(2) then fit(3) is fit(5), watched or not; where nothing is put back."""
+    """fit(2) then fit(3) is fit(5), with callbacks and without, if nothing is restored."""
     arguments = {"seed": 0, "learning_rate": RATES, "dropout": 0.2, "dtype": dtype, **ARGUMENTS}
     ref = Fleet([3, 4, 2], members=3, **arguments)
     losses = ref.fit(*samples, 5).loss

@@ -1,4 +1,4 @@
-"""A member that diverges keeps what a Trainer keeps; the others go on."""
+"""A member that diverges keeps the same epochs as a Trainer; the others train on."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_a_member_goes_back_as_far_as_a_trainer(kind, optimizer, presented, back
     assert 2 <= len(history.diverged) < 6
     if presented == "whole":
         assert np.isfinite(fleets[0].predict(X)).all()
-    # However the epochs are cut into blocks.
+    # A callback makes each epoch a block. The result is the same.
     again = quietly(fleets[1], X, y, 60, callbacks=lambda fleet, epoch, logs: None)
     np.testing.assert_array_equal(again.loss, history.loss)
     assert again.diverged == history.diverged
@@ -77,7 +77,7 @@ def test_a_member_goes_back_as_far_as_a_trainer(kind, optimizer, presented, back
         np.testing.assert_allclose(
             fleets[0].parameters[i], trainer.parameters, rtol=1e-6, atol=1e-9 * scale
         )
-        # From there it goes on alike.
+        # Training resumes alike.
         if scale < 3:
             go_on_alike(trainer, fleets[0][i], X, y)
 
@@ -85,7 +85,7 @@ def test_a_member_goes_back_as_far_as_a_trainer(kind, optimizer, presented, back
 @pytest.mark.parametrize("shuffle", [False, True])
 @pytest.mark.parametrize("kind", NETS)
 def test_one_that_diverges_in_the_first_batch_of_a_block(kind, shuffle, rng):
-    """It goes back to within the block before. The updates of two batches make it overflow."""
+    """It goes back to an epoch in the block before. The updates of two batches make it overflow."""
     X, y = data(NETS[kind], 12, "half_squared_error", False, rng)
     arguments = {
         "activation": "relu", "output_activation": "identity", "batch_size": 6, "dropout": 0.2,
@@ -140,7 +140,7 @@ def test_all_diverge_beside_early_stopping(tmp_path, rng):
 
 
 def test_what_fills_a_block_up_does_not_diverge_by_itself():
-    """Samples that overflow only where dropout keeps both units; and two of four that fill up."""
+    """Two samples overflow only if dropout keeps both units. Two more are padding of the vector."""
     X, y, k = np.ones((2, 1)), np.zeros((2, 1)), 40
     init = [np.ones((1, 2)), np.full((2, 1), 1e308), np.zeros((1, 1))], [*map(np.zeros, (2, 1, 1))]
     arguments = {

@@ -1,4 +1,4 @@
-"""No engine ignores anything that a spec asks for."""
+"""No engine ignores a field of the spec."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PLAIN = Spec(
     clip_norm=None,
     batch_size=4,
 )
-# Of each field, one value or more that another result must come of.
+# For each field, one or more values that must change the result.
 OTHERS = {
     "layer_sizes": [(3, 5, 2)],
     "activations": [("relu", "sigmoid")],
@@ -54,7 +54,7 @@ OTHERS = {
 
 
 def trained(engine, spec, weighted, scale):
-    """Parameters and losses, behind each other, of members that an engine trained."""
+    """Train members with an engine; return their parameters and losses in one array."""
     rng = np.random.default_rng(0)
     data = Data(
         Part(rng.normal(size=(N, 3)), own=False),
@@ -87,11 +87,11 @@ def test_the_walk_is_over_all_fields():
     ("name", "value"), [(name, value) for name, values in OTHERS.items() for value in values]
 )
 def test_the_chosen_engine_does_all_that_a_spec_says(name, value, weighted):
-    weighted = weighted or name == "even"  # which is one of weights
+    weighted = weighted or name == "even"  # it concerns weights only
     spec = replace(PLAIN, **{name: value})
     if isinstance(spec.optimizer, Rprop):
         spec = replace(spec, batch_size=None)
-    scale = 100.0 if name == "rounded_from" else 1.0  # probabilities that are 0, rounded
+    scale = 100.0 if name == "rounded_from" else 1.0  # then some probabilities round to 0
     numpy, numba = backends.load("numpy"), backends.load("numba")
     ref = trained(Loop(numpy, spec, 1), spec, weighted, scale)
     comp = trained(choice.choose(numba, spec, K, N, 1), spec, weighted, scale)

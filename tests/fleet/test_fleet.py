@@ -1,4 +1,4 @@
-"""A member of a fleet is what it is alone: in fleets to the bit, beside a Trainer to rounding."""
+"""A member trains as it does alone: bit for bit in any fleet, and like a Trainer to rounding."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SETTINGS = settings(
     database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
-# Tiny nets share vectors, wider ones are trained one by one.
+# Tiny nets share vectors; wider nets are trained one by one.
 NETS = {"lanes": [3, 4, 2], "loop": [5, 32, 3]}
 LOSSES = {
     "half_squared_error": "tanh",
@@ -92,7 +92,7 @@ def test_a_member_is_a_trainer(kind, optimizer, loss, dtype, rng):
 def test_bits_do_not_depend_on_the_others(
     kind, optimizer, dtype, k, order, n_threads, parts, each, everyone
 ):
-    """Not on how many, in which places, beside whom, in how many threads, calls and blocks."""
+    """Nor on their number and order, nor on the number of threads, calls and blocks."""
     X, y, settings_of, params, losses = everyone(kind, optimizer, dtype)
     numbers = list(range(len(params)))
     if order is not None:
@@ -107,7 +107,7 @@ def test_bits_do_not_depend_on_the_others(
 
 @pytest.fixture(scope="module")
 def everyone():
-    """A fleet of 40, trained for 5 epochs; and the same with some of them."""
+    """A function that returns a trained fleet of 40, and how to create a fleet of its members."""
     known = {}
 
     def make(kind, optimizer, dtype):
@@ -136,7 +136,7 @@ def everyone():
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("activation", HIDDEN)
 def test_few_members_have_the_bits_of_many(activation, dtype, rng):
-    """Narrow vectors instead of wide ones: LLVM could make other instructions of them."""
+    """Few members use narrow vectors, for which LLVM may choose other instructions."""
     for loss, output in {**LOSSES, "huber": activation, "poisson": "exp"}.items():
         X, y = data([3, 4, 2], 7, loss, False, rng)
         for name, batch_size in zip(OPTIMIZERS, itertools.cycle([1, 3, 4, 7]), strict=False):
@@ -176,7 +176,7 @@ for loss in ("half_squared_error", "squared_error", "absolute_error"):
     platform.machine() != "x86_64" or kernels.INTERPRETED, reason="code for a processor with AVX2"
 )
 def test_few_members_have_the_bits_of_many_without_avx_512():
-    """There a wide vector is two registers, of which LLVM makes other instructions."""
+    """A wide vector is two registers there, so LLVM chooses other instructions."""
     env = os.environ | {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "+avx,+avx2,+fma"}
     subprocess.run([sys.executable, "-c", FEW_AND_MANY], env=env, check=True)
 
@@ -228,7 +228,7 @@ def test_early_stopping_is_that_of_a_trainer(kind, rng):
         n = len(ref.loss)
         np.testing.assert_allclose(history.validation_loss[:n, i], ref.validation_loss, rtol=1e-8)
         assert np.isnan(history.loss[n:, i]).all()
-    # Those that stop later are not disturbed by those that stopped.
+    # Members that stop do not affect those that train on.
     last = int(history.epochs.argmax())
     alone = Fleet(sizes, members=1, seed=last, learning_rate=rates[last], **arguments)
     alone.fit(X[10:], y[10:], 60, validation_data=held_out, callbacks=[EarlyStopping(patience=3)])

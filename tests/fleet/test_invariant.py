@@ -1,4 +1,4 @@
-"""A member's bits are its own: whatever it has of its own, whoever stops or diverges beside it."""
+"""A member's bits do not depend on the others, with all settings its own, whoever stops."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NETS = {"lanes": [3, 4, 2], "loop": [5, 48, 3]}
 
 
 class Everyone:
-    """Members of which each has all of its own, two with rates at which they diverge."""
+    """Members with different settings and data; two of them diverge."""
 
     def __init__(self, sizes, dtype, optimizer):
         rng = np.random.default_rng(7)
@@ -43,7 +43,7 @@ class Everyone:
         self.held_out = [rng.normal(size=(K, 5, size)) for size in (sizes[0], sizes[-1])]
 
     def train(self, numbers, n_threads=None):
-        """Losses, parameters, predictions and epochs of some of them."""
+        """Train some of them; return their parameters, losses, predictions and epochs."""
         own = {name: values[numbers] for name, values in self.own.items()}
         fleet = Fleet(self.sizes, members=len(numbers), n_threads=n_threads, **self.shared, **own)
         told = {
@@ -96,7 +96,7 @@ def everyone():
     n_threads=st.sampled_from([1, 2, None]),
 )
 def test_among_others(kind, optimizer, dtype, numbers, n_threads, everyone):
-    """Among some of them, in any order, and more than once."""
+    """A fleet of some members, in any order and with repetitions, gives the same bits."""
     some, ref = everyone(kind, dtype, optimizer)
     assert len(set(ref[-1].tolist())) > 2, "they stop at different epochs"
     for own, of_all in zip(some.train(np.array(numbers), n_threads), ref, strict=True):

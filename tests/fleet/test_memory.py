@@ -1,4 +1,4 @@
-"""Memory: a fleet and its fit take what the docstring says, at the worst moment."""
+"""The peak memory of a fleet and of its fit is what the docstring says."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from jitprop import EarlyStopping, Fleet
 
 SMALL = 200_000
-"""Bytes of Python's own objects, of scratch, and of parameters that are being drawn."""
+"""Bytes for Python's objects, for scratch, and for drawing the parameters."""
 
 NETS = {
     "lanes": ([3, 4, 1], 5_000, 4),
@@ -51,5 +51,5 @@ def test_a_fleet_takes_what_its_docstring_says(net, optimizer, how):
         ref += 1700 * k + min(max(1 << 23, 8 * n * k), 8 * n * k * epochs)
     if how == "stopped":
         ref += 4 * n_parameters * k
-    # A fit of one block keeps none before it.
+    # A fit of one block keeps no copy of the parameters before it.
     assert (0.9 if how == "stopped" else 0.4) * ref < peak < ref + SMALL

@@ -1,4 +1,4 @@
-"""A fleet's fit that is resumed is, to the bit, one that was never interrupted."""
+"""A fleet's fit that is resumed equals an uninterrupted one, bit for bit."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RATES = [0.3, 0.01, 0.1, 0.02, 0.2]
 
 
 class PowerError(Exception):
-    """What ends a fit in these tests."""
+    """The error that ends a fit in these tests."""
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,7 @@ def saved_after_an_error(epochs, samples, path, fleet, restore_best):
 
 
 def interrupted_in_an_epoch(epochs, samples, path, fleet, restore_best):
-    """Ctrl-C while the validation loss is taken: that epoch is lost."""
+    """Ctrl-C comes while the validation loss is computed; that epoch is lost."""
     evaluate, engine, calls = type(fleet)._engine, None, []
 
     def interrupting(self, n):

@@ -1,4 +1,4 @@
-"""A fleet that was saved and loaded goes on to the same bits."""
+"""A fleet that is saved and loaded trains on to the same bits."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ def test_what_no_save_writes_is_refused(tmp_path, monkeypatch, content, arrays, 
 
 
 def refused(tmp_path, monkeypatch, fleet, arrays):
-    """Why a file is refused in which some tensors of a fleet are others."""
+    """Replace some tensors in a fleet's file; return the reason why it is refused."""
     write = sealed.write
     with monkeypatch.context() as patch:
         patch.setattr(
@@ -180,7 +180,7 @@ def test_momenta_of_optimizers_that_have_one_for_all(tmp_path, monkeypatch, opti
 
 
 def test_members_of_which_none_has_a_momentum_keep_what_they_had(tmp_path):
-    """The optimizer is that of the fleet that they were taken from."""
+    """Their optimizer stays that of the larger fleet."""
     fleet = Fleet([2, 3, 1], members=3, seed=0, optimizer=SGD(0.5), momentum=[0.0, 0.0, 0.5])
     fleet.fit(X, Y, 2)
     some = fleet[[0, 1]]
@@ -241,7 +241,7 @@ def test_what_early_stopping_cannot_have_found(tmp_path, monkeypatch, name, valu
     array[1] = value
     reason = refused(tmp_path, monkeypatch, fleet, {f"stopping.{name}": array})
     assert re.search(r"early stopping cannot have|are not all whole numbers", reason)
-    # And of one of them, which is a trainer.
+    # The same for one member, which is a trainer.
     state = fleet[1]._kept[0].state
     number = value if name == "best" or value % 1 else int(value)
     if name != "best_epoch" or value >= 0:
@@ -261,7 +261,7 @@ def test_checksums_without_parameters(tmp_path, monkeypatch):
 
 
 def test_fleets_of_which_one_diverged_are_loaded(tmp_path):
-    """It went back by an epoch, of which early stopping was told."""
+    """It went back by an epoch that early stopping had already seen."""
     rates = [0.1, 1e300]
     fleet = Fleet([2, 3, 1], members=2, seed=0, learning_rate=rates, output_activation="identity")
     with pytest.warns(RuntimeWarning):

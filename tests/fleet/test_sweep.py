@@ -1,4 +1,4 @@
-"""A sweep is a plain loop over settings and folds, wherever it runs."""
+"""A sweep gives the results of a plain loop over settings and folds."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ def mean_absolute_error(y, prediction):
 @pytest.mark.parametrize(
     ("grid", "fixed"),
     [
-        # One fleet, in lanes; a last short batch.
+        # One fleet in lanes; the last batch is short.
         ({"learning_rate": [0.02, 0.1], "weight_decay": [0.0, 0.01]}, {"batch_size": 5}),
-        # Many settings: folds are apart.
+        # Many settings: each fold is its own fleet.
         ({"learning_rate": np.geomspace(0.01, 0.1, 9), "seed": [5, 6]}, {"optimizer": "adam"}),
-        # All kinds of settings, each a fleet.
+        # All kinds of settings; each is its own fleet.
         (
             [
                 {"layer_sizes": [3, 20, 20, 2]},
@@ -107,7 +107,7 @@ def test_cutting_does_not_show(rng, monkeypatch):
         monkeypatch.setattr(tasks, "TASK_WORK", work)
         monkeypatch.setattr(tasks, "LANES", lanes)
         equal(sweep(X, y, grid, cv=4, refit=False, **FIXED), ref)
-    # Nor what else is in the sweep.
+    # Nor does the rest of the sweep matter.
     alone = sweep(X, y, [ref.settings[4]], cv=4, refit=False, **FIXED)
     for name, values in alone.measured.items():
         np.testing.assert_array_equal(values[0], ref.measured[name][4])

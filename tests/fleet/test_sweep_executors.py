@@ -1,4 +1,4 @@
-"""A sweep finds the same bits in the workers of an executor, and of a cluster that loses some."""
+"""A sweep gives the same bits in an executor's workers, even in a cluster that loses some."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def ref(samples):
 
 @pytest.fixture(autouse=True)
 def many_tasks(monkeypatch):
-    """Two members each: 16 of them."""
+    """Let tasks have two members each, so that there are 16."""
     monkeypatch.setattr(tasks, "_members", lambda *arguments: 2)
 
 
@@ -62,12 +62,12 @@ def no_waiting_for_ever():
 
 
 def processes():
-    # A fork of a process with threads may hang.
+    # "spawn", since a fork of a process with threads may hang.
     return ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn"))
 
 
 def loky():
-    # Not the reusable one: joblib would go on with it in other tests of this process.
+    # Not the reusable executor, which joblib would use in other tests of this process.
     return pytest.importorskip("joblib.externals.loky").ProcessPoolExecutor(2)
 
 
@@ -78,7 +78,7 @@ def test_any_executor(make, samples, ref):
 
 
 class Pickling:
-    """An executor that does the work at once, with what came through a pickle."""
+    """An executor that pickles and unpickles each task and runs it at once."""
 
     def __init__(self):
         self.sent, self.files, self.n_threads = [], set(), set()
@@ -98,7 +98,7 @@ class Pickling:
 
 
 def test_data_are_in_a_file_and_not_in_tasks(rng):
-    # Rows that are far apart in memory would go with the pickle.
+    # The rows are far apart in memory. Such arrays would otherwise be pickled.
     X, y = rng.normal(size=(5, 4000)).T, rng.integers(0, 2, 4000)
     fixed = {"layer_sizes": [5, 1], "epochs": 1, "seed": 0, "cv": 3, "sample_weight": y + 1}
     grid = {"learning_rate": [0.1, 0.2]}
@@ -134,7 +134,7 @@ def test_tasks_that_others_cancelled(samples, monkeypatch):
     class Cancels:
         def submit(self, *arguments):
             future = Future()
-            future.cancel()  # and no more, as shutdown(cancel_futures=True) does
+            future.cancel()  # as shutdown(cancel_futures=True) does
             return future
 
     monkeypatch.setattr(executors, "LOOK_SECONDS", 0.01)
@@ -158,7 +158,7 @@ def test_a_pool_that_lost_a_worker_says_so(samples):
 
 @pytest.fixture(scope="module")
 def cluster():
-    """Dask with two worker processes."""
+    """A Dask cluster with two worker processes."""
     distributed = pytest.importorskip("distributed")
     with (
         distributed.LocalCluster(
@@ -190,7 +190,7 @@ def test_dask(cluster, samples, ref, monkeypatch):
 
 @pytest.mark.parametrize("all_of_them", [False, True])
 def test_dask_loses_workers(all_of_them, cluster, samples, ref, tmp_path):
-    """Killed in its work, when some is done; with the last of them, the data are gone too."""
+    """Workers are killed after some tasks. When the last one is gone, so are the data."""
     cluster.wait_for_workers(2)
     calls, flag, pids = tmp_path / "calls", tmp_path / "killed", [*cluster.run(os.getpid).values()]
     assert len(pids) == 2

@@ -1,4 +1,4 @@
-"""Products of the blocks route: right at every edge, and the same bits however they are cut."""
+"""Products of the blocks route: correct at every edge, and the same bits for any split."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from jitprop_kernels._microkernel import block_columns
 from jitprop_kernels.plan import BIASES, N_IN, N_OUT, OUTPUTS, PACKED, Plan
 
 GUARD = 100
-"""Numbers before and after an output that must stay."""
+"""How many numbers before and after an output must stay unchanged."""
 
 EDGES = [1, 2, 3, 4, 7, 8, 9, 11, 12, 13, 15, 16, 17, 24, 25, 31, 32, 33, 47, 48, 49, 63, 64, 65]
 SIZES = st.one_of(st.sampled_from(EDGES), st.integers(1, 150))
@@ -60,20 +60,20 @@ def guarded(size, dtype):
 
 
 def inside(memory):
-    """What stands between the guards, which are as they were."""
+    """Return the numbers between the guards; check that the guards are unchanged."""
     np.testing.assert_array_equal(memory[:GUARD], 7)
     np.testing.assert_array_equal(memory[-GUARD:], 7)
     return memory[GUARD:-GUARD]
 
 
 def panels(B):
-    """B in panels of so many columns, one after the other."""
+    """Return B packed in panels of the kernel's number of columns."""
     n = columns(B)
     return np.concatenate([B[:, j : j + n].ravel() for j in range(0, B.shape[1], n)])
 
 
 def product(A, B, C, alpha, beta, *, times=False, transposed=False, packed=False, outside=False):
-    """alpha A B + beta C, or A B times C, by the kernel; C of one dimension stands for each row."""
+    """Compute alpha A B + beta C, or A B times C, by the kernel; C may be one row for all."""
     (height, depth), width = A.shape, B.shape[1]
     row, step = (1, height) if transposed else (depth, 1)
     out = guarded(height * width, A.dtype)
@@ -94,7 +94,7 @@ def matrices(height, width, depth, dtype):
 
 
 def assert_close(found, alpha, A, B, beta, C):
-    """Found is alpha A B + beta C but for rounding, once for each term."""
+    """Check that found is alpha A B + beta C, up to one rounding error per term."""
     A, B = (X.astype(np.longdouble) for X in (A, B))
     rest = beta * C if beta != 0.0 else np.zeros_like(C)
     size = np.abs(alpha) * (np.abs(A) @ np.abs(B)) + np.abs(rest)
@@ -190,7 +190,7 @@ def test_bias_gradients(dtype, m, n, factors):
     layers[0, [N_OUT, BIASES, OUTPUTS]] = n, 3, 5
     plan = Plan(layers, *[0] * (len(Plan._fields) - 1))._replace(
         deltas=7
-    )  # 5 + 7 numbers before them
+    )  # the deltas begin after 5 + 7 numbers
     ones, delta, _ = matrices(1, n, m, dtype)
     ones[:] = 1
     b = np.arange(n, dtype=dtype)

@@ -1,4 +1,4 @@
-"""The elementary functions and activations that are our own: errors in ulp, and extremes."""
+"""jitprop's own elementary functions and activations: their errors in ulp, and extremes."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import pytest
 from jitprop_kernels import activations, elementary
 from jitprop_kernels._jit import jit
 
-mpmath.mp.prec = 170  # 50 digits
+mpmath.mp.prec = 170  # with 50 digits
 
 
 @jit(entry=True)
 def sweep(code, x, out):
-    # One compiled loop for all: inner kernels cannot be called from Python.
+    # One compiled loop over all functions, since inner kernels cannot be called from Python.
     for i in range(x.size):
         if code == 0:
             out[i] = elementary.exp_of_negative(x[i])
@@ -42,8 +42,8 @@ def logistic(x):
     return 1 / (1 + mpmath.exp(-x))
 
 
-# name: code, exact function, range in float64, range in float32, stated bounds in ulp for both.
-# The ranges are all of those in which the result is not rounded to a constant. Results below the
+# name: (code, exact function, range in float64, range in float32, bounds in ulp for both).
+# A range has all arguments whose result does not round to a constant. Results below the
 # normal numbers come out as 0: see test_results_below_the_normal_numbers.
 FUNCTIONS = {
     "exp_of_negative": (0, mpmath.exp, (-708.3, 0.0), (-87.3, 0.0), 1.0, 1.0),
@@ -65,7 +65,7 @@ def compiled(name, x):
 
 
 def points(low, high, dtype, n):
-    """Evenly in value, over all and around 0 and 1; and evenly in magnitude on both sides."""
+    """Return points spread evenly over the range, evenly around 0, and evenly in magnitude."""
     rng = np.random.default_rng(7)
     even = np.linspace(low, high, n, dtype=np.float64)
     sides = [np.linspace(max(low, -2.0), min(high, 2.0), n)]
@@ -79,7 +79,7 @@ def points(low, high, dtype, n):
 
 
 def ulps(comp, exact, dtype):
-    """Errors in units of the last place of the exact result, subnormal ones included."""
+    """Return the largest error in units of the last place, subnormal results included."""
     rounded = np.array([dtype(float(e)) for e in exact])
     spacing = np.maximum(np.abs(np.spacing(rounded)), np.finfo(dtype).smallest_subnormal)
     errors = [

@@ -1,4 +1,4 @@
-"""Vectors compute what numbers do, lane by lane."""
+"""Functions of vectors compute the same as those of numbers, lane by lane."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_activations_of_vectors_are_those_of_numbers(dtype):
     z[:4] = 0.0, np.inf, -np.inf, np.nan
     for code in CODES:
         one, other, wide = (np.concatenate([z, np.zeros_like(z)]) for _ in range(3))
-        with np.errstate(all="ignore"):  # as NumPy, where kernels are interpreted
+        with np.errstate(all="ignore"):  # interpreted kernels warn as NumPy does
             three(code, one, other, wide, z.size)
         np.testing.assert_allclose(other, one, rtol=8 * np.finfo(dtype).eps, atol=0)
         np.testing.assert_array_equal(wide, other)

@@ -1,8 +1,8 @@
 """
-Bits under NUMBA_OPT=0, where LLVM would fuse some products with sums and others not.
+The bits under NUMBA_OPT=0, where LLVM could fuse some products with sums but not others.
 
-A sample's prediction must not depend on which others are beside it: threads share out samples. And
-a member's training must not depend on how many there are, which decides the width of vectors.
+A sample's prediction must not depend on the samples beside it, since threads split the samples.
+A member's training must not depend on the number of members, which decides the vectors' width.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import sys
 
 import pytest
 
-SECONDS = 300  # of patience; alone it needs 4
+SECONDS = 300  # to wait at most; alone it needs 4
 
 ALONE_AND_TOGETHER = """
 import numpy as np

@@ -1,4 +1,4 @@
-"""What scikit-learn's users asked for; the numbers are those of its issues."""
+"""Features that scikit-learn's users asked for. Numbers in names are those of its issues."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def differ(a, b):
     "weights", ["balanced", {"setosa": 5.0, "versicolor": 1, "virginica": 0.1}]
 )
 def test_class_weight_9113(weights):
-    rows = slice(0, 120)  # not as many of each class
+    rows = slice(0, 120)  # the classes differ in size
     comp = MLPClassifier(**SMALL, class_weight=weights).fit(X[rows], NAMES[rows])
     of_samples = compute_sample_weight(weights, NAMES[rows])
     ref = MLPClassifier(**SMALL).fit(X[rows], NAMES[rows], of_samples)
@@ -185,11 +185,11 @@ def test_a_scorer_may_stop_the_fit():
     "setting", [{}, {"n_members": 2, "verbose": True}, {"solver": "lbfgs", "verbose": True}]
 )
 def test_another_thread_may_stop_the_fit(setting, monkeypatch):
-    """It calls `stop` where the fit prints, or where it makes an order."""
+    """The thread calls `stop` when the fit prints or when it draws an order."""
     model = MLPClassifier(**SMALL | {"max_iter": 10**6, "tol": 0, "n_iter_no_change": np.inf})
     model.set_params(**setting)
     if setting:
-        # With a file it is numba of old that prints, while it compiles.
+        # Calls with a file come from older versions of numba, which print while they compile.
         monkeypatch.setattr(
             "builtins.print", lambda *text, file=None: file or stop_from_a_thread(model)
         )
@@ -355,7 +355,7 @@ def test_partial_fit_after_fit_does_not_forget_the_best_weights_25693():
     model = MLPRegressor(**settings | {"max_iter": 2}, early_stopping=True, n_iter_no_change=3)
     held_out = {"X_val": X[75:], "y_val": Y[75:]}
     best = [W.copy() for W in model.fit(X[:75], Y[:75], **held_out).coefs_]
-    for stopped in (False, False, True):  # the second epoch of fit was no better either
+    for stopped in (False, False, True):  # the second epoch of fit did not improve either
         model.partial_fit(X[:75], Y[:75], **held_out)
         assert model.stopped_ == stopped
         kept = all((ref == comp).all() for ref, comp in zip(best, model.coefs_, strict=True))
@@ -401,7 +401,7 @@ def test_warm_start_keeps_the_best_weights_if_it_keeps_the_optimizer(keep_optimi
     model.fit(X, LABELS)
     kept = all((ref == comp).all() for ref, comp in zip(best, model.coefs_, strict=True))
     assert kept == keep_optimizer
-    assert (seen[-1] == first).all() == keep_optimizer  # or it has been trained on
+    assert (seen[-1] == first).all() == keep_optimizer  # else the fit has trained on it
 
 
 def test_divergence_is_told_with_its_epoch_29504():
@@ -462,7 +462,7 @@ class TestEnsembles:
     def test_another_number_of_members(self):
         model = MLPRegressor(**SMALL, n_members=3).fit(X, Y)
         mean = model.predict(X)
-        model.set_params(n_members=1)  # of the next fit
+        model.set_params(n_members=1)  # for the next fit
         np.testing.assert_array_equal(model.predict(X), mean)
         with pytest.raises(ValueError, match="the net that is there"):
             model.partial_fit(X, Y)
@@ -477,7 +477,7 @@ class TestEnsembles:
 
     def test_it_tells_what_it_does(self, capsys):
         model = MLPRegressor(**SMALL | {"max_iter": 2}, n_members=3, verbose=True)
-        model.set_params(learning_rate="adaptive", batch_size=500)  # Adam has no such rates
+        model.set_params(learning_rate="adaptive", batch_size=500)  # adam ignores it
         with pytest.warns(UserWarning, match="It is going to be clipped"):
             model.fit(X, Y)
         first, second = model.loss_curve_

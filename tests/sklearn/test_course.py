@@ -1,4 +1,4 @@
-"""What goes wrong, and what is seen of a fit."""
+"""Errors in a fit, and what a fit shows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A net keeps its dtype, whatever the dtype of the samples that it goes on with."""
+"""A net keeps its dtype, whatever the dtype of the samples in later calls."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ CASES = [
 
 def train(model, X, y):
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it has not converged
+        warnings.simplefilter("ignore")  # it does not converge
         return model.fit(X, y) if model.warm_start else model.partial_fit(X, y)
 
 
 @pytest.fixture
 def samples(rng):
-    X = rng.normal(size=(40, 3)).astype(np.float32)  # so that both dtypes hold them exactly
+    X = rng.normal(size=(40, 3)).astype(np.float32)  # both dtypes hold these exactly
     return X, (X[:, 0] > 0).astype(int)
 
 

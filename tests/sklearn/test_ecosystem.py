@@ -1,4 +1,4 @@
-"""What stands around estimators takes these: pipelines, searches, frames, files, ONNX, C."""
+"""The estimators work in pipelines and searches, with frames and pickles, and in exports."""
 
 from __future__ import annotations
 

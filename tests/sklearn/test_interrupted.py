@@ -1,4 +1,4 @@
-"""Ctrl-C in a fit of an estimator ends that fit; in a fit of scikit-learn's it ends all of it."""
+"""Ctrl-C in an estimator's fit ends the fit; in a call of scikit-learn it ends that call."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Y = np.tile([0, 1], 30)
 
 @pytest.fixture
 def pressed(monkeypatch):
-    """Ctrl-C while the backend trains the third time, which it does to the end of the call."""
+    """Send Ctrl-C in the backend's third call of train; the call still runs to its end."""
     backend = backends.load("auto")
     train, calls = backend.train, []
 
@@ -122,7 +122,7 @@ def test_it_ends_all_that_scikit_learn_calls(caller, pressed):
 
 
 def test_an_error_in_a_scorer_leaves_whole_epochs():
-    """What an epoch has beside its weights is written down when it is whole."""
+    """The curves record an epoch only when it is complete."""
 
     def scorer(estimator, X, y):
         if len(net.loss_curve_) == 2:

@@ -1,4 +1,4 @@
-"""Logarithms of probabilities, where the probabilities themselves round to 0 and 1."""
+"""Logarithms of probabilities that round to 0 or 1."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import pytest
 from jitprop.sklearn import MLPClassifier
 
 SURE = 40.0
-"""The weights of a net that is sure of its classes."""
+"""A weight so large that probabilities round to 0 and 1."""
 
 
 def classifier(y, dtype=np.float64, **settings):
-    """A fitted net of one layer with weights set by hand, so that z = SURE * X."""
+    """Return a fitted net of one layer whose weights are set so that z = SURE * X."""
     X = np.random.default_rng(0).normal(size=(len(y), 3)).astype(dtype)
     model = MLPClassifier((), solver="lbfgs", max_iter=1000, random_state=0, **settings).fit(X, y)
     model.coefs_[0][...] = SURE * np.eye(*model.coefs_[0].shape)
@@ -23,7 +23,7 @@ def classifier(y, dtype=np.float64, **settings):
 
 
 def exact(z):
-    """Log softmax with 400 digits."""
+    """Return log softmax, computed with 400 digits."""
     with localcontext(prec=400):
         powers = [Decimal(float(value)).exp() for value in z]
         return [float((power / sum(powers)).ln()) for power in powers]
@@ -36,8 +36,8 @@ X = np.array([[1.0, 0.0, -1.0], [20.0, 0.0, 3.0], [0.0, 0.0, 0.0]])
 def test_softmax(dtype, tolerance):
     model = classifier(np.arange(30) % 3, dtype)
     found = model.predict_log_proba(X.astype(dtype))
-    assert model.predict_proba(X.astype(dtype)).min() == 0.0  # whose logarithm is -inf
-    # A probability that rounds to 1 has the logarithm 0, as in scikit-learn, and not -4e-18.
+    assert model.predict_proba(X.astype(dtype)).min() == 0.0  # its logarithm would be -inf
+    # The logarithm of a probability that rounds to 1 is 0, as in scikit-learn, and not -4e-18.
     expected = [exact(SURE * x) for x in X]
     np.testing.assert_allclose(found, expected, rtol=tolerance, atol=1e-16)
 

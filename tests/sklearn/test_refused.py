@@ -1,4 +1,4 @@
-"""What a refused call leaves behind, what comes back as it was given, and what a pickle holds."""
+"""Refused calls change nothing, parameters are returned as given, and pickles are plain."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def samples(rng):
 
 def fitted(cls, samples, **settings):
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it has not converged
+        warnings.simplefilter("ignore")  # it does not converge
         return cls(
             **{"hidden_layer_sizes": (4,), "max_iter": 3, "random_state": 0, **settings}
         ).fit(*samples)
@@ -48,7 +48,7 @@ def test_a_refused_partial_fit_leaves_no_attribute(samples, settings):
         model.partial_fit(X, y, classes=[0, 1])
     assert vars(model) == before
     model.set_params(**{name: getattr(MLPClassifier(), name) for name in settings})
-    model.partial_fit(X, y + 5, classes=[5, 6])  # other classes than those refused
+    model.partial_fit(X, y + 5, classes=[5, 6])  # not the classes of the refused call
     assert model.classes_.tolist() == [5, 6]
 
 

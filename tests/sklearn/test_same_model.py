@@ -1,4 +1,4 @@
-"""The same model as scikit-learn's: weights, losses and epochs, one combination each."""
+"""The models equal scikit-learn's: weights, losses and epochs, for many settings."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ TARGETS = {
 def pair(target, **settings):
     name, y = TARGETS[target]
     if y.dtype.kind == "U" and settings.get("early_stopping") and before_1_9:
-        y = (y == "yes").astype(int)  # of text it took isnan
+        y = (y == "yes").astype(int)  # scikit-learn called isnan on text
     made = [getattr(m, name)(**settings) for m in (theirs, ours)]
     return (*made, y)
 

@@ -1,4 +1,4 @@
-"""scikit-learn's own tests of its estimators, run on ours."""
+"""scikit-learn's tests of its estimators, run on jitprop's."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ PRIVATE = {
 
 @pytest.fixture
 def global_random_seed():
-    """Of scikit-learn's conftest."""
+    """The fixture of scikit-learn's conftest."""
     return 42
 
 
 def _tests():
-    """The tests of the module as it is in the wheel, made while ours stand in theirs' place."""
+    """Import scikit-learn's tests with jitprop's estimators in place of its own."""
     spec = util.find_spec("sklearn.neural_network.tests.test_mlp")
     module = util.module_from_spec(spec)
     with mock.patch.multiple(

@@ -1,4 +1,4 @@
-"""Sample weights and class weights that leave too little to train on."""
+"""Sample weights and class weights whose sum is not usable."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Y = np.arange(12) % 2
 
 def fitted(model, X=X, sample_weight=None):
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # two epochs are too few
+        warnings.simplefilter("ignore")  # two epochs do not converge
         return model.fit(X, Y, sample_weight)
 
 
@@ -35,7 +35,7 @@ def fitted(model, X=X, sample_weight=None):
 )
 def test_all_weights_together_need_a_sum(class_weight, sample_weight, total, extra, dtype):
     if sample_weight is not None and sample_weight.max() < 1e-300 and dtype == "float32":
-        sample_weight = np.full(12, 1e-45)  # which float32 just holds
+        sample_weight = np.full(12, 1e-45)  # the smallest float32
         total = "1.68"
     model = MLPClassifier(
         hidden_layer_sizes=(3,), class_weight=class_weight, max_iter=2, random_state=0, **extra
