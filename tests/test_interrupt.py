@@ -468,6 +468,53 @@ def test_what_the_compiler_gives_or_raises_comes_out(message, monkeypatch):
     assert unbroken(divmod)(7, 2) == (3, 1)
 
 
+CALLS = {
+    "the compiler": lambda function: unbroken(function)(),
+    "an import": threads.uninterrupted,
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_a_fork_waits_for(call):
+    """In the child nobody would end what is half done."""
+    go_on, began, ended = (threading.Event() for _ in range(3))
+
+    def slow():
+        began.set()
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGALRM)
+        assert go_on.wait(60)
+        ended.set()
+
+    with Limit(), pytest.raises(TimeoutError):
+        CALLS[call](slow)
+    assert began.is_set()
+    threading.Timer(0.1, go_on.set).start()
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if ended.is_set() else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_a_fork_does_not_wait_for_a_thread_that_never_started(call, monkeypatch):
+    def start(self):
+        raise TimeoutError  # as a handler would
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", start)
+        with pytest.raises(TimeoutError):
+            CALLS[call](lambda: None)
+    with Limit():
+        signal.setitimer(signal.ITIMER_REAL, 20)  # ends a wait that would have no end
+        child = os.fork()
+        if child == 0:
+            os._exit(0)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
 IMPORT = """
 import signal, sys, threading
 import numpy as np

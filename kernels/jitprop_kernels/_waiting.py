@@ -23,7 +23,9 @@ R = TypeVar("R")
 LISTEN = 0.1
 """Seconds: on Windows nothing but the end of a wait lets Ctrl-C through."""
 
-_compiling: set[threading.Event] = set()
+
+class Compiler(threading.Thread):
+    """A thread that compiles. A fork waits for its end."""
 
 
 def unbroken(function: Callable[P, R]) -> Callable[P, R]:
@@ -41,15 +43,12 @@ def unbroken(function: Callable[P, R]) -> Callable[P, R]:
             except BaseException as error:
                 errors.append(error)
             finally:
-                _compiling.discard(ended)
                 ended.set()
 
         if not _has_signals():
             return function(*args, **kwargs)
-        thread = threading.Thread(target=work, name="jitprop")
-        _compiling.add(ended)
+        thread = Compiler(target=work, name="jitprop")
         if not _started(thread):
-            _compiling.discard(ended)
             return function(*args, **kwargs)
         while not ended.wait(LISTEN):
             pass
@@ -82,8 +81,10 @@ def _started(thread: threading.Thread) -> bool:
 
 def _wait() -> None:
     """Before a fork: in the child nobody would ever end what is being compiled."""
-    for ended in list(_compiling):
-        ended.wait()
+    for thread in threading.enumerate():
+        # A thread that an exception kept from starting can stay in the list for ever.
+        if isinstance(thread, Compiler) and thread.is_alive():
+            thread.join()
 
 
 if hasattr(os, "register_at_fork"):

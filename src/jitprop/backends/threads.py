@@ -146,7 +146,8 @@ class starting_thread:  # noqa: N801
             raise NoThreadError(str(error)) from error
 
 
-_working: set[threading.Event] = set()
+class Uninterrupted(threading.Thread):
+    """A thread that runs what no signal handler may interrupt. A fork waits for its end."""
 
 
 def uninterrupted(function: Callable[[], T]) -> T:
@@ -168,25 +169,26 @@ def uninterrupted(function: Callable[[], T]) -> T:
         except BaseException as error:
             made.set_exception(error)
         finally:
-            _working.discard(ended)
             ended.set()
 
-    _working.add(ended)
+    thread = Uninterrupted(target=work, name="jitprop")
     try:
         with starting_thread():
-            threading.Thread(target=work, name="jitprop").start()
+            thread.start()
     except NoThreadError:
-        _working.discard(ended)
         return function()
     while not ended.wait(LISTEN):  # on Windows Ctrl-C is only handled when a wait ends
         pass
+    thread.join()
     return made.result()
 
 
 def _wait_for_work() -> None:
     """Wait before a fork: in the child, nothing would finish half-done work such as an import."""
-    for ended in list(_working):
-        ended.wait()
+    for thread in threading.enumerate():
+        # A thread that an exception kept from starting can stay in the list for ever.
+        if isinstance(thread, Uninterrupted) and thread.is_alive():
+            thread.join()
 
 
 def until_the_end(wait: Callable[[], object], ended: Callable[[], bool]) -> None:
