@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from jitprop import Trainer
+from jitprop.net.spec import SklearnRules
 from nets import OPTIMIZERS
 
 PENALTY = 0.7
@@ -40,13 +41,13 @@ def trainer(route, loss, backend="numpy", **more):
         backend=backend,
         **more,
     )
-    made._spec = replace(
-        made._spec,
-        penalty=PENALTY,
-        penalty_loss=PENALTY / 2,
-        even=True,
-        rounded_from=np.inf if loss == "half_squared_error" else 0.0,
+    rules = SklearnRules(
+        l2=PENALTY,
+        reported_l2=PENALTY / 2,
+        batches_by_size=True,
+        clipped_above=np.inf if loss == "half_squared_error" else 0.0,
     )
+    made._spec = replace(made._spec, sklearn=rules)
     return made
 
 
@@ -97,7 +98,8 @@ def test_probabilities_are_clipped_in_the_loss(route, loss):
     X, y, _ = data(route, loss, weighted=False)
     for backend in ("numpy", "numba"):
         made = trainer(route, loss, backend)
-        made._spec = replace(made._spec, penalty_loss=0.0, batch_size=None)
+        rules = replace(made._spec.sklearn, reported_l2=0.0)
+        made._spec = replace(made._spec, sklearn=rules, batch_size=None)
         made.weights[-1][:] *= 1e4
         epsilon = np.finfo(float).eps
         p = made.predict(X)

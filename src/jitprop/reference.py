@@ -73,7 +73,7 @@ def output_delta(spec: Spec, z: Array, y: Array) -> tuple[Array, Array, Array]:
     a, slope = output(spec, z)
     # Losses below the threshold are reported in the same way here: both forms then agree up to
     # rounding.
-    if spec.rounded_from < np.inf:
+    if spec.sklearn.clipped_above < np.inf:
         return a, functions.rounded_cross_entropy(a, y, spec.activations[-1] == "softmax"), a - y
     match spec.loss:
         case BinaryCrossEntropy():
@@ -423,7 +423,7 @@ def train(
         The order of the samples in each epoch; None for the order that they have.
     losses : (epochs,) array
         Changed in place: the summed loss of each batch, sum w E, is added to its epoch's. So is the
-        penalty of the parameters, if the spec has one.
+        L2 penalty that the spec's `SklearnRules` ask for.
     rates : (epochs,) array
         The learning rate of each epoch.
     start, stop : int
@@ -445,7 +445,7 @@ def train(
         If ``params`` or ``slots`` are read-only, or the dtypes differ.
     """
     check_trained(params, slots, X, y, weights)
-    n, size = len(X), net.batch(len(X))
+    n, size, rules = len(X), net.batch(len(X)), net.sklearn
     n_batches = -(-n // size)
     parts = list(zip(*net.split(params), strict=True))
     slot_parts = [list(zip(*net.split(slot), strict=True)) for slot in slots]
@@ -462,11 +462,11 @@ def train(
             if not np.isfinite(loss):
                 return step
             total = len(x) if w is None else w.sum(dtype=np.float64) or 1.0
-            if net.penalty_loss > 0:  # 0 times inf would be nan
+            if rules.reported_l2 > 0:  # 0 times inf would be nan
                 squares = sum(np.sum(W.astype(np.float64) ** 2) for W in net.split(params)[0])
-                loss += net.penalty_loss * float(squares)
-            losses[epoch] += loss * (len(x) / total if net.even else 1.0)
-            decay = net.weight_decay + net.penalty / total
+                loss += rules.reported_l2 * float(squares)
+            losses[epoch] += loss * (len(x) / total if rules.batches_by_size else 1.0)
+            decay = net.weight_decay + rules.l2 / total
             clip(net, [d for group in gradients for d in group])
             rate = float(rates[epoch])
             for l, d in enumerate(zip(*gradients, strict=True)):

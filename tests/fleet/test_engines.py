@@ -12,7 +12,7 @@ from jitprop.fleet import choice
 from jitprop.fleet.data import Data, Part
 from jitprop.fleet.engines import Loop, Members
 from jitprop.net.losses import BinaryCrossEntropy, Huber
-from jitprop.net.spec import Spec
+from jitprop.net.spec import SklearnRules, Spec
 
 K, N = 5, 11
 PLAIN = Spec(
@@ -46,10 +46,12 @@ OTHERS = {
     "dropout": [(0.5,)],
     "clip_norm": [0.01],
     "batch_size": [3, None],
-    "penalty": [0.5],
-    "penalty_loss": [0.5],
-    "rounded_from": [0.4],
-    "even": [True],
+    "sklearn": [
+        SklearnRules(l2=0.5),
+        SklearnRules(reported_l2=0.5),
+        SklearnRules(clipped_above=0.4),
+        SklearnRules(batches_by_size=True),
+    ],
 }
 
 
@@ -80,6 +82,7 @@ def trained(engine, spec, weighted, scale):
 
 def test_the_walk_is_over_all_fields():
     assert OTHERS.keys() == {field.name for field in fields(Spec)}
+    assert len(OTHERS["sklearn"]) == len(fields(SklearnRules))
 
 
 @pytest.mark.parametrize("weighted", [False, True])
@@ -87,11 +90,12 @@ def test_the_walk_is_over_all_fields():
     ("name", "value"), [(name, value) for name, values in OTHERS.items() for value in values]
 )
 def test_the_chosen_engine_does_all_that_a_spec_says(name, value, weighted):
-    weighted = weighted or name == "even"  # it concerns weights only
+    rules = value if name == "sklearn" else SklearnRules()
+    weighted = weighted or rules.batches_by_size  # it concerns weights only
     spec = replace(PLAIN, **{name: value})
     if isinstance(spec.optimizer, Rprop):
         spec = replace(spec, batch_size=None)
-    scale = 100.0 if name == "rounded_from" else 1.0  # then some probabilities round to 0
+    scale = 100.0 if rules.clipped_above < np.inf else 1.0  # then some probabilities round to 0
     numpy, numba = backends.load("numpy"), backends.load("numba")
     ref = trained(Loop(numpy, spec, 1), spec, weighted, scale)
     comp = trained(choice.choose(numba, spec, K, N, 1), spec, weighted, scale)

@@ -16,8 +16,11 @@ from jitprop.net.spec import Spec
 
 def has_lanes(spec: Spec) -> bool:
     """Whether the lanes engine knows all that the spec asks for."""
-    asked = spec.clip_norm is not None or spec.penalty > 0 or spec.penalty_loss > 0 or spec.even
-    return isinstance(spec.optimizer, SGD | Adam) and not asked
+    rules = spec.sklearn
+    beyond_lanes = (
+        spec.clip_norm is not None or rules.l2 > 0 or rules.reported_l2 > 0 or rules.batches_by_size
+    )
+    return isinstance(spec.optimizer, SGD | Adam) and not beyond_lanes
 
 
 LANES_WEIGHTS, LANES_BATCH = 100, 16

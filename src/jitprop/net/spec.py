@@ -33,6 +33,28 @@ REDUCTIONS = ("mean", "sum")
 
 
 @dataclass(frozen=True)
+class SklearnRules:
+    """
+    What scikit-learn computes differently: `jitprop.sklearn` sets these rules, `Trainer` does not.
+
+    By default all of them are off.
+    """
+
+    l2: float = 0.0
+    """The gradient of a batch gets the term l2 W / s, where s is the sum of its samples' weights,
+    or their number if they have none."""
+    reported_l2: float = 0.0
+    """The reported loss of a batch, summed over its samples, gets the term reported_l2 sum W**2."""
+    clipped_above: float = math.inf
+    """Losses above this threshold are reported as scikit-learn reports them: the probability of an
+    output is rounded to the dtype and clipped to epsilon ... 1 - epsilon before the cross-entropy
+    is computed from it. Other losses are computed from z. Targets must be 0 and 1."""
+    batches_by_size: bool = False
+    """In the mean loss of an epoch a batch has its number of samples as weight, and not the sum of
+    their weights."""
+
+
+@dataclass(frozen=True)
 class Spec:
     """
     The settings of a net and of its training.
@@ -53,18 +75,7 @@ class Spec:
     """For each hidden layer, the probability that a unit is dropped."""
     clip_norm: float | None
     batch_size: int | None
-    # What `jitprop.sklearn` asks for, and `Trainer` does not offer.
-    penalty: float = 0.0
-    """The gradient of a batch gets penalty W / s, s being the number of its samples or the sum of
-    their weights;"""
-    penalty_loss: float = 0.0
-    """and its loss, summed over its samples, gets penalty_loss sum W**2."""
-    rounded_from: float = math.inf
-    """What is told of a loss that an output has over this is the cross-entropy of its probability,
-    rounded and clipped to epsilon ... 1 - epsilon, the dtype's, instead of that of z. Targets are
-    0 and 1."""
-    even: bool = False
-    """In an epoch's loss the mean of a batch counts by its number of samples, not their weights."""
+    sklearn: SklearnRules = SklearnRules()
 
     @property
     def n_parameters(self) -> int:
@@ -101,7 +112,7 @@ class Spec:
         """
         if self.reduction == "sum":
             return 1.0
-        if weights is None or self.even:
+        if weights is None or self.sklearn.batches_by_size:
             return n_samples
         return float(weights.sum(dtype=np.float64))
 

@@ -27,10 +27,12 @@ def fit(model: Any, X: Array, y: Array, weights: Array | None) -> None:
 
     It computes in float64, whatever the dtype of the samples, since a line search needs the digits.
     """
-    spec = replace(net.spec_of(model), even=False)
-    if spec.rounded_from < math.inf:
+    spec = net.spec_of(model)
+    rules = replace(spec.sklearn, batches_by_size=False)
+    if rules.clipped_above < math.inf:
         # The steps depend on the last digits of the loss, so all losses are scikit-learn's.
-        spec = replace(spec, rounded_from=0.0)
+        rules = replace(rules, clipped_above=0.0)
+    spec = replace(spec, sklearn=rules)
     dtype, double = X.dtype, np.dtype(np.float64)
     X, y = X.astype(double, copy=False), y.astype(double, copy=False)
     weights = None if weights is None else weights.astype(double)

@@ -15,7 +15,7 @@ from jitprop.backends.threads import one_blas_thread
 from jitprop.interrupts import Interrupts
 from jitprop.net.losses import HalfSquaredError, Loss
 from jitprop.net.optimizers import SGD, Adam, Optimizer
-from jitprop.net.spec import Spec, make_spec
+from jitprop.net.spec import SklearnRules, Spec, make_spec
 from jitprop.sklearn import parameters
 from jitprop.training.evaluation import Evaluation
 
@@ -25,7 +25,7 @@ OUTPUTS = {
 }
 """For each ``out_activation_`` of a classifier: jitprop's name of it, and the loss."""
 
-ROUNDED_FROM = 5.0
+CLIPPED_ABOVE = 5.0
 """
 Losses of one output above this are reported as scikit-learn reports them.
 
@@ -71,13 +71,14 @@ def spec_of(model: Any, optimizer: Optimizer | None = None) -> Spec:
         None,
         None,
     )
-    return replace(
-        spec,
-        penalty=float(model.alpha),
-        penalty_loss=float(model.alpha) / 2 * loss_divisor(spec),
-        rounded_from=ROUNDED_FROM if model.out_activation_ in ("logistic", "softmax") else math.inf,
-        even=True,
+    clipped = model.out_activation_ in ("logistic", "softmax")
+    rules = SklearnRules(
+        l2=float(model.alpha),
+        reported_l2=float(model.alpha) / 2 * loss_divisor(spec),
+        clipped_above=CLIPPED_ABOVE if clipped else math.inf,
+        batches_by_size=True,
     )
+    return replace(spec, sklearn=rules)
 
 
 def loss_divisor(spec: Spec) -> int:

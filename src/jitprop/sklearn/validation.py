@@ -27,7 +27,8 @@ class Validation:
     """
 
     def __init__(self, model: Any, X: Array, y: Array, weights: Array | None) -> None:
-        self.spec = replace(net.spec_of(model), even=False)
+        spec = net.spec_of(model)
+        self.spec = replace(spec, sklearn=replace(spec.sklearn, batches_by_size=False))
         self.samples, self.X = Samples(X, y, weights), X
         self.evaluation = Evaluation(net.backend(), self.spec, X)
         constants = losses.constants(self.spec, y)
