@@ -44,6 +44,24 @@ def test_the_picture_shows_the_numbers_of_the_table():
     assert len(drawn["speeds"]()) == 6
 
 
+def test_the_table_is_the_short_form_of_the_whole_one():
+    page = (ROOT / "docs/performance.md").read_text()
+    headings, _, *lines = (
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in page.splitlines()
+        if line.startswith(("|  | net", "| W", "| ---"))
+    )
+    whole = [dict(zip(headings, line, strict=True)) for line in lines]
+    drawn = runpy.run_path(str(ROOT / "docs/draw_readme.py"))
+    for (net, own, other, time, theirs), row in zip(drawn["speeds"](), whole, strict=True):
+        systems = "NumPy", "scikit-learn", "PyTorch", "JAX"
+        times = {system: drawn["number"](row[system]) for system in systems}
+        assert row["net"].startswith(f"{net} ")
+        assert own == drawn["number"](row["jitprop"])
+        assert (time, other) == min((times[system], system) for system in systems)
+        assert theirs == times["scikit-learn"]
+
+
 def test_the_xor_snippet_is_ten_lines():
     first = re.search(r"```python\n(.*?)```", README, re.DOTALL)
     assert first is not None
