@@ -18,7 +18,20 @@ import pytest
 from scipy import sparse
 from sklearn.exceptions import DataConversionWarning
 
-from jitprop import SGD, Adam, AdamW, CrossEntropy, Fleet, Huber, Quantile, Trainer, backends, sweep
+from jitprop import (
+    SGD,
+    Adam,
+    AdamW,
+    Checkpoint,
+    CrossEntropy,
+    Fleet,
+    Huber,
+    Quantile,
+    Trainer,
+    backends,
+    export,
+    sweep,
+)
 from jitprop.data import cast
 from jitprop.sklearn import MLPClassifier, MLPRegressor
 from nets import limit_calls
@@ -517,6 +530,24 @@ def test_warnings_made_errors_come_out_of_scikit_learn_as_they_are():
         pytest.raises(DataConversionWarning),
     ):
         model.fit([[1.0], [2.0]], [[1.0], [2.0]])
+
+
+@pytest.mark.parametrize("value", [5, None, 1.5, ["net"]])
+def test_paths(value, tmp_path):
+    net, fleet = Trainer([1, 1], seed=0), Fleet([1, 1], members=1, seed=0)
+    calls = {
+        "path of save": lambda: net.save(value),
+        "path of load": lambda: Trainer.load(value),
+        "path of Fleet.save": lambda: fleet.save(value),
+        "path of Fleet.load": lambda: Fleet.load(value),
+        "path of Checkpoint": lambda: Checkpoint(value),
+        "path of to_c": lambda: export.to_c(net, value),
+        "header": lambda: export.to_c(net, tmp_path / "net.c", header=value or 5),
+    }
+    for name, call in calls.items():
+        with pytest.raises(TypeError, match=rf"^{name.split(' of ')[0]} must be a str.*; got "):
+            call()
+    assert not list(tmp_path.iterdir())
 
 
 def test_categories_that_are_numbers_are_read_as_these_never_by_their_codes():

@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import math
 import numbers
+import os
 from collections.abc import Sequence
 from types import FunctionType
 from typing import Any
@@ -166,6 +167,13 @@ def number(
     ):
         raise ValueError(f"{expected}; got {x!r}")
     return x
+
+
+def path(name: str, value: Any) -> Any:
+    """Return a path, if it is a str, bytes or path-like."""
+    if not isinstance(value, str | bytes | os.PathLike):
+        raise TypeError(f"{name} must be a str, bytes or path-like; got {shown(value)}")
+    return value
 
 
 def boolean(name: str, value: Any) -> bool:

@@ -7,6 +7,7 @@ import io
 import os
 import re
 import sys
+import types
 from pathlib import Path
 
 import pandas as pd
@@ -218,3 +219,75 @@ def test_drop(tmp_path):
     assert list(tables.drop(table, ["a"]).frame.columns) == ["b"]
     with pytest.raises(RefusedError, match="no column 'c' to drop; there are 'a', 'b'"):
         tables.drop(table, ["c"])
+
+
+# Streams without end, and what is too large.
+
+
+class Endless(io.RawIOBase):
+    """A file that repeats some bytes, and fails the test where far too many are read."""
+
+    def __init__(self, piece, begin=b""):
+        self.piece, self.begin, self.n_read = piece, begin, 0
+
+    def read(self, n=-1):
+        assert n > 0, "all that there is was asked for"
+        self.n_read += n
+        assert self.n_read < 64 << 20
+        begin, self.begin = self.begin, b""
+        return (begin + self.piece * (n // len(self.piece) + 1))[:n]
+
+
+@pytest.fixture
+def refused(monkeypatch):
+    """A function of what stdin is; returns why it is refused."""
+    monkeypatch.setattr(tables, "MAX_BYTES", 5 << 20)
+
+    def read(stdin):
+        monkeypatch.setattr(sys, "stdin", types.SimpleNamespace(buffer=stdin))
+        with pytest.raises(RefusedError) as caught:
+            tables.read(Path("-"), print)
+        return str(caught.value)
+
+    return read
+
+
+@pytest.mark.parametrize("piece", [b"\0", b"\0\x01\xff", bytes(range(256))])
+def test_what_is_no_table_is_not_read_to_its_end(refused, piece):
+    """As /dev/zero, which has none."""
+    stdin = Endless(piece)
+    assert refused(stdin) == (
+        "the standard input is neither a CSV file in UTF-8 nor a Parquet file"
+    )
+    assert stdin.n_read <= 2 * tables.CHUNK
+
+
+@pytest.mark.parametrize("begin", [b"", b"PAR1"])
+def test_a_table_without_end_is_refused(refused, begin):
+    stdin = Endless(b"1,2\n", begin)
+    assert refused(stdin) == (
+        "the standard input holds more than 5,242,880 bytes, the most that are read here: take "
+        "some of its rows or columns"
+    )
+    assert stdin.n_read <= (5 << 20) + 2 * tables.CHUNK
+
+
+def test_a_small_packed_file_may_be_a_large_table(refused):
+    packed = gzip.compress(b"a,b\n" + b"1,2\n" * (3 << 20))
+    assert len(packed) < 1 << 20
+    assert "holds more than 5,242,880 bytes" in refused(io.BytesIO(packed))
+
+
+def test_packed_files_one_after_the_other_are_one_table(tmp_path):
+    frame, _ = read(tmp_path, gzip.compress(b"a,b\n1,x\n") + gzip.compress(b"2,y\n") + bytes(9))
+    assert frame["b"].tolist() == ["x", "y"]
+
+
+def test_the_limit_goes_by_the_memory(monkeypatch):
+    if not hasattr(os, "sysconf"):
+        pytest.skip("no sysconf")
+    sizes = {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": 1 << 18}
+    monkeypatch.setattr(tables.os, "sysconf", sizes.__getitem__)
+    assert tables._limit() == 1 << 28
+    sizes["SC_PHYS_PAGES"] = 1 << 40
+    assert tables._limit() == tables.MAX_BYTES

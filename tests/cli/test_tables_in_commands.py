@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from jitprop.cli import main, models
+from jitprop.cli import column_types, main, models, tables
 from jitprop.cli.models import KEY
 from jitprop.cli.reading import Reading
 from jitprop.files import saving
@@ -225,3 +225,38 @@ def test_a_table_from_a_pipe(capsys, place):
         timeout=120,
     )
     assert done.stdout == ref
+
+
+def test_a_table_too_wide_for_a_model_file_is_refused_at_once(capsys, monkeypatch):
+    """Looking at 30,000 columns one by one took more than a minute."""
+    monkeypatch.setattr(tables, "MAX_COLUMNS", 4)
+    names = [f"c{i}" for i in range(5)]
+    rows = [f"{i},{i % 7},{i % 5},{i % 3},{i % 4},1,{i % 2}" for i in range(N)]
+    Path("t.csv").write_text("\n".join([",".join([*names, "constant", "y"]), *rows]))
+    with monkeypatch.context() as patch:
+        patch.setattr(column_types, "infer", None)
+        _, err = run(capsys, "train", "t.csv", "--target", "y", *QUICK, code=2)
+    assert err.startswith("error: the table has 6 columns with more than one value, and a model")
+    assert "room for 4 at most: leave some out with --drop" in err
+    run(capsys, "train", "t.csv", "--target", "y", "--drop", "c0,c1", *QUICK)
+    _, err = run(capsys, "train", "t.csv", "--target", "y", "--drop", "c0", *QUICK, code=2)
+    assert "has 5 columns" in err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="command lines are text there")
+def test_names_are_found_in_a_locale_of_ascii(capsys):
+    """Python then has a surrogate for each byte beyond it."""
+    rows = [f"{i},{i % 3},{['ä', 'ö', '?'][i % 3]},{i % 2}" for i in range(N)]
+    Path("t.csv").write_text("\n".join(["größe,länge,straße,ÿ", *rows]), encoding="utf-8")
+
+    def typed(text):
+        return text.encode().decode("ascii", "surrogateescape")
+
+    options = ["--target", "ÿ", "--drop", "länge", "--text", "straße", "--keep", "größe"]
+    run(capsys, "train", "t.csv", *map(typed, options), "--missing", typed("ö"), *QUICK)
+    made = models.load(Path("model.safetensors"))[1]
+    assert made.target.name == "ÿ"
+    assert [column.name for column in made.columns] == ["größe", "straße"]
+    assert made.missing == ("ö",)
+    _, err = run(capsys, "train", "t.csv", "--target", "\udcff", *QUICK, code=2)
+    assert err.startswith("error: there is no column")

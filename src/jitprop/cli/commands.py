@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,22 @@ class _Finite(click.FloatRange):
         return number
 
 
+def _text(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
+    """
+    Return texts of a table, such as names of columns, which are UTF-8 whatever the locale says.
+
+    In an ASCII locale Python makes a surrogate of each other byte.
+    """
+    if value is None:  # while a shell completes the command
+        return None
+    if not isinstance(value, str):
+        return tuple(_text(ctx, param, text) for text in value)
+    try:
+        return os.fsencode(value).decode()
+    except UnicodeError:  # no table has it
+        return value
+
+
 FILE = click.Path(path_type=Path)
 COUNT = click.IntRange(min=1)
 QUIET = click.option("--quiet", is_flag=True, help="Print errors only.")
@@ -73,21 +90,34 @@ def demo() -> None:
 
 @cli.command("train", context_settings={"show_default": True})
 @click.argument("table", type=FILE)
-@click.option("--target", required=True, metavar="NAME", help="The column to predict.")
+@click.option(
+    "--target", callback=_text, required=True, metavar="NAME", help="The column to predict."
+)
 @click.option("--task", type=click.Choice(TASKS), help="Inferred from the target if not given.")
-@click.option("--drop", multiple=True, metavar="A,B", help="Columns to leave out.")
+@click.option("--drop", callback=_text, multiple=True, metavar="A,B", help="Columns to leave out.")
 @click.option(
     "--missing",
+    callback=_text,
     multiple=True,
     metavar="TEXT",
     help="A mark of missing values, besides empty fields and, in CSV files, NA, nan and null.",
 )
 @click.option(
-    "--text", multiple=True, metavar="A,B", help="Columns to read as text, such as zip codes."
+    "--text",
+    callback=_text,
+    multiple=True,
+    metavar="A,B",
+    help="Columns to read as text, such as zip codes.",
 )
-@click.option("--number", multiple=True, metavar="A,B", help="Columns to read as numbers.")
 @click.option(
-    "--keep", multiple=True, metavar="A,B", help="Columns to keep though they look like ids."
+    "--number", callback=_text, multiple=True, metavar="A,B", help="Columns to read as numbers."
+)
+@click.option(
+    "--keep",
+    callback=_text,
+    multiple=True,
+    metavar="A,B",
+    help="Columns to keep though they look like ids.",
 )
 @DECIMAL
 @THOUSANDS

@@ -11,18 +11,21 @@ import csv
 import difflib
 import gzip
 import io
+import os
 import re
 import sys
 import warnings
 import zlib
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import nullcontext
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, TypeAlias
 
 from jitprop.checks import quoted
 from jitprop.cli.refused import RefusedError
+from jitprop.files.sealed import MAX_HEADER
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,6 +33,21 @@ if TYPE_CHECKING:
 Say: TypeAlias = Callable[[str], None]
 
 SEPARATORS = ",;\t|"
+
+GZIP, PARQUET = b"\x1f\x8b", b"PAR1"
+"""How files of these kinds begin."""
+
+MAX_BYTES = 1 << 32
+"""Of a table; less where a quarter of the memory is less."""
+
+CHUNK = 1 << 20
+"""Bytes that are read at a time."""
+
+START = 1 << 16
+"""Bytes from which it is told whether a file can be a table."""
+
+MAX_COLUMNS = MAX_HEADER // 140
+"""Of a table: in the header of a model file a column of numbers takes 140 bytes or more."""
 
 HEAD = 1 << 20
 """Bytes of a CSV file from which its separator is told ..."""
@@ -102,26 +120,13 @@ def read(path: Path, say: Say) -> Table:
     Raises
     ------
     RefusedError
-        For a file that is not such a table.
+        For a file that is not such a table, or that is too large.
     """
     shown = "the standard input" if path == Path("-") else str(path)
-    if path == Path("-") and sys.stdin is None:
-        raise RefusedError(f"cannot read {shown}: it is closed")
-    try:
-        data = sys.stdin.buffer.read() if path == Path("-") else path.read_bytes()
-        if data.startswith(b"\x1f\x8b"):
-            data = gzip.decompress(data)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise RefusedError(f"{shown} is no whole file of gzip: {error}") from error
-    except OSError as error:
-        raise RefusedError(f"cannot read {shown}: {error.strerror or error}") from error
-    start = data[: 1 << 16]
-    if not start.strip():
-        raise RefusedError(f"{shown} is empty")
-    if start.startswith(b"PAR1"):
+    data = _bytes_of(path, shown)
+    if data.startswith(PARQUET):
         table = Table(_read_parquet(data, shown), typed=True, separator="")
     else:
-        _check(start, shown)
         try:
             table = _read_csv(data, shown, say)
         except UnicodeDecodeError as error:
@@ -141,6 +146,87 @@ def read(path: Path, say: Say) -> Table:
         say(f"columns without a name are left out: {len(named) - sum(named)}")
         frame = frame.loc[:, named]
     return table._replace(frame=frame)
+
+
+def _bytes_of(path: Path, shown: str) -> bytes:
+    """
+    Return what a file holds, unpacked.
+
+    A device, a pipe or a small packed file may give bytes without end: so the first ones are
+    looked at before the others are read, and there is a limit.
+    """
+    if path == Path("-") and sys.stdin is None:
+        raise RefusedError(f"cannot read {shown}: it is closed")
+    limit = _limit()
+    parts: list[bytes] = []
+    try:
+        with nullcontext(sys.stdin.buffer) if path == Path("-") else path.open("rb") as file:
+            first = file.read(len(GZIP))
+            source: Any = _Begun(first, file)
+            if first == GZIP:
+                source = gzip.GzipFile(fileobj=source)
+            size, checked = 0, False
+            while part := source.read(CHUNK):
+                parts.append(part)
+                size += len(part)
+                if not checked and size >= START:
+                    _check(b"".join(parts)[:START], shown)
+                    checked = True
+                if size > limit:
+                    raise RefusedError(
+                        f"{shown} holds more than {limit:,} bytes, the most that are read here: "
+                        "take some of its rows or columns"
+                    )
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise RefusedError(f"{shown} is no whole file of gzip: {error}") from error
+    except OSError as error:
+        raise RefusedError(f"cannot read {shown}: {error.strerror or error}") from error
+    data = b"".join(parts)
+    if not checked:
+        _check(data, shown)
+    return data
+
+
+class _Begun:
+    """A file of which the first bytes were read already."""
+
+    def __init__(self, first: bytes, file: BinaryIO) -> None:
+        self.first, self.file = first, file
+
+    def read(self, n: int) -> bytes:
+        """Return at most n bytes, none at the end."""
+        first, self.first = self.first, b""
+        return first or self.file.read(n)
+
+
+def _limit() -> int:
+    """Return how many bytes of a table are read at most; parsed they take several times as many."""
+    try:
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):  # as on Windows
+        return MAX_BYTES
+    return min(MAX_BYTES, memory // 4)
+
+
+def check_width(frame: pd.DataFrame) -> None:
+    """
+    Refuse a table with more columns than a model file has room for, before each is looked at.
+
+    Columns of one value do not count: they are left out.
+
+    Raises
+    ------
+    RefusedError
+    """
+    if len(frame.columns) <= MAX_COLUMNS:
+        return
+    values = frame.to_numpy(object)
+    n = int((values != values[0]).any(axis=0).sum())
+    if n > MAX_COLUMNS:
+        raise RefusedError(
+            f"the table has {n:,} columns with more than one value, and a model file has room for "
+            f"{MAX_COLUMNS:,} at most: leave some out with --drop, or make a table of fewer"
+        )
 
 
 def drop(table: Table, names: Collection[str]) -> Table:
@@ -203,12 +289,17 @@ def some(names: Sequence[str]) -> str:
 
 
 def _check(start: bytes, shown: str) -> None:
-    """Refuse what is certainly no CSV file in UTF-8, with a word on how to make one of it."""
+    """Refuse what is certainly no table, with a word on how to make one of it."""
+    if not start.strip():
+        raise RefusedError(f"{shown} is empty")
+    if start.startswith(PARQUET):
+        return
     for first, words in HINTS:
         if re.match(first, start, re.DOTALL):
             raise RefusedError(f"{shown} {words.format(path=shown)}")
     if b"\0" in start:
-        if start[1::2].count(0) > len(start) // 4 or start[::2].count(0) > len(start) // 4:
+        halves = start[1::2].count(0), start[::2].count(0)
+        if max(halves) > len(start) // 4 > 2 * min(halves):
             raise RefusedError(
                 f"{shown} is UTF-16: convert it, as with iconv -f utf-16le -t utf-8 {shown}"
             )

@@ -85,6 +85,7 @@ def _prepare(
     for option in ("drop", "text", "number", "keep"):
         asked[option] = tables.names(read.frame, asked[option])
     read = tables.drop(read, asked.pop("drop"))
+    tables.check_width(read.frame)
     inferred = column_types.infer(read, target, Reading(**asked), say)
     problem = training.prepare(inferred, target, task, options, say)
     trainer = training.trainer_for(problem, options)

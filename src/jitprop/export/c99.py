@@ -180,6 +180,9 @@ def to_c(
             f"name must be of letters, digits and underscores, no digit first; got {quoted(name)}"
         )
     kind = cast.dtype(dtype) or np.dtype(np.float32)
+    checks.path("path", path)
+    if header is not None:
+        checks.path("header", header)
     if header is not None and os.path.realpath(header) == os.path.realpath(path):
         raise ValueError(f"header must be another file than path; got {checks.shown(header)}")
     net = nets.of(model)

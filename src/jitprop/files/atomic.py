@@ -10,6 +10,7 @@ import stat
 from collections.abc import Iterator
 from typing import BinaryIO
 
+from jitprop import checks
 from jitprop.interrupts import Expected
 
 ACL = "system.posix_acl_access"
@@ -48,7 +49,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         symbolic link on the way to it belongs to another user and is in a folder that its group or
         everybody may write to. The error names the file.
     """
-    target = _resolved(os.fsdecode(path))
+    target = _resolved(os.fsdecode(checks.path("path", path)))
     folder = os.path.dirname(target)
     beside = os.path.join(folder, f".jitprop-{secrets.token_hex(8)}.tmp")
     with naming(target, beside):

@@ -147,7 +147,7 @@ def own_objects(given: Any) -> Mapping[str, Any]:
 @contextlib.contextmanager
 def refusing(path: str | os.PathLike[str]) -> Iterator[None]:
     """Say of a file that cannot be trusted which it is, and why."""
-    name = os.fspath(path)
+    name = os.fspath(checks.path("path", path))
     try:
         yield
     except (ValueError, TypeError, OverflowError, RecursionError, MemoryError) as error:
