@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 import warnings
 from pathlib import Path
 from typing import NamedTuple
@@ -25,11 +26,11 @@ pytestmark = [
 ]
 
 ROOMS = (
-    "trainer", "interrupts", "backends/threads", "net/state", "training/fitting",
-    "training/running", "training/history", "training/sources", "training/telling",
-    "training/watching", "fleet/fleet", "fleet/course", "fleet/blocks", "fleet/stopping",
-    "fleet/state", "sklearn/base", "sklearn/classifier", "sklearn/course", "sklearn/descent",
-    "sklearn/ensemble", "sklearn/lbfgs", "sklearn/net",
+    "trainer", "interrupts", "backends/compiled", "backends/threads", "net/state",
+    "training/fitting", "training/running", "training/history", "training/sources",
+    "training/telling", "training/watching", "fleet/fleet", "fleet/course", "fleet/blocks",
+    "fleet/stopping", "fleet/state", "sklearn/base", "sklearn/classifier", "sklearn/course",
+    "sklearn/descent", "sklearn/ensemble", "sklearn/lbfgs", "sklearn/net",
 )  # fmt: skip
 PATHS = [Path(jitprop.__file__).parent / f"{room}.py" for room in ROOMS]
 FILES = {str(path) for path in PATHS}
@@ -209,6 +210,32 @@ def test_a_trainer_has_whole_epochs_and_goes_on(told, dtype, signals):
         net.fit(X, Y, 4 - n)
         assert (net.parameters == ref.parameters).all(), number
         assert (net.history.loss == ref.history.loss).all(), number
+
+    all_lines(make, run, check, signals)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("way", ["Ctrl-C", "time limit"])
+def test_no_thread_of_a_fit_goes_on(signals):
+    inputs = np.random.default_rng(0).random((100, 70))
+    targets = inputs[:, :5]
+
+    def make():
+        return Trainer([70, 40, 5], seed=0, n_threads=2, backend="numba")
+
+    def run(net):
+        net.fit(inputs, targets, 2)
+
+    ref = make()
+    ref.fit(inputs, targets, 4)
+
+    def check(net, came, number):
+        assert came, number
+        assert not [thread for thread in threading.enumerate() if "jitprop" in thread.name], number
+        n = net.epochs_trained
+        assert len(net.history.loss) == n <= 2, number
+        net.fit(inputs, targets, 4 - n)
+        assert (net.parameters == ref.parameters).all(), number
 
     all_lines(make, run, check, signals)
 

@@ -193,8 +193,13 @@ def test_an_error_of_a_handler_is_none_of_the_threads(monkeypatch):
     def handler(*arguments):
         raise RuntimeError("can't start new thread")
 
+    def submit(*arguments):
+        signal.raise_signal(signal.SIGINT)
+        return plain_submit(*arguments)
+
+    plain_submit = ThreadPoolExecutor.submit
     before = signal.signal(signal.SIGINT, handler)
-    monkeypatch.setattr(ThreadPoolExecutor, "submit", lambda *_: signal.raise_signal(signal.SIGINT))
+    monkeypatch.setattr(ThreadPoolExecutor, "submit", submit)
     try:
         with pytest.raises(RuntimeError) as caught:
             threads.Team(2).run(2, lambda rank: rank)
@@ -325,17 +330,22 @@ def test_a_second_ctrl_c_waits_for_the_threads_too(monkeypatch):
         done.append(rank)
         return 0
 
-    presses = iter([KeyboardInterrupt, KeyboardInterrupt])
+    def handler(*arguments):
+        raise KeyboardInterrupt
+
     plain_wait = threads.wait
 
     def pressed(futures, timeout=None):
-        for error in presses:
-            raise error
+        signal.raise_signal(signal.SIGINT)
         return plain_wait(futures, timeout)
 
+    before = signal.signal(signal.SIGINT, handler)
     monkeypatch.setattr(threads, "wait", pressed)
-    with pytest.raises(KeyboardInterrupt):
-        threads.Team(2).run(2, slow)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            threads.Team(2).run(2, slow)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert sorted(done) == [0, 1]
 
 

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from threadpoolctl import ThreadpoolController
 
-from jitprop.interrupts import Expected, from_a_handler
+from jitprop.interrupts import Expected, Interrupts, from_a_handler
 
 T = TypeVar("T")
 
@@ -271,21 +271,22 @@ class Team:
             return function(rank) if go else 0
 
         results: list[Future[int]] = []
-        try:
-            for rank in range(size):
-                with starting_thread():
-                    results.append(self._pool.submit(wait_and_run, rank))
-            decide(True)
-            while not results[0].done():  # on Windows Ctrl-C is only handled when a wait ends
-                wait(results[:1], LISTEN)
-            return results[0].result()
-        except BaseException:  # such as NoThreadError or KeyboardInterrupt
-            decide(False)
-            halt()
-            raise
-        finally:
-            # After this method no thread may write to the arrays any more.
-            until_the_end(lambda: wait(results), lambda: all(result.done() for result in results))
+        with Interrupts() as interrupts:
+            try:
+                for rank in range(size):
+                    with starting_thread():
+                        results.append(self._pool.submit(wait_and_run, rank))
+                decide(True)
+                with interrupts.heard():
+                    while not results[0].done():  # on Windows Ctrl-C waits for the end of a wait
+                        wait(results[:1], LISTEN)
+                return results[0].result()
+            except BaseException:  # such as NoThreadError or KeyboardInterrupt
+                decide(False)
+                halt()
+                raise
+            finally:
+                wait(results)  # after this method no thread may write to the arrays any more
 
     def close(self) -> None:
         """End the threads."""
