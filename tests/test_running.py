@@ -275,8 +275,8 @@ def test_an_estimator_that_is_trained_is_for_others_what_it_was(monkeypatch):
     for _ in range(2):
         model.partial_fit(X, LABELS, classes=[0, 1])
     ref = copy.deepcopy(model)
-    tell = Course._tell
-    monkeypatch.setattr(Course, "_tell", lambda course: [tell(course), other.pause()])
+    tell = Course._call_callbacks
+    monkeypatch.setattr(Course, "_call_callbacks", lambda course: [tell(course), other.pause()])
     with other.run(lambda: model.partial_fit(X, LABELS)):
         made = [copy.deepcopy(model), pickle.loads(pickle.dumps(model))]
     for net in [ref, *made]:
@@ -286,9 +286,9 @@ def test_an_estimator_that_is_trained_is_for_others_what_it_was(monkeypatch):
 
 
 PAUSES = {
-    "adam": ({}, Course, "_tell"),
-    "callbacks": ({"callbacks": lambda *_: None}, Course, "_tell"),
-    "early stopping": ({"early_stopping": True}, Course, "_tell"),
+    "adam": ({}, Course, "_call_callbacks"),
+    "callbacks": ({"callbacks": lambda *_: None}, Course, "_call_callbacks"),
+    "early stopping": ({"early_stopping": True}, Course, "_call_callbacks"),
     "lbfgs": ({"solver": "lbfgs"}, lbfgs._AfterStep, "__call__"),
     "members": ({"n_members": 2}, Fleet, "fit"),
 }
@@ -486,7 +486,7 @@ def test_a_child_forked_in_the_fit_of_an_estimator_has_it_as_before(monkeypatch)
     model.fit(X, Y)
     expected = pickle.dumps(model)
     model.set_params(random_state=1)
-    paused(other, monkeypatch, Course, "_tell")
+    paused(other, monkeypatch, Course, "_call_callbacks")
     with other.run(lambda: model.fit(X, Y)):
         child = os.fork()
         if child == 0:

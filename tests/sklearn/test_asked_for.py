@@ -246,7 +246,7 @@ def test_a_score_that_is_nan_leaves_trained_weights_and_a_warning(kind, scoring,
     held_out = {"X_val": X[::3], "y_val": LABELS[::3]}
     model = kind(**SMALL, early_stopping=True, scoring=scoring, n_iter_no_change=3)
     name = getattr(scoring, "__name__", scoring)
-    with pytest.warns(UserWarning, match=f"and '{name}' was nan or -inf in every") as caught:
+    with pytest.warns(UserWarning, match=f"but '{name}' was nan or -inf in every") as caught:
         model.fit(X, LABELS, **held_out)
     assert [warning.filename for warning in caught] == [__file__]
     assert (model.n_iter_, model.stopped_) == (4, True)
@@ -255,7 +255,7 @@ def test_a_score_that_is_nan_leaves_trained_weights_and_a_warning(kind, scoring,
     classes = {"classes": [0, 1, 2]} if kind is MLPClassifier else {}
     for _ in range(3):
         again.partial_fit(X, LABELS, **classes, **held_out)
-    with pytest.warns(UserWarning, match=f"and '{name}' was nan or -inf in every"):
+    with pytest.warns(UserWarning, match=f"but '{name}' was nan or -inf in every"):
         again.partial_fit(X, LABELS, **held_out)
     assert again.stopped_
     weights = [W.copy() for W in again.coefs_]
@@ -464,7 +464,7 @@ class TestEnsembles:
         mean = model.predict(X)
         model.set_params(n_members=1)  # for the next fit
         np.testing.assert_array_equal(model.predict(X), mean)
-        with pytest.raises(ValueError, match="the net that is there"):
+        with pytest.raises(ValueError, match="the present net"):
             model.partial_fit(X, Y)
         assert equal(model.fit(X, Y), MLPRegressor(**SMALL).fit(X, Y))
         np.testing.assert_array_equal(model.predict(X), MLPRegressor(**SMALL).fit(X, Y).predict(X))

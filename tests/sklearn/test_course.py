@@ -136,7 +136,7 @@ def test_interrupted_it_keeps_whole_epochs(monkeypatch):
 
     settings = {"batch_size": 1, "random_state": 0, "hidden_layer_sizes": (200, 100)}
     monkeypatch.setattr(Arrays, "train", interrupted)
-    monkeypatch.setattr("jitprop.sklearn.course.CHEAP", 0)
+    monkeypatch.setattr("jitprop.sklearn.course.CHEAP_WORK", 0)
     model = ours.MLPRegressor(n_iter_no_change=1, tol=0.0, max_iter=9, **settings)
     with pytest.warns(UserWarning, match="interrupted by user"):
         model.fit(X, Y)
@@ -166,7 +166,7 @@ def test_epochs_do_not_depend_on_how_many_make_a_call(monkeypatch):
     settings = {"batch_size": 16, "tol": 0.01, "n_iter_no_change": 4, "learning_rate_init": 0.01}
     made = []
     for cheap in (0, 1e7):
-        monkeypatch.setattr("jitprop.sklearn.course.CHEAP", cheap)
+        monkeypatch.setattr("jitprop.sklearn.course.CHEAP_WORK", cheap)
         made.append(ours.MLPRegressor(random_state=np.random.RandomState(0), **settings).fit(X, Y))
     ref, comp = made
     assert 5 < comp.n_iter_ == ref.n_iter_ < 200
@@ -205,7 +205,7 @@ def test_training_goes_on_with_the_same_layers_or_not_at_all(setting, y):
     model.set_params(**setting)
     for go_on in (model.fit, model.partial_fit):
         with pytest.raises(
-            ValueError, match=r"net that is there, of layers \[5, 9, 1\]; .* for \[5, "
+            ValueError, match=r"present net, whose layer sizes are \[5, 9, 1\]; .* need \[5, "
         ):
             go_on(X, y)
     assert pickle.dumps(model.coefs_) == before

@@ -1,4 +1,4 @@
-"""What the classifier and the regressor have in common."""
+"""The base class of the classifier and the regressor."""
 
 from __future__ import annotations
 
@@ -36,15 +36,17 @@ STOCHASTIC = ("sgd", "adam")
 
 def has_partial_fit(model: Any) -> bool:
     """
-    Whether there is a ``partial_fit``: where one net is trained, and by batches.
+    Return True if the estimator has ``partial_fit``.
+
+    It has with one member and a stochastic solver.
 
     Raises
     ------
     AttributeError
-        If there is none.
+        If it has not.
     """
     if model.n_members != 1:
-        raise AttributeError(f"partial_fit is for n_members=1; got {quoted(model.n_members)}")
+        raise AttributeError(f"partial_fit needs n_members=1; got {quoted(model.n_members)}")
     if model.solver not in STOCHASTIC:
         raise AttributeError(
             "partial_fit is only available for stochastic optimizers. "
@@ -54,7 +56,7 @@ def has_partial_fit(model: Any) -> bool:
 
 
 def on_whole(method: Callable[Concatenate[Any, P], R]) -> Callable[Concatenate[Any, P], R]:
-    """Let a method see the estimator as it was before a fit that is under way in another thread."""
+    """Let a method use the estimator as it was before a running fit of another thread."""
 
     @wraps(method)
     def seeing_whole(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -64,7 +66,7 @@ def on_whole(method: Callable[Concatenate[Any, P], R]) -> Callable[Concatenate[A
 
 
 class BaseMLP(BaseEstimator):
-    """The fit of both estimators; their subclasses say what targets are, and what a score."""
+    """The fit of both estimators. Subclasses define the targets and the score."""
 
     _split: Any
     _under_way: Any = None
@@ -79,14 +81,14 @@ class BaseMLP(BaseEstimator):
         Parameters
         ----------
         X : (n_samples, n_features) array-like or sparse matrix
-            float32 is trained in float32, anything else in float64; a net that is trained on keeps
-            its dtype, to which samples are cast. What is sparse becomes dense.
+            A new net trains in float32 if X is float32, otherwise in float64. Later fits of the
+            net cast X to its dtype. Sparse matrices become dense.
         y : (n_samples,) or (n_samples, n_outputs) array-like
         sample_weight : (n_samples,) array-like or float, default None
-            None below 0, and not all 0.
+            The weights must be at least 0, and not all 0.
         X_val, y_val : as X and y, default None
-            Samples that are not trained on: their loss is in ``validation_loss_curve_``, and early
-            stopping is by their score, instead of holding samples out.
+            Validation samples. Their loss is in ``validation_loss_curve_``. Early stopping uses
+            them instead of holding samples out.
 
         Returns
         -------
@@ -96,15 +98,15 @@ class BaseMLP(BaseEstimator):
         Raises
         ------
         ValueError
-            For parameters or data that are not as they should be, or of another net than that which
-            a warm start is to go on with; and if the loss or the parameters become inf or nan.
+            If a parameter or an array is invalid, if a warm start does not fit the present net, or
+            if the loss or the parameters become inf or nan.
         RuntimeError
-            From a callback, or from another thread, while the estimator is in a fit.
+            If a callback or another thread calls it during a fit of this estimator.
         KeyboardInterrupt
-            On Ctrl-C, if scikit-learn or joblib calls ``fit``: in a search, a cross-validation, an
-            ensemble or a feature selection, all of which it ends. With ``n_members`` above 1 and
-            with solver "lbfgs" always. Otherwise, and in a pipeline of its own, the fit ends with a
-            warning and keeps its whole epochs, as scikit-learn's does.
+            On Ctrl-C, in three cases: if scikit-learn or joblib calls ``fit``, as in a search, a
+            cross-validation, an ensemble or a feature selection, all of which it ends; with
+            ``n_members`` above 1; and with the solver "lbfgs". Otherwise, and in a single pipeline,
+            the fit ends with a warning and keeps its completed epochs, as in scikit-learn.
         """
         self._publish()
         with unchanged_if_refused(self):
@@ -112,11 +114,11 @@ class BaseMLP(BaseEstimator):
         return self._train(train)
 
     def _publish(self) -> None:
-        """Let other threads see the estimator as it is before the fit that now begins."""
+        """Let other threads see the estimator as it is before this fit."""
         running.of(self).publish(self._snapshot())
 
     def _snapshot(self) -> dict[str, Any]:
-        """The attributes, with copies of what a fit changes in place."""
+        """Return the attributes, with copies of those that a fit changes in place."""
         made = {k: list(v) if isinstance(v, list) else v for k, v in self.__dict__.items()}
         for name in ("_optimizer", "_random_state"):
             if name in made:
@@ -124,7 +126,7 @@ class BaseMLP(BaseEstimator):
         return made
 
     def _whole(self) -> Any:
-        """The estimator to predict with: itself, or for another thread as it was before its fit."""
+        """Return the estimator to predict with: itself, or as before another thread's fit."""
         with running.changing():
             before = running.published_elsewhere(self)
             if before is None and not running.may_change(self):
@@ -132,14 +134,14 @@ class BaseMLP(BaseEstimator):
             return parameters.twin(self, self.__dict__ if before is None else before)
 
     def _go_back_to(self, before: dict[str, Any]) -> None:
-        """Return to what a fit has published of which nothing is left: see `training.running`."""
+        """Restore the attributes that a lost fit had published: see `training.running`."""
         self.__dict__.clear()
         self.__dict__.update(before)
 
     def _prepare(
         self, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any, incremental: bool
     ) -> Callable[[], None]:
-        """Check and cast all input; returns the function that trains."""
+        """Check and cast all input; return the function that trains."""
         parameters.check(self)
         if not incremental:
             self.__dict__.pop("_best", None)
@@ -148,7 +150,7 @@ class BaseMLP(BaseEstimator):
                 raise ValueError(
                     "partial_fit does not support early_stopping=True without X_val and y_val"
                 )
-            if hasattr(self, "_best") and self.stopped_:  # by partial_fit
+            if hasattr(self, "_best") and self.stopped_:  # an earlier partial_fit has stopped
                 return lambda: None
         hidden = parameters.hidden_layers(self)
         first = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
@@ -161,8 +163,8 @@ class BaseMLP(BaseEstimator):
         if weights is not None:
             check_total("sample_weight, times class_weight,", weights, X.dtype)
         held_out = self._given_validation(X_val, y_val, X.dtype)
-        goes_on = self.keep_optimizer and not first and not incremental
-        if not goes_on:
+        resumes = self.keep_optimizer and not first and not incremental
+        if not resumes:
             self._random_state = check_random_state(self.random_state)
         sizes = [X.shape[1], *hidden, self.n_outputs_]
         if self.n_members > 1:
@@ -172,21 +174,22 @@ class BaseMLP(BaseEstimator):
             self._initialize(sizes, X.dtype)
         else:
             self._check_sizes(sizes)
-            if self.solver in STOCHASTIC and not hasattr(self, "loss_curve_"):  # "lbfgs" before
+            # A fit by "lbfgs" leaves no curves.
+            if self.solver in STOCHASTIC and not hasattr(self, "loss_curve_"):
                 self._begin_curves()
         if self.solver == "lbfgs":
             if held_out is not None:
                 raise ValueError("X_val needs solver 'sgd' or 'adam'; got 'lbfgs'")
             return partial(lbfgs.fit, self, X, y, weights)
         if self.early_stopping and held_out is None:
-            X, y, weights, held_out = self._hold_out(X, y, weights, goes_on)
+            X, y, weights, held_out = self._hold_out(X, y, weights, resumes)
         if self.n_members > 1:
             return ensemble.prepare(self, sizes, X, y, weights, held_out)
         validation = None if held_out is None else Validation(self, *held_out)
         return Course(self, X, y, weights, validation, incremental, first).run
 
     def _train(self, train: Callable[[], None]) -> Any:
-        """Train as `_prepare` said."""
+        """Call the function that `_prepare` returned, and check the result."""
         with Interrupts() as interrupts:
             try:
                 with interrupts.heard():
@@ -202,18 +205,19 @@ class BaseMLP(BaseEstimator):
 
     def stop(self) -> None:
         """
-        End the fit under way, of all members, after the epoch that is being trained.
+        End the running fit of all members after the present epoch.
 
-        To be called from a callback or a scorer, or from another thread. `fit` then returns as
-        after its last epoch, with no warning that it has not converged. Where nobody looks at each
-        epoch, the fit ends after a block of them, which takes about a tenth of a second; with
-        solver "lbfgs" after a step. Outside a fit it does nothing.
+        Call it from a callback, a scorer or another thread. `fit` then returns as after its last
+        epoch, without the warning that it has not converged. Without callbacks, validation and
+        ``verbose``, the fit trains blocks of epochs and ends after the present block, which takes
+        about a tenth of a second. The solver "lbfgs" ends after the present step. Outside a fit it
+        does nothing.
         """
         if self._under_way is not None:
             self._under_way.stop()
 
     def _initialize(self, sizes: list[int], dtype: np.dtype[Any]) -> None:
-        """Attributes of a net that was not trained yet."""
+        """Set the attributes of an untrained net."""
         self.n_iter_ = self.t_ = 0
         self.n_layers_ = len(sizes)
         self.out_activation_ = self._out_activation()
@@ -231,19 +235,19 @@ class BaseMLP(BaseEstimator):
         self.best_validation_score_ = -np.inf if self.early_stopping else None
 
     def _check_sizes(self, sizes: list[int]) -> None:
-        """A net that is trained on must be of the layers that are asked for."""
-        there = [*self.coefs_[0].shape[:-1], *(b.shape[-1] for b in self.intercepts_)]
-        if sizes != there:
+        """Check that the present net has the layer sizes that the parameters and data need."""
+        present = [*self.coefs_[0].shape[:-1], *(b.shape[-1] for b in self.intercepts_)]
+        if sizes != present:
             raise ValueError(
-                "training can only go on with the net that is there, of layers "
-                f"{there}; hidden_layer_sizes, X and y are for {sizes}"
+                "training can only continue with the present net, whose layer sizes are "
+                f"{present}; hidden_layer_sizes, X and y need {sizes}"
             )
 
-    def _hold_out(self, X: Array, y: Array, weights: Array | None, goes_on: bool) -> Any:
-        """X, y and weights of the samples to train on, and the same of those to validate with."""
+    def _hold_out(self, X: Array, y: Array, weights: Array | None, resumes: bool) -> Any:
+        """Return X, y and weights of the training samples, and a tuple of the validation's."""
         arrays = [X, y] if weights is None else [X, y, weights]
         random = self._random_state
-        if goes_on and hasattr(self, "_split"):  # the same samples again
+        if resumes and hasattr(self, "_split"):  # hold the same samples out
             random = np.random.RandomState()
             random.set_state(self._split)
         elif self.keep_optimizer:
@@ -264,7 +268,7 @@ class BaseMLP(BaseEstimator):
         return X, y, weights, (X_val, y_val, weights_val)
 
     def _given_validation(self, X_val: Any, y_val: Any, dtype: np.dtype[Any]) -> Any:
-        """The samples to validate with, checked and cast; None if there are none."""
+        """Return the given validation samples, checked and cast; None if there are none."""
         if X_val is None and y_val is None:
             return None
         if X_val is None or y_val is None:
@@ -277,7 +281,7 @@ class BaseMLP(BaseEstimator):
         return X, self._targets(y, dtype), None
 
     def _validate_samples(self, X: Any, y: Any, reset: bool) -> tuple[Any, Array]:
-        """X and y, checked; y of one column is (n_samples,)."""
+        """Return X and y, checked; y of one column becomes (n_samples,)."""
         X, y = validate_data(
             self,
             X,
@@ -291,7 +295,7 @@ class BaseMLP(BaseEstimator):
         return X, column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
 
     def _in_dtype(self, X: Any, first: bool) -> Any:
-        """Samples to train on, in the dtype of the net that is there already."""
+        """Return the training samples, cast to the dtype of the present net unless it is new."""
         if first:
             return X
         with np.errstate(over="ignore"):
@@ -302,12 +306,12 @@ class BaseMLP(BaseEstimator):
     def _with_class_weights(
         self, weights: Array | None, y: Array, incremental: bool
     ) -> Array | None:
-        """The samples' weights times those of their classes."""
+        """Return the samples' weights times those of their classes."""
         del y, incremental
         return weights
 
     def _checked(self, X: Any) -> Array:
-        """Samples to predict."""
+        """Return the samples to predict for, checked."""
         with naming(X=X):
             made = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
             if made.dtype == object:  # which scikit-learn leaves of ints beyond 64 bits
@@ -315,7 +319,7 @@ class BaseMLP(BaseEstimator):
             return dense(made)
 
     def _outputs(self, X: Any) -> Array:
-        """The net's outputs, of samples that are checked: (n_samples, n_outputs)."""
+        """Check the samples and return the outputs, (n_samples, n_outputs)."""
         X = self._checked(X)
         if hasattr(self, "fleet_"):
             mean: Array = self.fleet_.predict(X).mean(axis=0)
@@ -325,7 +329,7 @@ class BaseMLP(BaseEstimator):
     @on_whole
     def hidden_activations(self, X: Any) -> list[Array]:
         """
-        What the hidden layers make of samples.
+        Return the outputs of the hidden layers.
 
         Parameters
         ----------
@@ -334,17 +338,17 @@ class BaseMLP(BaseEstimator):
         Returns
         -------
         list of (n_samples, n_units) arrays
-            Of each hidden layer, the first one first.
+            The outputs of each hidden layer, from the first to the last.
 
         Raises
         ------
         ValueError
-            With more members than one.
+            If there are several members.
         """
         check_is_fitted(self)
         if hasattr(self, "fleet_"):
             raise ValueError(
-                "hidden_activations are of one net; see fleet_ for those of each member"
+                "hidden_activations needs n_members=1; see fleet_ for the nets of each member"
             )
         return net.hidden_activations(self, self._checked(X))
 
@@ -355,7 +359,7 @@ class BaseMLP(BaseEstimator):
                 alone = not running.may_change(self)
                 before = super().__getstate__() if alone else self._snapshot()
         state = pickles.stamped(before)
-        state.pop("_under_way", None)  # a copy made by a callback is in no fit
+        state.pop("_under_way", None)  # a copy that a callback makes is not in a fit
         if "_optimizer" in state:
             state["_optimizer"] = state["_optimizer"].plain()
         return state
@@ -378,7 +382,7 @@ class BaseMLP(BaseEstimator):
 
 @contextmanager
 def unchanged_if_refused(model: Any) -> Iterator[None]:
-    """Put the attributes of an estimator back if checking its input raises an error."""
+    """Restore the attributes of an estimator if the check of its input raises an error."""
     before = model.__dict__.copy()
     with Interrupts() as interrupts:
         try:
@@ -391,7 +395,7 @@ def unchanged_if_refused(model: Any) -> Iterator[None]:
 
 
 def targets_in(y: Array, dtype: np.dtype[Any]) -> Array:
-    """(n_samples, n_outputs) targets in the samples' dtype."""
+    """Return the targets as (n_samples, n_outputs), in the dtype of the samples."""
     with np.errstate(over="ignore"):
         made = np.ascontiguousarray(y, dtype).reshape(len(y), -1)
     _check_range("y", made)
@@ -399,18 +403,18 @@ def targets_in(y: Array, dtype: np.dtype[Any]) -> Array:
 
 
 def _check_range(name: str, cast: Array) -> None:
-    """Refuse numbers, which were finite, that a cast made inf."""
+    """Refuse arrays whose finite numbers became inf in a cast."""
     if not np.isfinite(cast).all():
         raise ValueError(f"{name} must be finite in {cast.dtype}, the dtype of the net")
 
 
 def dense(X: Any) -> Array:
-    """C-contiguous, and not sparse."""
+    """Return X as a C-contiguous array that is not sparse."""
     return np.ascontiguousarray(X.toarray() if scipy.sparse.issparse(X) else X)
 
 
 def sample_weights(sample_weight: Any, X: Array) -> Array | None:
-    """Checked, of X's dtype; a number stands for as many as there are samples."""
+    """Return the sample weights, checked and in the dtype of X; a number becomes an array of it."""
     if sample_weight is None:
         return None
     with naming(sample_weight=sample_weight):

@@ -1,9 +1,10 @@
 """
-The course of a fit by "sgd" or "adam": shuffles, learning rates, when to stop.
+A fit by "sgd" or "adam": shuffles, learning rates and when to stop.
 
-scikit-learn looks at the loss after each epoch. Here a call of the backend trains many, and only
-then are their losses looked at. If the fit ought to have stopped on the way, it goes back to where
-the call began and, training being deterministic, forward to that epoch.
+scikit-learn checks the loss after each epoch. Here one call of the backend trains a block of many
+epochs, and their losses are checked after it. If the fit should have stopped within the block, it
+returns to the start of the block and trains again up to that epoch. Training is deterministic, so
+the result is the same.
 """
 
 from __future__ import annotations
@@ -29,22 +30,20 @@ from jitprop.sklearn.validation import Validation, name_of
 from jitprop.training.errors import see_own
 from jitprop.training.sources import ORDER_SIZE, STEP_WORK, Arrays
 
-CHEAP = 1e7
-"""Multiply-adds that may be done in vain when a fit stops: 1 ms, as long as 20 calls of a backend
-take that do nothing."""
+CHEAP_WORK = 1e7
+"""Multiply-adds that may be wasted when a fit stops. They take 1 ms, like 20 empty calls."""
 
-LOST = 1e9
-"""Multiply-adds of a call: Ctrl-C takes back at most 0.1 s."""
+MAX_WORK = 1e9
+"""The most multiply-adds of a block, about 0.1 s. Ctrl-C undoes at most that much."""
 
 SMALLEST_RATE = 1e-6
-"""Below it learning_rate="adaptive" stops instead of dividing the rate by 5."""
-
+"""At this rate or below, learning_rate="adaptive" stops instead of dividing the rate by 5."""
 
 CALLERS = ("sklearn.", "joblib.")
-"""Modules that run many fits: Ctrl-C is meant for all of them."""
+"""Modules that run many fits. If they call ``fit``, Ctrl-C ends all of these fits."""
 
 TRANSPARENT = ("sklearn.pipeline", "sklearn.base", "sklearn.utils.")
-"""Modules of scikit-learn that hand on one fit of the user's."""
+"""Modules of scikit-learn that pass one fit of the user on."""
 
 
 class Course:
@@ -54,15 +53,15 @@ class Course:
     Parameters
     ----------
     model : estimator
-        Its attributes change as epochs pass.
+        The estimator; its attributes are updated after each block.
     X, y, weights : arrays
-        To be trained on.
+        The training samples.
     validation : Validation or None
-        Samples held out; early stopping goes by their score.
+        The validation samples; early stopping watches their score.
     incremental : bool
-        ``partial_fit``: one epoch.
+        Whether this is ``partial_fit``, which trains one epoch.
     first : bool
-        Nothing was trained before.
+        Whether the net is untrained.
     """
 
     def __init__(
@@ -80,8 +79,8 @@ class Course:
         self.callbacks = parameters.callbacks(model)
         n = len(X)
         spec = net.spec_of(model, net.optimizer_of(model))
-        goes_on = incremental or (model.keep_optimizer and not first)
-        if not (goes_on and hasattr(model, "_optimizer")):
+        resumes = incremental or (model.keep_optimizer and not first)
+        if not (resumes and hasattr(model, "_optimizer")):
             model._optimizer = begin(model, spec, X.dtype)
         self.descent: Descent = model._optimizer
         self.descent.slots = writable(self.descent.slots)
@@ -97,9 +96,10 @@ class Course:
             split=0,
             updates=self.descent.updates,
         )
-        # A warm start of scikit-learn's forgets the best weights when it begins to change them.
+        # As in scikit-learn, a warm start forgets the best weights: here they are the array that
+        # training changes. With keep_optimizer they are a copy.
         self.best: Array | None = self.state.params
-        if first:  # what nothing was trained of is not the best of anything
+        if first:  # untrained weights are never the best
             self.best = None
         elif self.scored and (incremental or model.keep_optimizer):
             self.best = self.state.params.copy()
@@ -124,7 +124,7 @@ class Course:
             rows=None if incremental else self.descent.rows,
         )
         self.descent.rows = self.shuffles.rows if model.keep_optimizer else None
-        self.rest = losses.constants(spec, y)
+        self.constants = losses.constants(spec, y)
         self.stopped = False
         self.weights = weights
         self.patience = Patience(
@@ -135,18 +135,18 @@ class Course:
         )
 
     def stop(self) -> None:
-        """End after the epoch under way; any thread may say so."""
+        """End the fit after the present block; any thread may call this."""
         self.stopped = True
 
     def run(self) -> None:
-        """Train; leave the net in the model."""
+        """Train, and store the net in the model."""
         self.model.n_iter_, self.model.stopped_ = 0, False
         self.model._under_way = self
         if self.validation is not None:
             self.validation.scored._under_way = self
-        if self.callbacks:  # they are shown the net as it is
+        if self.callbacks:  # callbacks see the weights of the present epoch
             net.unpack(self.model, self.spec, self.state.params)
-        with Interrupts() as self.interrupts:  # so that the model is left whole
+        with Interrupts() as self.interrupts:  # Ctrl-C waits while the model is updated
             try:
                 with one_blas_thread():
                     self._run()
@@ -167,22 +167,22 @@ class Course:
             self._warn_of_no_score()
 
     def _warn_of_no_score(self) -> None:
-        """Early stopping had nothing to go by."""
+        """Warn that no epoch had a validation score."""
         if self.incremental and not self.model.stopped_:
             return
         name = name_of(self.model.scoring)
         warnings.warn(
-            f"early_stopping goes by the validation score, and {name!r} was nan or -inf in every "
-            "epoch: there are no best weights. Those of the last epoch are kept, or those that "
-            "a fit before this one found best",
+            f"early_stopping needs a validation score, but {name!r} was nan or -inf in every "
+            "epoch, so there are no best weights. The model keeps the weights of the last epoch, "
+            "or the best weights of an earlier fit",
             stacklevel=6,
         )
 
     def _run(self) -> None:
         while self.model.n_iter_ < self.epochs:
             self.interrupts.arm()
-            self.model.stopped_ = self._train_block(self._block())
-            self._tell()
+            self.model.stopped_ = self._train_block(self._block_length())
+            self._call_callbacks()
             if self.model.stopped_ or self.stopped or self.incremental:
                 return
         warnings.warn(
@@ -192,52 +192,54 @@ class Course:
             stacklevel=6,
         )
 
-    def _block(self) -> int:
-        """How many epochs to train before their losses are looked at."""
+    def _block_length(self) -> int:
+        """Return how many epochs to train before their losses are checked."""
         if self.validation is not None or self.callbacks or self.model.verbose:
             return 1
         left: int = self.epochs - self.model.n_iter_
         step_work = 3 * self.source.batch * self.spec.n_parameters + STEP_WORK
         work = step_work * self.source.n_batches
-        block = max(self._safe(left), int(CHEAP / work), self.model.n_iter_ // 8)
-        block = min(block, max(1, int(LOST / work)))
+        block = max(
+            self._epochs_without_stop(left), int(CHEAP_WORK / work), self.model.n_iter_ // 8
+        )
+        block = min(block, max(1, int(MAX_WORK / work)))
         if self.shuffles.needed:
             block = min(block, max(1, ORDER_SIZE // self.n))
         return int(min(left, block))
 
-    def _safe(self, left: int) -> int:
-        """Epochs of which at most the last can be the one to stop at."""
+    def _epochs_without_stop(self, left: int) -> int:
+        """Return how many epochs can pass before patience can run out, the last one included."""
         return int(min(left, max(1, self.patience.limit + 1 - self.patience.count)))
 
     def _train_block(self, epochs: int) -> bool:
-        """Train so many, or up to where the fit has to stop; whether it has to."""
+        """Train a block, or its epochs up to the one to stop at; return whether to stop."""
         state = self.state
         snapshot, restore_order = state.snapshot(), self.shuffles.snapshot()
         try:
             with self.interrupts.heard():
-                told = self._train(epochs)
-                loss, score = self._measure(bool(np.isnan(told[0])))
-            found = self._stop(told, loss, score)
-            if found is not None and found + 1 < epochs:
+                reported = self._train(epochs)
+                loss, score = self._validate(bool(np.isnan(reported[0])))
+            last = self._last_epoch(reported, loss, score)
+            if last is not None and last + 1 < epochs:
                 state.restore(snapshot)
                 restore_order()
                 with self.interrupts.heard():
-                    told = self._train(found + 1)
+                    reported = self._train(last + 1)
         except BaseException:
             state.restore(snapshot)
             restore_order()
             raise
-        self._write(told)
-        if found is None:
+        self._record(reported)
+        if last is None:
             return False
-        return self._stopping()
+        return self._stop_or_reduce_rate()
 
     def _train(self, epochs: int) -> npt.NDArray[np.float64]:
-        """Train so many epochs; their losses as scikit-learn tells them."""
+        """Train so many epochs; return their losses as scikit-learn reports them."""
         order = self.shuffles.draw(epochs)
         rates = self.descent.rates(epochs, self.model.t_, self.n)
-        told = np.zeros(epochs)
-        reached = self.source.train(self.state, told, rates, order, self.interrupts)
+        reported = np.zeros(epochs)
+        reached = self.source.train(self.state, reported, rates, order, self.interrupts)
         if reached.epoch < epochs:
             epoch = self.model.n_iter_ + reached.epoch + 1
             where = (
@@ -256,65 +258,67 @@ class Course:
                 stacklevel=8,
             )
             return np.full(1, np.nan)
-        told /= net.loss_divisor(self.spec)
-        if self.rest is not None:
-            told += self._constants(self.rest, order, epochs)
-        return told
+        reported /= net.loss_divisor(self.spec)
+        if self.constants is not None:
+            reported += self._mean_constants(self.constants, order, epochs)
+        return reported
 
-    def _constants(
-        self, rest: Array, order: npt.NDArray[np.int64] | None, epochs: int
+    def _mean_constants(
+        self, constants: Array, order: npt.NDArray[np.int64] | None, epochs: int
     ) -> npt.NDArray[np.float64]:
-        """What the loss of each epoch has beside jitprop's."""
+        """Return the mean of the samples' constant terms in each epoch, taken batch by batch."""
         if self.weights is None:
-            return np.full(epochs, rest.mean())
+            return np.full(epochs, constants.mean())
         made = np.empty(epochs)
         starts = np.arange(0, self.n, self.source.batch)
         sizes = np.diff([*starts, self.n])
         for epoch in range(epochs):
             rows = slice(None) if order is None else order[epoch]
             w = self.weights[rows].astype(np.float64)
-            wholes = np.add.reduceat(w, starts)
-            means = np.add.reduceat(w * rest[rows], starts) / np.where(wholes > 0, wholes, 1)
+            totals = np.add.reduceat(w, starts)
+            means = np.add.reduceat(w * constants[rows], starts) / np.where(totals > 0, totals, 1)
             made[epoch] = means @ sizes / self.n
         return made
 
-    def _measure(self, diverged: bool) -> tuple[float, float]:
-        """The loss of the samples held out and their score, as far as there are such."""
+    def _validate(self, diverged: bool) -> tuple[float, float]:
+        """Return the validation loss and the validation score; nan for what there is not."""
         if self.validation is None or diverged:
             return math.nan, math.nan
         params = self.state.params
         loss = self.validation.loss(params)
         return loss, self.validation.score(params, loss) if self.scored else math.nan
 
-    def _stop(self, told: npt.NDArray[np.float64], loss: float, score: float) -> int | None:
-        """Which of these epochs is the first not to be borne any more."""
+    def _last_epoch(
+        self, reported: npt.NDArray[np.float64], loss: float, score: float
+    ) -> int | None:
+        """Return the index in the block of the epoch to stop at; None if patience lasts."""
         model, patience = self.model, self.patience
-        diverged = bool(np.isnan(told[0]))
+        diverged = bool(np.isnan(reported[0]))
         if self.validation is not None:
             model.validation_loss_curve_.append(loss)
         if self.validation is None or not self.scored:
-            return patience.update(told)
+            return patience.update(reported)
         model.validation_scores_.append(score)
         self.any_score |= score > -math.inf
         if score >= model.best_validation_score_ + patience.tol:
             patience.count = 0
-        else:  # so is nan
+        else:  # nan is no improvement either
             patience.count += 1
         if score > model.best_validation_score_:
             model.best_validation_score_ = score
             self.best = self.state.params.copy()
         return 0 if diverged or patience.count > patience.limit else None
 
-    def _write(self, told: npt.NDArray[np.float64]) -> None:
-        """Take these epochs down."""
+    def _record(self, reported: npt.NDArray[np.float64]) -> None:
+        """Update the model's curves and counts, and print the epochs if asked."""
         model = self.model
-        for i, loss in enumerate(told if model.verbose else ()):
+        for i, loss in enumerate(reported if model.verbose else ()):
             print(f"Iteration {model.n_iter_ + i + 1}, loss = {loss:.8f}")
         if model.verbose and self.scored:
             print(f"Validation score: {model.validation_scores_[-1]:f}")
-        model.n_iter_ += len(told)
-        model.t_ += len(told) * self.n
-        model.loss_curve_ += told.tolist()
+        model.n_iter_ += len(reported)
+        model.t_ += len(reported) * self.n
+        model.loss_curve_ += reported.tolist()
         model.loss_ = model.loss_curve_[-1]
         model._no_improvement_count = self.patience.count
         if not self.scored:
@@ -324,7 +328,7 @@ class Course:
                 self.descent.learning_rate_init / (model.t_ + 1) ** self.descent.power_t
             )
 
-    def _tell(self) -> None:
+    def _call_callbacks(self) -> None:
         """Call the callbacks."""
         model = self.model
         logs = {"loss": model.loss_, "learning_rate": self.descent.learning_rate}
@@ -338,8 +342,8 @@ class Course:
                 function(model, epoch, dict(logs))
                 take_new()
 
-    def _stopping(self) -> bool:
-        """Whether to stop, or go on with a smaller rate."""
+    def _stop_or_reduce_rate(self) -> bool:
+        """Divide the rate of an adaptive schedule by 5, or return True to stop."""
         model, descent = self.model, self.descent
         what = "Validation score" if self.scored else "Training loss"
         message = (
@@ -360,7 +364,7 @@ class Course:
 
 
 def called_by_scikit_learn() -> bool:
-    """Whether the fit is one of a search, an ensemble and the like; a pipeline does not count."""
+    """Return whether scikit-learn runs this fit as one of many; a pipeline does not count."""
     frame = sys._getframe()
     while frame.f_back is not None:
         frame = frame.f_back
@@ -371,7 +375,7 @@ def called_by_scikit_learn() -> bool:
 
 
 def samples_in_batch(batch_size: Any, n_samples: int) -> int:
-    """Samples in a batch."""
+    """Return the number of samples in a batch."""
     if batch_size == "auto":
         return min(200, n_samples)
     if batch_size > n_samples:
