@@ -3,7 +3,16 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
+PIP = $(BIN)/python -m pip --disable-pip-version-check
 READY = $(VENV)/ready
+# What the demo needs, a third of what developers install. Both are one environment.
+LIGHT = $(VENV)/light
+# Compiled kernels stay for the next run. A file that no source has any more goes after a week.
+KERNELS = $(abspath $(VENV))/kernels
+TESTS = mkdir -p "$(KERNELS)" && find "$(KERNELS)" -type f -mtime +7 -delete && \
+	JITPROP_TESTS_CACHE="$(KERNELS)" $(BIN)/python -m pytest -n auto --dist worksteal
+# Else every process that a test starts compiles the sources of jitprop again.
+unexport PYTHONDONTWRITEBYTECODE
 # asv keeps its description of the machine in HOME, and has no option for it.
 ASV = HOME="$(CURDIR)/.asv" $(BIN)/asv
 
@@ -23,21 +32,24 @@ help:
 	@echo "make drop-in  time scikit-learn's estimators beside jitprop's"
 	@echo "make clean  remove what these made"
 
-$(READY): pyproject.toml
+$(LIGHT): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "jitprop needs Python 3.11 or newer; try make PYTHON=python3.13")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	$(PIP) install --quiet --editable '.[sklearn]'
 	@touch $@
 
-demo: $(READY)
+$(READY): $(LIGHT)
+	$(PIP) install --quiet --editable '.[dev]'
+	@touch $@
+
+demo: $(LIGHT)
 	$(BIN)/python examples/demo.py
 
 test: $(READY)
-	$(BIN)/python -m pytest -n auto -m "not long"
+	$(TESTS) -m "not long"
 
 test-long: $(READY)
-	$(BIN)/python -m pytest -n auto -m long
+	$(TESTS) -m long
 
 lint: $(READY)
 	$(BIN)/ruff check .

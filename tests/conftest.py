@@ -1,9 +1,9 @@
 """
 Fixtures of all tests: a kernel cache for this run, and the backends.
 
-The cache is set up before anything imports numba. The workers of pytest-xdist get it by the
-environment. So a run compiles each kernel once and leaves no machine code behind. A folder that the
-environment already names is used and kept.
+The cache is set up before anything imports numba. The workers of pytest-xdist and the processes
+that tests start get it by the environment. It is a folder of this run, which is removed at the end.
+A folder that JITPROP_TESTS_CACHE names is used instead and kept, as in `make test`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import faulthandler
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import threading
@@ -31,10 +32,28 @@ LIMIT = 900
 
 def pytest_configure(config: pytest.Config) -> None:
     if OWN_CACHE not in os.environ:  # the first process; workers inherit it
-        folder = tempfile.mkdtemp(prefix="jitprop-")
-        os.environ[OWN_CACHE] = os.environ["NUMBA_CACHE_DIR"] = folder
+        os.environ[OWN_CACHE] = folder = tempfile.mkdtemp(prefix="jitprop-")
         config.add_cleanup(partial(shutil.rmtree, folder, ignore_errors=True))
+    os.environ["NUMBA_CACHE_DIR"] = os.environ[OWN_CACHE]
+    if getattr(config.option, "numprocesses", None):  # this process will start workers
+        warm_up()
     config.stash[STDERR] = os.fdopen(os.dup(sys.__stderr__.fileno()), "w")  # not captured by pytest
+
+
+def warm_up() -> None:
+    """
+    Compile the kernels that most tests use, in one process for each dtype.
+
+    Otherwise each worker compiles them, and each process that a test starts. Errors are ignored
+    here, since the tests of the kernels report them.
+    """
+    script = "from jitprop.cli.warmup import warm_up; warm_up([{!r}])"
+    processes = [
+        subprocess.Popen([sys.executable, "-c", script.format(dtype)], stderr=subprocess.DEVNULL)
+        for dtype in ("float32", "float64")
+    ]
+    for process in processes:
+        process.wait(LIMIT)
 
 
 STDERR = pytest.StashKey[TextIO]()

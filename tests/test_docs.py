@@ -23,10 +23,9 @@ def name(path):
     return path.relative_to(DOCS).with_suffix("").as_posix()
 
 
-def run(path, folder):
+def run(*paths):
     return subprocess.run(
-        [sys.executable, "-W", "error", ROOT / "tests/page.py", path],
-        cwd=folder,
+        [sys.executable, "-W", "error", ROOT / "tests/page.py", *paths],
         env=os.environ | {"MPLBACKEND": "agg"},
         capture_output=True,
         text=True,
@@ -38,11 +37,24 @@ def test_there_are_pages():
     assert {"first-net", "notebook-xor", "numbers"} <= set(map(name, WITH_CODE))
 
 
-@pytest.mark.parametrize("path", WITH_CODE, ids=name)
-def test_snippets_print_what_the_page_shows(path, tmp_path):
-    done = run(path, tmp_path)
+def test_snippets_print_what_the_pages_show():
+    """All in one process, for each imports half of the house: 1 s a page."""
+    pages = [ROOT / "README.md", *WITH_CODE]
+    done = run(*pages)
     assert done.returncode == 0, done.stderr
-    assert done.stdout == f"{path.read_text().count('```python')} blocks\n"
+    blocks = [f"{page.read_text().count('```python')} blocks in {page}\n" for page in pages]
+    assert done.stdout == "".join(blocks)
+
+
+def test_a_page_goes_on_after_one_that_is_not_true(tmp_path):
+    pages = [tmp_path / name for name in ("false.md", "true.md", "later.md")]
+    for path, said in zip(pages, (1, 2, 2), strict=True):
+        write = "open('here', 'x').close()\nnew = 'old' not in globals()\nold = 1"
+        path.write_text(f"```python\n{write}\nprint(new + 1)\n```\n\n```text\n{said}\n```\n")
+    done = run(*pages)
+    assert done.returncode == 1
+    assert f"{pages[0]}, line 1: the page shows\n1\nbut" in done.stderr
+    assert done.stdout == "".join(f"1 blocks in {path}\n" for path in pages[1:])
 
 
 @pytest.mark.parametrize(
@@ -60,7 +72,7 @@ def test_snippets_print_what_the_page_shows(path, tmp_path):
 def test_a_page_that_is_not_true_is_found(page, complaint, tmp_path):
     path = tmp_path / "page.md"
     path.write_text(page)
-    done = run(path, tmp_path)
+    done = run(path)
     assert (done.returncode == 0) == (complaint is None)
     assert (complaint or "") in done.stderr
 

@@ -109,6 +109,12 @@ def mse(y: npt.ArrayLike, prediction: npt.ArrayLike) -> float:
     ------
     TypeError, ValueError
         For other arguments than `jitprop.metrics` describes.
+
+    Examples
+    --------
+    >>> from jitprop import metrics
+    >>> metrics.mse([1.0, 2.0], [1.0, 4.0])
+    2.0
     """
     targets, a = _pair(y, prediction, classes=False).rows()
     return float(np.mean((a - targets) ** 2))
@@ -127,6 +133,12 @@ def mae(y: npt.ArrayLike, prediction: npt.ArrayLike) -> float:
     ------
     TypeError, ValueError
         For other arguments than `jitprop.metrics` describes.
+
+    Examples
+    --------
+    >>> from jitprop import metrics
+    >>> metrics.mae([1.0, 2.0], [1.0, 4.0])
+    1.0
     """
     targets, a = _pair(y, prediction, classes=False).rows()
     return float(np.mean(np.abs(a - targets)))
@@ -147,6 +159,12 @@ def r2(y: npt.ArrayLike, prediction: npt.ArrayLike) -> float:
     ------
     TypeError, ValueError
         For other arguments than `jitprop.metrics` describes.
+
+    Examples
+    --------
+    >>> from jitprop import metrics
+    >>> metrics.r2([1.0, 2.0, 3.0], [1.0, 2.0, 2.0])
+    0.5
     """
     targets, a = _pair(y, prediction, classes=False).rows()
     residual = ((a - targets) ** 2).sum(axis=0)
@@ -175,6 +193,12 @@ def accuracy(y: npt.ArrayLike, prediction: npt.ArrayLike) -> float:
     TypeError, ValueError
         For other arguments than `jitprop.metrics` describes, and for targets that cannot be
         classes: with more than two values, some of them below 0 or above 1.
+
+    Examples
+    --------
+    >>> from jitprop import metrics
+    >>> metrics.accuracy([0, 2], [[0.8, 0.1, 0.1], [0.1, 0.5, 0.4]])
+    0.5
     """
     targets, a = _pair(y, prediction, classes=True)
     if _beyond_0_to_1(targets) and np.unique(targets).size > 2:
@@ -204,6 +228,12 @@ def log_loss(y: npt.ArrayLike, prediction: npt.ArrayLike) -> float:
     TypeError, ValueError
         For other arguments than `jitprop.metrics` describes, and for targets that are neither
         labels nor from 0 to 1.
+
+    Examples
+    --------
+    >>> from jitprop import metrics
+    >>> round(metrics.log_loss([0, 1], [[1.0, 0.0], [0.5, 0.5]]), 6)  # log(2) / 2
+    0.346574
     """
     pair = _pair(y, prediction, classes=True)
     if _beyond_0_to_1(pair.y):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import sys
 import time
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -37,9 +38,13 @@ def check() -> None:
         raise RuntimeError("NUMBA_DISABLE_JIT is set, so no kernel is compiled; unset it")
 
 
-def warm_up() -> str | None:
+def warm_up(dtypes: Sequence[str] = ("float32", "float64")) -> str | None:
     """
-    Compile the kernels of both routes and of fleets, in both dtypes, or load them from the cache.
+    Compile the kernels of both routes and of fleets, or load them from the cache.
+
+    Parameters
+    ----------
+    dtypes : sequence of {"float32", "float64"}, default both
 
     Returns
     -------
@@ -52,14 +57,14 @@ def warm_up() -> str | None:
         As in `check`.
     """
     check()
-    for width, dtype in itertools.product(WIDTHS, ("float32", "float64")):
+    for width, dtype in itertools.product(WIDTHS, dtypes):
         trainer = Trainer([width, width], dtype=dtype, seed=0, backend="numba")
         X = np.zeros((1, width), dtype)
         trainer.fit(X, X, epochs=1)
         trainer.predict(X)
         trainer.evaluate(X, X)
         trainer.gradients(X, X)
-    for members, dtype in itertools.product(MEMBERS, ("float32", "float64")):
+    for members, dtype in itertools.product(MEMBERS, dtypes):
         fleet = Fleet([2, 2], members=members, dtype=dtype, seed=0, backend="numba")
         X = np.zeros((1, 2), dtype)
         fleet.fit(X, X, epochs=1)

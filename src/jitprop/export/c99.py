@@ -172,6 +172,14 @@ def to_c(
     flash. The function needs stack for two arrays as long as the widest hidden layer. It uses no
     heap, keeps nothing between calls, and may be called from many threads at once. It sums in the
     order of the inputs, so the last digits may differ from jitprop's.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from jitprop import Trainer, export
+    >>> export.to_c(Trainer([2, 3, 1], seed=0), "net.c")
+    >>> "void net_predict(const float x[], float y[])" in Path("net.c").read_text()
+    True
     """
     if not isinstance(name, str):
         raise TypeError(f"name must be text; got {checks.shown(name)}")

@@ -58,10 +58,16 @@ def to_onnx(
 
     Examples
     --------
-    >>> import onnxruntime  # doctest: +SKIP
-    >>> jitprop.export.to_onnx(trainer, "net.onnx")  # doctest: +SKIP
-    >>> session = onnxruntime.InferenceSession("net.onnx")  # doctest: +SKIP
-    >>> (prediction,) = session.run(None, {"X": X})  # doctest: +SKIP
+    >>> import numpy as np
+    >>> import onnxruntime
+    >>> from jitprop import Trainer, export
+    >>> trainer = Trainer([2, 3, 1], dtype="float32", seed=0)
+    >>> export.to_onnx(trainer, "net.onnx")
+    >>> session = onnxruntime.InferenceSession("net.onnx")
+    >>> X = np.ones((5, 2), np.float32)
+    >>> (prediction,) = session.run(None, {"X": X})
+    >>> np.allclose(prediction, trainer.predict(X), rtol=1e-5)
+    True
     """
     made = _model(nets.of(model).cast(cast.dtype(dtype)))
     with replacing(path) as file:

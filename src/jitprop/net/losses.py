@@ -48,21 +48,52 @@ class Loss:
 
 @dataclass(frozen=True)
 class HalfSquaredError(Loss):
-    """Half the squared error: E = 1/2 sum (a - y)**2."""
+    """
+    Half the squared error: E = 1/2 sum (a - y)**2.
+
+    Examples
+    --------
+    >>> from jitprop import HalfSquaredError, Trainer
+    >>> doubles = [[[2.0]]], [[0.0]]
+    >>> loss = HalfSquaredError()
+    >>> trainer = Trainer([1, 1], init=doubles, output_activation="identity", loss=loss)
+    >>> trainer.evaluate([[1.0]], [5.0])  # (2 - 5)**2 / 2
+    4.5
+    """
 
     name: ClassVar[str] = "half_squared_error"
 
 
 @dataclass(frozen=True)
 class SquaredError(Loss):
-    """The squared error, without the factor 1/2: E = sum (a - y)**2."""
+    """
+    The squared error, without the factor 1/2: E = sum (a - y)**2.
+
+    Examples
+    --------
+    >>> from jitprop import SquaredError, Trainer
+    >>> doubles = [[[2.0]]], [[0.0]]
+    >>> trainer = Trainer([1, 1], init=doubles, output_activation="identity", loss=SquaredError())
+    >>> trainer.evaluate([[1.0]], [5.0])  # (2 - 5)**2
+    9.0
+    """
 
     name: ClassVar[str] = "squared_error"
 
 
 @dataclass(frozen=True)
 class AbsoluteError(Loss):
-    """The absolute error: E = sum abs(a - y). Where a = y, its derivative is defined as 0."""
+    """
+    The absolute error: E = sum abs(a - y). Where a = y, its derivative is defined as 0.
+
+    Examples
+    --------
+    >>> from jitprop import AbsoluteError, Trainer
+    >>> doubles = [[[2.0]]], [[0.0]]
+    >>> trainer = Trainer([1, 1], init=doubles, output_activation="identity", loss=AbsoluteError())
+    >>> trainer.evaluate([[1.0]], [5.0])  # abs(2 - 5)
+    3.0
+    """
 
     name: ClassVar[str] = "absolute_error"
 
@@ -89,6 +120,14 @@ class Huber(Loss):
     ----------
     Huber, *Robust Estimation of a Location Parameter*, Annals of Mathematical Statistics 35, 1964.
     The factor is that of PyTorch's HuberLoss and Keras' Huber.
+
+    Examples
+    --------
+    >>> from jitprop import Huber, Trainer
+    >>> doubles = [[[2.0]]], [[0.0]]
+    >>> trainer = Trainer([1, 1], init=doubles, output_activation="identity", loss=Huber(0.5))
+    >>> trainer.evaluate([[1.0]], [5.0])  # 0.5 (3 - 0.5 / 2)
+    1.375
     """
 
     delta: float = 1.0
@@ -120,6 +159,14 @@ class Quantile(Loss):
     References
     ----------
     Koenker and Bassett, *Regression Quantiles*, Econometrica 46, 1978.
+
+    Examples
+    --------
+    >>> from jitprop import Quantile, Trainer
+    >>> doubles = [[[2.0]]], [[0.0]]
+    >>> trainer = Trainer([1, 1], init=doubles, output_activation="identity", loss=Quantile(0.9))
+    >>> trainer.evaluate([[1.0]], [5.0])  # 0.9 (5 - 2)
+    2.7
     """
 
     q: float = 0.5
@@ -142,6 +189,16 @@ class Poisson(Loss):
     ----------
     McCullagh and Nelder, *Generalized Linear Models*, 1989, chapter 6. The term log(y!) of the
     likelihood is left out, since it does not depend on the parameters.
+
+    Examples
+    --------
+    >>> from jitprop import Poisson, Trainer
+    >>> nothing = [[[0.0]]], [[0.0]]
+    >>> trainer = Trainer([1, 1], init=nothing, output_activation="exp", loss=Poisson())
+    >>> trainer.predict([[1.0]]).tolist()
+    [[1.0]]
+    >>> trainer.evaluate([[1.0]], [3.0])  # 1 - 3 log(1)
+    1.0
     """
 
     name: ClassVar[str] = "poisson"
@@ -162,6 +219,14 @@ class GaussianNLL(Loss):
     Nix and Weigend, *Estimating the mean and variance of the target probability distribution*,
     ICNN 1994. The constant log(2 pi) / 2 is left out, as in PyTorch's GaussianNLLLoss with
     full=False. An output is the logarithm of the variance, so that any number is allowed.
+
+    Examples
+    --------
+    >>> from jitprop import GaussianNLL, Trainer
+    >>> nothing = [[[0.0, 0.0]]], [[0.0, 0.0]]
+    >>> trainer = Trainer([1, 2], init=nothing, output_activation="identity", loss=GaussianNLL())
+    >>> trainer.evaluate([[1.0]], [3.0])  # a mean of 0 and a log-variance of 0: (3 - 0)**2 / 2
+    4.5
     """
 
     name: ClassVar[str] = "gaussian_nll"
@@ -207,6 +272,16 @@ class BinaryCrossEntropy(Loss):
     ----------
     Szegedy et al., *Rethinking the Inception Architecture for Computer Vision*, CVPR 2016, section
     7, in the form of Keras.
+
+    Examples
+    --------
+    >>> from jitprop import BinaryCrossEntropy, Trainer
+    >>> loss = BinaryCrossEntropy(class_weight={0: 1, 1: 3})
+    >>> trainer = Trainer([1, 1], init=([[[0.0]]], [[1.0986]]), loss=loss)
+    >>> trainer.predict([[1.0]]).round(3).tolist()
+    [[0.75]]
+    >>> round(trainer.evaluate([[1.0], [2.0]], [0, 1]), 3)  # -(log(1 - 0.75) + 3 log(0.75)) / 4
+    0.562
     """
 
     label_smoothing: float = 0.0
@@ -270,6 +345,15 @@ class CrossEntropy(Loss):
     ----------
     Szegedy et al., *Rethinking the Inception Architecture for Computer Vision*, CVPR 2016, section
     7.
+
+    Examples
+    --------
+    >>> from jitprop import CrossEntropy, Trainer
+    >>> nothing = [[[0.0, 0.0]]], [[0.0, 0.0]]
+    >>> loss = CrossEntropy(label_smoothing=0.1)
+    >>> trainer = Trainer([1, 2], init=nothing, output_activation="softmax", loss=loss)
+    >>> round(trainer.evaluate([[1.0], [2.0]], [0, 1]), 6)  # log(2): both classes are as likely
+    0.693147
     """
 
     label_smoothing: float = 0.0

@@ -37,6 +37,13 @@ class SGD:
     ----------
     Sutskever et al., *On the importance of initialization and momentum in deep learning*, ICML
     2013. The learning rate is inside the velocity v, as in scikit-learn and Keras.
+
+    Examples
+    --------
+    >>> from jitprop import SGD, Trainer
+    >>> trainer = Trainer([2, 3, 1], optimizer=SGD(momentum=0.9, nesterov=True))
+    >>> trainer.learning_rate
+    0.1
     """
 
     momentum: float = 0.0
@@ -87,6 +94,13 @@ class Adam:
     ----------
     Kingma and Ba, *Adam: A Method for Stochastic Optimization*, arXiv:1412.6980, in the form at the
     end of section 2.
+
+    Examples
+    --------
+    >>> from jitprop import Adam, Trainer
+    >>> trainer = Trainer([2, 3, 1], optimizer=Adam(beta_2=0.99))
+    >>> trainer.learning_rate
+    0.001
     """
 
     beta_1: float = 0.9
@@ -116,6 +130,11 @@ class AdamW(Adam):
     ----------
     Loshchilov and Hutter, *Decoupled Weight Decay Regularization*, arXiv:1711.05101. The decay is
     multiplied by the learning rate, as in PyTorch.
+
+    Examples
+    --------
+    >>> from jitprop import AdamW, Trainer
+    >>> trainer = Trainer([2, 3, 1], optimizer=AdamW(), weight_decay=0.01)
     """
 
     name: ClassVar[str] = "adamw"
@@ -150,6 +169,13 @@ class RMSprop:
     References
     ----------
     Hinton, Srivastava and Swersky, *Neural Networks for Machine Learning*, lecture 6e, 2012.
+
+    Examples
+    --------
+    >>> from jitprop import RMSprop, Trainer
+    >>> trainer = Trainer([2, 3, 1], optimizer=RMSprop(rho=0.95))
+    >>> trainer.learning_rate
+    0.001
     """
 
     rho: float = 0.9
@@ -210,6 +236,14 @@ class Rprop:
     Riedmiller and Braun, *A Direct Adaptive Method for Faster Backpropagation Learning: The RPROP
     Algorithm*, ICNN 1993, in the form iRprop- of Igel and Hüsken, *Improving the Rprop Learning
     Algorithm*, NC 2000. PyTorch uses the same form.
+
+    Examples
+    --------
+    >>> from jitprop import Rprop, Trainer
+    >>> X, y = [[0, 0], [0, 1], [1, 0], [1, 1]], [0, 1, 1, 0]
+    >>> trainer = Trainer([2, 8, 1], optimizer=Rprop(), seed=0)
+    >>> bool(trainer.fit(X, y, epochs=100).loss[-1] < 1e-6)
+    True
     """
 
     eta_minus: float = 0.5

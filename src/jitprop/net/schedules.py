@@ -72,6 +72,14 @@ class Step(Schedule):
     References
     ----------
     PyTorch's StepLR, where ``every`` is called step_size and ``factor`` gamma.
+
+    Examples
+    --------
+    >>> from jitprop import Step, Trainer
+    >>> schedule = Step(0.5, every=2)
+    >>> [schedule(epoch) for epoch in range(4)]
+    [0.5, 0.5, 0.05, 0.05]
+    >>> trainer = Trainer([2, 3, 1], learning_rate=schedule)
     """
 
     initial: float
@@ -108,6 +116,13 @@ class Exponential(Schedule):
     References
     ----------
     PyTorch's ExponentialLR, where ``factor`` is called gamma.
+
+    Examples
+    --------
+    >>> from jitprop import Exponential
+    >>> schedule = Exponential(0.5, factor=0.5)
+    >>> [schedule(epoch) for epoch in range(3)]
+    [0.5, 0.25, 0.125]
     """
 
     initial: float
@@ -144,6 +159,13 @@ class InverseScaling(Schedule):
     scikit-learn's ``learning_rate="invscaling"``, which counts samples instead of epochs. Powers
     from 1/2 to 1 are the classical choice for stochastic gradients: Bottou, Curtis and Nocedal,
     *Optimization Methods for Large-Scale Machine Learning*, SIAM Review 60, 2018.
+
+    Examples
+    --------
+    >>> from jitprop import InverseScaling
+    >>> schedule = InverseScaling(0.5, power=1)
+    >>> [schedule(epoch) for epoch in (0, 1, 4)]
+    [0.5, 0.25, 0.1]
     """
 
     initial: float
@@ -196,6 +218,13 @@ class Cosine(Schedule):
     arXiv:1608.03983, equation 5, without restarts. PyTorch's CosineAnnealingLR is the same until
     epoch n, and rises again after it. The warm-up is that of Goyal et al., *Accurate, Large
     Minibatch SGD*, arXiv:1706.02677, section 2.2.
+
+    Examples
+    --------
+    >>> from jitprop import Cosine
+    >>> schedule = Cosine(0.5, epochs=5, warmup=1)
+    >>> [round(schedule(epoch), 3) for epoch in range(6)]
+    [0.25, 0.5, 0.427, 0.25, 0.073, 0.0]
     """
 
     peak: float
@@ -249,6 +278,13 @@ class OneCycle(Schedule):
     Smith and Topin, *Super-Convergence: Very Fast Training of Neural Networks Using Large Learning
     Rates*, arXiv:1708.07120, in the form of PyTorch's OneCycleLR with one step an epoch. PyTorch
     calls ``rise`` pct_start and the divisors div_factor and final_div_factor.
+
+    Examples
+    --------
+    >>> from jitprop import OneCycle
+    >>> schedule = OneCycle(0.5, epochs=10)
+    >>> [round(schedule(epoch), 3) for epoch in range(10)]
+    [0.02, 0.26, 0.5, 0.475, 0.406, 0.306, 0.194, 0.094, 0.025, 0.0]
     """
 
     peak: float
@@ -317,6 +353,15 @@ class ReduceOnPlateau:
     References
     ----------
     Keras' ReduceLROnPlateau without its cooldown.
+
+    Examples
+    --------
+    >>> from jitprop import ReduceOnPlateau, Trainer
+    >>> schedule = ReduceOnPlateau(2.0, factor=0.5, patience=1, monitor="loss", minimum=1e-3)
+    >>> trainer = Trainer([1, 1], init=([[[0.0]]], [[0.0]]), learning_rate=schedule)
+    >>> history = trainer.fit([[0.0]], [0.5], epochs=4)  # right already: no epoch is better
+    >>> history.learning_rate.tolist()
+    [2.0, 2.0, 1.0, 0.5]
     """
 
     initial: float

@@ -46,6 +46,13 @@ def loss_curves(history: History, ax: Axes | None = None) -> Axes:
         For a history that is none, or empty, or an ``ax`` that is none.
     ImportError
         Where matplotlib is missing.
+
+    Examples
+    --------
+    >>> from jitprop import Trainer, plot
+    >>> history = Trainer([1, 1], seed=0).fit([[0.0], [1.0]], [0.2, 0.7], epochs=10)
+    >>> ax = plot.loss_curves(history)
+    >>> ax.figure.savefig("loss.png")
     """
     if not all(hasattr(history, name) for name in DRAWN):
         raise TypeError(f"history must be what fit returns; got {checks.shown(history)}")

@@ -47,6 +47,15 @@ def decision_boundary(
         For another net, or bad samples.
     ImportError
         Where matplotlib is missing.
+
+    Examples
+    --------
+    >>> from jitprop import Trainer, plot
+    >>> X, y = [[0, 0], [0, 1], [1, 0], [1, 1]], [0, 1, 1, 0]
+    >>> trainer = Trainer([2, 8, 1], learning_rate=5.0, seed=0)
+    >>> history = trainer.fit(X, y, epochs=1000)
+    >>> ax = plot.decision_boundary(trainer, X, y)
+    >>> ax.figure.savefig("boundary.png")
     """
     _check(trainer)
     sizes, output = trainer.layer_sizes, trainer._spec.activations[-1]
@@ -118,6 +127,12 @@ def weights(
         For a layer that is not there, or an ``image_shape`` of another number of pixels.
     ImportError
         Where matplotlib is missing.
+
+    Examples
+    --------
+    >>> from jitprop import Trainer, plot
+    >>> ax = plot.weights(Trainer([16, 4, 1], seed=0), layer=0)
+    >>> ax.figure.savefig("weights.png")
     """
     _check(trainer)
     layer = checks.integer("layer", layer, low=0)

@@ -40,6 +40,12 @@ def predicted_against_true(y: npt.ArrayLike, p: npt.ArrayLike, ax: Axes | None =
         For values that are no finite numbers, or not equally many.
     ImportError
         Where matplotlib is missing.
+
+    Examples
+    --------
+    >>> from jitprop import plot
+    >>> ax = plot.predicted_against_true([1.0, 2.0, 3.0], [1.1, 1.9, 3.2])
+    >>> ax.figure.savefig("predictions.png")
     """
     true, predicted = canvas.column("y", y), canvas.column("p", p)
     if len(true) != len(predicted):
@@ -96,6 +102,12 @@ def confusion_matrix(
         For classes that are none, not equally many, or more than there are labels.
     ImportError
         Where matplotlib is missing.
+
+    Examples
+    --------
+    >>> from jitprop import plot
+    >>> ax = plot.confusion_matrix([0, 0, 1, 1], [0, 1, 1, 1], labels=["cat", "dog"])
+    >>> ax.figure.savefig("confusion.png")
     """
     n_classes = None if labels is None else len(canvas.names(labels))
     true, predicted = canvas.classes("y", y, n_classes), canvas.classes("p", p, n_classes)

@@ -157,7 +157,9 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     --------
     >>> from jitprop.sklearn import MLPRegressor
     >>> X, y = [[0.0], [1.0], [2.0], [3.0]], [0.0, 1.0, 4.0, 9.0]
-    >>> model = MLPRegressor(8, solver="lbfgs", alpha=0.0, random_state=0).fit(X, y)
+    >>> model = MLPRegressor(
+    ...     hidden_layer_sizes=8, solver="lbfgs", alpha=0.0, random_state=0
+    ... ).fit(X, y)
     >>> model.predict([[2.0]]).round(1)
     array([4.])
     """

@@ -38,6 +38,21 @@ class Callback:
     callback changes in the trainer, parameters or ``learning_rate``, holds from the next epoch on.
     Where it has an attribute ``monitor``, a name in ``logs``, a fit that has no such number is
     refused.
+
+    Examples
+    --------
+    >>> from jitprop import Callback, Trainer
+    >>> class Best(Callback):
+    ...     def on_fit_begin(self, trainer):
+    ...         self.loss = float("inf")
+    ...
+    ...     def on_epoch_end(self, trainer, epoch, logs):
+    ...         self.loss = min(self.loss, logs["loss"])
+    >>> best = Best()
+    >>> X, y = [[0, 0], [0, 1], [1, 0], [1, 1]], [0, 1, 1, 0]
+    >>> history = Trainer([2, 3, 1], seed=0).fit(X, y, epochs=10, callbacks=best)
+    >>> bool(best.loss == history.loss.min())
+    True
     """
 
     def on_fit_begin(self, trainer: Trainer) -> None:
@@ -189,6 +204,22 @@ class EarlyStopping(Callback):
     ----------
     Prechelt, *Early Stopping - But When?*, in Neural Networks: Tricks of the Trade, 1998: its
     third class of criteria, UP, with a patience.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from jitprop import EarlyStopping, Trainer
+    >>> rng = np.random.default_rng(0)
+    >>> X, y = rng.normal(size=(40, 5)), rng.uniform(size=40)  # nothing to learn
+    >>> trainer = Trainer([5, 20, 1], learning_rate=1.0, batch_size=5, seed=0)
+    >>> stopping = EarlyStopping(patience=5)
+    >>> history = trainer.fit(
+    ...     X[:30], y[:30], epochs=1000, validation_data=(X[30:], y[30:]), callbacks=stopping
+    ... )
+    >>> stopping.stopped, len(history.loss) == stopping.best_epoch + 6
+    (True, True)
+    >>> trainer.evaluate(X[30:], y[30:]) == stopping.best
+    True
     """
 
     def __init__(
@@ -418,6 +449,15 @@ class Checkpoint(Callback):
     OSError
         From `Trainer.fit`, as `Trainer.save` does: at its start, where a file that is there may not
         be replaced. After a full disk the file is the latest one that was saved whole.
+
+    Examples
+    --------
+    >>> from jitprop import Checkpoint, Trainer
+    >>> X, y = [[0, 0], [0, 1], [1, 0], [1, 1]], [0, 1, 1, 0]
+    >>> trainer = Trainer([2, 3, 1], seed=0)
+    >>> history = trainer.fit(X, y, epochs=30, callbacks=Checkpoint("net", every=10))
+    >>> Trainer.load("net").epochs_trained
+    30
     """
 
     def __init__(self, path: str | os.PathLike[str], every: int = 1) -> None:

@@ -1,0 +1,61 @@
+"""The examples in docstrings print what they show, and what is public has an example."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import inspect
+import pkgutil
+
+import pytest
+
+import jitprop
+from jitprop import export, metrics, plot, sklearn
+
+MODULES = sorted(
+    found.name
+    for found in pkgutil.walk_packages(jitprop.__path__, "jitprop.")
+    if not found.name.endswith("__main__")
+)
+TOLD_BY_ANOTHER = {
+    "CheckpointError",
+    "DivergenceError",
+    "FleetHistory",
+    "GradientCheck",
+    "Gradients",
+    "History",
+    "SweepResult",
+    "TargetWarning",
+    "Trace",
+}
+"""Errors, and what methods return: the examples of those show them."""
+
+PUBLIC = {
+    f"{module.__name__}.{name}": getattr(module, name)
+    for module, names in (
+        (jitprop, jitprop.__all__),
+        (sklearn, sklearn.__all__),
+        (plot, plot.__all__),
+        (export, export.__all__),
+        (metrics, metrics.NAMED),
+    )
+    for name in names
+    if name not in TOLD_BY_ANOTHER
+}
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_print_what_they_show(name, tmp_path, monkeypatch):
+    module = importlib.import_module(name)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    assert doctest.testmod(module).failed == 0
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_what_is_public_has_an_example(name):
+    docstring = inspect.getdoc(PUBLIC[name])
+    examples = doctest.DocTestParser().get_examples(docstring)
+    assert "Examples\n--------\n" in docstring
+    assert examples
+    assert not any(doctest.SKIP in example.options for example in examples)
