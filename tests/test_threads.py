@@ -361,7 +361,7 @@ def test_disturbed_threads_give_way_to_one_where_that_is_quicker():
         team, taken = threads.Team(n), []
         for _ in range(2 * threads.TRIAL):
             taken.append(team.size())
-            team.learn(taken[-1], {1: one, n: 1.0}[taken[-1]], busy)
+            team.record(taken[-1], {1: one, n: 1.0}[taken[-1]], busy)
         return taken
 
     assert set(sizes(4, one=0.5, busy=3.9)) == {4}  # if undisturbed, one thread is never tried

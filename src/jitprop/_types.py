@@ -1,4 +1,4 @@
-"""Names for what the modules hand each other."""
+"""Types that many modules use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which backend computes; numba is imported here, when first asked for, and not before."""
+"""The choice of the backend. Numba is imported here, when a backend that needs it is first used."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NAMES = ("auto", "numba", "numpy")
 
 
 class Backend(Protocol):
-    """What `jitprop.reference` and `jitprop.backends.compiled` offer; the former documents it."""
+    """The functions of a backend. `jitprop.reference` documents them."""
 
     FIRST_CALL: float
     HALTED: int
@@ -70,19 +70,33 @@ class Backend(Protocol):
 
 
 def check(name: str) -> str:
-    """The name, if it is one."""
+    """
+    Check the name of a backend and return it.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For anything but "auto", "numba" and "numpy".
+    """
     return checks.choice("backend", name, NAMES)
 
 
 @cache
 def load(name: str) -> Backend:
     """
-    The backend of that name; "auto" is numba, or NumPy with one warning where numba is missing.
+    Return the backend of this name.
+
+    "auto" is numba, or NumPy if numba cannot be imported.
 
     Raises
     ------
     ImportError
-        For "numba" where numba cannot be imported.
+        For "numba" if numba cannot be imported.
+
+    Warns
+    -----
+    RuntimeWarning
+        Once, if "auto" is NumPy.
     """
     if name == "numpy":
         return cast(Backend, importlib.import_module("jitprop.reference"))
@@ -103,15 +117,15 @@ def load(name: str) -> Backend:
 
 def _compiled() -> Backend | Exception:
     """
-    The backend that needs numba, or why there is none.
+    Import the backend that needs numba and return it, or the error of the import.
 
-    To be called where no signal breaks it off: numba cannot be imported again in a process in which
-    half of it was.
+    It must be called where no signal can interrupt it: after half an import, numba cannot be
+    imported again in the same process.
     """
     try:
         with Interrupts():
             return cast(Backend, importlib.import_module("jitprop.backends.compiled"))
-    except Exception as error:  # a broken numba raises more than ImportError
+    except Exception as error:  # a broken numba may raise other errors than ImportError
         if from_a_handler(error):
             raise
         return error

@@ -461,7 +461,7 @@ def train(
             return HALTED
         seconds = time.perf_counter() - began
         busy = (time.process_time() - used) / seconds
-        net.team.learn(n, seconds / max(1, reached - start), busy)
+        net.team.record(n, seconds / max(1, reached - start), busy)
         return reached
     finally:
         net.gate[:] = 0  # behind the call: a word to halt may come before it

@@ -235,7 +235,7 @@ class Team:
         quicker, slower = sorted((1, self.n), key=self._seconds.__getitem__)
         return slower if self._calls % TRIAL == 0 else quicker
 
-    def learn(self, size: int, seconds: float, busy: float) -> None:
+    def record(self, size: int, seconds: float, busy: float) -> None:
         """Record the seconds of an update with ``size`` threads, ``busy`` of them on average."""
         self._seconds[size] = seconds
         if size == self.n and self._calls > 3:  # the first calls include the start of the threads

@@ -378,7 +378,7 @@ def _exactly(number: Any) -> str:
 
 
 def _check_range(array: Array, first: int, loss: Loss) -> None:
-    """Check the range of some rows of y, the first of which is row number ``first``."""
+    """Check the range of some rows of y; their numbers begin with ``first``."""
     low, high = loss.target_range
     if (low > -np.inf and array.min() < low) or (high < np.inf and array.max() > high):
         expected = f"lie within [{low:g}, {high:g}]" if high < np.inf else f"be at least {low:g}"

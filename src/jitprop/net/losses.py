@@ -179,7 +179,7 @@ class Quantile(Loss):
 @dataclass(frozen=True)
 class Poisson(Loss):
     """
-    The loss for counts, of which the net predicts the rate: E = sum (rate - y log rate).
+    The loss for counts: the net predicts their rate, and E = sum (rate - y log rate).
 
     Counts y are at least 0. The loss is computed from z = log(rate) as exp(z) - y z, so log(0)
     never occurs. With ``output_activation="exp"`` the outputs are the rates, as in Keras. With
@@ -209,7 +209,7 @@ class Poisson(Loss):
 @dataclass(frozen=True)
 class GaussianNLL(Loss):
     """
-    The loss for normally distributed y, of which the net predicts the mean and the variance.
+    The loss for normally distributed targets: the net predicts their mean and their variance.
 
     E = 1/2 sum [s + (y - mean)**2 exp(-s)], with s = log(variance). For k targets the net has 2 k
     outputs with ``output_activation="identity"``: first the k means, then the k log-variances s.

@@ -142,6 +142,7 @@ class _File:
     """Where each array begins and ends in the file."""
 
     def read(self) -> Data:
+        """Map the file into memory and return the data, whose arrays are read-only."""
         try:
             with open(self.path, "rb") as file:
                 memory = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))

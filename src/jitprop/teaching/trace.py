@@ -105,7 +105,7 @@ class Trace:
     __repr__ = __str__
 
     def __rich__(self) -> Table:
-        """What ``rich.print`` shows."""
+        """Return the table that ``rich.print`` shows."""
         from rich import box
         from rich.table import Table
         from rich.text import Text
@@ -118,7 +118,7 @@ class Trace:
         return table
 
     def _repr_html_(self) -> str:
-        """What a notebook shows."""
+        """Return the table that a notebook shows, as HTML."""
         style = "text-align: left; vertical-align: top; white-space: pre; font-family: monospace"
         lines = ["".join(f'<th style="{style}">{heading}</th>' for heading in HEADINGS)]
         for row in self._rows():
