@@ -40,3 +40,21 @@ def test_commands_run(page, table, target, tmp_path, monkeypatch, capsys):
     assert Path("predictions.csv").exists()
     written = [path.name for path in Path().iterdir()]
     assert any(name.endswith(".png") for name in written)
+
+
+def words(text):
+    """Return a text's words, every number being 0: another processor has other last digits."""
+    return re.sub(r"[\d.,]+(e-\d+)?", "0", text).split()
+
+
+def test_the_page_shows_what_train_and_predict_print(tmp_path, monkeypatch, capsys):
+    page = (ROOT / "docs/command-line.md").read_text()
+    printed, predicted = re.findall(r"```text\n(.*?)```", page, re.DOTALL)
+    train, predict, _ = commands("docs/command-line.md")
+    monkeypatch.chdir(tmp_path)
+    load_wine(as_frame=True).frame.to_csv("wine.csv", index=False)
+    assert main(train) == 0
+    assert words(capsys.readouterr().out) == words(printed)
+    assert main(predict) == 0
+    lines = Path("predictions.csv").read_text().splitlines()
+    assert words("\n".join(lines[:3])) == words(predicted)
