@@ -162,3 +162,74 @@ def test_core_dependencies_are_four():
 @pytest.mark.parametrize("package", [jitprop, jitprop_kernels], ids=lambda p: p.__name__)
 def test_types_ship(package):
     assert resources.files(package).joinpath("py.typed").is_file()
+
+
+FLOORS = [
+    {"_types", "_version", "hints", "checks", "warn", "interrupts"},
+    {"net"},
+    {"data"},
+    {"functions", "reference", "backends"},
+    {"metrics", "training", "files", "teaching", "plot"},
+    {"trainer"},
+    {"fleet"},
+    {"sweeps", "sklearn", "export"},
+    {"cli", "__init__", "__main__"},
+]
+"""What stands on what: a file imports from its own floor and from those below it."""
+
+
+def modules():
+    """The files of jitprop by the names under which they are imported."""
+    made = {}
+    for path in sorted(SOURCE.rglob("*.py")):
+        name = ".".join(path.relative_to(SOURCE.parent).with_suffix("").parts)
+        made[name.removesuffix(".__init__")] = path
+    return made
+
+
+def runs(node):
+    """The parts of a file that run, at whatever time: what is for types alone does not."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING":
+            continue
+        yield child
+        yield from runs(child)
+
+
+def imports_within(path, known):
+    """The files of jitprop that a file imports, when it is imported itself or later."""
+    for node in runs(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name in known)
+        elif isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                whole = f"{node.module}.{alias.name}"
+                yield from {whole if whole in known else node.module} & set(known)
+
+
+def floor(name):
+    part = name.split(".")[1] if "." in name else "__init__"
+    return next(i for i, rooms in enumerate(FLOORS) if part in rooms)
+
+
+def test_imports_point_down():
+    known = modules()
+    for name, path in known.items():
+        for other in imports_within(path, known):
+            assert floor(other) <= floor(name), f"{name} imports {other}"
+
+
+def test_no_file_imports_itself_through_others():
+    known = modules()
+    left = {name: {*imports_within(path, known)} - {name} for name, path in known.items()}
+    while free := {name for name, others in left.items() if not others & set(left)}:
+        left = {name: others for name, others in left.items() if name not in free}
+    assert not left, f"a circle among {sorted(left)}"
+
+
+def test_contributing_draws_the_floors():
+    picture = (SOURCE.parents[1] / "CONTRIBUTING.md").read_text().split("```")[1]
+    drawn = [set(re.findall(r"[\w]+(?=[/.])|__\w+__", line)) for line in picture.splitlines()]
+    shown = [rooms for rooms in drawn if rooms]
+    expected = [{room for room in rooms if not room.startswith("__")} for rooms in FLOORS]
+    assert [rooms - {"py"} for rooms in shown] == expected[::-1]

@@ -59,10 +59,10 @@ def make(net, epochs=0, **settings):
 
 
 def state_of(trainer):
-    s = trainer._state
+    s = trainer._model.state
     arrays = [(a.tobytes(), a.dtype, a.shape) for a in (s.params, s.slots)]
     random_state = s.rng.bit_generator.state
-    return arrays, random_state, s.epochs, s.updates, trainer._dtype, trainer._spec
+    return arrays, random_state, s.epochs, s.updates, trainer._model.dtype, trainer._model.spec
 
 
 def says(error, words, call, *args):

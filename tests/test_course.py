@@ -75,7 +75,7 @@ def test_weights_are_held_out_with_their_samples(backend, samples, rng):
     X, y = samples
     w = rng.random(10)
     ref, comp = make(backend), make(backend)
-    rows, others = hold_out(10, 0.4, ref._state.split)
+    rows, others = hold_out(10, 0.4, ref._model.state.split)
     expected = ref.fit(
         X[rows],
         y[rows],

@@ -141,7 +141,7 @@ def test_what_was_compiled_lives_as_long_as_it_is_used():
     trainer.fit([[1.0]], [0.5], 2)
     gc.collect()
     trainer.fit([[1.0]], [0.5], 2)
-    own = weakref.ref(trainer._spec.activations[0])
+    own = weakref.ref(trainer._model.spec.activations[0])
     assert own() in compiled._blocks
     del trainer
     gc.collect()

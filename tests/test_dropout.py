@@ -17,7 +17,7 @@ def make(sizes, backend, dropout, **arguments):
 def drawn(p, units, samples, t, l=0, key=12345):
     """Return a layer's mask from the reference."""
     sizes = [1, *[units] * (l + 1), 1]
-    spec = make(sizes, "numpy", p)._spec
+    spec = make(sizes, "numpy", p)._model.spec
     return reference.dropout_masks(spec, key, t, samples, np.dtype(float))[l]
 
 
@@ -53,8 +53,8 @@ def test_splitmix64_gives_the_published_numbers():
 @pytest.mark.parametrize("n", [40, 3000], ids=["lanes", "blocks"])
 def test_both_backends_and_dtypes_draw_the_same_masks(n):
     trainer = make([1, n, 1], "numba", 0.5)
-    assert compiled.uses_lanes(trainer._spec) == (n == 40)
-    key = trainer._state.dropout_key
+    assert compiled.uses_lanes(trainer._model.spec) == (n == 40)
+    key = trainer._model.state.dropout_key
     ref = [drawn(0.5, n, 1, t, key=key)[0] for t in (1, 2, 3)]
     for backend in ("numpy", "numba"):
         for dtype in ("float32", "float64"):
@@ -136,7 +136,7 @@ def test_backends_agree(sizes, n, batch_size, dropout, dtype, rng):
 def test_gradients_under_a_mask_are_the_central_differences(rng):
     X, y = data([3, 2], 6, "half_squared_error", False, rng)
     trainer = make([3, 7, 5, 2], "numpy", [0.4, 0.3], activation=["tanh", "gelu"])
-    spec, p = trainer._spec, trainer.parameters
+    spec, p = trainer._model.spec, trainer.parameters
     p[:] = rng.normal(size=p.size)
     masks = reference.dropout_masks(spec, 5, 1, 6, p.dtype)
     assert all(0 < (mask == 0).sum() < mask.size for mask in masks)
@@ -191,9 +191,9 @@ def test_the_seed_means_what_it_did(backend, rng):
     expected = np.random.default_rng(init).uniform(-limit, limit, size=(3, 8))
     np.testing.assert_allclose(trainer.weights[0], expected)
     expected = np.random.default_rng(shuffle).bit_generator.state
-    assert trainer._state.rng.bit_generator.state == expected
-    assert trainer._state.dropout_key != Trainer([3, 8, 2], seed=2)._state.dropout_key
-    assert 0 <= trainer._state.dropout_key < 2**63  # so that kernels and files can hold it
+    assert trainer._model.state.rng.bit_generator.state == expected
+    assert trainer._model.state.dropout_key != Trainer([3, 8, 2], seed=2)._model.state.dropout_key
+    assert 0 <= trainer._model.state.dropout_key < 2**63  # so that kernels and files can hold it
 
 
 # The same bits.
@@ -217,7 +217,7 @@ def test_the_mask_of_a_sample_does_not_depend_on_how_a_batch_is_cut(rng):
     # The backend passes 600 samples in chunks, 64 at a time; the reference takes them as one.
     X, y = data([70, 5], 600, "half_squared_error", False, rng)
     ref, comp = (make([70, 33, 5], backend, 0.5) for backend in ("numpy", "numba"))
-    key, spec = comp._state.dropout_key, comp._spec
+    key, spec = comp._model.state.dropout_key, comp._model.spec
     masks = reference.dropout_masks(spec, key, 1, 600, np.dtype(float))
     loss, *_ = reference.backpropagate(spec, comp.parameters.copy(), X, y, None, masks)
     np.testing.assert_allclose(comp.fit(X, y, 1).loss, loss / 600, rtol=1e-13)
@@ -255,11 +255,11 @@ def test_padding_of_lanes_drops_what_the_last_sample_drops():
         dtype="float32", learning_rate=1e-30,
     )  # fmt: skip
     n = 5  # of eight lanes, so three are padding
-    spec, key, found = trainer._spec, trainer._state.dropout_key, 0
+    spec, key, found = trainer._model.spec, trainer._model.state.dropout_key, 0
     for t in range(1, 400):
         mask = reference.dropout_masks(spec, key, t, 8, np.dtype(np.float32))[0]
         whole = (mask > 0).all(axis=1)
-        trainer._state.updates = t - 1
+        trainer._model.state.updates = t - 1
         if whole[:n].any() or not whole[n:].any():
             continue
         found += 1

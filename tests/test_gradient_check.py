@@ -70,7 +70,7 @@ def test_one_wrong_number_is_found(index, backend, monkeypatch, rng):
     found = check_gradients(trainer, X, y)
     marks = np.zeros(trainer.parameters.size, bool)
     marks[index] = True
-    for values, parts in zip(found, trainer._spec.split(marks), strict=True):
+    for values, parts in zip(found, trainer._model.spec.split(marks), strict=True):
         for value, part in zip(values, parts, strict=True):
             assert value > 0.005 if part.any() else value < 1e-7
 

@@ -131,7 +131,7 @@ def test_the_last_number_takes_no_time_that_grows():
     """Neither reading it nor one more epoch copies the earlier numbers."""
     trainer = make()
     past = np.ones(100_000)
-    trainer._course = Course(None, History(past, past, {}, past, past))
+    trainer._model.course = Course(None, History(past, past, {}, past, past))
     trainer.partial_fit(X, Y)
     tracemalloc.start()
     try:
@@ -188,7 +188,7 @@ def test_with_a_limit_nothing_grows(tmp_path):
     for n in (50, 350):
         while trainer.epochs_trained < n:
             trainer.partial_fit(X, Y)
-        columns = trainer._course._now.columns.values()
+        columns = trainer._model.course._now.columns.values()
         trainer.save(tmp_path / "net")
         room = sum(column.base.nbytes if column.base is not None else column.nbytes
                    for column in columns)  # fmt: skip
@@ -197,7 +197,9 @@ def test_with_a_limit_nothing_grows(tmp_path):
     for before, after in zip(*(size[1:] for size in sizes), strict=True):
         assert abs(before - after) < 200  # numbers of different lengths
     trainer.fit(X, Y, 100)
-    assert sum(column.nbytes for column in trainer._course._now.columns.values()) <= 3 * 8 * 21
+    assert (
+        sum(column.nbytes for column in trainer._model.course._now.columns.values()) <= 3 * 8 * 21
+    )
 
 
 def test_within_a_fit_a_limit_holds_too():
@@ -221,15 +223,3 @@ def test_bad_limits():
     for value, error in ((0, ValueError), (-1, ValueError), (2.5, TypeError), (True, TypeError)):
         with pytest.raises(error, match="history_limit must be an integer of at least 1"):
             make(history_limit=value)
-
-
-def test_pickles_of_before_have_a_list_of_histories():
-    trainer = make()
-    parts = [trainer.fit(X, Y, 2), trainer.fit(X, Y, 3, metrics="mse")]
-    state = trainer.__getstate__()
-    old = object.__new__(Trainer)
-    old.__setstate__({**state, "_course": parts})
-    for name, column in trainer.history.columns.items():
-        np.testing.assert_array_equal(old.history.columns[name], column)
-    old.__setstate__({**state, "_course": []})
-    assert losses(old) == []

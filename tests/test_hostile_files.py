@@ -347,7 +347,7 @@ def test_a_callback_of_the_users_own_may_have_our_name(path, whole):
     state = {"dict": {"best": "mine", "first": -1}}
     content["callbacks"] = [{"class": "EarlyStopping", "told": 4, "state": state}]
     path.write_bytes(resealed(content, header, data))
-    assert Trainer.load(path)._kept[0].state == {"best": "mine", "first": -1}
+    assert Trainer.load(path)._model.kept[0].state == {"best": "mine", "first": -1}
 
 
 @pytest.mark.parametrize("name", ["rng", "epochs", "updates"])
@@ -555,7 +555,7 @@ def test_a_thousand_hostile_headers_load_a_net_that_works_or_are_refused(path, w
         except CheckpointError:
             continue
         loaded += 1
-        trainer._backend = "numpy"  # the default would compile if the name was removed
+        trainer._model.backend = "numpy"  # the default would compile if the name was removed
         assert trainer.predict(np.zeros((2, 3))).shape == (2, 2)
         trainer.fit(np.zeros((2, 3)), np.zeros((2, 2)), 1)
     assert 0 < loaded < 500

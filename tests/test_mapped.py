@@ -50,7 +50,7 @@ def make(**settings):
 
 def same(ref, comp, histories):
     assert comp.parameters.tobytes() == ref.parameters.tobytes()
-    assert comp._state.rng.bit_generator.state == ref._state.rng.bit_generator.state
+    assert comp._model.state.rng.bit_generator.state == ref._model.state.rng.bit_generator.state
     assert histories[0].loss.tolist() == histories[1].loss.tolist()
 
 

@@ -41,7 +41,7 @@ def peak(X, y, epochs, sizes, **arguments):
         allocated = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    return allocated + trainer.parameters.nbytes + trainer._state.slots.nbytes
+    return allocated + trainer.parameters.nbytes + trainer._model.state.slots.nbytes
 
 
 def promised(sizes, batch_size, n_threads, chunks, copies, state):

@@ -128,7 +128,7 @@ def test_bits_do_not_depend_on_the_number_of_threads(route, optimizer, dtype, rn
             sizes, optimizer=optimizer, dtype=dtype, backend="numba", n_threads=n_threads
         )
         loss = trainer.fit(X, y, 3).loss
-        found.append(np.concatenate([loss, trainer.parameters, trainer._state.slots.ravel()]))
+        found.append(np.concatenate([loss, trainer.parameters, trainer._model.state.slots.ravel()]))
     for other in found[1:]:
         np.testing.assert_array_equal(other, found[0])
 

@@ -47,7 +47,7 @@ def trainer(route, loss, backend="numpy", **more):
         batches_by_size=True,
         clipped_above=np.inf if loss == "half_squared_error" else 0.0,
     )
-    made._spec = replace(made._spec, sklearn=rules)
+    made._model.spec = replace(made._model.spec, sklearn=rules)
     return made
 
 
@@ -98,8 +98,8 @@ def test_probabilities_are_clipped_in_the_loss(route, loss):
     X, y, _ = data(route, loss, weighted=False)
     for backend in ("numpy", "numba"):
         made = trainer(route, loss, backend)
-        rules = replace(made._spec.sklearn, reported_l2=0.0)
-        made._spec = replace(made._spec, sklearn=rules, batch_size=None)
+        rules = replace(made._model.spec.sklearn, reported_l2=0.0)
+        made._model.spec = replace(made._model.spec, sklearn=rules, batch_size=None)
         made.weights[-1][:] *= 1e4
         epsilon = np.finfo(float).eps
         p = made.predict(X)

@@ -94,11 +94,11 @@ def test_divergence_goes_back_before_the_rate_fell(backend, samples):
     )  # fmt: skip
     with pytest.raises(DivergenceError) as caught:
         trainer.fit(*samples, 1000)
-    rate = trainer._spec.learning_rate
+    rate = trainer._model.spec.learning_rate
     plateau = ()
     for loss in caught.value.history.loss[: caught.value.kept_epochs]:
         plateau = rate.after(plateau, loss)
-    assert trainer._state.plateau == plateau
+    assert trainer._model.state.plateau == plateau
 
 
 def test_without_validation_data_it_is_refused(backend, samples):

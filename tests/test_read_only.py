@@ -141,10 +141,7 @@ def train(net, X, y):
 
 @pytest.mark.parametrize("which", ["params", "slots", "losses"])
 def test_the_backend_refuses_read_only_arrays_that_kernels_would_write_to(which):
-    spec = make_spec(
-        [3, 4, 1], "sigmoid", "sigmoid", "half_squared_error", "mean", Adam(), 0.01, 0.0, 0.0,
-        None, None,
-    )  # fmt: skip
+    spec = make_spec(layer_sizes=[3, 4, 1], optimizer=Adam(), learning_rate=0.01)
     backend = backends.load("numba")
     net = backend.prepare(spec, len(X), X.dtype, 1, 1)
     arrays = {
@@ -164,10 +161,7 @@ def test_the_backend_refuses_read_only_arrays_that_kernels_would_write_to(which)
 @pytest.mark.parametrize("module", [compiled, reference], ids=["numba", "numpy"])
 @pytest.mark.parametrize("other", range(5))
 def test_backends_train_arrays_of_one_dtype(other, module):
-    spec = make_spec(
-        [3, 4, 1], "sigmoid", "sigmoid", "half_squared_error", "mean", Adam(), 0.01, 0.0, 0.0,
-        None, None,
-    )  # fmt: skip
+    spec = make_spec(layer_sizes=[3, 4, 1], optimizer=Adam(), learning_rate=0.01)
     net, size = module.prepare(spec, len(X), X.dtype, 1, 1), spec.n_parameters
     arrays = [np.zeros(size), np.zeros((2, size)), X, Y, np.ones(len(X))]
     arrays[other] = arrays[other].astype(np.float32)
@@ -178,8 +172,8 @@ def test_backends_train_arrays_of_one_dtype(other, module):
 @pytest.mark.parametrize("which", ["slots", "y", "frozen"])
 def test_so_does_the_engine_of_small_fleets(which):
     net = Fleet([3, 4, 1], members=3, optimizer="adam", batch_size=8, seed=[1, 2, 3])
-    data = samples(X, Y, None, net._spec, 3, None)
-    members = net._state.members(net._own)
+    data = samples(X, Y, None, net._model.spec, 3, None)
+    members = net._model.state.members(net._model.own)
     engine = net._engine(len(X))
     assert isinstance(engine, lanes.Lanes)
     if which == "slots":

@@ -200,7 +200,7 @@ def test_optimizers_by_hand(name, backend):
 
 def test_state_is_split_in_views(rng):
     trainer = net("tanh", "sigmoid", "half_squared_error", sizes=(2, 3, 1))
-    weights, biases = trainer._spec.split(trainer.parameters)
+    weights, biases = trainer._model.spec.split(trainer.parameters)
     assert [w.shape for w in weights] == [(2, 3), (3, 1)]
     assert [b.shape for b in biases] == [(3,), (1,)]
     weights[1][2, 0] = biases[0][1] = 9.0

@@ -69,9 +69,9 @@ def facts(trainer, stopping):
     columns = {k: v.tobytes() for k, v in trainer.history.columns.items() if k != "seconds"}
     return {
         "parameters": trainer.parameters.tobytes(),
-        "slots": trainer._state.slots.tobytes(),
-        "random": trainer._state.rng.bit_generator.state,
-        "plateau": trainer._state.plateau,
+        "slots": trainer._model.state.slots.tobytes(),
+        "random": trainer._model.state.rng.bit_generator.state,
+        "plateau": trainer._model.state.plateau,
         "epochs": trainer.epochs_trained,
         "best": (stopping.best, stopping.best_epoch, stopping.stopped),
         **columns,
@@ -256,9 +256,9 @@ def test_epochs_count_anew_and_total_does_not(samples):
     assert stopping.best_epoch == 4
     with pytest.raises(ValueError, match="a ReduceOnPlateau, monitors"):
         trainer.fit(X, y, 1)
-    assert len(trainer._kept) == 1, "it is as before"
+    assert len(trainer._model.kept) == 1, "it is as before"
     trainer.fit(X, y, 1, validation_data=held_out)  # another fit has its own callbacks
-    assert len(trainer._kept) == 0
+    assert len(trainer._model.kept) == 0
 
 
 def test_parameters_that_were_set_meanwhile_are_trained_on(samples):
@@ -278,12 +278,12 @@ def test_parameters_that_were_set_meanwhile_are_trained_on(samples):
 def test_another_monitor_is_refused_and_the_trainer_is_as_before(samples):
     trainer = make()
     train(trainer, samples, stopping_of(True), epochs_total=12)
-    before, kept = trainer.parameters.copy(), trainer._kept
+    before, kept = trainer.parameters.copy(), trainer._model.kept
     message = "monitors 'loss', lower being better, and the fit to be resumed had 'validation_loss'"
     with pytest.raises(ValueError, match=message):
         train(trainer, samples, EarlyStopping("loss"))
     np.testing.assert_array_equal(trainer.parameters, before)
-    assert trainer._kept is kept
+    assert trainer._model.kept is kept
     # The first of two callbacks restores its state, and undoes this when the second is refused.
     twice = make()
     both = [EarlyStopping(patience=9), EarlyStopping("mae", patience=9)]
@@ -443,7 +443,7 @@ def test_what_is_kept_is_a_copy(samples):
     writes, trainer = Writes(), make()
     train(trainer, samples, writes, epochs_total=3)
     writes.sums[:] = -7
-    assert trainer._kept[0].state["sums"].tolist() == [3, 3]
+    assert trainer._model.kept[0].state["sums"].tolist() == [3, 3]
 
 
 def test_states_go_to_callbacks_of_their_class_in_order(samples, tmp_path):
@@ -569,7 +569,7 @@ def test_a_state_of_no_early_stopping_is_refused(change, samples):
     trainer = make()
     train(trainer, samples, stopping_of(True), epochs_total=4)
     before = trainer.parameters.copy()
-    trainer._kept = [k._replace(state={**k.state, **change}) for k in trainer._kept]
+    trainer._model.kept = [k._replace(state={**k.state, **change}) for k in trainer._model.kept]
     with pytest.raises((TypeError, ValueError)):
         train(trainer, samples, stopping_of(True))
     np.testing.assert_array_equal(trainer.parameters, before)

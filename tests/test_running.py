@@ -377,7 +377,7 @@ def test_others_predict_during_the_first_fit_of_float32(backend):
 def test_a_fit_that_begins_waits_for_who_copies(monkeypatch):
     """Otherwise it would change the object while it is copied."""
     net, other, copying = trainer(), Other(), threading.Event()
-    snapshot = type(net._state).snapshot
+    snapshot = type(net._model.state).snapshot
 
     def slow(self):
         if threading.current_thread() is threading.main_thread():
@@ -388,7 +388,7 @@ def test_a_fit_that_begins_waits_for_who_copies(monkeypatch):
     ref = net.parameters.copy()
     idle = threading.Thread(target=copying.wait, args=(LIMIT,))
     idle.start()
-    monkeypatch.setattr(type(net._state), "snapshot", slow)
+    monkeypatch.setattr(type(net._model.state), "snapshot", slow)
     try:
         made = copy.deepcopy(net)
     finally:

@@ -165,7 +165,7 @@ def test_the_trainers_own_memory_may_be_weights(backend):
 
 def test_routes_are_what_they_are_called():
     for route, sizes in ROUTES.items():
-        assert compiled.uses_lanes(make(sizes, "numpy")._spec) == (route == "lanes")
+        assert compiled.uses_lanes(make(sizes, "numpy")._model.spec) == (route == "lanes")
 
 
 HUGE = {"float32": 1e30, "float64": 1e300}

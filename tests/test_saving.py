@@ -38,17 +38,17 @@ def data(dtype=np.float64):
 
 
 def same(a, b):
-    """Return whether two trainers have the same settings and the same state, bit for bit."""
+    """Whether two trainers are in the same state, to the bit, and of the same settings."""
+    one, other = a._model, b._model
+    settings = "spec", "shuffle", "dtype", "backend", "n_threads"
     return (
-        a._spec == b._spec
-        and [getattr(a, f"_{name}") for name in ("shuffle", "dtype", "backend", "n_threads")]
-        == [getattr(b, f"_{name}") for name in ("shuffle", "dtype", "backend", "n_threads")]
+        [getattr(one, name) for name in settings] == [getattr(other, name) for name in settings]
         and a.parameters.dtype == b.parameters.dtype
         and a.parameters.tobytes() == b.parameters.tobytes()
-        and a._state.slots.tobytes() == b._state.slots.tobytes()
-        and a._state.rng.bit_generator.state == b._state.rng.bit_generator.state
-        and (a._state.epochs, a._state.updates) == (b._state.epochs, b._state.updates)
-        and a._state.dropout_key == b._state.dropout_key
+        and one.state.slots.tobytes() == other.state.slots.tobytes()
+        and one.state.rng.bit_generator.state == other.state.rng.bit_generator.state
+        and (one.state.epochs, one.state.updates) == (other.state.epochs, other.state.updates)
+        and one.state.dropout_key == other.state.dropout_key
         and a.history.loss.tobytes() == b.history.loss.tobytes()
     )
 
@@ -133,16 +133,16 @@ EVERY_OTHER = {
 def test_every_setting_is_saved(path):
     """It fails if a new setting of `Trainer` is missing in EVERY_OTHER above."""
     plain, other = Trainer([3, 4, 2]), Trainer([3, 5, 2], **EVERY_OTHER)
-    before, settings = (dict(saving._settings(trainer)) for trainer in (plain, other))
+    before, settings = (dict(saving._settings(trainer._model)) for trainer in (plain, other))
     assert [name for name in settings if settings[name] == before[name]] == []
     other.save(path)
     loaded = Trainer.load(path)
-    assert dict(saving._settings(loaded)) == settings
+    assert dict(saving._settings(loaded._model)) == settings
     for field in fields(Spec):
         if field.name == "sklearn":
             continue  # only estimators of jitprop.sklearn set it
-        assert getattr(plain._spec, field.name) != getattr(other._spec, field.name)
-        assert getattr(loaded._spec, field.name) == getattr(other._spec, field.name)
+        assert getattr(plain._model.spec, field.name) != getattr(other._model.spec, field.name)
+        assert getattr(loaded._model.spec, field.name) == getattr(other._model.spec, field.name)
 
 
 def test_all_state_is_saved(path):
@@ -154,7 +154,9 @@ def test_all_state_is_saved(path):
     for field in fields(State):
         old, new, ref = (
             pickle.dumps(value.bit_generator.state if field.name == "rng" else value)
-            for value in (getattr(each._state, field.name) for each in (untrained, loaded, trainer))
+            for value in (
+                getattr(each._model.state, field.name) for each in (untrained, loaded, trainer)
+            )
         )
         assert old != ref, f"say here how training or the seed changes {field.name}"
         assert new == ref, field.name
@@ -166,7 +168,7 @@ def test_any_reader_of_safetensors_opens_it(path):
     with safetensors.safe_open(path, framework="numpy") as file:
         assert sorted(file.keys()) == ["optimizer", "parameters"]
         np.testing.assert_array_equal(file.get_tensor("parameters"), trainer.parameters)
-        np.testing.assert_array_equal(file.get_tensor("optimizer"), trainer._state.slots)
+        np.testing.assert_array_equal(file.get_tensor("optimizer"), trainer._model.state.slots)
 
 
 @pytest.mark.parametrize("names", ["", "\u00e9\u4e2d\x7f", '"\\\n\x01\t'], ids=repr)
@@ -286,7 +288,7 @@ def test_the_split_for_validation_goes_on(path):
 
 def test_extra_comes_back(path):
     extra = {"columns": ["größe", "\ud800"], "mean": [0.1, 1e300], "none": None, "0" * 64: {}}
-    saving.write(path, trained(), extra)
+    saving.write(path, trained()._model, extra)
     assert saving.read(path)[1] == extra
     trained().save(path)
     assert saving.read(path)[1] is None
@@ -297,11 +299,11 @@ def test_what_cannot_be_saved_is_said_and_the_old_file_stays(path):
     trainer.save(path)
     before = path.read_bytes()
     with pytest.raises(ValueError, match="JSON compliant"):
-        saving.write(path, trainer, {"mean": float("nan")})
+        saving.write(path, trainer._model, {"mean": float("nan")})
     with pytest.raises(TypeError, match="set"):
-        saving.write(path, trainer, {"mean": {1}})
+        saving.write(path, trainer._model, {"mean": {1}})
     with pytest.raises(ValueError, match="at most 4194304 bytes as JSON"):
-        saving.write(path, trainer, {"text": "x" * (1 << 22)})
+        saving.write(path, trainer._model, {"text": "x" * (1 << 22)})
     trainer.parameters[0] = np.nan
     with pytest.raises(ValueError, match="finite"):
         trainer.save(path)
@@ -310,12 +312,13 @@ def test_what_cannot_be_saved_is_said_and_the_old_file_stays(path):
 
 
 def test_older_files_get_the_defaults_of_newer_settings(path, monkeypatch):
-    monkeypatch.setattr(saving, "_arguments", lambda: ("layer_sizes", "backend", "optimizer"))
+    monkeypatch.setattr(saving, "SPEC", ("layer_sizes", "optimizer"))
+    monkeypatch.setattr(saving, "MODEL", ("backend",))
     trainer = trained(weight_decay=0.5)
     trainer.save(path)
     monkeypatch.undo()
     loaded = Trainer.load(path)
-    assert loaded._spec.weight_decay == 0.0
+    assert loaded._model.spec.weight_decay == 0.0
     assert loaded.parameters.tobytes() == trainer.parameters.tobytes()
 
 

@@ -197,7 +197,7 @@ def test_a_bad_rate_names_its_epoch_and_epochs_before_it_stay(
     if kept:
         ref.fit(*samples, kept)
     np.testing.assert_array_equal(trainer.parameters, ref.parameters)
-    assert trainer._state.rng.bit_generator.state == ref._state.rng.bit_generator.state
+    assert trainer._model.state.rng.bit_generator.state == ref._model.state.rng.bit_generator.state
 
 
 def test_a_rate_of_0_learns_nothing(backend, samples):

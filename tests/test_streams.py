@@ -30,7 +30,7 @@ def make(sizes=(3, 4, 2), **settings):
 
 
 def bits(trainer):
-    s = trainer._state
+    s = trainer._model.state
     return s.params.tobytes(), s.slots.tobytes(), s.rng.bit_generator.state, s.epochs, s.updates
 
 
@@ -160,7 +160,7 @@ def test_a_net_is_prepared_once_for_batches_of_one_size(monkeypatch):
 
 @pytest.mark.parametrize("sizes", [(3, 4, 2), (3, 40, 2)], ids=str)
 def test_a_batch_beside_the_limit_of_a_route_has_the_same_bits_after_any_others(sizes, monkeypatch):
-    spec = make(sizes)._spec
+    spec = make(sizes)._model.spec
     numbers = compiled._numbers(spec)
     monkeypatch.setattr(
         compiled, "LANES_BYTES", 40 * numbers * 8

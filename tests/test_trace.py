@@ -168,8 +168,8 @@ def test_optimizers(optimizer, weight_decay, backend, rng):
     for epochs in (0, 3):  # the optimizer's state is 0, then it is not
         if epochs:
             trainer.fit(X, y, epochs)
-        kept = zip(KEPT[type(optimizer)], trainer._state.slots, strict=False)
-        slots = {letter: trainer._spec.split(slot) for letter, slot in kept}
+        kept = zip(KEPT[type(optimizer)], trainer._model.state.slots, strict=False)
+        slots = {letter: trainer._model.spec.split(slot) for letter, slot in kept}
         assert_formulas_hold(assert_same_as_the_backend(trainer, X, y), slots)
 
 
@@ -178,8 +178,8 @@ def test_optimizers(optimizer, weight_decay, backend, rng):
 def test_clipping(optimizer, clip_norm, backend, rng):
     X, y = data([3, 3], 6, "half_squared_error", False, rng)
     trainer = net(backend, optimizer=optimizer, weight_decay=0.01, clip_norm=clip_norm)
-    kept = zip(KEPT[type(trainer._spec.optimizer)], trainer._state.slots, strict=False)
-    slots = {letter: trainer._spec.split(slot) for letter, slot in kept}
+    kept = zip(KEPT[type(trainer._model.spec.optimizer)], trainer._model.state.slots, strict=False)
+    slots = {letter: trainer._model.spec.split(slot) for letter, slot in kept}
     assert_formulas_hold(assert_same_as_the_backend(trainer, X, y), slots)
 
 
@@ -325,7 +325,7 @@ def test_quantities_by_name(shown):
 
 def test_bad_input_leaves_the_trainer_as_it_was(backend):
     trainer = net(backend)
-    before = pickle.dumps(trainer._state)
+    before = pickle.dumps(trainer._model.state)
     for x, y, message in (
         ([[1.0, 2.0]], [[1.0, 1.0, 1.0]], "X must have 3 columns"),
         ([1.0, 2.0, np.nan], [1.0, 1.0, 1.0], "X must be finite"),
@@ -333,12 +333,12 @@ def test_bad_input_leaves_the_trainer_as_it_was(backend):
     ):
         with pytest.raises(ValueError, match=message):
             trainer.trace(x, y)
-    assert pickle.dumps(trainer._state) == before
+    assert pickle.dumps(trainer._model.state) == before
 
 
 def test_a_step_that_diverges_is_refused(backend):
     trainer = net(backend, output_activation="identity")
-    before = pickle.dumps(trainer._state)
+    before = pickle.dumps(trainer._model.state)
     with pytest.raises(DivergenceError):
         trainer.trace([1.0, 1.0, 1.0], [1e200, 1.0, 1.0])
-    assert pickle.dumps(trainer._state) == before
+    assert pickle.dumps(trainer._model.state) == before

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import copy
 import os
-import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, NamedTuple, TypeAlias, TypeVar
+from typing import Any, NamedTuple, Self, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,32 +15,29 @@ import numpy.typing as npt
 from jitprop import backends, checks
 from jitprop._types import Array
 from jitprop.backends.threads import one_blas_thread
-from jitprop.data import cast, mapped, reach, validation
+from jitprop.data import cast, validation
 from jitprop.data.batches import Batches, Given
-from jitprop.data.mapped import Rows
 from jitprop.data.samples import Samples
 from jitprop.files import pickles, saving
 from jitprop.hints import hinting
 from jitprop.interrupts import Interrupts
 from jitprop.metrics import Metric
 from jitprop.metrics import resolve as resolve_metrics
-from jitprop.net import initializers, schedules
 from jitprop.net.custom import CustomActivation
 from jitprop.net.losses import Loss
 from jitprop.net.optimizers import Optimizer
 from jitprop.net.schedules import LearningRate
-from jitprop.net.seeds import streams
 from jitprop.net.spec import check_batch, make_spec, with_learning_rate
-from jitprop.net.state import State, Whole
+from jitprop.net.state import Whole
 from jitprop.teaching.trace import Trace, trace
 from jitprop.training import running
 from jitprop.training.attributes import Attributes, Views
 from jitprop.training.callbacks import Callback, OnEpochEnd
 from jitprop.training.callbacks import resolve as resolve_callbacks
-from jitprop.training.evaluation import Evaluation
 from jitprop.training.fitting import Fit
 from jitprop.training.history import Course, History
 from jitprop.training.kept import Kept
+from jitprop.training.model import Model, as_copy
 from jitprop.training.progress import Progress
 from jitprop.training.sources import Arrays, Indices, Source, Stream
 from jitprop.training.sources import Order as OrderOfEpoch
@@ -194,9 +190,8 @@ class Trainer(Attributes):
     [0.0, 1.0, 1.0, 0.0]
     """
 
+    _model: Model
     _under_way: Fit | None = None
-    _seed: int | None = None
-    _kept: Sequence[Kept] = ()
 
     @hinting("Trainer")
     def __init__(
@@ -221,75 +216,63 @@ class Trainer(Attributes):
         n_threads: int | None = None,
         history_limit: int | None = None,
     ) -> None:
-        self._spec = make_spec(
-            layer_sizes,
-            activation,
-            output_activation,
-            loss,
-            reduction,
-            optimizer,
-            learning_rate,
-            weight_decay,
-            dropout,
-            clip_norm,
-            batch_size,
+        spec = make_spec(
+            layer_sizes=layer_sizes,
+            activation=activation,
+            output_activation=output_activation,
+            loss=loss,
+            reduction=reduction,
+            optimizer=optimizer,
+            learning_rate=learning_rate,
+            weight_decay=weight_decay,
+            dropout=dropout,
+            clip_norm=clip_norm,
+            batch_size=batch_size,
         )
-        self._shuffle = checks.boolean("shuffle", shuffle)
-        self._dtype = cast.dtype(dtype)
-        self._names = None
-        self._backend = backends.check(backend)
-        self._n_threads = checks.optional_integer("n_threads", n_threads, low=1)
-        drawn = secrets.randbits(64) if seed is None else checks.integer("seed", seed, low=0)
-        self._seed = drawn
-        seeds = streams(drawn)
-        size, n_slots = self._spec.n_parameters, self._spec.optimizer.n_slots
-        started_as = self._dtype or np.dtype(np.float64)
-        self._state = State(
-            params=cast.zeros("layer_sizes", (size,), started_as),
-            slots=cast.zeros("layer_sizes", (n_slots, size), started_as),
-            rng=np.random.default_rng(seeds.shuffle),
-            dropout_key=seeds.dropout_key,
-            split=int(seeds.split.generate_state(1)[0]),
+        self._model = Model.make(
+            spec,
+            shuffle=shuffle,
+            dtype=dtype,
+            seed=seed,
+            backend=backend,
+            n_threads=n_threads,
+            history_limit=history_limit,
         )
-        self._course = Course(checks.optional_integer("history_limit", history_limit, low=1))
-        if init is not initializers.FROM_FILE:
-            self._begin(init, seeds.init)
+        self._model.begin(init)
 
-    def _begin(self, init: Any, seed: np.random.SeedSequence) -> None:
-        """Set the parameters."""
-        self._init = name = initializers.named(init)
-        if name is None:
-            self.set_parameters(*init)
-            return
-        weights, biases = initializers.draw(name, self._spec.shapes, [np.random.default_rng(seed)])
-        self.set_parameters([W[0] for W in weights], [b[0] for b in biases])
+    @classmethod
+    def _of(cls, model: Model) -> Self:
+        """A trainer of this model, whose arrays become its own."""
+        made = cls.__new__(cls)
+        made._model = model
+        return made
 
     # What a user may look at.
 
     @property
     def parameters(self) -> Array:
         """All weights and biases, one flat vector: (P,), the net's own memory."""
-        return self._state.params
+        return self._model.state.params
 
     @property
     def weights(self) -> tuple[Array, ...]:
         """Views of the weights, (n_in, n_out) each: ``weights[0][:] = W`` writes to the net."""
-        return Views(self._spec.split(self._state.params)[0])
+        return Views(self._model.spec.split(self._model.state.params)[0])
 
     @property
     def biases(self) -> tuple[Array, ...]:
         """Views of the biases, (n_out,) each."""
-        return Views(self._spec.split(self._state.params)[1])
+        return Views(self._model.spec.split(self._model.state.params)[1])
 
     @property
     def weight_decay(self) -> float:
         """What times W is added to the gradient."""
-        return self._spec.weight_decay
+        return self._model.spec.weight_decay
 
     @property
     def dropout(self) -> tuple[float, ...]:
         """The probability with which a unit is dropped, of each hidden layer."""
-        return self._spec.dropout
+        return self._model.spec.dropout
 
     @property
     def seed(self) -> int | None:
@@ -298,90 +281,72 @@ class Trainer(Attributes):
 
         None of a trainer that was read from a file.
         """
-        return self._seed
+        return self._model.seed
 
     @property
     def history_limit(self) -> int | None:
         """How many of the last epochs `history` keeps; None for all."""
-        return self._history_limit
+        return self._model.course.limit
 
     @property
     def epochs_trained(self) -> int:
         """Epochs trained, over all calls of `fit`."""
-        return self._state.epochs
+        return self._model.state.epochs
 
     @property
     def learning_rate(self) -> LearningRate:
         """The learning rate; a new one holds from the next `fit` on, in a callback at once."""
-        return self._spec.learning_rate
+        return self._model.spec.learning_rate
 
     @learning_rate.setter
     def learning_rate(self, value: LearningRate | None) -> None:
-        self._spec = with_learning_rate(self._spec, value)
-        self._state.plateau = ()
+        self._model.spec = with_learning_rate(self._model.spec, value)
+        self._model.state.plateau = ()
 
     @property
     def history(self) -> History:
         """The course of all fits, one after the other; during a fit, with its epochs so far."""
-        return self._course.history()
+        return self._model.course.history()
 
-    @property
-    def _history_limit(self) -> int | None:
-        return self._course.limit
+    def _whole(self) -> Model:
+        """
+        The model with whole epochs, whoever asks, and whatever fit is under way.
 
-    def _contents(self) -> dict[str, Any]:
-        """What a copy is made of: it is in no fit, and holds whole epochs, whoever makes it."""
+        Its arrays are the trainer's own where nobody can change them meanwhile.
+        """
         with running.changing():
+            state, done, kept = self._model.state, None, self._states()
             whole: Whole | None = running.published(self)
             if whole is not None:
-                state, done, kept = whole.snapshot.state(self._state), whole.done, whole.kept
-            else:
-                state, done, kept = self._state, None, self._states()
-                if running.may_change(self):
-                    state = state.snapshot().state(state)
-            course = Course(self._course.limit, self._course.history(done))
-            parts = {"_state": state, "_course": course, "_kept": kept}
-            return self.__dict__ | parts | {"_under_way": None}
+                state, done, kept = whole.snapshot.state(state), whole.done, whole.kept
+            elif running.may_change(self):
+                state = state.snapshot().state(state)
+            course = Course(self._model.course.limit, self._model.course.history(done))
+            return as_copy(self._model, state=state, course=course, kept=kept)
 
     def __getstate__(self) -> dict[str, Any]:
-        return pickles.stamped(self._contents())
+        # A copy is in no fit.
+        return pickles.stamped(self.__dict__ | {"_model": self._whole(), "_under_way": None})
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        state = pickles.opened("Trainer", state)
-        course = state["_course"]
-        if isinstance(course, list):  # as pickles of before have it
-            course = Course.of(course)
-        self.__dict__.update(state | {"_course": course})
+        self.__dict__.update(pickles.opened("Trainer", state))
 
-    def __copy__(self) -> Trainer:
+    def __copy__(self) -> Self:
         # Two trainers never share what training changes.
         return copy.deepcopy(self)
 
-    def _whole(self) -> Trainer:
-        """Itself; or where another thread may train it, a copy that holds whole epochs."""
-        with running.changing():
-            if running.published(self) is None and not running.may_change(self):
-                return self
-            made = object.__new__(type(self))
-            made.__dict__.update(self._contents())
-            return made
-
     def _go_back_to(self, whole: Whole) -> None:
         """Return to the last state that a fit published: see `jitprop.training.running`."""
-        self._under_way, self._kept = None, whole.kept
-        self._course.end(whole.done)
-        self._state.restore(whole.snapshot)
-
-    def _states(self) -> Sequence[Kept]:
-        """What callbacks keep, of the fit under way or of the last one."""
-        return self._kept if self._under_way is None else self._under_way.watch.told.states()
+        self._under_way, self._model.kept = None, whole.kept
+        self._model.course.end(whole.done)
+        self._model.state.restore(whole.snapshot)
 
     def __repr__(self) -> str:
-        s = self._spec
+        s = self._model.spec
         return (
             f"Trainer({list(s.layer_sizes)}, activations={list(s.activations)}, loss={s.loss}, "
             f"optimizer={s.optimizer!r}, learning_rate={checks.plain(s.learning_rate)}, "
-            f"epochs_trained={self._state.epochs})"
+            f"epochs_trained={self._model.state.epochs})"
         )
 
     # What a user does.
@@ -402,10 +367,7 @@ class Trainer(Attributes):
         TypeError, ValueError
             For another number of arrays, another shape, or values that are not finite numbers.
         """
-        made = cast.parameters(weights, biases, self._spec.shapes, self._state.params.dtype)
-        for views, arrays in zip((self.weights, self.biases), made, strict=True):
-            for view, array in zip(views, arrays, strict=True):
-                view[:] = array
+        self._model.set_parameters(weights, biases)
 
     @hinting("Trainer.fit")
     @running.one_at_a_time("trainer")
@@ -541,7 +503,8 @@ class Trainer(Attributes):
         of those whose sizes are within a factor of 2.
         Nothing is allocated for a step or an epoch.
         """
-        n_epochs = int(checks.epochs(epochs, epochs_total, self._state.epochs))
+        model = self._model
+        n_epochs = int(checks.epochs(epochs, epochs_total, model.state.epochs))
         progress = checks.boolean("progress", progress)
         if validation_data is not None and validation_fraction is not None:
             raise ValueError("validation_data and validation_fraction exclude each other")
@@ -549,14 +512,14 @@ class Trainer(Attributes):
         presented: Indices | OrderOfEpoch | None = None
         held_out = None
         if y is not None:
-            given = self._samples(X, y, sample_weight, self._dtype)
+            given = model.samples(X, y, sample_weight, model.dtype)
             dtype = given.X.dtype
             if validation_fraction is not None:
-                n, seed = len(given.X), self._state.split
+                n, seed = len(given.X), model.state.split
                 rows, others = validation.hold_out(n, validation_fraction, seed)
                 given, held_out = given.take(rows), given.take(others)
                 validation.check_counted("validation_fraction", given.weights, held_out.weights)
-            check_batch(self._spec, len(given.X))
+            check_batch(model.spec, len(given.X))
             if callable(order):
                 presented = order
             elif order is not None:
@@ -564,41 +527,47 @@ class Trainer(Attributes):
                 rows = cast.order("order", order, (total, len(given.X)))
                 presented = rows[total - n_epochs :]
         else:
-            check_batch(self._spec, None)
+            check_batch(model.spec, None)
             given = Batches(X, n_epochs)
             given.refuse(
                 sample_weight=sample_weight, validation_fraction=validation_fraction, order=order
             )
-            given.apart_from(self._state.params)
-            dtype = self._dtype or given.first(partial(self._samples, dtype=None)).X.dtype
-        names = self._names or cast.names_of(X)
+            given.apart_from(model.state.params)
+            dtype = model.dtype or given.first(partial(model.samples, dtype=None)).X.dtype
+        names = model.names or cast.names_of(X)
         if validation_data is not None:
             held_out = self._validation(validation_data, dtype, names)
-            held_out = held_out.unshared(self._state.params)
+            held_out = held_out.unshared(model.state.params)
         named, told = resolve_metrics(metrics), resolve_callbacks(callbacks)
-        kept = self._kept if epochs_total is not None else ()
-        backend, state = backends.load(self._backend), self._state.cast(dtype)
+        kept = model.kept if epochs_total is not None else ()
+        backend, state = backends.load(model.backend), model.state.cast(dtype)
         source: Source
         if isinstance(given, Samples):
             given = given.unshared(state.params)
-            self._warn_of_targets(given)
-            watch = Watch(self, backend, self._spec, given, held_out, named, told, kept)
+            model.warn_of(given)
+            watch = Watch(self, backend, model.spec, given, held_out, named, told, kept)
             source = Arrays(
-                backend, self._spec, given, n_epochs, presented, self._shuffle, self._n_threads
+                backend,
+                model.spec,
+                given,
+                n_epochs,
+                presented,
+                model.shuffle,
+                model.n_threads,
             )
         else:
-            watch = Watch(self, backend, self._spec, None, held_out, named, told, kept)
+            watch = Watch(self, backend, model.spec, None, held_out, named, told, kept)
             make = partial(self._batch, batches=given, dtype=dtype)
-            source = Stream(backend, self._spec, given, make, self._n_threads)
-        fit = Fit(source, state, n_epochs, lambda: self._spec.learning_rate, watch)
+            source = Stream(backend, model.spec, given, make, model.n_threads)
+        fit = Fit(source, state, n_epochs, lambda: model.spec.learning_rate, watch)
         bar = Progress(n_epochs) if progress else None
         under_way = running.of(self)
         with Interrupts() as interrupts:  # so that state and history always have the same epochs
             with running.changing():
-                fit.record = self._course.begin(n_epochs, watch.names)
-                before = self._state, self._dtype, self._names
-                self._state, self._dtype = state, dtype
-                self._names = names
+                fit.record = model.course.begin(n_epochs, watch.names)
+                before = model.state, model.dtype, model.names
+                model.state, model.dtype = state, dtype
+                model.names = names
                 self._under_way = fit
             try:
                 with one_blas_thread():
@@ -607,11 +576,11 @@ class Trainer(Attributes):
                 with running.changing():
                     under_way.publish(None)
                     self._under_way = None
-                    self._course.end()
+                    model.course.end()
                     if fit.record.done == 0:  # the first epoch settles the dtype and the names
-                        self._state, self._dtype, self._names = before
+                        model.state, model.dtype, model.names = before
                     if fit.kept is not None:
-                        self._kept = fit.kept
+                        model.kept = fit.kept
         return fit.record.history()
 
     def partial_fit(
@@ -676,14 +645,7 @@ class Trainer(Attributes):
         TypeError, ValueError
             For bad input.
         """
-        self._check_names(X)
-
-        def outputs(params: Array) -> Array:
-            inputs = cast.inputs(X, self._spec.layer_sizes[0], params.dtype)
-            with Interrupts() as interrupts, one_blas_thread(), interrupts.heard():
-                return self._evaluation(inputs).predict(params, inputs)
-
-        return self._of_whole_epochs(outputs)
+        return self._of_whole_epochs(lambda model: model.predict(X))
 
     def evaluate(
         self, X: npt.ArrayLike, y: npt.ArrayLike, *, sample_weight: npt.ArrayLike | None = None
@@ -705,13 +667,7 @@ class Trainer(Attributes):
         TypeError, ValueError
             For bad input.
         """
-
-        def loss(params: Array) -> float:
-            samples = self._samples(X, y, sample_weight, params.dtype)
-            with Interrupts() as interrupts, one_blas_thread(), interrupts.heard():
-                return self._evaluation(samples.X).loss(params, samples)
-
-        return self._of_whole_epochs(loss)
+        return self._of_whole_epochs(lambda model: model.loss(X, y, sample_weight))
 
     def gradients(
         self, X: npt.ArrayLike, y: npt.ArrayLike, *, sample_weight: npt.ArrayLike | None = None
@@ -735,15 +691,8 @@ class Trainer(Attributes):
         TypeError, ValueError
             For bad input.
         """
-
-        def gradients(params: Array) -> Gradients:
-            samples = self._samples(X, y, sample_weight, params.dtype)
-            gradient = np.zeros_like(params)
-            with Interrupts() as interrupts, one_blas_thread(), interrupts.heard():
-                loss = self._evaluation(samples.X).gradient(params, samples, gradient)
-            return Gradients(loss, *self._spec.split(gradient))
-
-        return self._of_whole_epochs(gradients)
+        loss, gradient = self._of_whole_epochs(lambda model: model.gradient(X, y, sample_weight))
+        return Gradients(loss, *self._model.spec.split(gradient))
 
     def trace(
         self, x: npt.ArrayLike, y: npt.ArrayLike, *, sample_weight: npt.ArrayLike | None = None
@@ -785,19 +734,7 @@ class Trainer(Attributes):
         >>> trace.update_weights[0]
         array([[-0.3]])
         """
-        if (one := cast.read("x", x)).ndim == 1:
-            x, y = one.reshape(1, -1), cast.read("y", y).reshape(1, -1)
-        whole = self._whole()
-        samples = self._samples(x, y, sample_weight, whole._dtype)
-        state, rates = whole._state.cast(samples.X.dtype), np.empty(1)
-        schedules.fill(rates, self._spec.learning_rate, state.epochs, state.plateau)
-        rate = float(rates[0])
-        spec = replace(self._spec, batch_size=None, learning_rate=rate)
-        after = copy.copy(whole)
-        after._spec, after._course, after._backend = spec, Course(), "numpy"
-        after._warned = True
-        after.fit(x, y, 1, sample_weight=sample_weight)
-        return trace(spec, state, samples, rate, after.parameters)
+        return trace(self._whole(), x, y, sample_weight)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """
@@ -834,10 +771,10 @@ class Trainer(Attributes):
         """
         saving.write(path, self._whole())
 
-    @staticmethod
+    @classmethod
     def load(
-        path: str | os.PathLike[str], *, custom_objects: Mapping[str, Any] | None = None
-    ) -> Trainer:
+        cls, path: str | os.PathLike[str], *, custom_objects: Mapping[str, Any] | None = None
+    ) -> Self:
         """
         The trainer that was saved: it goes on as if never stopped, to the bit.
 
@@ -873,45 +810,25 @@ class Trainer(Attributes):
         standardised, and each category is an input. Such a net warns when it is given a data frame.
         ``jitprop predict`` prepares the columns.
         """
-        trainer, extra = saving.read(path, custom_objects)
-        trainer._prepared = saving.COMMAND_LINE in (extra or {})
-        return trainer
+        model, _ = saving.read(path, custom_objects)
+        return cls._of(model)
 
     # How it is done.
 
-    def _samples(
-        self,
-        X: Any,
-        y: Any,
-        sample_weight: Any,
-        dtype: np.dtype[Any] | None,
-    ) -> Samples:
-        """Checked and cast."""
-        spec = self._spec
-        self._check_names(X)
-        inputs = cast.inputs(X, spec.layer_sizes[0], dtype)
-        n, dtype = len(inputs), inputs.dtype
-        targets = cast.targets(y, n, spec.n_targets, spec.loss, dtype)
-        weights = cast.weights(sample_weight, n, dtype)
-        return Samples(inputs, targets, cast.with_class_weights(weights, targets, spec.loss))
+    def _states(self) -> Sequence[Kept]:
+        """What callbacks keep, of the fit under way or of the last one."""
+        under_way = self._under_way
+        return self._model.kept if under_way is None else under_way.watch.told.states()
 
     def _batch(
         self, X: Any, y: Any, sample_weight: Any, batches: Batches, dtype: np.dtype[Any]
     ) -> Samples:
         """A batch of a stream, checked and cast."""
-        samples = self._samples(X, y, sample_weight, dtype)
-        self._names = self._names or cast.names_of(X)
+        samples = self._model.samples(X, y, sample_weight, dtype)
+        self._model.names = self._model.names or cast.names_of(X)
         if batches.epoch == 0:  # a tenth of the time of a small batch
-            self._warn_of_targets(samples)
+            self._model.warn_of(samples)
         return samples
-
-    def _warn_of_targets(self, samples: Samples) -> None:
-        """Warn, once, of targets that the output cannot reach."""
-        _, y, weights = samples
-        self._warn_of(
-            reach.with_weight(y[rows], None if weights is None else weights[rows])
-            for rows in mapped.row_slices(y)
-        )
 
     def _validation(
         self, data: Any, dtype: np.dtype[Any], names: tuple[str, ...] | None
@@ -920,26 +837,29 @@ class Trainer(Attributes):
         parts = validation.parts(data)
         try:
             cast.check_names(parts[0], names)
-            return self._samples(*parts, dtype)
+            return self._model.samples(*parts, dtype)
         except (TypeError, ValueError) as error:
             raise type(error)(f"in validation_data, {error}") from None
 
-    def _of_whole_epochs(self, compute: Callable[[Array], R]) -> R:
+    def _of_whole_epochs(self, compute: Callable[[Model], R]) -> R:
         """
-        Compute something from the parameters, which are those of whole epochs.
+        Compute something from the model, whose parameters are those of a whole epoch.
 
-        In the fit of another thread they are what it has published. Where such a fit began
-        meanwhile and changed them, it is computed again, from a copy: always to copy them first
-        would cost as much as to predict one sample.
+        In the fit of another thread they are what that fit has published. If such a fit began
+        meanwhile and changed them, it is computed again, from a copy. To copy them first in every
+        call would cost as much as to predict one sample.
         """
+        model, state = self._model, self._model.state
         whole: Whole | None = running.published_elsewhere(self)
         if whole is not None:
-            return compute(whole.snapshot.params)
-        state, updates = self._state, self._state.updates
-        made = compute(state.params)
+            return compute(replace(model, state=whole.snapshot.state(state)))
+        updates = state.updates
+        made = compute(model)
         if state.updates == updates and running.published_elsewhere(self) is None:
             return made
-        return compute(self._whole()._state.params)
+        return compute(self._whole())
 
-    def _evaluation(self, X: Rows) -> Evaluation:
-        return Evaluation(backends.load(self._backend), self._spec, X)
+
+def trainer_of(model: Model) -> Trainer:
+    """Return a trainer of this model, whose arrays become its own."""
+    return Trainer._of(model)

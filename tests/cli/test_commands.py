@@ -184,7 +184,7 @@ def test_settings_reach_the_trainer(capsys, frame):
     assert trainer.layer_sizes[1:] == (5, 3, 1)
     assert trainer.epochs_trained == 2
     assert trainer.learning_rate == 0.01
-    spec = trainer._spec
+    spec = trainer._model.spec
     assert (spec.batch_size, spec.optimizer.name, spec.weight_decay) == (7, "sgd", 0.5)
     assert spec.activations == ("tanh", "tanh", "identity")
 

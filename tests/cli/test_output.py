@@ -353,7 +353,7 @@ def test_a_name_with_a_comma_can_be_dropped_and_kept(capsys):
 def test_rprop_gets_all_rows_at_once(capsys):
     run(capsys, *QUICK, "--optimizer", "rprop")
     trainer, _ = models.load(Path("model.safetensors"))
-    assert trainer._spec.batch_size is None
+    assert trainer._model.spec.batch_size is None
     line = error(capsys, *QUICK, "--optimizer", "rprop", "--batch-size", "5")
     assert "batch_size must be None or at least the number of samples" in line
 

@@ -59,7 +59,7 @@ def test_a_member_goes_back_as_far_as_a_trainer(kind, optimizer, presented, back
     again = quietly(fleets[1], X, y, 60, callbacks=lambda fleet, epoch, logs: None)
     np.testing.assert_array_equal(again.loss, history.loss)
     assert again.diverged == history.diverged
-    assert pickle.dumps(fleets[0]._state) == pickle.dumps(fleets[1]._state)
+    assert pickle.dumps(fleets[0]._model.state) == pickle.dumps(fleets[1]._model.state)
     for i, rate in enumerate(rates):
         trainer = Trainer(NETS[kind], seed=i, learning_rate=rate, **arguments)
         if i in history.diverged:

@@ -297,13 +297,13 @@ def test_an_error_leaves_whole_epochs(monkeypatch, rng):
     def fail(*arguments):
         raise KeyboardInterrupt
 
-    before, random = fleet.parameters.copy(), fleet._state.generator(1).bit_generator.state
+    before, random = fleet.parameters.copy(), fleet._model.state.generator(1).bit_generator.state
     monkeypatch.setattr(engines.Loop, "train", fail)
     monkeypatch.setattr(type(fleet._engine(12)), "train", fail)
     with pytest.raises(KeyboardInterrupt):
         fleet.fit(X, y, 2)
     np.testing.assert_array_equal(fleet.parameters, before)
-    assert fleet._state.generator(1).bit_generator.state == random
+    assert fleet._model.state.generator(1).bit_generator.state == random
 
 
 def test_blocks_do_not_show(monkeypatch, rng):

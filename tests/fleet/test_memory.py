@@ -43,7 +43,7 @@ def test_a_fleet_takes_what_its_docstring_says(net, optimizer, how):
     finally:
         tracemalloc.stop()
     n_parameters = fleet.parameters.shape[1]
-    numbers = 4 * n_parameters * (1 + fleet._state.slots.shape[1])
+    numbers = 4 * n_parameters * (1 + fleet._model.state.slots.shape[1])
     ref = k * (numbers + 100)
     assert 0.9 * ref < begun < ref + SMALL
     ref += k * (numbers * (2 if net == "loop" else 3) + 150 + 8 * epochs)

@@ -48,8 +48,8 @@ def train(fleet, samples, restore_best=True, *others, epochs_total=EPOCHS, **arg
 def facts(fleet, history):
     return {
         "parameters": fleet.parameters.tobytes(),
-        "slots": fleet._state.slots.tobytes(),
-        "random": [fleet._state.generator(i).bit_generator.state for i in range(len(fleet))],
+        "slots": fleet._model.state.slots.tobytes(),
+        "random": [fleet._model.state.generator(i).bit_generator.state for i in range(len(fleet))],
         "epochs": fleet.epochs_trained.tolist(),
         "best": history.best_epoch.tolist(),
     }
@@ -216,7 +216,7 @@ def test_ctrl_c_and_errors_leave_the_best_epochs(samples):
         train(fleet, samples, True, interrupts)
     train(ref, samples, epochs_total=14)
     np.testing.assert_array_equal(fleet.parameters, ref.parameters)
-    assert (ref.epochs_trained > 1 + fleet._found.best_epoch).any()
+    assert (ref.epochs_trained > 1 + fleet._model.found.best_epoch).any()
 
 
 def test_members_that_diverge_have_their_best_epoch(samples):

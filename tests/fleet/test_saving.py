@@ -202,11 +202,11 @@ def test_what_no_update_leaves_of_an_optimizer(tmp_path, monkeypatch, optimizer)
     trainer.save(tmp_path / "trainer")
     Trainer.load(tmp_path / "trainer")
     slot = 1 if isinstance(optimizer, Adam) else 0
-    slots = fleet._state.slots.copy()
+    slots = fleet._model.state.slots.copy()
     slots[1, slot, 0] = -1.0
     reason = refused(tmp_path, monkeypatch, fleet, {"optimizer": slots})
     assert f"slot {slot} of its optimizer must be within [0, " in reason
-    trainer._state.slots[slot, 0] = -1.0
+    trainer._model.state.slots[slot, 0] = -1.0
     trainer.save(tmp_path / "trainer")
     with pytest.raises(CheckpointError, match=f"slot {slot} of its optimizer"):
         Trainer.load(tmp_path / "trainer")
@@ -237,17 +237,17 @@ def test_what_early_stopping_cannot_have_found(tmp_path, monkeypatch, name, valu
     fleet.fit(X, Y, 3, callbacks=stopping)
     fleet.save(tmp_path / "fleet")
     Fleet.load(tmp_path / "fleet")
-    array = np.array(getattr(fleet._found, name), np.float64)
+    array = np.array(getattr(fleet._model.found, name), np.float64)
     array[1] = value
     reason = refused(tmp_path, monkeypatch, fleet, {f"stopping.{name}": array})
     assert re.search(r"early stopping cannot have|are not all whole numbers", reason)
     # The same for one member, which is a trainer.
-    state = fleet[1]._kept[0].state
+    state = fleet[1]._model.kept[0].state
     number = value if name == "best" or value % 1 else int(value)
     if name != "best_epoch" or value >= 0:
         trainer = fleet[1]
-        kept = trainer._kept[0]._replace(state={**state, name: number})
-        trainer._kept = [kept]
+        kept = trainer._model.kept[0]._replace(state={**state, name: number})
+        trainer._model.kept = [kept]
         trainer.save(tmp_path / "trainer")
         with pytest.raises(CheckpointError, match=r"best|first|last|restored"):
             Trainer.load(tmp_path / "trainer")

@@ -18,7 +18,9 @@ from jitprop.cli.scores import Scores
 from jitprop.cli.tables import Say, Table
 from jitprop.cli.targets import Target
 from jitprop.files import saving
+from jitprop.trainer import trainer_of
 from jitprop.training.errors import CheckpointError
+from jitprop.training.model import model_of
 
 KEY = saving.COMMAND_LINE
 """The key in a model file of what the command line stores."""
@@ -83,7 +85,7 @@ class Model:
             "scores": self.scores,
         }
         room = {"spare": " " * spare} if spare else {}
-        saving.write(path, self.trainer, {KEY: extra} | room)
+        saving.write(path, model_of(self.trainer), {KEY: extra} | room)
 
 
 def load(path: Path) -> tuple[Trainer, Model | None]:
@@ -100,7 +102,8 @@ def load(path: Path) -> tuple[Trainer, Model | None]:
         If the file cannot be read or is not a model file.
     """
     try:
-        trainer, extra = saving.read(path)
+        net, extra = saving.read(path)
+        trainer = trainer_of(net)
         if extra is None or extra.get(KEY) is None:
             return trainer, None
         return trainer, _model(trainer, extra[KEY])

@@ -11,8 +11,7 @@ from jitprop import checks
 from jitprop._types import Array
 from jitprop.data import cast
 from jitprop.fleet import Fleet
-from jitprop.trainer import Trainer
-from jitprop.training.attributes import PREPARED
+from jitprop.training.model import PREPARED, Model
 from jitprop.warn import warn
 
 
@@ -85,14 +84,15 @@ def of(model: Any) -> Net:
         If the command line trained the net on prepared inputs: the exported net does not prepare
         them.
     """
-    if isinstance(model, Trainer):
-        if model._prepared:
+    held = getattr(model, "_model", None)
+    if isinstance(held, Model):
+        if held.prepared:
             warn(
                 f"{PREPARED}. The exported net has neither: the program that runs it must do both",
                 UserWarning,
             )
-        names = _names(model._spec.activations)
-        net = Net([*model.weights], [*model.biases], names, "outputs", None)
+        weights, biases = held.spec.split(held.state.params)
+        net = Net(weights, biases, _names(held.spec.activations), "outputs", None)
     elif isinstance(model, Fleet):
         raise TypeError("only one net can be exported: pass the trainer of a member, as fleet[0]")
     elif hasattr(model, "fleet_"):

@@ -3,7 +3,8 @@ Saving a trainer, and going on to the same bits.
 
 What goes into the file, whose layout `jitprop.files.sealed` describes:
 
-- "settings": `Trainer`'s arguments, without ``seed`` and ``init``; see `jitprop.files.encoding`.
+- "settings": `Trainer`'s arguments, without ``seed`` and ``init``, which say how a net begins; see
+  `jitprop.files.encoding`.
 - "state": epochs and updates done, the random state, all that training changes. Its arrays
   are the tensors "parameters", (P,), and "optimizer", (n_slots, P).
 - "history": its columns, as lists; "nan", "inf" and "-inf" stand for what JSON has no number for.
@@ -12,8 +13,8 @@ What goes into the file, whose layout `jitprop.files.sealed` describes:
   `jitprop.training.kept`. Arrays in it are tensors "callbacks.0", "callbacks.1", ...
 - "extra": what the one who saves wants to find again.
 
-Reading makes a `Trainer` from the settings, by its constructor, so that each is checked as an
-argument of the user is.
+Reading makes a `Model` from the settings as `Trainer` does, so that each is checked as an argument
+of the user is.
 """
 
 from __future__ import annotations
@@ -22,10 +23,9 @@ import contextlib
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
-from functools import cache
 from inspect import signature
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -33,14 +33,13 @@ from jitprop import checks
 from jitprop.checks import shown
 from jitprop.files import encoding, plausible, sealed
 from jitprop.files.encoding import check_known
-from jitprop.net import initializers, optimizers, schedules
+from jitprop.net import optimizers, schedules
+from jitprop.net.spec import make_spec
 from jitprop.net.state import State
 from jitprop.training import callbacks, kept
 from jitprop.training.errors import CheckpointError
 from jitprop.training.history import Course
-
-if TYPE_CHECKING:
-    from jitprop.trainer import Trainer
+from jitprop.training.model import Model
 
 FORMAT = 1
 """Of the content. A file with a greater one is refused; fields that a file lacks get their
@@ -60,20 +59,21 @@ CONTENT = "format", "settings", "state", "history", "callbacks", "feature_names"
 LIMITS = {"epochs": 2**62, "updates": 2**62, "dropout_key": 2**63, "split": 2**32}
 """What whole numbers of a `State` are less than."""
 
-NOT_SAVED = ("init", "seed")
-"""Arguments of `Trainer` that say how a net begins, which is over."""
+SPEC = tuple(signature(make_spec).parameters)
+MODEL = tuple(name for name in signature(Model.make).parameters if name not in ("spec", "seed"))
+"""The settings in a file, by what is made of them."""
 
 
 def write(
-    path: str | os.PathLike[str], trainer: Trainer, extra: Mapping[str, Any] | None = None
+    path: str | os.PathLike[str], model: Model, extra: Mapping[str, Any] | None = None
 ) -> None:
     """
-    Save a trainer, atomically.
+    Save a trainer's model, atomically.
 
     Parameters
     ----------
     path : str or path-like
-    trainer : Trainer
+    model : Model
     extra : mapping of str to what JSON knows, optional
 
     Raises
@@ -83,17 +83,17 @@ def write(
     TypeError, ValueError
         For what cannot be saved: parameters that are not finite, a nameless object.
     """
-    state = trainer._state
+    state = model.state
     if not state.is_finite():
         raise ValueError("a trainer is saved with finite parameters; these have inf or nan")
     tensors = {name: getattr(state, key) for key, name in TENSORS.items()}
-    history, columns = encoding.encoded_history(trainer.history)
-    entries, arrays = kept.encoded(trainer._states())
-    if extra is None and trainer._prepared:
+    history, columns = encoding.encoded_history(model.course.history())
+    entries, arrays = kept.encoded(model.kept)
+    if extra is None and model.prepared:
         extra = {COMMAND_LINE: None}
     content = {
         "format": FORMAT,
-        "settings": {name: encoding.encoded(name, value) for name, value in _settings(trainer)},
+        "settings": {name: encoding.encoded(name, value) for name, value in _settings(model)},
         "state": {
             field.name: encoding.encoded(field.name, getattr(state, field.name))
             for field in fields(state)
@@ -101,7 +101,7 @@ def write(
         },
         "history": history,
         "callbacks": entries,
-        "feature_names": encoding.encoded("feature_names", trainer._names),
+        "feature_names": encoding.encoded("feature_names", model.names),
         "extra": None if extra is None else dict(extra),
     }
     sealed.write(path, content, tensors | columns | arrays)
@@ -109,9 +109,9 @@ def write(
 
 def read(
     path: str | os.PathLike[str], custom_objects: Mapping[str, Any] | None = None
-) -> tuple[Trainer, dict[str, Any] | None]:
+) -> tuple[Model, dict[str, Any] | None]:
     """
-    The trainer that was saved, and what was saved with it.
+    The model that was saved, and what was saved with it.
 
     Parameters
     ----------
@@ -121,7 +121,7 @@ def read(
 
     Returns
     -------
-    trainer : Trainer
+    model : Model
     extra : dict or None
 
     Raises
@@ -134,7 +134,9 @@ def read(
     custom_objects = own_objects(custom_objects)
     with refusing(path), sealed.reading(path) as file:
         file.check(_layout(file.content))
-        return _trainer(file, custom_objects), _extra(file.content)
+        model, extra = _model(file, custom_objects), _extra(file.content)
+        model.prepared = COMMAND_LINE in (extra or {})
+        return model, extra
 
 
 def own_objects(given: Any) -> Mapping[str, Any]:
@@ -158,26 +160,17 @@ def refusing(path: str | os.PathLike[str]) -> Iterator[None]:
         raise CheckpointError(f"{name!r} cannot be loaded: {reason}") from error
 
 
-def _settings(trainer: Trainer) -> Iterator[tuple[str, Any]]:
+def _settings(model: Model) -> Iterator[tuple[str, Any]]:
     """`Trainer`'s arguments, as they are now."""
-    spec = trainer._spec
-    for name in _arguments():
-        if name == "activation":
-            yield name, spec.activations[:-1]
-        elif name == "output_activation":
-            yield name, spec.activations[-1]
-        elif hasattr(spec, name):
-            yield name, getattr(spec, name)
-        else:
-            yield name, getattr(trainer, f"_{name}")
-
-
-@cache
-def _arguments() -> tuple[str, ...]:
-    """Names of those arguments of `Trainer` that are saved."""
-    from jitprop.trainer import Trainer  # which imports this
-
-    return tuple(name for name in signature(Trainer).parameters if name not in NOT_SAVED)
+    spec = model.spec
+    there = {
+        "activation": spec.activations[:-1],
+        "output_activation": spec.activations[-1],
+        "history_limit": model.course.limit,
+    }
+    for names, holder in ((SPEC, spec), (MODEL, model)):
+        for name in names:
+            yield name, there[name] if name in there else getattr(holder, name)
 
 
 class Shape(NamedTuple):
@@ -233,45 +226,41 @@ def _layout(content: dict[str, Any]) -> sealed.Layout:
     }
 
 
-def _trainer(file: sealed.Reading, custom_objects: Mapping[str, Any]) -> Trainer:
+def _model(file: sealed.Reading, custom_objects: Mapping[str, Any]) -> Model:
     """
-    A trainer of these settings, in this state.
+    A model of these settings, in this state.
 
     Tensors are read last: nothing takes their memory before all else is known to be good.
     """
-    from jitprop.trainer import Trainer  # which imports this
-
     content = file.content
     check_known("content", content, CONTENT)
     settings = encoding.objects(content, "settings")
-    check_known("settings", settings, _arguments())
-    trainer = Trainer(
-        **{name: encoding.decoded(value, custom_objects) for name, value in settings.items()},
-        seed=0,
-        init=initializers.FROM_FILE,
-    )
-    state = trainer._state
+    check_known("settings", settings, SPEC + MODEL)
+    given = {name: encoding.decoded(value, custom_objects) for name, value in settings.items()}
+    spec = make_spec(**{name: given[name] for name in SPEC if name in given})
+    model = Model.make(spec, seed=0, **{name: given[name] for name in MODEL if name in given})
+    state = model.state
     _set_state(state, encoding.objects(content, "state"))
     plausible.check_counts(state.epochs, state.updates)
-    schedules.check_plateau(state.plateau, trainer.learning_rate)
+    schedules.check_plateau(state.plateau, spec.learning_rate)
     history = encoding.objects(content, "history")
     # It may be shorter: the member of a fleet has none of the epochs before.
-    encoding.check_history(history, min(state.epochs, trainer.history_limit or state.epochs))
-    told = content.get("callbacks", [])
-    trainer._kept = kept.decoded(told, file.tensors(kept.TENSOR), state.epochs)
-    for each in trainer._kept:
+    encoding.check_history(history, min(state.epochs, model.course.limit or state.epochs))
+    entries = content.get("callbacks", [])
+    model.kept = kept.decoded(entries, file.tensors(kept.TENSOR), state.epochs)
+    for each in model.kept:
         if each.name == callbacks.EarlyStopping.__qualname__ and set(each.state) == callbacks.STATE:
             callbacks.check_state(each.state, state.params.size, state.epochs)
     for key, name in TENSORS.items():
         file.tensor(name, getattr(state, key))
     if not state.is_finite():
         raise ValueError("inf or nan is in its tensors")
-    plausible.check_slots(trainer.optimizer, state.slots)
+    plausible.check_slots(spec.optimizer, state.slots)
     past = encoding.decoded_history(history, file.tensors(encoding.TENSOR))
-    trainer._course = Course(trainer._course.limit, past)
-    trainer._seed = None
-    trainer._names = feature_names(content, trainer.layer_sizes[0])
-    return trainer
+    model.course = Course(model.course.limit, past)
+    model.seed = None
+    model.names = feature_names(content, spec.layer_sizes[0])
+    return model
 
 
 def feature_names(content: dict[str, Any], n_inputs: int) -> tuple[str, ...] | None:

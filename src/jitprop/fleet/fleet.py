@@ -7,7 +7,7 @@ import operator
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, TypeVar, overload
+from typing import Any, Self, TypeVar, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -23,27 +23,17 @@ from jitprop.fleet.course import Course
 from jitprop.fleet.data import Data, inputs, samples
 from jitprop.fleet.engines import Engine, Members
 from jitprop.fleet.history import FleetHistory
-from jitprop.fleet.settings import (
-    Own,
-    at_least_0,
-    count,
-    momenta_of,
-    per_member,
-    rates_of,
-    seeds_of,
-    shares,
-)
+from jitprop.fleet.model import FleetModel, settings
+from jitprop.fleet.settings import rates_of, seeds_of
 from jitprop.fleet.state import FleetState, FleetWhole
 from jitprop.fleet.stopping import Found, Stopping, told_and_stopping
 from jitprop.hints import hinting
 from jitprop.interrupts import Interrupts
-from jitprop.net import initializers, optimizers
 from jitprop.net.losses import Loss
 from jitprop.net.optimizers import SGD, Optimizer
 from jitprop.net.schedules import LearningRate
-from jitprop.net.seeds import generator, words
-from jitprop.net.spec import check_batch, make_spec
-from jitprop.trainer import Trainer
+from jitprop.net.spec import check_batch
+from jitprop.trainer import Trainer, trainer_of
 from jitprop.training import running
 from jitprop.training.attributes import Attributes, Views
 from jitprop.training.callbacks import Callback, EarlyStopping
@@ -51,15 +41,13 @@ from jitprop.training.callbacks import resolve as resolve_callbacks
 from jitprop.training.errors import see_own
 from jitprop.training.history import VALIDATION_LOSS
 from jitprop.training.kept import Kept, apart
+from jitprop.training.model import Model, as_copy
 from jitprop.training.progress import Progress
 from jitprop.training.telling import Told
 from jitprop.warn import warn
 
 R = TypeVar("R")
 PerMember = float | npt.ArrayLike
-
-TOGETHER = 4096
-"""Members whose parameters are drawn together: enough, and what they take in float64 is little."""
 
 
 class Fleet(Attributes):
@@ -132,9 +120,8 @@ batch_size, shuffle, dtype, backend
     True
     """
 
+    _model: FleetModel
     _under_way: Course | None = None
-    _found: Found | None = None
-    _kept: Sequence[Kept] = ()
 
     @hinting("Fleet")
     def __init__(
@@ -160,97 +147,70 @@ batch_size, shuffle, dtype, backend
         backend: str = "auto",
         n_threads: int | None = None,
     ) -> None:
-        k = count(members)
-        own_momenta, resolved = momenta_of(momentum, optimizers.resolve(optimizer), k)
-        self._spec = make_spec(
-            layer_sizes,
-            activation,
-            output_activation,
-            loss,
-            reduction,
-            resolved,
-            None,  # each member's learning rate is its own,
-            0.0,  # so is its weight decay,
-            0.0,  # and its dropout
-            clip_norm,
-            batch_size,
+        spec, own = settings(
+            members=members,
+            optimizer=optimizer,
+            learning_rate=learning_rate,
+            weight_decay=weight_decay,
+            momentum=momentum,
+            dropout=dropout,
+            layer_sizes=layer_sizes,
+            activation=activation,
+            output_activation=output_activation,
+            loss=loss,
+            reduction=reduction,
+            clip_norm=clip_norm,
+            batch_size=batch_size,
         )
-        self._own = Own(
-            rates_of(learning_rate, resolved, k),
-            per_member("weight_decay", weight_decay, k, at_least_0),
-            own_momenta,
-            shares(dropout, k, len(self._spec.layer_sizes) - 2),
+        self._model = FleetModel.make(
+            spec,
+            own,
+            seeds=seeds_of(seed, len(own.decays)),
+            shuffle=shuffle,
+            dtype=dtype,
+            backend=backend,
+            n_threads=n_threads,
         )
-        # What engines must know: whether any unit is dropped.
-        most = tuple(self._own.dropout.max(axis=0).tolist())
-        self._spec = replace(self._spec, dropout=most)
-        self._shuffle = checks.boolean("shuffle", shuffle)
-        self._dtype = cast.dtype(dtype)
-        self._names = None
-        self._backend = backends.check(backend)
-        self._n_threads = checks.optional_integer("n_threads", n_threads, low=1)
-        size, n_slots = self._spec.n_parameters, self._spec.optimizer.n_slots
-        kind = self._dtype or np.dtype(np.float64)
-        self._state = FleetState(
-            params=cast.zeros("members", (k, size), kind),
-            slots=cast.zeros("members", (k, n_slots, size), kind),
-            seeds=seeds_of(seed, k),
-            epochs=np.zeros(k, np.int64),
-            updates=np.zeros(k, np.int64),
-            keys=np.zeros(k, np.int64),
-        )
-        if self._own.dropout.any():
-            self._state.keys[:] = words(self._state.seeds, "dropout")[:, 0] >> np.uint64(1)
-        if init is not initializers.FROM_FILE:
-            self._begin(init)
+        self._model.begin(init)
 
-    def _begin(self, init: Any) -> None:
-        """Set the parameters of all members."""
-        self._init = name = initializers.named(init)
-        if name is None:
-            self.set_parameters(*init)
-            return
-        seeds, views = self._state.seeds, [*self.weights, *self.biases]
-        for first in range(0, len(self), TOGETHER):
-            some = slice(first, first + TOGETHER)
-            generators = map(generator, words(seeds[some], "init"))
-            weights, biases = initializers.draw(name, self._spec.shapes, generators)
-            for view, array in zip(views, [*weights, *biases], strict=True):
-                view[some] = array
+    @classmethod
+    def _of(cls, model: FleetModel) -> Self:
+        """A fleet of this model, whose arrays become its own."""
+        made = cls.__new__(cls)
+        made._model = model
+        return made
 
     # What a user may look at.
 
     @property
     def parameters(self) -> Array:
         """All weights and biases of each member: (K, P), the fleet's own memory."""
-        return self._state.params
+        return self._model.state.params
 
     @property
     def weights(self) -> tuple[Array, ...]:
         """Views of the weights, (K, n_in, n_out) each."""
-        parts = zip(self._spec.shapes, self._spec.offsets, strict=True)
-        return Views(self.parameters[:, w:b].reshape(-1, *shape) for shape, (w, b) in parts)
+        return Views(self._model.split()[0])
 
     @property
     def biases(self) -> tuple[Array, ...]:
         """Views of the biases, (K, n_out) each."""
-        parts = zip(self._spec.shapes, self._spec.offsets, strict=True)
-        return Views(self.parameters[:, b : b + n_out] for (_, n_out), (_, b) in parts)
+        return Views(self._model.split()[1])
 
     @property
     def weight_decay(self) -> npt.NDArray[np.float64]:
         """Each member's weight decay, a copy: (K,)."""
-        return self._own.decays.copy()
+        return self._model.own.decays.copy()
 
     @property
     def momentum(self) -> npt.NDArray[np.float64]:
         """Each member's momentum, a copy: (K,)."""
-        return self._own.momenta.copy()
+        return self._model.own.momenta.copy()
 
     @property
     def dropout(self) -> npt.NDArray[np.float64]:
         """Each member's dropout of each hidden layer, a copy: (K, hidden layers)."""
-        return self._own.dropout.copy()
+        return self._model.own.dropout.copy()
 
     @property
     def members(self) -> int:
@@ -265,12 +225,12 @@ batch_size, shuffle, dtype, backend
     @property
     def seeds(self) -> list[int]:
         """Each member's seed."""
-        return list(self._state.seeds)
+        return list(self._model.state.seeds)
 
     @property
     def epochs_trained(self) -> npt.NDArray[np.int64]:
         """Epochs that each member was trained, over all calls of `fit`: (K,)."""
-        return self._state.epochs.copy()
+        return self._model.state.epochs.copy()
 
     @property
     def learning_rate(self) -> Any:
@@ -279,42 +239,39 @@ batch_size, shuffle, dtype, backend
 
         It may be set, as the argument of that name; between calls of `fit` and by callbacks.
         """
-        rates = self._own.rates
+        rates = self._model.own.rates
         return rates if callable(rates) else rates.copy()
 
     @learning_rate.setter
     def learning_rate(self, value: LearningRate | PerMember | None) -> None:
-        self._own.rates = rates_of(value, self._spec.optimizer, len(self))
+        self._model.own.rates = rates_of(value, self._model.spec.optimizer, len(self))
 
     def __len__(self) -> int:
         """K."""
-        return len(self._state.params)
+        return len(self._model)
 
     def __getstate__(self) -> dict[str, Any]:
-        # A copy is in no fit, and holds whole epochs, whoever makes it.
-        whole = self._whole()
-        found, kept = whole._states()
-        contents = whole.__dict__ | {"_under_way": None, "_found": found, "_kept": kept}
-        return pickles.stamped(contents)
+        # A copy is in no fit.
+        return pickles.stamped(self.__dict__ | {"_model": self._whole(), "_under_way": None})
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(pickles.opened("Fleet", state))
 
-    def __copy__(self) -> Fleet:
+    def __copy__(self) -> Self:
         # Two fleets never share what training changes.
         return copy.deepcopy(self)
 
     def _states(self) -> tuple[Found | None, Sequence[Kept]]:
         """What early stopping and the callbacks keep, of the fit under way or of the last one."""
         if self._under_way is None:
-            return self._found, self._kept
+            return self._model.found, self._model.kept
         whole: FleetWhole | None = running.published(self)
         stopping, told = self._under_way.stopping, self._under_way.told
         found = None if stopping is None else stopping.found
         return found, told.states() if whole is None else whole.kept
 
     def __repr__(self) -> str:
-        s = self._spec
+        s = self._model.spec
         return (
             f"Fleet({list(s.layer_sizes)}, members={len(self)}, activations={list(s.activations)}, "
             f"loss={s.loss.name!r}, optimizer={s.optimizer!r})"
@@ -336,7 +293,7 @@ batch_size, shuffle, dtype, backend
         if hasattr(key, "__array__"):
             key = cast.read("the numbers of members", key)
         if isinstance(key, slice | list) or (isinstance(key, np.ndarray) and key.ndim > 0):
-            return self._some(np.arange(k)[key])
+            return self._of(self._some(np.arange(k)[key]))
         try:
             i = operator.index(key)
         except TypeError:
@@ -371,12 +328,7 @@ batch_size, shuffle, dtype, backend
         TypeError, ValueError
             For another number of arrays, another shape, or values that are not finite numbers.
         """
-        made = cast.parameters(
-            weights, biases, self._spec.shapes, self.parameters.dtype, members=len(self)
-        )
-        for views, arrays in zip((self.weights, self.biases), made, strict=True):
-            for view, array in zip(views, arrays, strict=True):
-                view[:] = array
+        self._model.set_parameters(weights, biases)
 
     @hinting("Fleet.fit")
     def fit(
@@ -459,7 +411,7 @@ batch_size, shuffle, dtype, backend
                 f"{len(history.diverged)} of {len(self)} members diverged, the first in epoch "
                 f"{min(history.diverged.values())}: they keep their last good epoch, the others "
                 "went on. Try a smaller learning_rate for them, or inputs and targets scaled to "
-                f"about -1...1{see_own(self._spec.custom_functions, '; or see {}')}"
+                f"about -1...1{see_own(self._model.spec.custom_functions, '; or see {}')}"
             )
         return history
 
@@ -487,45 +439,46 @@ batch_size, shuffle, dtype, backend
         epochs_total: Any = None,
     ) -> FleetHistory:
         """`fit`, without the warning."""
-        to_train = checks.epochs(epochs, epochs_total, self._state.epochs)
+        model = self._model
+        to_train = checks.epochs(epochs, epochs_total, model.state.epochs)
         progress = checks.boolean("progress", progress)
-        self._check_names(X)
-        data = samples(X, y, sample_weight, self._spec, len(self), self._dtype)
-        check_batch(self._spec, data.n_samples)
+        model.check_names(X)
+        data = samples(X, y, sample_weight, model.spec, len(self), model.dtype)
+        check_batch(model.spec, data.n_samples)
         kind = data.X.array.dtype
-        names = self._names or cast.names_of(X)
+        names = model.names or cast.names_of(X)
         held_out = None
         if validation_data is not None:
             held_out = self._validation(validation_data, kind, names)
         known = ["loss"] if held_out is None else ["loss", VALIDATION_LOSS]
         listeners, how = told_and_stopping(callbacks, known)
-        found, kept = (None, ()) if epochs_total is None else (self._found, self._kept)
+        found, kept = (None, ()) if epochs_total is None else (model.found, model.kept)
         told = Told(self, listeners, kept)
-        state = self._state.cast(kind)
+        state = model.state.cast(kind)
         data = data.unshared(state.params)
         if held_out is not None:
             held_out = held_out.unshared(state.params)
         course = Course(
             self._engine(data.n_samples),
-            self._spec,
+            model.spec,
             state,
-            self._own,
+            model.own,
             data,
             held_out,
             to_train,
-            self._shuffle,
+            model.shuffle,
             None if how is None else Stopping(how, state, found),
             told,
         )
         bar = Progress(course.epochs) if progress else None
         weights = None if data.weights is None else data.weights.array
-        self._warn_of(reach.with_weight(y, weights) for y in [data.y.array])
+        model.warn_of_targets(reach.with_weight(y, weights) for y in [data.y.array])
         fit = running.of(self)
         with Interrupts() as interrupts:  # the beginning and the end are whole
             with running.changing():
-                before = self._state, self._dtype, self._names
-                self._state, self._dtype = state, kind
-                self._names = names
+                before = model.state, model.dtype, model.names
+                model.state, model.dtype = state, kind
+                model.names = names
                 self._under_way, ended = course, False
             try:
                 with one_blas_thread():
@@ -542,10 +495,10 @@ batch_size, shuffle, dtype, backend
                     fit.publish(None)
                     self._under_way = None
                     if not course.done.any():  # the first epoch settles the dtype
-                        self._state, self._dtype, self._names = before
+                        model.state, model.dtype, model.names = before
                     if ended or course.done.any():
-                        self._found = None if course.stopping is None else course.stopping.found
-                        self._kept = apart(told.states())
+                        model.found = None if course.stopping is None else course.stopping.found
+                        model.kept = apart(told.states())
                 if bar is not None:
                     bar.close()
         return course.history()
@@ -575,7 +528,7 @@ batch_size, shuffle, dtype, backend
         -------
         (K, n_samples, n_outputs) array, of the fleet's dtype
         """
-        self._check_names(X)
+        self._model.check_names(X)
 
         def outputs(members: Members) -> Array:
             part = inputs(X, self.layer_sizes[0], len(self), members.params.dtype)
@@ -608,7 +561,7 @@ batch_size, shuffle, dtype, backend
         Estimation using Deep Ensembles*, NIPS 2017: section 2.4.
         """
         out = self.predict(X)
-        if self._spec.loss.name != "gaussian_nll":
+        if self._model.spec.loss.name != "gaussian_nll":
             return out.mean(axis=0), out.std(axis=0)
         k = out.shape[2] // 2
         means, variances = out[..., :k], np.exp(out[..., k:])
@@ -629,13 +582,14 @@ batch_size, shuffle, dtype, backend
         -------
         (K,) float64 array
         """
-        self._check_names(X)
+        self._model.check_names(X)
+        spec = self._model.spec
 
         def losses(members: Members) -> npt.NDArray[np.float64]:
-            data = samples(X, y, sample_weight, self._spec, len(self), members.params.dtype)
+            data = samples(X, y, sample_weight, spec, len(self), members.params.dtype)
             with Interrupts() as interrupts, one_blas_thread(), interrupts.heard():
                 made = self._engine(data.n_samples).evaluate(members, data)
-            made /= data.divisors(self._spec, np.arange(len(self)))
+            made /= data.divisors(spec, np.arange(len(self)))
             return made
 
         return self._of_whole_epochs(losses)
@@ -671,7 +625,7 @@ batch_size, shuffle, dtype, backend
                 f"n must be at most the {finite.sum()} of {len(self)} members whose loss on these "
                 f"samples is finite; got {n}"
             )
-        return self._some(np.argsort(np.where(finite, losses, np.inf), kind="stable")[:n])
+        return self._of(self._some(np.argsort(np.where(finite, losses, np.inf), kind="stable")[:n]))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """
@@ -697,7 +651,7 @@ batch_size, shuffle, dtype, backend
         path: str | os.PathLike[str],
         *,
         custom_objects: Mapping[str, Any] | None = None,
-    ) -> Fleet:
+    ) -> Self:
         """
         Read a fleet that `save` wrote.
 
@@ -718,7 +672,7 @@ batch_size, shuffle, dtype, backend
         OSError, MemoryError, TypeError
             As from `Trainer.load`.
         """
-        return saving.read(path, custom_objects)
+        return cls._of(saving.read(path, custom_objects))
 
     # How it is done.
 
@@ -726,7 +680,7 @@ batch_size, shuffle, dtype, backend
         parts = validation.parts(given)
         try:
             cast.check_names(parts[0], names)
-            return samples(*parts, self._spec, len(self), kind)
+            return samples(*parts, self._model.spec, len(self), kind)
         except (TypeError, ValueError) as error:
             raise type(error)(f"in validation_data, {error}") from None
 
@@ -737,81 +691,69 @@ batch_size, shuffle, dtype, backend
         In the fit of another thread it is computed from copies; and again, where such a fit began
         meanwhile.
         """
-        everyone = np.arange(len(self))
+        model, everyone = self._model, np.arange(len(self))
         with running.changing():
-            state, elsewhere = self._state, running.published_elsewhere(self) is not None
-            members = state.members(self._own, everyone if elsewhere else None)
+            state, elsewhere = model.state, running.published_elsewhere(self) is not None
+            members = state.members(model.own, everyone if elsewhere else None)
             updates = state.updates.copy()
         made = compute(members)
         with running.changing():
             trained = (state.updates != updates).any()
             if elsewhere or not (trained or running.published_elsewhere(self) is not None):
                 return made
-            members = self._state.members(self._own, everyone)
+            members = model.state.members(model.own, everyone)
         return compute(members)
 
     def _engine(self, n_samples: int) -> Engine:
-        backend = backends.load(self._backend)
-        return choice.choose(backend, self._spec, len(self), n_samples, self._n_threads)
+        backend = backends.load(self._model.backend)
+        return choice.choose(backend, self._model.spec, len(self), n_samples, self._model.n_threads)
 
     def _trainer(self, i: int) -> Trainer:
         """Member i, with copies of all it needs."""
-        spec, state, own = self._spec, self._state, self._own
-        optimizer = spec.optimizer
+        model, state, own = self._model, self._model.state, self._model.own
+        optimizer = model.spec.optimizer
         if isinstance(optimizer, SGD):
             optimizer = replace(optimizer, momentum=float(own.momenta[i]))
-        trainer = Trainer(
-            spec.layer_sizes,
-            activation=spec.activations[:-1],
-            output_activation=spec.activations[-1],
-            loss=spec.loss,
-            reduction=spec.reduction,
+        spec = replace(
+            model.spec,
             optimizer=optimizer,
             learning_rate=own.rates if callable(own.rates) else float(own.rates[i]),
             weight_decay=float(own.decays[i]),
-            dropout=own.dropout[i].tolist(),
-            clip_norm=spec.clip_norm,
-            batch_size=spec.batch_size,
-            shuffle=self._shuffle,
-            dtype=self._dtype,
-            seed=state.seeds[i],
-            init=spec.split(state.params[i].astype(np.float64)),
-            backend=self._backend,
-            n_threads=self._n_threads,
+            dropout=tuple(own.dropout[i].tolist()),
         )
-        trainer._state.slots[:] = state.slots[i][: len(trainer._state.slots)]
-        trainer._state.epochs, trainer._state.updates = int(state.epochs[i]), int(state.updates[i])
+        member = Model.make(
+            spec,
+            shuffle=model.shuffle,
+            dtype=model.dtype,
+            seed=state.seeds[i],
+            backend=model.backend,
+            n_threads=model.n_threads,
+        )
+        member.names = model.names
+        member.state.params[:] = state.params[i]
+        member.state.slots[:] = state.slots[i][: len(member.state.slots)]
+        member.state.epochs, member.state.updates = int(state.epochs[i]), int(state.updates[i])
         if i in state.generators:
             whole: FleetWhole | None = running.published(self)
             now = state.generators[i].bit_generator.state
             random = now if whole is None else whole.random.get(i, now)
-            trainer._state.rng.bit_generator.state = random
+            member.state.rng.bit_generator.state = random
         if (found := self._states()[0]) is not None:
-            epochs = trainer._state.epochs
-            trainer._kept = [Kept(EarlyStopping.__qualname__, epochs, found.member(i))]
-        trainer._names = self._names
-        return trainer
+            told = member.state.epochs
+            member.kept = [Kept(EarlyStopping.__qualname__, told, found.member(i))]
+        return trainer_of(member)
 
-    def _some(self, numbers: npt.NDArray[np.int64]) -> Fleet:
-        """Copies of some members."""
+    def _some(self, numbers: npt.NDArray[np.int64]) -> FleetModel:
+        """The model of some members, with copies of all they have."""
         if numbers.ndim != 1 or len(numbers) == 0:
             raise IndexError(f"a fleet needs one member or more; got numbers {numbers.shape}")
         with running.changing():
-            made = object.__new__(Fleet)
-            found, own = self._states()[0], self._own.some(numbers)
-            parts = {
-                "_own": own,
-                "_state": self._state_then(numbers),
-                "_found": None if found is None else found.some(numbers),
-                "_kept": (),
-                "_under_way": None,
-            }
-            made.__dict__.update(self.__dict__ | parts)
-            return made
+            model = replace(self._model, found=self._states()[0])
+            return model.some(numbers, self._state_then(numbers))
 
     def _state_then(self, numbers: npt.NDArray[np.int64]) -> FleetState:
         """A copy of the state of some members: as it is, or in a fit at the end of an epoch."""
-        state = self._state.some(numbers)
+        state = self._model.state.some(numbers)
         whole: FleetWhole | None = running.published(self)
         if whole is not None and whole.random:
             places = {number: i for i, number in enumerate(numbers.tolist())}
@@ -819,18 +761,23 @@ batch_size, shuffle, dtype, backend
             state.set_random({places[i]: value for i, value in random if i in places})
         return state
 
-    def _whole(self) -> Fleet:
-        """Itself; or where another thread may train it, a copy that holds whole epochs."""
+    def _whole(self) -> FleetModel:
+        """
+        The model with whole epochs, whoever asks, and whatever fit is under way.
+
+        Its arrays are the fleet's own where nobody can change them meanwhile.
+        """
         with running.changing():
+            found, kept = self._states()
             if running.published(self) is None and not running.may_change(self):
-                return self
-            made = self._some(np.arange(len(self)))
-            made._kept = self._states()[1]
-            return made
+                return as_copy(self._model, found=found, kept=kept)
+            model = self._some(np.arange(len(self)))
+            model.kept = kept
+            return model
 
     def _go_back_to(self, whole: FleetWhole) -> None:
         """Return to the last state that a fit published: see `jitprop.training.running`."""
         if self._under_way is not None and self._under_way.stopping is not None:
-            self._found = self._under_way.stopping.found
-        self._kept, self._under_way = whole.kept, None
-        self._state.set_random(dict(whole.random))
+            self._model.found = self._under_way.stopping.found
+        self._model.kept, self._under_way = whole.kept, None
+        self._model.state.set_random(dict(whole.random))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,15 +19,12 @@ from jitprop import checks
 from jitprop._types import Array
 from jitprop.files import encoding, plausible, saving, sealed
 from jitprop.files.saving import FORMAT, own_objects, refusing, shape
+from jitprop.fleet.model import FleetModel, settings
 from jitprop.fleet.stopping import Found
-from jitprop.net import initializers
 from jitprop.net.optimizers import SGD, Optimizer
 from jitprop.net.state import all_finite
 from jitprop.training import kept
 from jitprop.training.history import VALIDATION_LOSS
-
-if TYPE_CHECKING:
-    from jitprop.fleet.fleet import Fleet
 
 KIND = "fleet"
 STOPPING = "stopping."
@@ -51,7 +48,7 @@ CONTENT = (
 )
 
 
-SETTINGS = (
+SPEC = (
     "layer_sizes",
     "activation",
     "output_activation",
@@ -60,29 +57,23 @@ SETTINGS = (
     "optimizer",
     "clip_norm",
     "batch_size",
-    "shuffle",
-    "dtype",
-    "backend",
-    "n_threads",
 )
-"""The arguments of `Fleet` that all members share."""
+MODEL = ("shuffle", "dtype", "backend", "n_threads")
+"""The arguments of `Fleet` that all members share, by what is made of them."""
 
 
-def write(path: str | os.PathLike[str], fleet: Fleet) -> None:
-    """Save a fleet, atomically; see `Fleet.save`."""
-    state, spec = fleet._state, fleet._spec
+def write(path: str | os.PathLike[str], model: FleetModel) -> None:
+    """Save a fleet's model, atomically; see `Fleet.save`."""
+    state, spec, own = model.state, model.spec, model.own
     if not all_finite(state.params, state.slots):
         raise ValueError("a fleet is saved with finite parameters; these have inf or nan")
     shared = {
         "activation": spec.activations[:-1],
         "output_activation": spec.activations[-1],
-        "shuffle": fleet._shuffle,
-        "dtype": fleet._dtype,
-        "backend": fleet._backend,
-        "n_threads": fleet._n_threads,
+        **{name: getattr(spec, name) for name in SPEC if hasattr(spec, name)},
+        **{name: getattr(model, name) for name in MODEL},
     }
-    own, scheduled = fleet._own, callable(fleet._own.rates)
-    settings = {name: shared.get(name, getattr(spec, name, None)) for name in SETTINGS}
+    scheduled = callable(own.rates)
     seeds = _words(state.seeds)
     tensors = {
         "parameters": state.params,
@@ -97,20 +88,19 @@ def write(path: str | os.PathLike[str], fleet: Fleet) -> None:
     if not scheduled:
         tensors["learning_rate"] = own.rates
     if state.generators:
-        tensors["random"] = np.stack([_random(state.generator(i)) for i in range(len(fleet))])
-    found, callbacks = fleet._states()
-    entries, arrays = kept.encoded(callbacks)
+        tensors["random"] = np.stack([_random(state.generator(i)) for i in range(len(model))])
+    entries, arrays = kept.encoded(model.kept)
     content = {
         "format": FORMAT,
         "kind": KIND,
-        "members": len(fleet),
+        "members": len(model),
         "seed_words": seeds.shape[1],
         "shuffled": bool(state.generators),
         "schedule": encoding.encoded("learning_rate", own.rates) if scheduled else None,
-        "settings": {name: encoding.encoded(name, value) for name, value in settings.items()},
-        "stopping": None if found is None else _stopping(found, tensors),
+        "settings": {name: encoding.encoded(name, value) for name, value in shared.items()},
+        "stopping": None if model.found is None else _stopping(model.found, tensors),
         "callbacks": entries,
-        "feature_names": encoding.encoded("feature_names", fleet._names),
+        "feature_names": encoding.encoded("feature_names", model.names),
     }
     sealed.write(path, content, tensors | arrays)
 
@@ -128,12 +118,14 @@ def _stopping(found: Found, tensors: dict[str, Array]) -> dict[str, Any]:
     }
 
 
-def read(path: str | os.PathLike[str], custom_objects: Mapping[str, Any] | None = None) -> Fleet:
-    """The fleet that was saved; see `Fleet.load`."""
+def read(
+    path: str | os.PathLike[str], custom_objects: Mapping[str, Any] | None = None
+) -> FleetModel:
+    """The model that was saved; see `Fleet.load`."""
     custom_objects = own_objects(custom_objects)
     with refusing(path), sealed.reading(path) as file:
         file.check(_layout(file.content))
-        return _fleet(file, custom_objects)
+        return _model(file, custom_objects)
 
 
 def _layout(content: dict[str, Any]) -> sealed.Layout:
@@ -163,34 +155,32 @@ def _layout(content: dict[str, Any]) -> sealed.Layout:
     return layout | kept.layout(content.get("callbacks", []))
 
 
-def _fleet(file: sealed.Reading, custom_objects: Mapping[str, Any]) -> Fleet:
+def _model(file: sealed.Reading, custom_objects: Mapping[str, Any]) -> FleetModel:
     """
-    A fleet of these settings, in this state.
+    A model of these settings, in this state.
 
     Parameters and what the optimizer keeps are read last, when all else is known to be good.
     """
-    from jitprop.fleet.fleet import Fleet  # which imports this
-
     content, k = file.content, file.content["members"]
     encoding.check_known("content", content, CONTENT)
-    settings = encoding.objects(content, "settings")
-    encoding.check_known("settings", settings, SETTINGS)
-    decoded = {name: encoding.decoded(value, custom_objects) for name, value in settings.items()}
+    saved = encoding.objects(content, "settings")
+    encoding.check_known("settings", saved, SPEC + MODEL)
+    given = {name: encoding.decoded(value, custom_objects) for name, value in saved.items()}
     dropout, words = file.tensor("dropout"), file.tensor("seeds")
     seeds = _numbers(words)
     if words.shape != _words(seeds).shape:
         raise ValueError("its seeds must have no words of zeros alone above them")
-    fleet = Fleet(
-        **decoded,
+    spec, own = settings(
+        **{name: given[name] for name in SPEC if name in given},
         members=k,
-        seed=seeds,
         learning_rate=_rates(file, custom_objects),
         weight_decay=file.tensor("weight_decay"),
         dropout=dropout if dropout.shape[1] else 0.0,
-        init=initializers.FROM_FILE,
     )
-    fleet._own.momenta[...] = _momenta(file, fleet.optimizer)
-    state = fleet._state
+    own.momenta[...] = _momenta(file, spec.optimizer)
+    shared = {name: given[name] for name in MODEL if name in given}
+    model = FleetModel.make(spec, own, seeds=seeds, **shared)
+    state = model.state
     for name in ("epochs", "updates"):
         numbers = file.tensor(name)
         if not ((numbers >= 0) & (numbers < 2.0**53) & (numbers == np.floor(numbers))).all():
@@ -205,13 +195,13 @@ def _fleet(file: sealed.Reading, custom_objects: Mapping[str, Any]) -> Fleet:
     file.tensor("optimizer", state.slots)
     if not all_finite(state.params, state.slots):
         raise ValueError("inf or nan is in its tensors")
-    plausible.check_slots(fleet.optimizer, state.slots)
+    plausible.check_slots(spec.optimizer, state.slots)
     if content.get("stopping") is not None:
-        fleet._found = _found(encoding.objects(content, "stopping"), file, state.epochs)
+        model.found = _found(encoding.objects(content, "stopping"), file, state.epochs)
     entries, most = content.get("callbacks", []), int(state.epochs.max())
-    fleet._kept = kept.decoded(entries, file.tensors(kept.TENSOR), most)
-    fleet._names = saving.feature_names(content, fleet.layer_sizes[0])
-    return fleet
+    model.kept = kept.decoded(entries, file.tensors(kept.TENSOR), most)
+    model.names = saving.feature_names(content, spec.layer_sizes[0])
+    return model
 
 
 def _rates(file: sealed.Reading, custom_objects: Mapping[str, Any]) -> Any:

@@ -47,13 +47,6 @@ Normal distributions are not truncated. That is PyTorch's form; Keras truncates 
 """
 
 
-FROM_FILE: Any = object()
-"""
-Stands for ``init`` while a file is loaded: the parameters are zeros, which take no memory until
-the numbers of the file are written over them.
-"""
-
-
 def named(init: Any) -> str | None:
     """
     Check ``init`` and return its name; None for (weights, biases), whose arrays are not checked.

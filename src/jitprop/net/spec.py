@@ -134,22 +134,23 @@ class Spec:
 
 
 def make_spec(
+    *,
     layer_sizes: Any,
-    activation: Any,
-    output_activation: Any,
-    loss: Any,
-    reduction: Any,
-    optimizer: Any,
-    learning_rate: Any,
-    weight_decay: Any,
-    dropout: Any,
-    clip_norm: Any,
-    batch_size: Any,
+    activation: Any = "sigmoid",
+    output_activation: Any = "sigmoid",
+    loss: Any = "half_squared_error",
+    reduction: Any = "mean",
+    optimizer: Any = "sgd",
+    learning_rate: Any = None,
+    weight_decay: Any = 0.0,
+    dropout: Any = 0.0,
+    clip_norm: Any = None,
+    batch_size: Any = None,
 ) -> Spec:
     """
     Return the spec for `Trainer`'s arguments of these names.
 
-    Each argument is checked by itself, then all together.
+    Each argument is checked by itself, then all together. The defaults are those of `Trainer`.
 
     Raises
     ------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -10,10 +10,12 @@ import numpy.typing as npt
 from jitprop import checks
 from jitprop.data import cast
 from jitprop.plot import canvas
-from jitprop.trainer import Trainer
+from jitprop.training.model import model_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+    from jitprop.trainer import Trainer
 
 
 def decision_boundary(
@@ -57,8 +59,8 @@ def decision_boundary(
     >>> ax = plot.decision_boundary(trainer, X, y)
     >>> ax.figure.savefig("boundary.png")
     """
-    _check(trainer)
-    sizes, output = trainer.layer_sizes, trainer._spec.activations[-1]
+    model = model_of(trainer)
+    sizes, output = model.spec.layer_sizes, model.spec.activations[-1]
     binary = sizes[-1] == 1 and output == "sigmoid"
     if sizes[0] != 2 or not (binary or output == "softmax"):
         raise ValueError(
@@ -79,7 +81,7 @@ def decision_boundary(
     n = canvas.GRID
     across, up = np.linspace(low - margin, high + margin, n).T
     plane = np.stack(np.meshgrid(across, up), axis=-1).reshape(-1, 2)
-    answers = np.asarray(trainer.predict(plane), np.float64).reshape(n, n, -1)
+    answers = np.asarray(model.predict(plane), np.float64).reshape(n, n, -1)
     draw = canvas.probability if binary else canvas.regions
     colours, bar, places = draw(ax, across, up, answers)
     for k in range(n_classes):
@@ -134,12 +136,13 @@ def weights(
     >>> ax = plot.weights(Trainer([16, 4, 1], seed=0), layer=0)
     >>> ax.figure.savefig("weights.png")
     """
-    _check(trainer)
+    model = model_of(trainer)
+    matrices, _ = model.spec.split(model.state.params)
     layer = checks.integer("layer", layer, low=0)
-    n_layers = len(trainer.weights)
+    n_layers = len(matrices)
     if layer >= n_layers:
         raise ValueError(f"layer must be an integer from 0 to {n_layers - 1}; got {layer}")
-    W = np.array(trainer.weights[layer], np.float64)
+    W = np.array(matrices[layer], np.float64)
     limit = float(np.abs(W).max()) or 1.0  # a layer of zeros is white
     if image_shape is None:
         cells, ticks = W, None
@@ -164,8 +167,3 @@ def weights(
         ax.set_ylabel("first output unit of the row")
         ax.set_xlabel("one image of input weights for each output unit")
     return ax
-
-
-def _check(trainer: Any) -> None:
-    if not isinstance(trainer, Trainer):
-        raise TypeError(f"trainer must be a Trainer; got {checks.shown(trainer)}")

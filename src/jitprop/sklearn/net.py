@@ -59,17 +59,13 @@ def spec_of(model: Any, optimizer: Optimizer | None = None) -> Spec:
         loss = parameters.loss(model)
     sizes = [len(model.coefs_[0]), *(len(b) for b in model.intercepts_)]
     spec = make_spec(
-        sizes,
-        parameters.activations(model.activation, len(sizes) - 2),
-        output,
-        loss,
-        "mean",
-        optimizer or SGD(),
-        1.0,
-        0.0,
-        model.dropout,
-        None,
-        None,
+        layer_sizes=sizes,
+        activation=parameters.activations(model.activation, len(sizes) - 2),
+        output_activation=output,
+        loss=loss,
+        optimizer=optimizer or SGD(),
+        learning_rate=1.0,
+        dropout=model.dropout,
     )
     clipped = model.out_activation_ in ("logistic", "softmax")
     rules = SklearnRules(
@@ -181,17 +177,9 @@ def hidden_activations(model: Any, X: Array) -> list[Array]:
         strict=True,
     ):
         spec = make_spec(
-            coefs.shape,
-            (),
-            activation,
-            HalfSquaredError(),
-            "mean",
-            SGD(),
-            1.0,
-            0.0,
-            0.0,
-            None,
-            None,
+            layer_sizes=coefs.shape,
+            activation=(),
+            output_activation=activation,
         )
         params = np.concatenate([coefs.ravel(), intercepts]).astype(X.dtype, copy=False)
         X = _predict(spec, params, X)

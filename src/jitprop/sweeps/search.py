@@ -183,7 +183,7 @@ def sweep(
     if best is not None and refit:
         kept = None if early_stopping is None else measured["epochs_trained"][best].mean()
         trainer = _refitted(groups([tried[best]], settings)[0], data, kept)
-        trainer._names = cast.names_of(X)
+        trainer._model.names = cast.names_of(X)
         result = replace(result, trainer=trainer)
     return result
 
@@ -233,7 +233,7 @@ def _in(group: Group, tried: list[Setting]) -> Iterator[None]:
 
 def _spec(group: Group, tried: list[Setting]) -> Spec:
     with _in(group, tried):
-        return Fleet(members=1, **group.shared, **group.varied[0])._spec
+        return Fleet(members=1, **group.shared, **group.varied[0])._model.spec
 
 
 def _data(
@@ -330,7 +330,7 @@ def _table(
 def _refitted(group: Group, data: Data, kept: float | None) -> Trainer:
     """Train a setting on all samples, for ``kept`` epochs or the setting's own number."""
     trainer = Fleet(members=1, **group.shared, **group.varied[0])[0]
-    trainer._warned = True  # the sweep has warned of targets before
+    trainer._model.warned = True  # the sweep has warned of targets before
     epochs = group.epochs if kept is None else max(1, round(kept))
     try:
         trainer.fit(data.X, data.y, epochs, sample_weight=data.weights)

@@ -167,7 +167,7 @@ def run(task: Task, data: Data) -> Found:
     """
     k = len(task.settings)
     fleet = Fleet(members=k, **task.shared, **task.varied)
-    fleet._warned = True  # `sweep` warns of targets once for all settings
+    fleet._model.warned = True  # `sweep` warns of targets once for all settings
     training, held_out = data.of(task.folds)
     X, y, weights = training
     # Without early stopping nothing is measured after each epoch, so the backend is called once
@@ -197,7 +197,7 @@ def _measure(fleet: Fleet, held_out: Given, metrics: Mapping[str, Metric]) -> di
     found = {VALIDATION + name: np.full(k, np.nan) for name in metrics}
     if metrics:
         prediction = read_only(fleet.predict(held_out[0]))
-        data = samples(*held_out, fleet._spec, k, prediction.dtype)
+        data = samples(*held_out, fleet._model.spec, k, prediction.dtype)
         for i in range(k):
             y = shown(data.y.of(i))
             for name, metric in metrics.items():

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from jitprop import checks
 from jitprop._types import Array
-from jitprop.trainer import Trainer
+from jitprop.training.model import Model, model_of
+
+if TYPE_CHECKING:
+    from jitprop.trainer import Trainer
 
 CUBE_ROOT = float(np.finfo(np.float64).eps ** (1 / 3))
 """6e-6: the step of the differences, and about their relative error; see `check_gradients`."""
@@ -92,37 +94,36 @@ def check_gradients(
     >>> check_gradients(trainer, [[0.5, 0.3], [0.1, 0.9]], [0.7, 0.2]).largest < 1e-7
     True
     """
-    if not isinstance(trainer, Trainer):
-        raise TypeError(f"trainer must be a Trainer; got {checks.shown(trainer)}")
+    model = model_of(trainer)
     if step is not None:
         step = checks.number("step", step, above=0.0)
-    state = trainer._state
-    checked = copy.copy(trainer)
-    checked._state = replace(state, params=state.params.astype(np.float64))
-
-    loss, *gradients = checked.gradients(X, y)
-    differences = checked._spec.split(_differences(checked, X, y, step))
+    checked = replace(
+        model, state=replace(model.state, params=model.state.params.astype(np.float64))
+    )
+    loss, gradient = checked.gradient(X, y)
     floor = CUBE_ROOT * abs(loss)
+    pairs = zip(
+        model.spec.split(gradient),
+        model.spec.split(_differences(checked, X, y, step)),
+        strict=True,
+    )
     return GradientCheck(
-        *(
-            [_relative(g, d, floor) for g, d in zip(*pair, strict=True)]
-            for pair in zip(gradients, differences, strict=True)
-        )
+        *([_relative(g, d, floor) for g, d in zip(*pair, strict=True)] for pair in pairs)
     )
 
 
-def _differences(trainer: Trainer, X: Any, y: Any, step: float | None) -> Array:
+def _differences(model: Model, X: Any, y: Any, step: float | None) -> Array:
     """(E(p + h) - E(p - h)) / (2 h) for each parameter p."""
-    params = trainer.parameters
+    params = model.state.params
     found = np.empty_like(params)
     for i, p in enumerate(params.tolist()):
         h = CUBE_ROOT * max(1.0, abs(p)) if step is None else step
         above, below = p + h, p - h
         params[i] = above
-        loss = trainer.evaluate(X, y)
+        loss = model.loss(X, y)
         params[i] = below
         # Not 2 h: p + h and p - h are rounded.
-        found[i] = (loss - trainer.evaluate(X, y)) / (above - below)
+        found[i] = (loss - model.loss(X, y)) / (above - below)
         params[i] = p
     return found
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +13,15 @@ import numpy as np
 from jitprop import reference
 from jitprop._types import Array
 from jitprop.checks import quoted
+from jitprop.data import cast
 from jitprop.data.samples import Samples
+from jitprop.net import schedules
 from jitprop.net.spec import Spec
-from jitprop.net.state import State
+from jitprop.net.state import State, all_finite
 from jitprop.teaching import formulas
+from jitprop.training.errors import DivergenceError
+from jitprop.training.history import Course
+from jitprop.training.model import Model
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -154,27 +159,21 @@ def _edges(n: int, most: int) -> list[int | None]:
     return [*range(n)] if n <= most else [*range(most // 2), None, n - 1]
 
 
-def trace(spec: Spec, state: State, samples: Samples, rate: float, after: Array) -> Trace:
+def trace(model: Model, x: Any, y: Any, sample_weight: Any) -> Trace:
     """
     Compute every quantity of one update with the functions of `jitprop.reference`.
 
-    No argument is changed.
-
-    Parameters
-    ----------
-    spec : Spec
-    state : State
-        The state before the update.
-    samples : Samples
-        In the state's dtype. Their weights include class weights.
-    rate : float
-        The learning rate.
-    after : (P,) array
-        The parameters after the update.
+    No argument is changed. See `Trainer.trace`.
     """
+    if (one := cast.read("x", x)).ndim == 1:
+        x, y = one.reshape(1, -1), cast.read("y", y).reshape(1, -1)
+    samples = model.samples(x, y, sample_weight, model.dtype)
+    state, rates = model.state.cast(samples.X.dtype), np.empty(1)
+    schedules.fill(rates, model.spec.learning_rate, state.epochs, state.plateau)
+    spec = replace(model.spec, batch_size=None, learning_rate=float(rates[0]))
     X, y, w = samples.read()
     weights, biases = spec.split(state.params.copy())
-    update_weights, update_biases = spec.split(after - state.params)
+    update_weights, update_biases = spec.split(_updated(spec, state, samples, rates) - state.params)
     masks = reference.dropout_masks(spec, state.dropout_key, state.updates + 1, len(X), X.dtype)
     with np.errstate(all="ignore"):
         a, slopes, output_z = reference.forward(spec, weights, biases, X, masks)
@@ -188,7 +187,7 @@ def trace(spec: Spec, state: State, samples: Samples, rate: float, after: Array)
     loss = float(losses.sum(dtype=np.float64))
     return Trace(
         loss=loss / divisor,
-        learning_rate=rate,
+        learning_rate=float(rates[0]),
         y=targets.copy(),
         w=None if w is None else w.copy(),
         weights=weights,
@@ -203,3 +202,15 @@ def trace(spec: Spec, state: State, samples: Samples, rate: float, after: Array)
         update_biases=update_biases,
         formulas=formulas.step(spec, len(X), w is not None, state.updates),
     )
+
+
+def _updated(spec: Spec, state: State, samples: Samples, rates: Array) -> Array:
+    """Return the parameters after one update on all samples, (P,)."""
+    params, slots = state.params.copy(), state.slots.copy()
+    trained = reference.train(
+        spec, params, slots, *samples.read(), None, np.zeros(1), rates, 0, 1, state.updates,
+        state.dropout_key,
+    )  # fmt: skip
+    if trained < 1 or not all_finite(params, slots):
+        raise DivergenceError(0, Course().history(), 0, float(rates[0]), spec.custom_functions)
+    return params

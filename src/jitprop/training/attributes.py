@@ -9,19 +9,15 @@ own.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
 from jitprop._types import Array
-from jitprop.data import cast, reach
 from jitprop.net.custom import CustomActivation
 from jitprop.net.losses import Loss
 from jitprop.net.optimizers import Optimizer
-from jitprop.net.spec import Spec
-from jitprop.training.errors import TargetWarning
-from jitprop.warn import warn
+from jitprop.training.model import BaseModel
 
 IN_PLACE = ": write {name}{index}[:] = ..., or call set_parameters"
 
@@ -49,37 +45,18 @@ class Views(tuple[Array, ...]):
             )
 
 
-PREPARED = (
-    "the command line trained this net on columns that it had prepared: numbers are standardised, "
-    "a category is an input, and an output that is a quantity is standardised too. `jitprop info` "
-    "shows how, and `jitprop predict` does it"
-)
-"""What is said of a net whose inputs are not the columns of a table."""
-
-
 class Attributes:
     """The attributes that a `Trainer` and a `Fleet` have in common."""
 
-    _spec: Spec
-    _shuffle: bool
-    _dtype: np.dtype[Any] | None
-    _backend: str
-    _n_threads: int | None
-    # Pickles of earlier versions lack these.
-    _init: str | None = None
-    _names: tuple[str, ...] | None = None
-    _warned: bool = False
-    """Whether it was said that the output cannot reach all targets."""
-    _prepared: bool = False
-    """Whether the command line trained it, on columns that it had prepared."""
+    _model: BaseModel
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name[0] == "_":  # 6 of them in a fit of one epoch
+        if name[0] == "_":
             object.__setattr__(self, name, value)
             return
         there = getattr(type(self), name, None)
         if isinstance(there, property) and there.fset is None:
-            if name == "parameters" and value is self.__dict__["_state"].params:
+            if name == "parameters" and value is self._model.state.params:
                 return  # as it is after ``parameters += 1``, which has written to it
             instead = RESULTS.get(name, f": make a new one, with another {name}")
             raise AttributeError(f"{name} of a {type(self).__name__} is read-only{instead}")
@@ -97,67 +74,67 @@ class Attributes:
     @property
     def layer_sizes(self) -> tuple[int, ...]:
         """Units of each layer, inputs first."""
-        return self._spec.layer_sizes
+        return self._model.spec.layer_sizes
 
     @property
     def activation(self) -> tuple[str | CustomActivation, ...]:
         """The activation of each hidden layer."""
-        return self._spec.activations[:-1]
+        return self._model.spec.activations[:-1]
 
     @property
     def output_activation(self) -> str | CustomActivation:
         """The activation of the output layer."""
-        return self._spec.activations[-1]
+        return self._model.spec.activations[-1]
 
     @property
     def loss(self) -> Loss:
         """The loss, as an object."""
-        return self._spec.loss
+        return self._model.spec.loss
 
     @property
     def reduction(self) -> str:
         """How the samples of a batch combine: "mean" or "sum"."""
-        return self._spec.reduction
+        return self._model.spec.reduction
 
     @property
     def optimizer(self) -> Optimizer:
         """The optimizer, as an object."""
-        return self._spec.optimizer
+        return self._model.spec.optimizer
 
     @property
     def clip_norm(self) -> float | None:
         """The largest norm that a batch's gradient may have; None where it is not clipped."""
-        return self._spec.clip_norm
+        return self._model.spec.clip_norm
 
     @property
     def batch_size(self) -> int | None:
         """Samples of a batch; None for all."""
-        return self._spec.batch_size
+        return self._model.spec.batch_size
 
     @property
     def shuffle(self) -> bool:
         """Whether samples are presented in a new random order each epoch."""
-        return self._shuffle
+        return self._model.shuffle
 
     @property
     def dtype(self) -> np.dtype[Any] | None:
         """The dtype of parameters and computation; None until the first fit settles it."""
-        return self._dtype
+        return self._model.dtype
 
     @property
     def backend(self) -> str:
         """The backend as it was asked for: "auto", "numba" or "numpy"."""
-        return self._backend
+        return self._model.backend
 
     @property
     def n_threads(self) -> int | None:
         """The most threads that train; None for as many as there is work for."""
-        return self._n_threads
+        return self._model.n_threads
 
     @property
     def init(self) -> str | None:
         """How the parameters were drawn; None where they were given, or read from a file."""
-        return self._init
+        return self._model.init
 
     @property
     def feature_names_in_(self) -> Any:
@@ -166,18 +143,6 @@ class Attributes:
 
         There is no such attribute before. Later frames must have the same names, in this order.
         """
-        if self._names is None:
+        if self._model.names is None:
             raise AttributeError("feature_names_in_ is there after a fit with a data frame")
-        return np.array(self._names, object)
-
-    def _warn_of(self, pieces: Iterable[Array]) -> None:
-        """Warn, once, of targets that the output cannot reach."""
-        if not self._warned and (text := reach.warning(pieces, self._spec)):
-            warn(text, TargetWarning)
-            self._warned = True
-
-    def _check_names(self, X: Any) -> None:
-        """Refuse a frame whose columns are not those of the first; warn of columns as they are."""
-        cast.check_names(X, self._names)
-        if self._prepared and hasattr(X, "columns"):
-            warn(f"{PREPARED}. A data frame's columns are not prepared here", UserWarning)
+        return np.array(self._model.names, object)

@@ -289,23 +289,6 @@ class Course:
         validation_loss = parts.pop(VALIDATION_LOSS, missing(len(always["loss"])))
         return History(**always, validation_loss=validation_loss, metrics=parts)
 
-    @classmethod
-    def of(cls, histories: Iterable[History]) -> Course:
-        """Some fits, one after the other."""
-        course = cls()
-        for history in histories:
-            columns = _columns(history)
-            record = course.begin(
-                len(history.loss), [name for name in columns if name not in ALWAYS]
-            )
-            for name, column in columns.items():
-                (record.watched[name] if name in record.watched else getattr(record, name))[:] = (
-                    column
-                )
-            record.done = len(history.loss)
-            course.end()
-        return course
-
     def _first(self, start: int, stop: int) -> int:
         """Where that begins which is kept."""
         return start if self.limit is None else max(start, stop - self.limit)

@@ -1,0 +1,243 @@
+"""A net as one object: what a trainer holds, and what files, traces, checks and pictures take."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from jitprop import backends, checks
+from jitprop._types import Array
+from jitprop.backends.threads import one_blas_thread
+from jitprop.data import cast, mapped, reach
+from jitprop.data.mapped import Rows
+from jitprop.data.samples import Samples
+from jitprop.interrupts import Interrupts
+from jitprop.net import initializers
+from jitprop.net.seeds import streams
+from jitprop.net.spec import Spec
+from jitprop.net.state import State
+from jitprop.training.errors import TargetWarning
+from jitprop.training.evaluation import Evaluation
+from jitprop.training.history import Course
+from jitprop.training.kept import Kept
+from jitprop.warn import warn
+
+PREPARED = (
+    "the command line trained this net on columns that it had prepared: numbers are standardised, "
+    "a category is an input, and an output that is a quantity is standardised too. `jitprop info` "
+    "shows how, and `jitprop predict` does it"
+)
+"""What is said of a net whose inputs are not the columns of a table."""
+
+
+@dataclass(kw_only=True)
+class BaseModel:
+    """
+    What a trainer's model and a fleet's have in common: all that training does not change.
+
+    Attributes
+    ----------
+    spec : Spec
+    shuffle : bool
+    dtype : dtype or None
+        None until the first fit settles it.
+    backend : str
+        As it was asked for: "auto", "numba" or "numpy".
+    n_threads : int or None
+    init : str or None
+        How the parameters were drawn; None where they were given, or read from a file.
+    names : tuple of str or None
+        Of the columns of the first data frame.
+    prepared : bool
+        Whether the command line trained the net, on columns that it had prepared.
+    warned : bool
+        Whether a warning said that the output cannot reach all targets.
+    state : State or fleet.FleetState
+        All that training changes.
+    """
+
+    spec: Spec
+    shuffle: bool
+    dtype: np.dtype[Any] | None
+    backend: str
+    n_threads: int | None
+    init: str | None = None
+    names: tuple[str, ...] | None = None
+    prepared: bool = False
+    warned: bool = False
+    state: Any
+
+    def check_names(self, X: Any) -> None:
+        """Refuse a frame whose columns are not those of the first; warn of columns as they are."""
+        cast.check_names(X, self.names)
+        if self.prepared and hasattr(X, "columns"):
+            warn(f"{PREPARED}. A data frame's columns are not prepared here", UserWarning)
+
+    def warn_of_targets(self, pieces: Iterable[Array]) -> None:
+        """Warn, once, of targets that the output cannot reach."""
+        if not self.warned and (text := reach.warning(pieces, self.spec)):
+            warn(text, TargetWarning)
+            self.warned = True
+
+
+@dataclass(kw_only=True)
+class Model(BaseModel):
+    """
+    A net: its settings, its state and its history.
+
+    Attributes
+    ----------
+    state : State
+        All that training changes.
+    course : Course
+        The history of all fits.
+    seed : int or None
+        None where the net was read from a file.
+    kept : sequence of Kept
+        What the callbacks of the last fit keep.
+    """
+
+    state: State
+    course: Course
+    seed: int | None
+    kept: Sequence[Kept] = ()
+
+    @classmethod
+    def make(
+        cls,
+        spec: Spec,
+        *,
+        shuffle: Any = True,
+        dtype: Any = None,
+        seed: Any = None,
+        backend: Any = "auto",
+        n_threads: Any = None,
+        history_limit: Any = None,
+    ) -> Model:
+        """
+        Make a model whose parameters are 0, from arguments of `Trainer`, each checked.
+
+        Raises
+        ------
+        TypeError, ValueError
+        """
+        shuffle, kind = checks.boolean("shuffle", shuffle), cast.dtype(dtype)
+        backend = backends.check(backend)
+        n_threads = checks.optional_integer("n_threads", n_threads, low=1)
+        drawn = secrets.randbits(64) if seed is None else checks.integer("seed", seed, low=0)
+        seeds = streams(drawn)
+        size, n_slots = spec.n_parameters, spec.optimizer.n_slots
+        started_as = kind or np.dtype(np.float64)
+        state = State(
+            params=cast.zeros("layer_sizes", (size,), started_as),
+            slots=cast.zeros("layer_sizes", (n_slots, size), started_as),
+            rng=np.random.default_rng(seeds.shuffle),
+            dropout_key=seeds.dropout_key,
+            split=int(seeds.split.generate_state(1)[0]),
+        )
+        return cls(
+            spec=spec,
+            shuffle=shuffle,
+            dtype=kind,
+            backend=backend,
+            n_threads=n_threads,
+            state=state,
+            course=Course(checks.optional_integer("history_limit", history_limit, low=1)),
+            seed=drawn,
+        )
+
+    def begin(self, init: Any) -> None:
+        """Draw the parameters, or take those that are given: `Trainer`'s argument ``init``."""
+        self.init = name = initializers.named(init)
+        if name is None or self.seed is None:
+            self.set_parameters(*init)
+            return
+        rng = np.random.default_rng(streams(self.seed).init)
+        weights, biases = initializers.draw(name, self.spec.shapes, [rng])
+        self.set_parameters([W[0] for W in weights], [b[0] for b in biases])
+
+    def set_parameters(
+        self, weights: Sequence[npt.ArrayLike], biases: Sequence[npt.ArrayLike]
+    ) -> None:
+        """Copy weights and biases into the net; see `Trainer.set_parameters`."""
+        params = self.state.params
+        made = cast.parameters(weights, biases, self.spec.shapes, params.dtype)
+        for views, arrays in zip(self.spec.split(params), made, strict=True):
+            for view, array in zip(views, arrays, strict=True):
+                view[:] = array
+
+    def samples(self, X: Any, y: Any, sample_weight: Any, dtype: np.dtype[Any] | None) -> Samples:
+        """Samples as `Trainer.fit` takes them, checked and cast."""
+        spec = self.spec
+        self.check_names(X)
+        inputs = cast.inputs(X, spec.layer_sizes[0], dtype)
+        n, dtype = len(inputs), inputs.dtype
+        targets = cast.targets(y, n, spec.n_targets, spec.loss, dtype)
+        weights = cast.weights(sample_weight, n, dtype)
+        return Samples(inputs, targets, cast.with_class_weights(weights, targets, spec.loss))
+
+    def warn_of(self, samples: Samples) -> None:
+        """Warn, once, of targets among these that the output cannot reach."""
+        _, y, weights = samples
+        self.warn_of_targets(
+            reach.with_weight(y[rows], None if weights is None else weights[rows])
+            for rows in mapped.row_slices(y)
+        )
+
+    def predict(self, X: Any) -> Array:
+        """Outputs of the net, (n_samples, n_outputs); see `Trainer.predict`."""
+        params = self.state.params
+        self.check_names(X)
+        inputs = cast.inputs(X, self.spec.layer_sizes[0], params.dtype)
+        with Interrupts() as interrupts, one_blas_thread(), interrupts.heard():
+            return self._evaluation(inputs).predict(params, inputs)
+
+    def loss(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """The loss; see `Trainer.evaluate`."""
+        params = self.state.params
+        samples = self.samples(X, y, sample_weight, params.dtype)
+        with Interrupts() as interrupts, one_blas_thread(), interrupts.heard():
+            return self._evaluation(samples.X).loss(params, samples)
+
+    def gradient(self, X: Any, y: Any, sample_weight: Any = None) -> tuple[float, Array]:
+        """The loss and its derivatives by all parameters, (P,); see `Trainer.gradients`."""
+        params = self.state.params
+        samples = self.samples(X, y, sample_weight, params.dtype)
+        gradient = np.zeros_like(params)
+        with Interrupts() as interrupts, one_blas_thread(), interrupts.heard():
+            return self._evaluation(samples.X).gradient(params, samples, gradient), gradient
+
+    def _evaluation(self, X: Rows) -> Evaluation:
+        return Evaluation(backends.load(self.backend), self.spec, X)
+
+
+M = TypeVar("M", bound=BaseModel)
+
+
+def as_copy(model: M, **changes: Any) -> M:
+    """
+    Return the model with these changes, for a copy: another net, which warns for itself.
+
+    What is not changed is shared.
+    """
+    return replace(model, warned=False, **changes)
+
+
+def model_of(trainer: Any) -> Model:
+    """
+    Return the model of a trainer.
+
+    Raises
+    ------
+    TypeError
+        For what is no trainer.
+    """
+    model = getattr(trainer, "_model", None)
+    if not isinstance(model, Model):
+        raise TypeError(f"trainer must be a Trainer; got {checks.shown(trainer)}")
+    return model
