@@ -532,6 +532,20 @@ def test_warnings_made_errors_come_out_of_scikit_learn_as_they_are():
         model.fit([[1.0], [2.0]], [[1.0], [2.0]])
 
 
+def test_names_of_columns_are_quoted_cut_and_found_quickly():
+    """Of 30,000 names each was looked for among all the others."""
+    known = tuple(f"a{i}" for i in range(30_000))
+    long = pd.DataFrame(
+        np.zeros((1, 30_000)), columns=[f"\x1b{i}{'x' * 500}" for i in range(30_000)]
+    )
+    with pytest.raises(ValueError, match="columns \\['a0', 'a1', 'a2', 'a3', 'a4'\\] are missing"):
+        cast.check_names(long, known)
+    with pytest.raises(ValueError, match="are new") as caught:
+        cast.check_names(pd.DataFrame(np.zeros((1, 2)), columns=["a", long.columns[0]]), ("a",))
+    assert len(str(caught.value)) < 500
+    assert str(caught.value).isprintable()
+
+
 @pytest.mark.parametrize("value", [5, None, 1.5, ["net"]])
 def test_paths(value, tmp_path):
     net, fleet = Trainer([1, 1], seed=0), Fleet([1, 1], members=1, seed=0)

@@ -54,7 +54,9 @@ def test_quotations_are_cut_and_all_is_on_one_line():
 
 
 @pytest.mark.parametrize("where", ["name", "value"])
-@pytest.mark.parametrize("character", ["\x1b", "\x07", "\x00", "\x7f", "\x9b", "\r\x08"])
+@pytest.mark.parametrize(
+    "character", ["\x1b", "\x07", "\x00", "\x7f", "\x9b", "\r", "\u202e", "\u2066"]
+)
 def test_predictions_with_control_characters_go_to_a_file_alone(
     tmp_path, capsys, monkeypatch, where, character
 ):
@@ -127,6 +129,7 @@ def test_options_in_messages_can_be_typed_or_are_cut(name):
 NUMBER = [
     {"name": 5},
     {"name": None},
+    {"name": ""},
     {"spread": 0.0},
     {"spread": -1.0},
     {"spread": True},
@@ -142,6 +145,7 @@ TEXT = [
     {"categories": "ab"},
     {"categories": ["a", "a"]},
     {"categories": ["a", 1]},
+    {"categories": ["", "a"]},
     {"categories": {"a": 1}},
     {"name": ["t"]},
     {"missing": None},
@@ -152,6 +156,7 @@ TARGET = [
     {"name": 1},
     {"labels": ["no", "no"]},
     {"labels": ["no", 1]},
+    {"labels": ["no", ""]},
     {"labels": [True, False]},
     {"labels": [10**400, 1]},
     {"kind": ["text"]},
@@ -192,6 +197,7 @@ SCORES = [
     {"accuracy": SCORED["accuracy"]},
     SCORED | {"log loss": {"training": -0.1, "baseline": 0.7}},
     SCORED | {"log loss": {"training": 0.1}},
+    SCORED | {"log loss": {"training": 1e308, "baseline": 0.7}},
     {name: {"training": 0.5} for name in SCORED},
     {name: {"training": 0.5, "validation": 0.5} for name in SCORED},
     {"R2": {"training": 0.5, "baseline": 0.5}},

@@ -17,7 +17,7 @@ Scores: TypeAlias = Mapping[str, Mapping[str, float]]
 """For each score, its value on each part of the table."""
 
 MEASURES = {
-    Classes.task: {"accuracy": (0.0, 1.0), "log loss": (0.0, LARGEST)},
+    Classes.task: {"accuracy": (0.0, 1.0), "log loss": (0.0, 1000.0)},
     Quantity.task: {
         "mean absolute error": (0.0, LARGEST),
         "root mean squared error": (0.0, LARGEST),

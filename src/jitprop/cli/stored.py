@@ -18,19 +18,19 @@ LARGEST = sys.float_info.max
 
 
 def text(of: Mapping[str, Any], key: str) -> str:
-    """A text."""
+    """A text that is not empty."""
     value = of[key]
-    if not isinstance(value, str):
+    if not isinstance(value, str) or not value:
         raise ValueError(f"{key} must be text; got {shown(value)}")
     return value
 
 
 def texts(of: Mapping[str, Any], key: str, differ: bool = False) -> tuple[str, ...]:
-    """A list of texts, which may have to differ."""
+    """A list of texts; those that must differ are names, and none of them is empty."""
     value = of[key]
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         raise ValueError(f"{key} must be a list of texts; got {shown(value)}")
-    if differ and len(set(value)) < len(value):
+    if differ and (len(set(value)) < len(value) or "" in value):
         raise ValueError(f"{key} must differ from one another; got {shown(value)}")
     return tuple(value)
 

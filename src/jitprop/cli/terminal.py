@@ -30,8 +30,12 @@ QUOTATION = re.compile(r"(?<!\w)(?:'(?:[^'\\]|\\.)*(?:'|\\?\Z)|\"(?:[^\"\\]|\\.)
 """A quotation in a message. The last one has no closing quote if `MAX_LENGTH` cut the message."""
 
 
-CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
-"""Characters that a terminal obeys, but for tabs and line breaks, which CSV has in quotes."""
+CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]|\r(?!\n)|[\u202a-\u202e\u2066-\u2069]")
+"""
+Characters that a terminal obeys, and those that turn the direction of writing around.
+
+Tabs and line breaks are none of them: CSV has them in quotes.
+"""
 
 
 class Interrupted(Exception):  # noqa: N818

@@ -196,9 +196,11 @@ def check_names(X: Any, known: tuple[str, ...] | None) -> None:
     if sorted(names) == sorted(known):
         reason = "the columns are the same, in another order"
     else:
-        missing = [name for name in known if name not in names]
-        new = [name for name in names if name not in known]
-        reason = f"columns {missing[:5]} are missing" if missing else f"columns {new[:5]} are new"
+        there, wanted = set(names), set(known)
+        missing = [name for name in known if name not in there]
+        new = [name for name in names if name not in wanted]
+        listed = ", ".join(map(checks.quoted, (missing or new)[:5]))
+        reason = f"columns [{listed}] are {'missing' if missing else 'new'}"
     raise ValueError(
         "X must have the columns that the net was trained on, in the same order, as "
         f"X[list(feature_names_in_)] has them: {reason}"
