@@ -42,7 +42,7 @@ def test_a_csv_file_however_written(tmp_path, content):
     assert frame["a"].tolist() == ["1", "2"]
     assert frame["b c"].tolist() == ["x", "y"]
     blank = "\n\n " in content
-    assert notes == (["empty lines are no rows: 1 are left out"] if blank else [])
+    assert notes == (["empty lines are not rows: 1 are left out"] if blank else [])
 
 
 def test_separators_within_quotes_do_not_count(tmp_path):
@@ -83,10 +83,10 @@ def test_a_line_break_in_a_name_is_a_blank(tmp_path):
     ("content", "fields", "note"),
     [
         ("a\n1\n\n2\n", ["1", "", "2"], None),
-        ("a\r\n\r\n1\r\n  \r\n", ["", "1"], "empty lines at the end are no rows: 1"),
+        ("a\r\n\r\n1\r\n  \r\n", ["", "1"], "empty lines at the end are not rows: 1"),
         ('a\n1\n""\n', ["1", ""], None),
-        ("a\n1\n\n\n\n", ["1"], "empty lines at the end are no rows: 3"),
-        ("a,b\n1,\n\n,\n", ["1", ""], "empty lines are no rows: 1 are left out"),
+        ("a\n1\n\n\n\n", ["1"], "empty lines at the end are not rows: 3"),
+        ("a,b\n1,\n\n,\n", ["1", ""], "empty lines are not rows: 1 are left out"),
         ("a,b\n1,\n,\n\n\n", ["1", ""], None),
         ('a,b\n1,"x\n\n y"\n', ["1"], None),
     ],
@@ -109,7 +109,7 @@ def test_files_that_are_packed_or_piped(tmp_path, monkeypatch):
     content = b"a,b\n1,x\n"
     packed = gzip.compress(content)
     assert read(tmp_path, packed)[0].to_numpy().tolist() == [["1", "x"]]
-    with pytest.raises(RefusedError, match="no whole file of gzip"):
+    with pytest.raises(RefusedError, match="not a complete gzip file"):
         read(tmp_path, packed[:-9])
     pd.DataFrame({"a": [1.5]}).to_parquet(tmp_path / "p")
     assert read(tmp_path, gzip.compress((tmp_path / "p").read_bytes()))[0]["a"].tolist() == [1.5]
@@ -221,11 +221,11 @@ def test_drop(tmp_path):
         tables.drop(table, ["c"])
 
 
-# Streams without end, and what is too large.
+# Streams without end, and tables that are too large.
 
 
 class Endless(io.RawIOBase):
-    """A file that repeats some bytes, and fails the test where far too many are read."""
+    """A file that repeats some bytes without end, and fails the test if far too many are read."""
 
     def __init__(self, piece, begin=b""):
         self.piece, self.begin, self.n_read = piece, begin, 0
@@ -240,7 +240,7 @@ class Endless(io.RawIOBase):
 
 @pytest.fixture
 def refused(monkeypatch):
-    """A function of what stdin is; returns why it is refused."""
+    """Return a function that reads a table from the given stdin, and returns the error."""
     monkeypatch.setattr(tables, "MAX_BYTES", 5 << 20)
 
     def read(stdin):
@@ -254,7 +254,7 @@ def refused(monkeypatch):
 
 @pytest.mark.parametrize("piece", [b"\0", b"\0\x01\xff", bytes(range(256))])
 def test_what_is_no_table_is_not_read_to_its_end(refused, piece):
-    """As /dev/zero, which has none."""
+    """The stream has no end, like /dev/zero."""
     stdin = Endless(piece)
     assert refused(stdin) == (
         "the standard input is neither a CSV file in UTF-8 nor a Parquet file"
@@ -266,7 +266,7 @@ def test_what_is_no_table_is_not_read_to_its_end(refused, piece):
 def test_a_table_without_end_is_refused(refused, begin):
     stdin = Endless(b"1,2\n", begin)
     assert refused(stdin) == (
-        "the standard input holds more than 5,242,880 bytes, the most that are read here: take "
+        "the standard input has more than 5,242,880 bytes, which is the limit here: use only "
         "some of its rows or columns"
     )
     assert stdin.n_read <= (5 << 20) + 2 * tables.CHUNK
@@ -275,7 +275,7 @@ def test_a_table_without_end_is_refused(refused, begin):
 def test_a_small_packed_file_may_be_a_large_table(refused):
     packed = gzip.compress(b"a,b\n" + b"1,2\n" * (3 << 20))
     assert len(packed) < 1 << 20
-    assert "holds more than 5,242,880 bytes" in refused(io.BytesIO(packed))
+    assert "has more than 5,242,880 bytes" in refused(io.BytesIO(packed))
 
 
 def test_packed_files_one_after_the_other_are_one_table(tmp_path):

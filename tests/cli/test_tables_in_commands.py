@@ -236,8 +236,8 @@ def test_a_table_too_wide_for_a_model_file_is_refused_at_once(capsys, monkeypatc
     with monkeypatch.context() as patch:
         patch.setattr(column_types, "infer", None)
         _, err = run(capsys, "train", "t.csv", "--target", "y", *QUICK, code=2)
-    assert err.startswith("error: the table has 6 columns with more than one value, and a model")
-    assert "room for 4 at most: leave some out with --drop" in err
+    assert err.startswith("error: the table has 6 columns with more than one value, but a model")
+    assert "room for at most 4: leave some out with --drop" in err
     run(capsys, "train", "t.csv", "--target", "y", "--drop", "c0,c1", *QUICK)
     _, err = run(capsys, "train", "t.csv", "--target", "y", "--drop", "c0", *QUICK, code=2)
     assert "has 5 columns" in err

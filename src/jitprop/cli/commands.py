@@ -46,9 +46,9 @@ class _Finite(click.FloatRange):
 
 def _text(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
     """
-    Return texts of a table, such as names of columns, which are UTF-8 whatever the locale says.
+    Decode arguments that are texts of a table, such as column names, as UTF-8 in any locale.
 
-    In an ASCII locale Python makes a surrogate of each other byte.
+    In an ASCII locale, Python decodes every other byte to a surrogate.
     """
     if value is None:  # while a shell completes the command
         return None
@@ -56,7 +56,7 @@ def _text(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
         return tuple(_text(ctx, param, text) for text in value)
     try:
         return os.fsencode(value).decode()
-    except UnicodeError:  # no table has it
+    except UnicodeError:  # no table has such a text
         return value
 
 

@@ -1,4 +1,4 @@
-"""Files that a command writes: refused before the work, and whole or not there after it."""
+"""The files that a command writes: checked before the work, written whole or not at all."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CSV = "", ".csv", ".txt"
 PARQUET = ".parquet", ".pq"
 
 ROWS = 10_000
-"""Of a table that are written to the terminal at a time."""
+"""How many rows of a table are written to the terminal at a time."""
 
 Write: TypeAlias = Callable[[Path], None]
 """A function that writes a file."""
@@ -30,16 +30,20 @@ Write: TypeAlias = Callable[[Path], None]
 
 def check(option: str, path: Path, *others: Path) -> None:
     """
-    Refuse a place where no file can be written, or where another one of the command's stands.
+    Check that a file can be written here, and that it is not another file of the command.
 
     Raises
     ------
     RefusedError
-        In words that name the option.
+        If not. The message names the option.
     """
     try:
         _check(option, path, others)
-    except (OSError, RuntimeError, ValueError) as error:  # too long a name, a loop of links
+    except (
+        OSError,
+        RuntimeError,
+        ValueError,
+    ) as error:  # such as too long a name, or a loop of links
         raise RefusedError(f"{option} {path}: {reason(error)}") from error
 
 
@@ -57,19 +61,19 @@ def _check(option: str, path: Path, others: tuple[Path, ...]) -> None:
     except OSError as error:
         raise RefusedError(f"{option} {path} cannot be written: {reason(error)}") from error
     if os.path.realpath(path) in map(os.path.realpath, others):
-        raise RefusedError(f"{option} {path} would write over another file of this command")
+        raise RefusedError(f"{option} {path} would overwrite another file of this command")
 
 
 def rehearse(option: str, path: Path, write: Write) -> None:
     """
-    Write a file beside the place where it shall stand later, and remove it.
+    Write a temporary file in the folder of a later file, and remove it.
 
-    So a full disk is known before the work.
+    This shows a full disk before the work.
 
     Raises
     ------
     RefusedError
-        If it cannot be written, in words that name the option.
+        If the file cannot be written. The message names the option.
     """
     beside = path.resolve().parent / f".jitprop-{secrets.token_hex(8)}.tmp"
     try:
@@ -82,14 +86,14 @@ def rehearse(option: str, path: Path, write: Write) -> None:
 
 def keep(path: Path, write: Write) -> None:
     """
-    Write what must not be lost: to its place or, if that fails, to another one.
+    Write a file that must not be lost. If that fails, write it to another folder.
 
-    The others are the working folder, that of temporary files, and the user's own.
+    The other folders are the working folder, the folder of temporary files and the home folder.
 
     Raises
     ------
     RefusedError
-        If its place cannot be written to; it says where the file is.
+        If the file cannot be written. The message says where it is instead.
     """
     try:
         write(path)
@@ -98,18 +102,18 @@ def keep(path: Path, write: Write) -> None:
         failed = f"cannot write {path}: {reason(error)}"
     name = f"{path.stem}-{secrets.token_hex(4)}{path.suffix}"
     for folder in (Path(), Path(tempfile.gettempdir()), Path(os.path.expanduser("~"))):
-        place = folder.resolve() / name
+        other = folder.resolve() / name
         try:
-            write(place)
+            write(other)
         except OSError:
             continue
-        raise RefusedError(f"{failed}; it is in {place} instead")
+        raise RefusedError(f"{failed}; it is in {other} instead")
     raise RefusedError(f"{failed}; nor could it be written to {tempfile.gettempdir()}: it is lost")
 
 
 def check_table(option: str, path: Path) -> None:
     """
-    Refuse a name that says another kind of table than there are.
+    Check that a file's name ends in a known format of tables.
 
     Raises
     ------
@@ -121,12 +125,12 @@ def check_table(option: str, path: Path) -> None:
 
 def write_table(frame: pd.DataFrame, path: Path | None) -> None:
     """
-    A table as CSV to stdout, or to a file; as Parquet if its name ends so.
+    Write a table to stdout as CSV, or to a file as CSV or Parquet, by the end of its name.
 
     Raises
     ------
     RefusedError
-        If it cannot be written.
+        If the table cannot be written.
     """
     if path is None:
         watched = sys.stdout is not None and sys.stdout.isatty()
@@ -148,7 +152,7 @@ def write_table(frame: pd.DataFrame, path: Path | None) -> None:
 
 
 def _texts(frame: pd.DataFrame) -> set[str]:
-    """The names of the columns, and all texts in them."""
+    """Return the names of the columns and all texts in them."""
     found = set(map(str, frame.columns))
     for _, column in frame.items():
         found.update(value for value in column.unique() if isinstance(value, str))
@@ -156,5 +160,5 @@ def _texts(frame: pd.DataFrame) -> set[str]:
 
 
 def reason(error: Exception) -> str:
-    """Why the system refused, without the file, which is named beside it."""
+    """Return the system's reason without the file's name, which the message has already."""
     return getattr(error, "strerror", None) or str(error)

@@ -8,7 +8,7 @@ from jitprop.checks import printable
 
 
 def typed(option: str, value: object) -> str:
-    """Return an option as a person can type it in a shell, for a message; a long value is cut."""
+    """Return an option for a message, as it can be typed in a shell; a long value is cut."""
     return f"{option} {printable(shlex.quote(str(value)))}"
 
 

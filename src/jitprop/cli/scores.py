@@ -24,7 +24,7 @@ MEASURES = {
         "R2": (-LARGEST, 1.0),
     },
 }
-"""Of each task, and the least and the largest value of each."""
+"""For each task its scores, with the lowest and the highest possible value of each."""
 
 TRAINING, VALIDATION, BASELINE = PARTS = "training", "validation", "baseline"
 
@@ -66,7 +66,9 @@ def measure(target: Target, y: npt.NDArray[np.float64], outputs: Array) -> dict[
 
 def from_json(item: Mapping[str, Any], task: str) -> Scores:
     """
-    Restore the scores of a task from a model file; there are none if training ended before them.
+    Restore the scores of a task from a model file.
+
+    A model whose training was interrupted before the scores has none.
 
     Raises
     ------

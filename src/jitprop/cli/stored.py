@@ -1,8 +1,8 @@
 """
-Values in a model file: each of the type that was written, or a ValueError.
+Read values from a model file; raise a ValueError if one has another type than was written.
 
-Who alters a file can seal it anew, so none is believed: a text instead of a list would be one mark
-for each of its letters, and a spread of 0 would divide.
+Whoever alters a file can also renew its seal, so no value is trusted. A text in place of a list,
+for example, would be read as one item per letter, and a spread of 0 would be a divisor.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ LARGEST = sys.float_info.max
 
 
 def text(of: Mapping[str, Any], key: str) -> str:
-    """A text that is not empty."""
+    """Return a text that is not empty."""
     value = of[key]
     if not isinstance(value, str) or not value:
         raise ValueError(f"{key} must be text; got {shown(value)}")
@@ -26,17 +26,17 @@ def text(of: Mapping[str, Any], key: str) -> str:
 
 
 def texts(of: Mapping[str, Any], key: str, differ: bool = False) -> tuple[str, ...]:
-    """A list of texts; those that must differ are names, and none of them is empty."""
+    """Return a list of texts; with ``differ`` they must be different and not empty."""
     value = of[key]
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         raise ValueError(f"{key} must be a list of texts; got {shown(value)}")
     if differ and (len(set(value)) < len(value) or "" in value):
-        raise ValueError(f"{key} must differ from one another; got {shown(value)}")
+        raise ValueError(f"{key} must be different texts; got {shown(value)}")
     return tuple(value)
 
 
 def flag(of: Mapping[str, Any], key: str) -> bool:
-    """True or False."""
+    """Return True or False."""
     value = of[key]
     if not isinstance(value, bool):
         raise ValueError(f"{key} must be true or false; got {shown(value)}")
@@ -44,7 +44,7 @@ def flag(of: Mapping[str, Any], key: str) -> bool:
 
 
 def number(of: Mapping[str, Any], key: str, above: float = -math.inf) -> float:
-    """A finite number; of a mean, say."""
+    """Return a finite number above ``above``, such as a spread."""
     value = within(of, key, -LARGEST, LARGEST)
     if value <= above:
         raise ValueError(f"{key} must be a finite number above {above:g}; got {shown(value)}")
@@ -52,16 +52,16 @@ def number(of: Mapping[str, Any], key: str, above: float = -math.inf) -> float:
 
 
 def within(of: Mapping[str, Any], key: str, low: float, high: float) -> float:
-    """A number from ``low`` to ``high``; of a score, say."""
+    """Return a number from ``low`` to ``high``, such as a score."""
     value = of[key]
-    # JSON has no inf, but 1e400 is read as one.
+    # JSON has no inf, but 1e400 is read as inf.
     if type(value) not in (int, float) or not low <= value <= high:
         raise ValueError(f"{key} must be a number from {low:g} to {high:g}; got {shown(value)}")
     return float(value)
 
 
 def names(of: Mapping[str, Any], known: Collection[str], what: str) -> list[str]:
-    """The keys of an object, each of which is known."""
+    """Return the keys of an object; each must be one of ``known``."""
     if not isinstance(of, Mapping):
         raise ValueError(f"{what} must be an object; got {shown(of)}")
     for name in of:
@@ -71,7 +71,7 @@ def names(of: Mapping[str, Any], known: Collection[str], what: str) -> list[str]
 
 
 def mapping(of: Mapping[str, Any], key: str) -> dict[str, str]:
-    """Texts by names."""
+    """Return an object whose values are texts."""
     value = of[key]
     if not isinstance(value, dict) or not all(isinstance(item, str) for item in value.values()):
         raise ValueError(f"{key} must be an object of texts; got {shown(value)}")

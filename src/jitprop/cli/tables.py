@@ -1,8 +1,8 @@
 """
-Tables from files: CSV and Parquet as data frames whose column names are text and differ.
+Read tables from CSV and Parquet files into data frames with different text column names.
 
-A field of a CSV file stays the text that it is: `reading` tells what the columns mean. So a label
-comes back as the table spells it, and 1,5 is not lost before anybody has seen that it is a number.
+Fields of a CSV file stay text here; `column_types` infers what they mean. So predictions spell
+labels as the table does, and 1,5 is still known when the decimal mark is found.
 """
 
 from __future__ import annotations
@@ -35,31 +35,31 @@ Say: TypeAlias = Callable[[str], None]
 SEPARATORS = ",;\t|"
 
 GZIP, PARQUET = b"\x1f\x8b", b"PAR1"
-"""How files of these kinds begin."""
+"""The first bytes of files of these kinds."""
 
 MAX_BYTES = 1 << 32
-"""Of a table; less where a quarter of the memory is less."""
+"""The most bytes of a table, or a quarter of the memory if that is less."""
 
 CHUNK = 1 << 20
-"""Bytes that are read at a time."""
+"""How many bytes are read at a time."""
 
 START = 1 << 16
-"""Bytes from which it is told whether a file can be a table."""
+"""How many bytes are checked to see whether a file can be a table."""
 
 MAX_COLUMNS = MAX_HEADER // 140
-"""Of a table: in the header of a model file a column of numbers takes 140 bytes or more."""
+"""The most columns of a table. A column needs at least 140 bytes in the header of a model file."""
 
 HEAD = 1 << 20
-"""Bytes of a CSV file from which its separator is told ..."""
+"""The separator of a CSV file is detected in at most this many bytes ..."""
 
 RECORDS = 50
-"""... and records in them, at most."""
+"""... and at most this many records."""
 
-MOST_NAMES = 20
-"""Columns that a message lists."""
+MAX_NAMES = 20
+"""The most columns that a message lists."""
 
 NUMBER = re.compile(r"[+-]?[\d.,' ]*\d[\d.,' ]*%?")
-"""What numbers look like, for telling separators."""
+"""Numbers of all styles, for the detection of the separator."""
 
 CONVERT = "python -c \"import pandas as pd; pd.{}.to_csv('table.csv', index=False)\""
 
@@ -82,21 +82,21 @@ HINTS = (
     (rb"\s*(?i:<!doctype html|<html)", "is a web page: download the file that it shows"),
     (rb"PK\x03\x04|BZh|\xfd7zXZ|\x28\xb5\x2f\xfd|7z\xbc\xaf", "is packed: unpack it, or use gzip"),
 )
-"""First bytes of files that are no tables here, and what is said of them."""
+"""First bytes of files that cannot be read as tables, and the message for each."""
 
 
 class Table(NamedTuple):
     """
-    A table as its file has it.
+    A table as read from its file.
 
     Attributes
     ----------
     frame : DataFrame
-        Of a CSV file, each field is text, without blanks before it; "" where there is nothing.
+        The columns. Fields of a CSV file are texts without leading blanks, "" for an empty field.
     typed : bool
-        Whether the file says what its columns hold, as Parquet does.
+        Whether the file has types for its columns, as Parquet files have.
     separator : str
-        Of a CSV file; "" for others.
+        The separator of a CSV file; "" for other files.
     """
 
     frame: pd.DataFrame
@@ -111,19 +111,20 @@ def read(path: Path, say: Say) -> Table:
     Parameters
     ----------
     path : Path
-        Of a Parquet file, told by its first bytes, or of a CSV file in UTF-8 with names in its
-        first row, separated by comma, semicolon, tab or bar; either may be packed by gzip. ``-``
-        is the standard input. It is read once, so it may be a pipe.
-    say : function of a sentence
-        Is told what was left out.
+        A Parquet file, which is recognised by its first bytes, or a CSV file in UTF-8. The first
+        row of a CSV file has the column names; the separator is a comma, semicolon, tab or bar.
+        Both may be compressed by gzip. ``-`` is the standard input. The file is read once, so it
+        may be a pipe.
+    say : callable
+        Called with a sentence for each thing that is left out.
 
     Raises
     ------
     RefusedError
-        For a file that is not such a table, or that is too large.
+        If the file is not such a table or is too large.
     """
     shown = "the standard input" if path == Path("-") else str(path)
-    data = _bytes_of(path, shown)
+    data = _read_bytes(path, shown)
     if data.startswith(PARQUET):
         table = Table(_read_parquet(data, shown), typed=True, separator="")
     else:
@@ -148,12 +149,12 @@ def read(path: Path, say: Say) -> Table:
     return table._replace(frame=frame)
 
 
-def _bytes_of(path: Path, shown: str) -> bytes:
+def _read_bytes(path: Path, shown: str) -> bytes:
     """
-    Return what a file holds, unpacked.
+    Read a file, decompressed.
 
-    A device, a pipe or a small packed file may give bytes without end: so the first ones are
-    looked at before the others are read, and there is a limit.
+    A device, a pipe or a small compressed file may give bytes without end. So the first bytes are
+    checked before the others are read, and there is a limit.
     """
     if path == Path("-") and sys.stdin is None:
         raise RefusedError(f"cannot read {shown}: it is closed")
@@ -162,7 +163,7 @@ def _bytes_of(path: Path, shown: str) -> bytes:
     try:
         with nullcontext(sys.stdin.buffer) if path == Path("-") else path.open("rb") as file:
             first = file.read(len(GZIP))
-            source: Any = _Begun(first, file)
+            source: Any = _WithFirst(first, file)
             if first == GZIP:
                 source = gzip.GzipFile(fileobj=source)
             size, checked = 0, False
@@ -174,11 +175,11 @@ def _bytes_of(path: Path, shown: str) -> bytes:
                     checked = True
                 if size > limit:
                     raise RefusedError(
-                        f"{shown} holds more than {limit:,} bytes, the most that are read here: "
-                        "take some of its rows or columns"
+                        f"{shown} has more than {limit:,} bytes, which is the limit here: use only "
+                        "some of its rows or columns"
                     )
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise RefusedError(f"{shown} is no whole file of gzip: {error}") from error
+        raise RefusedError(f"{shown} is not a complete gzip file: {error}") from error
     except OSError as error:
         raise RefusedError(f"cannot read {shown}: {error.strerror or error}") from error
     data = b"".join(parts)
@@ -187,32 +188,32 @@ def _bytes_of(path: Path, shown: str) -> bytes:
     return data
 
 
-class _Begun:
-    """A file of which the first bytes were read already."""
+class _WithFirst:
+    """A file whose first bytes were read already and are returned again."""
 
     def __init__(self, first: bytes, file: BinaryIO) -> None:
         self.first, self.file = first, file
 
     def read(self, n: int) -> bytes:
-        """Return at most n bytes, none at the end."""
+        """Return at most n bytes, and none at the end of the file."""
         first, self.first = self.first, b""
         return first or self.file.read(n)
 
 
 def _limit() -> int:
-    """Return how many bytes of a table are read at most; parsed they take several times as many."""
+    """Return the most bytes to read of a table; parsed, it takes several times as many."""
     try:
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, OSError, ValueError):  # as on Windows
+    except (AttributeError, OSError, ValueError):  # such as on Windows
         return MAX_BYTES
     return min(MAX_BYTES, memory // 4)
 
 
 def check_width(frame: pd.DataFrame) -> None:
     """
-    Refuse a table with more columns than a model file has room for, before each is looked at.
+    Refuse a table with more columns than a model file has room for, before it is analysed.
 
-    Columns of one value do not count: they are left out.
+    Columns of only one value do not count, since they are left out.
 
     Raises
     ------
@@ -224,19 +225,19 @@ def check_width(frame: pd.DataFrame) -> None:
     n = int((values != values[0]).any(axis=0).sum())
     if n > MAX_COLUMNS:
         raise RefusedError(
-            f"the table has {n:,} columns with more than one value, and a model file has room for "
-            f"{MAX_COLUMNS:,} at most: leave some out with --drop, or make a table of fewer"
+            f"the table has {n:,} columns with more than one value, but a model file has room for "
+            f"at most {MAX_COLUMNS:,}: leave some out with --drop, or use a smaller table"
         )
 
 
 def drop(table: Table, names: Collection[str]) -> Table:
     """
-    A table without some columns.
+    Return a table without some columns.
 
     Raises
     ------
     RefusedError
-        If one is not there.
+        If the table lacks one of these columns.
     """
     for name in names:
         if name not in table.frame.columns:
@@ -246,35 +247,35 @@ def drop(table: Table, names: Collection[str]) -> Table:
 
 def names(frame: pd.DataFrame, given: Iterable[str]) -> tuple[str, ...]:
     """
-    The columns that an option names: one, or several parted by commas.
+    Split the values of an option into column names, which are separated by commas.
 
-    A name may hold commas itself: from each place on the longest name that the table has is taken.
+    A column name may contain commas. So at each position the longest name in the table is taken.
 
     Parameters
     ----------
     frame : DataFrame
     given : iterable of str
-        What a person typed, once for each time that the option was given.
+        The values of the option, one for each time that it was given.
 
     Returns
     -------
     tuple of str
-        A text that is no column's name is there too, up to the next comma.
+        The names. A text that is not a column's name is included up to the next comma.
     """
     known = set(frame.columns)
     found = []
     for text in given:
         parts = text.split(",")
         while parts:
-            ways = ((n, ",".join(parts[:n]).strip()) for n in range(len(parts), 0, -1))
-            n, name = next((way for way in ways if way[1] in known), (1, parts[0].strip()))
+            joined = ((n, ",".join(parts[:n]).strip()) for n in range(len(parts), 0, -1))
+            n, name = next((pair for pair in joined if pair[1] in known), (1, parts[0].strip()))
             found += [name] if name else []
             del parts[:n]
     return tuple(found)
 
 
 def listed(frame: pd.DataFrame, sought: str = "") -> str:
-    """The columns of a table, for messages; first those that are spelled like the one sought."""
+    """List the columns of a table for a message; names similar to the one sought come first."""
     names = [str(name) for name in frame.columns]
     by_folded = {name.casefold(): name for name in reversed(names)}
     near = difflib.get_close_matches(sought.casefold(), by_folded, n=2, cutoff=0.7)
@@ -283,13 +284,13 @@ def listed(frame: pd.DataFrame, sought: str = "") -> str:
 
 
 def some(names: Sequence[str]) -> str:
-    """The first names, for messages, and how many more there are."""
-    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
-    return f"{', '.join(map(quoted, names[:MOST_NAMES]))}{more}"
+    """List the first names for a message, and how many more there are."""
+    more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
+    return f"{', '.join(map(quoted, names[:MAX_NAMES]))}{more}"
 
 
 def _check(start: bytes, shown: str) -> None:
-    """Refuse what is certainly no table, with a word on how to make one of it."""
+    """Refuse files that are certainly not tables; the message says how to convert them."""
     if not start.strip():
         raise RefusedError(f"{shown} is empty")
     if start.startswith(PARQUET):
@@ -311,7 +312,7 @@ def _read_csv(data: bytes, shown: str, say: Say) -> Table:
 
     data = data.removeprefix(b"\xef\xbb\xbf")
     said = re.match(rb'\s*"?sep=([^\r\n])"?[ \t]*\r?\n', data)
-    if said:  # a line by which programs tell Excel the separator
+    if said:  # a line for Excel that names the separator
         data = data[said.end() :]
     data = re.sub(rb"\A(?:[ \t]*\r?\n)+", b"", data)
     separator = said[1].decode("ascii", "replace") if said else _separator(data)
@@ -323,7 +324,7 @@ def _read_csv(data: bytes, shown: str, say: Say) -> Table:
             sep=separator,
             encoding="utf-8",
             header=0,
-            # pandas wants names that differ, so it gets their places.
+            # pandas needs different names, so the columns are numbered here.
             names=list(range(len(names))),
             index_col=False,
             dtype=str,
@@ -335,21 +336,21 @@ def _read_csv(data: bytes, shown: str, say: Say) -> Table:
 
     try:
         with warnings.catch_warnings():
-            # Of fields beyond the last name, which would be dropped.
+            # pandas warns of fields beyond the last name, which it drops.
             warnings.simplefilter("error", pd.errors.ParserWarning)
             if len(names) == 1:
-                # An empty line is a row whose value is missing, but for those at the end.
+                # With one column, an empty line is a row with a missing value, except at the end.
                 frame = parsed(_without_empty_end(data, say), skip_blank_lines=False)
             else:
                 frame = parsed(data)
                 if re.search(rb"\n[ \t]*\r?\n[ \t\r\n]*[^ \t\r\n]", data):
                     whole = parsed(data.rstrip(), usecols=[0], skip_blank_lines=False)
                     if len(whole) > len(frame):
-                        say(f"empty lines are no rows: {len(whole) - len(frame)} are left out")
+                        say(f"empty lines are not rows: {len(whole) - len(frame)} are left out")
     except pd.errors.ParserWarning as error:
         raise RefusedError(
             f"{shown} has {len(names)} column names, but more fields in its rows. If the first "
-            "are names of rows, as R writes them, write the file with row.names = FALSE"
+            "fields are row names, as R writes them, write the file with row.names = FALSE"
         ) from error
     except pd.errors.ParserError as error:
         raise RefusedError(f"{shown} is not a CSV table: {error}") from error
@@ -361,16 +362,16 @@ def _without_empty_end(data: bytes, say: Say) -> bytes:
     bare = data.rstrip()
     n = len(data[len(bare) :].replace(b"\r\n", b"\n").split(b"\n")) - 2
     if n > 0:
-        say(f"empty lines at the end are no rows: {n} are left out")
+        say(f"empty lines at the end are not rows: {n} are left out")
     return bare
 
 
 def _separator(data: bytes) -> str:
     """
-    The separator, as the first records tell.
+    Detect the separator in the first records.
 
-    The first line has it; most records have as many fields as the first; and it leaves numbers
-    whole: of ``price, EUR;area`` and ``1,5;20`` it is the semicolon.
+    It occurs in the first line. With it, most records have as many fields as the first, and fields
+    are complete numbers: for ``price, EUR;area`` and ``1,5;20`` it is the semicolon.
     """
     head = data[:HEAD].decode("utf-8", "ignore")
     cut = len(data) > HEAD
@@ -397,7 +398,7 @@ def _separator(data: bytes) -> str:
 
 
 def _names(data: bytes, separator: str, shown: str) -> list[str]:
-    """Of the columns; a line break in one is a blank, so that it can be typed."""
+    """Return the column names; line breaks in a name become blanks, so that it can be typed."""
     with io.TextIOWrapper(io.BytesIO(data), encoding="utf-8", newline="") as file:
         rows = csv.reader(file, delimiter=separator, skipinitialspace=True)
         try:
@@ -412,14 +413,15 @@ def _read_parquet(data: bytes, shown: str) -> pd.DataFrame:
     import pyarrow as pa
     from pyarrow import parquet
 
-    # Integers with holes would become floats, and those above 2**53 others.
+    # Without these types, integer columns with missing values become floats, which are inexact
+    # above 2**53.
     whole = {
         getattr(pa, name.lower())(): getattr(pd, f"{name}Dtype")()
         for name in ("Int8", "Int16", "Int32", "Int64", "UInt8", "UInt16", "UInt32", "UInt64")
     }
     try:
         table = parquet.read_table(pa.BufferReader(data), partitioning=None)
-        # Without pandas' metadata a former index is a column like others.
+        # Without pandas' metadata, a former index is an ordinary column.
         frame: pd.DataFrame = table.to_pandas(ignore_metadata=True, types_mapper=whole.get)
     except pa.ArrowException as error:
         raise RefusedError(f"{shown} is not a Parquet file that can be read: {error}") from error

@@ -25,7 +25,7 @@ SPELLED = {
     "number": re.compile(r"(?a:-?\d+(?:\.\d+)?(?:e[+-]?\d{1,3})?)"),
     "boolean": re.compile(r"True|False"),
 }
-"""The types that labels may have in a file with types, and how each is spelled."""
+"""The types that labels may have in a file with types, and the texts that each allows."""
 
 LARGEST = float(np.finfo(np.float64).max)
 

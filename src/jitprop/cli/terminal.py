@@ -32,9 +32,9 @@ QUOTATION = re.compile(r"(?<!\w)(?:'(?:[^'\\]|\\.)*(?:'|\\?\Z)|\"(?:[^\"\\]|\\.)
 
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]|\r(?!\n)|[\u202a-\u202e\u2066-\u2069]")
 """
-Characters that a terminal obeys, and those that turn the direction of writing around.
+Control characters of a terminal, and those that reverse the direction of writing.
 
-Tabs and line breaks are none of them: CSV has them in quotes.
+Tabs and line breaks are allowed, since CSV has them in quotes.
 """
 
 
@@ -91,18 +91,18 @@ def write(text: str) -> None:
 
 def check_data(texts: Iterable[str]) -> None:
     """
-    Refuse results that stdout cannot hold unchanged, before any of them is written.
+    Check, before any result is written, that stdout can hold all results unchanged.
 
     Parameters
     ----------
     texts : iterable of str
-        All texts in the results.
+        All texts of the results.
 
     Raises
     ------
     RefusedError
-        If stdout's encoding lacks a character, or for a control character: a pager at the other end
-        of a pipe would send it to the terminal.
+        If stdout's encoding lacks a character, or a text has a control character. A pager at the
+        other end of a pipe would send it to the terminal.
     """
     if sys.stdout is None:
         raise RefusedError("the standard output is closed: use --out")
