@@ -88,6 +88,14 @@ def test_links_lead_somewhere(path):
             assert not heading or heading in slugs(found), target
 
 
+def test_files_that_a_page_names_exist():
+    for path in PAGES:
+        for named in re.findall(
+            r"`((?:src|kernels|tests|benchmarks|examples)/[\w/.]+)`", path.read_text()
+        ):
+            assert (ROOT / named).exists(), f"{path.name}: {named}"
+
+
 def test_every_page_is_in_the_table_of_contents():
     listed = re.findall(r"^([\w/-]+)$", (DOCS / "index.md").read_text(), re.MULTILINE)
     assert sorted(listed) == sorted(set(map(name, PAGES)) - {"index"})
