@@ -58,7 +58,7 @@ def test_the_file_needs_nothing_but_math(tmp_path):
     ("options", "error", "words"),
     [
         ({"name": 3}, TypeError, "name must be text"),
-        ({"name": "2nd"}, ValueError, "no digit first; got '2nd'"),
+        ({"name": "2nd"}, ValueError, "not begin with a digit; got '2nd'"),
         ({"name": "a;b"}, ValueError, "letters, digits and underscores"),
         ({"name": "é"}, ValueError, "letters, digits and underscores"),
         ({"dtype": "int8"}, ValueError, "dtype"),

@@ -220,7 +220,7 @@ def test_what_diverges_is_not_the_best(rng):
     assert comp.ranks.tolist() == [2, 1]
     assert comp.best == {"learning_rate": 0.01}
     assert "validation_loss 0." in repr(comp)
-    with pytest.warns(RuntimeWarning, match="none of the 1 settings is the best: each diverged"):
+    with pytest.warns(RuntimeWarning, match="there is no best one of 1 settings: each diverged"):
         comp = sweep(X, y, {"learning_rate": [1e200]}, **fixed)
     assert comp.best is comp.best_index is comp.trainer is None
     assert repr(comp) == "SweepResult(1 settings, 2 folds, none with a finite validation_loss)"
@@ -240,7 +240,7 @@ def test_what_has_no_number_is_not_the_best(rng):
         comp = sweep(X, y, grid, metrics=odd, **fixed)
     assert [warning.filename for warning in caught] == [__file__]
     assert (comp.best_index, comp.ranks.tolist()) == (1, [2, 1])
-    with pytest.warns(RuntimeWarning, match="or validation_odd is not finite"):
+    with pytest.warns(RuntimeWarning, match="or its validation_odd is not finite"):
         comp = sweep(X, y, grid[:1], metrics=odd, **fixed)
     assert comp.best is comp.trainer is None
     assert not comp.measured["diverged"].any()

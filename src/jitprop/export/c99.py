@@ -185,7 +185,8 @@ def to_c(
         raise TypeError(f"name must be text; got {checks.shown(name)}")
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
         raise ValueError(
-            f"name must be of letters, digits and underscores, no digit first; got {quoted(name)}"
+            "name must consist of letters, digits and underscores, and not begin with a digit; "
+            f"got {quoted(name)}"
         )
     kind = cast.dtype(dtype) or np.dtype(np.float32)
     checks.path("path", path)

@@ -174,7 +174,7 @@ def sweep(
     best = result.best_index
     if best is None:
         warn(
-            f"none of the {len(tried)} settings is the best: each diverged in some fold, or "
+            f"there is no best one of {len(tried)} settings: each diverged in some fold, or its "
             f"{monitor} is not finite. Try smaller learning rates, or inputs and targets scaled "
             f"to about -1...1{see_own(_custom_functions(specs), '; or see {}')}"
         )
@@ -335,5 +335,5 @@ def _refitted(group: Group, data: Data, kept: float | None) -> Trainer:
     try:
         trainer.fit(data.X, data.y, epochs, sample_weight=data.weights)
     except DivergenceError as error:
-        warn(f"the best setting, on all samples: {error}")
+        warn(f"the best setting diverged when it was trained on all samples: {error}")
     return trainer
