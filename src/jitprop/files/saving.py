@@ -1,20 +1,22 @@
 """
-Saving a trainer, and going on to the same bits.
+Saves a trainer's model to a file, from which training resumes with the same results bit for bit.
 
-What goes into the file, whose layout `jitprop.files.sealed` describes:
+`jitprop.files.sealed` describes the layout of the file. Its content is
 
-- "settings": `Trainer`'s arguments, without ``seed`` and ``init``, which say how a net begins; see
-  `jitprop.files.encoding`.
-- "state": epochs and updates done, the random state, all that training changes. Its arrays
-  are the tensors "parameters", (P,), and "optimizer", (n_slots, P).
-- "history": its columns, as lists; "nan", "inf" and "-inf" stand for what JSON has no number for.
-  Columns that would be too long are null there and tensors "history." + name.
-- "callbacks": what the callbacks of the last fit keep, for one that resumes it; see
-  `jitprop.training.kept`. Arrays in it are tensors "callbacks.0", "callbacks.1", ...
-- "extra": what the one who saves wants to find again.
+- "format": the number `FORMAT`;
+- "settings": `Trainer`'s arguments except ``seed`` and ``init``, which say how a net begins; see
+  `jitprop.files.encoding`;
+- "state": the numbers of epochs and updates, the random state, and everything else that training
+  changes. Its arrays are the tensors "parameters", (P,), and "optimizer", (n_slots, P);
+- "history": its columns, as lists. JSON cannot hold nan and infinities, so they are the texts
+  "nan", "inf" and "-inf". Columns that are too long are null here, and tensors "history." + name;
+- "callbacks": what the callbacks of the last fit keep, for a fit that resumes it; see
+  `jitprop.training.kept`. Their arrays are the tensors "callbacks.0", "callbacks.1", ...;
+- "feature_names": the names of the columns, if the net was trained on a data frame;
+- "extra": anything that the caller of `write` wants to read again.
 
-Reading makes a `Model` from the settings as `Trainer` does, so that each is checked as an argument
-of the user is.
+Reading makes a `Model` from the settings as `Trainer` does. So each setting is checked like an
+argument of the user's.
 """
 
 from __future__ import annotations
@@ -42,50 +44,53 @@ from jitprop.training.history import Course
 from jitprop.training.model import Model
 
 FORMAT = 1
-"""Of the content. A file with a greater one is refused; fields that a file lacks get their
-defaults, so that only a change of meaning needs a new number."""
+"""
+The format of the content. A file with a greater number is refused. Fields that are missing in a
+file get their defaults, so only a change of their meaning needs a new number.
+"""
 
 TENSORS = {"params": "parameters", "slots": "optimizer"}
-"""What the arrays of a `State` are called in a file."""
+"""The names in a file of a `State`'s arrays."""
 
 COMMAND_LINE = "jitprop.cli"
 """
-Of "extra": what the command line keeps of the columns that it prepared for the net. It is null
-where such a net was loaded and saved again in Python, which does not know the columns.
+The key in "extra" under which the command line saves how it prepared columns for the net. The value
+is null if such a net was loaded and saved again in Python, which does not know the columns.
 """
 
 CONTENT = "format", "settings", "state", "history", "callbacks", "feature_names", "extra"
 
 LIMITS = {"epochs": 2**62, "updates": 2**62, "dropout_key": 2**63, "split": 2**32}
-"""What whole numbers of a `State` are less than."""
+"""The integers of a `State` are from 0 to below these limits."""
 
 SPEC = tuple(signature(make_spec).parameters)
 MODEL = tuple(name for name in signature(Model.make).parameters if name not in ("spec", "seed"))
-"""The settings in a file, by what is made of them."""
+"""The names of the settings in a file, from which a `Spec` and then a `Model` are made."""
 
 
 def write(
     path: str | os.PathLike[str], model: Model, extra: Mapping[str, Any] | None = None
 ) -> None:
     """
-    Save a trainer's model, atomically.
+    Save a trainer's model atomically.
 
     Parameters
     ----------
     path : str or path-like
     model : Model
-    extra : mapping of str to what JSON knows, optional
+    extra : mapping of str to values that JSON can hold, optional
 
     Raises
     ------
     OSError
-        As `open` and writing do.
+        If the file cannot be written.
     TypeError, ValueError
-        For what cannot be saved: parameters that are not finite, a nameless object.
+        If the model cannot be saved: for parameters that are not finite, and for a custom object
+        without a name.
     """
     state = model.state
     if not state.is_finite():
-        raise ValueError("a trainer is saved with finite parameters; these have inf or nan")
+        raise ValueError("a trainer must have finite parameters to be saved; these have inf or nan")
     tensors = {name: getattr(state, key) for key, name in TENSORS.items()}
     history, columns = encoding.encoded_history(model.course.history())
     entries, arrays = kept.encoded(model.kept)
@@ -111,13 +116,13 @@ def read(
     path: str | os.PathLike[str], custom_objects: Mapping[str, Any] | None = None
 ) -> tuple[Model, dict[str, Any] | None]:
     """
-    The model that was saved, and what was saved with it.
+    Load a model, and the ``extra`` that was saved with it.
 
     Parameters
     ----------
     path : str or path-like
     custom_objects : mapping of str to object, optional
-        The user's own functions and objects, by the names under which they were saved.
+        Custom functions and objects, by the names under which they were saved.
 
     Returns
     -------
@@ -127,11 +132,11 @@ def read(
     Raises
     ------
     CheckpointError
-        For a file that cannot be trusted; see `Trainer.load`.
+        For a file that cannot be loaded; see `Trainer.load`.
     OSError
-        Where there is no such file, or it may not be read.
+        If the file does not exist or cannot be read.
     """
-    custom_objects = own_objects(custom_objects)
+    custom_objects = checked_objects(custom_objects)
     with refusing(path), sealed.reading(path) as file:
         file.check(_layout(file.content))
         model, extra = _model(file, custom_objects), _extra(file.content)
@@ -139,8 +144,15 @@ def read(
         return model, extra
 
 
-def own_objects(given: Any) -> Mapping[str, Any]:
-    """``custom_objects`` of `Trainer.load` and `Fleet.load`."""
+def checked_objects(given: Any) -> Mapping[str, Any]:
+    """
+    Check the argument ``custom_objects`` of `Trainer.load` and `Fleet.load`.
+
+    Raises
+    ------
+    TypeError
+        For anything but a mapping and None.
+    """
     if given is not None and not isinstance(given, Mapping):
         raise TypeError(f"custom_objects must be a dict of objects by name; got {shown(given)}")
     return given or {}
@@ -148,12 +160,12 @@ def own_objects(given: Any) -> Mapping[str, Any]:
 
 @contextlib.contextmanager
 def refusing(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Say of a file that cannot be trusted which it is, and why."""
+    """A context that turns errors of a bad file into a `CheckpointError` with its name."""
     name = os.fspath(checks.path("path", path))
     try:
         yield
     except (ValueError, TypeError, OverflowError, RecursionError, MemoryError) as error:
-        # What is made has at most the size of the file: the file is good, the machine is small.
+        # Nothing is allocated that is larger than the file, so this does not mean a bad file.
         if isinstance(error, MemoryError) or isinstance(error.__cause__, MemoryError):
             raise MemoryError(f"there is not enough memory to load {name!r}") from error
         reason = checks.printable(str(error) or type(error).__name__, 2 * checks.LONGEST)
@@ -161,20 +173,21 @@ def refusing(path: str | os.PathLike[str]) -> Iterator[None]:
 
 
 def _settings(model: Model) -> Iterator[tuple[str, Any]]:
-    """`Trainer`'s arguments, as they are now."""
+    """Yield the names and the present values of `Trainer`'s arguments."""
     spec = model.spec
-    there = {
+    # These are stored under other names.
+    renamed = {
         "activation": spec.activations[:-1],
         "output_activation": spec.activations[-1],
         "history_limit": model.course.limit,
     }
     for names, holder in ((SPEC, spec), (MODEL, model)):
         for name in names:
-            yield name, there[name] if name in there else getattr(holder, name)
+            yield name, renamed[name] if name in renamed else getattr(holder, name)
 
 
 class Shape(NamedTuple):
-    """What the settings in a file say of the tensors, before any is read."""
+    """The sizes of a net's tensors, as its settings in a file determine them."""
 
     sizes: list[int]
     n_parameters: int
@@ -183,13 +196,20 @@ class Shape(NamedTuple):
 
 
 def shape(content: dict[str, Any]) -> Shape:
-    """Of the net whose settings these are, if this version knows their format."""
+    """
+    Check the format, and return the sizes that the settings determine.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For another format, and for bad settings among those that are needed here.
+    """
     number = content.get("format")
     if type(number) is not int or number < 1:
-        raise ValueError(f"its format is {shown(number)}, not a number from 1 to {FORMAT}")
+        raise ValueError(f"its format must be a number from 1 to {FORMAT}; it is {shown(number)}")
     if number > FORMAT:
         raise ValueError(
-            f"its format is {number}, and this version of jitprop knows none beyond {FORMAT}: "
+            f"its format is {number}, and this version of jitprop reads formats up to {FORMAT}: "
             "a newer version wrote it, and can read it"
         )
     settings = encoding.objects(content, "settings")
@@ -206,14 +226,14 @@ def shape(content: dict[str, Any]) -> Shape:
 
 
 def _dtype(name: Any) -> Any:
-    """A dtype as files have it: NumPy would parse any text, and knows many names for one dtype."""
+    """Check a dtype in a file. NumPy would accept other names of it and would parse any text."""
     if name is None or name == "float32" or name == "float64":
         return name
     raise ValueError(f"dtype must be null, 'float32' or 'float64'; got {shown(name)}")
 
 
 def _layout(content: dict[str, Any]) -> sealed.Layout:
-    """Which tensors go with the settings."""
+    """Return the tensors that belong to the settings, the history and the callbacks."""
     if "kind" in content:
         raise ValueError("it holds a fleet, which Fleet.load reads")
     net = shape(content)
@@ -228,9 +248,10 @@ def _layout(content: dict[str, Any]) -> sealed.Layout:
 
 def _model(file: sealed.Reading, custom_objects: Mapping[str, Any]) -> Model:
     """
-    A model of these settings, in this state.
+    Make the model of a file whose tensors were checked.
 
-    Tensors are read last: nothing takes their memory before all else is known to be good.
+    Large tensors are read last, so that memory is only used for them once the rest is known to be
+    good.
     """
     content = file.content
     check_known("content", content, CONTENT)
@@ -244,7 +265,7 @@ def _model(file: sealed.Reading, custom_objects: Mapping[str, Any]) -> Model:
     plausible.check_counts(state.epochs, state.updates)
     schedules.check_plateau(state.plateau, spec.learning_rate)
     history = encoding.objects(content, "history")
-    # It may be shorter: the member of a fleet has none of the epochs before.
+    # It may have fewer epochs than the state: a net taken out of a fleet has no history of before.
     encoding.check_history(history, min(state.epochs, model.course.limit or state.epochs))
     entries = content.get("callbacks", [])
     model.kept = kept.decoded(entries, file.tensors(kept.TENSOR), state.epochs)
@@ -264,7 +285,14 @@ def _model(file: sealed.Reading, custom_objects: Mapping[str, Any]) -> Model:
 
 
 def feature_names(content: dict[str, Any], n_inputs: int) -> tuple[str, ...] | None:
-    """The names of the columns, if the net was trained on a data frame."""
+    """
+    Return the names of the columns; None if the net was not trained on a data frame.
+
+    Raises
+    ------
+    ValueError
+        Unless they are as many texts as there are inputs.
+    """
     names = content.get("feature_names")
     if names is None:
         return None
@@ -275,10 +303,10 @@ def feature_names(content: dict[str, Any], n_inputs: int) -> tuple[str, ...] | N
 
 
 def _set_state(state: State, saved: dict[str, Any]) -> None:
-    """Bring a state to what was saved of it, but for its arrays."""
+    """Set everything in a state but its arrays to what was saved."""
     check_known("state", saved, [f.name for f in fields(State) if f.name not in TENSORS])
-    if lacking := sorted({"rng", "epochs", "updates"} - set(saved)):
-        raise ValueError(f"its state has no {lacking[0]}")
+    if missing := sorted({"rng", "epochs", "updates"} - set(saved)):
+        raise ValueError(f"its state has no {missing[0]}")
     for name, value in saved.items():
         if name == "rng":
             good = set_random(state.rng.bit_generator, value)
@@ -300,15 +328,15 @@ def _extra(content: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def set_random(bits: np.random.BitGenerator, value: Any) -> bool:
-    """Whether it could be brought into this state."""
+    """Set the state of a bit generator, and return whether it was a possible one."""
     try:
-        of = value["state"]
-        numbers = [of["state"], of["inc"], value["has_uint32"], value["uinteger"]]
+        inner = value["state"]
+        numbers = [inner["state"], inner["inc"], value["has_uint32"], value["uinteger"]]
         if not all(type(number) is int and number >= 0 for number in numbers):
             return False  # NumPy 1 would warn
         if numbers[1] % 2 == 0 or numbers[2] > 1:
-            return False  # PCG64 adds an odd number, and has half a number or none
+            return False  # PCG64's increment is odd, and it keeps one unused 32-bit half or none
         bits.state = value
     except (TypeError, ValueError, KeyError, AttributeError, OverflowError):
         return False
-    return bool(bits.state == value)  # NumPy cuts what is too large
+    return bool(bits.state == value)  # NumPy truncates integers that are too large

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from jitprop import checks
 from jitprop._types import Array
 from jitprop.files import encoding, plausible, saving, sealed
-from jitprop.files.saving import FORMAT, own_objects, refusing, shape
+from jitprop.files.saving import FORMAT, checked_objects, refusing, shape
 from jitprop.fleet.model import FleetModel, settings
 from jitprop.fleet.stopping import Found
 from jitprop.net.optimizers import SGD, Optimizer
@@ -122,7 +122,7 @@ def read(
     path: str | os.PathLike[str], custom_objects: Mapping[str, Any] | None = None
 ) -> FleetModel:
     """The model that was saved; see `Fleet.load`."""
-    custom_objects = own_objects(custom_objects)
+    custom_objects = checked_objects(custom_objects)
     with refusing(path), sealed.reading(path) as file:
         file.check(_layout(file.content))
         return _model(file, custom_objects)
