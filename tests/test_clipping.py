@@ -7,7 +7,7 @@ import pytest
 
 from jitprop import SGD, Adam, AdamW, DivergenceError, RMSprop, Trainer
 from jitprop.backends import threads
-from jitprop_kernels import PIECE
+from jitprop_kernels import SQUARES_PIECE
 from nets import data, limit_calls
 
 OPTIMIZERS = {
@@ -44,7 +44,7 @@ def norm_of(gradients):
 
 def test_there_are_several_pieces():
     (n_in, n_hidden, n_out), *_ = ROUTES["pieces"]
-    assert 2 * PIECE < (n_in + 1) * n_hidden + (n_hidden + 1) * n_out < 3 * PIECE
+    assert 2 * SQUARES_PIECE < (n_in + 1) * n_hidden + (n_hidden + 1) * n_out < 3 * SQUARES_PIECE
 
 
 @pytest.mark.parametrize(("clip_norm", "factor"), [(1.0, 0.2), (4.0, 0.8), (5.0, 1.0), (9.0, 1.0)])

@@ -1,7 +1,7 @@
 """Every compiled function of jitprop: arrays and numbers in, arrays and numbers out."""
 
 from jitprop_kernels._jit import INTERPRETED
-from jitprop_kernels._types import BLOCKS, FEW, LANES, MANY, Route
+from jitprop_kernels._types import BLOCKS, LANES, NARROW, WIDE, Route, Width
 from jitprop_kernels.blocks import DEPTH, REACH, TILE
 from jitprop_kernels.custom import Block, compile_block
 from jitprop_kernels.fleets import evaluate_members, predict_members, train_members
@@ -9,8 +9,9 @@ from jitprop_kernels.groups import N_SUMS
 from jitprop_kernels.meeting import AGREED, GATE_SIZE, HALT, LEFT, RUNNING
 from jitprop_kernels.members import SAMPLES
 from jitprop_kernels.network import evaluate, gradient, predict
-from jitprop_kernels.optimizers import PIECE
-from jitprop_kernels.plan import Plan
+from jitprop_kernels.optimizers import SQUARES_PIECE
+from jitprop_kernels.plan import Plan, SklearnRules
+from jitprop_kernels.records import Samples, Seat, Work
 from jitprop_kernels.simd import NARROW_BYTES, VECTOR_BYTES, WIDE_BYTES
 from jitprop_kernels.training import train
 
@@ -18,25 +19,30 @@ __all__ = [
     "AGREED",
     "BLOCKS",
     "DEPTH",
-    "FEW",
     "GATE_SIZE",
     "HALT",
     "INTERPRETED",
     "LANES",
     "LEFT",
-    "MANY",
+    "NARROW",
     "NARROW_BYTES",
     "N_SUMS",
-    "PIECE",
     "REACH",
     "RUNNING",
     "SAMPLES",
+    "SQUARES_PIECE",
     "TILE",
     "VECTOR_BYTES",
+    "WIDE",
     "WIDE_BYTES",
     "Block",
     "Plan",
     "Route",
+    "Samples",
+    "Seat",
+    "SklearnRules",
+    "Width",
+    "Work",
     "compile_block",
     "evaluate",
     "evaluate_members",

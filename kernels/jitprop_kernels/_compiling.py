@@ -29,6 +29,7 @@ from numba.core.lowering import Lower
 from numba.core.typed_passes import BaseNativeLowering, NativeLowering
 
 from jitprop_kernels._contexts import target_context, typing_context
+from jitprop_kernels._handing import room
 
 UNNEEDED = {
     # What these look for, no kernel has.
@@ -57,6 +58,11 @@ DIVISIONS = {operator.floordiv: IRBuilder.udiv, operator.mod: IRBuilder.urem}
 
 class Lowering(Lower):  # type: ignore[misc]
     """Numba's translation into LLVM's language."""
+
+    def alloca_lltype(self, name: str, lltype: Any, datamodel: Any = None) -> Any:
+        """Make room for a variable. A kernel reads none before it writes it."""
+        del name, datamodel
+        return room(self.builder, lltype)
 
     def lower_binop(self, resty: Any, expr: Any, op: Any) -> Any:
         """Translate x + y and the like: as typed, where numba types it once more."""

@@ -15,8 +15,11 @@ from numba.core import cgutils, types
 from numba.core.callconv import CPUCallConv, Status
 from numba.core.cpu import CPUContext
 from numba.core.runtime import rtsys
+from numba.core.types.misc import unliteral
 from numba.core.typing.context import Context
 from numba.core.utils import OPERATORS_TO_BUILTINS
+
+from jitprop_kernels._handing import room
 
 # Numba types a power with a literal exponent in a way of its own.
 OPERATORS = OPERATORS_TO_BUILTINS.keys() - {operator.pow, operator.ipow}
@@ -36,6 +39,10 @@ class TypingContext(Context):  # type: ignore[misc]
 
     def resolve_function_type(self, func: Any, args: Any, kws: Any) -> Any:
         """Signature of a builtin for types of arguments."""
+        if isinstance(func, types.NamedTupleClass):
+            # To numba a 0 in a call is a type of its own, and so would the record be that holds it.
+            args = tuple(map(unliteral, args))
+            kws = {name: unliteral(kind) for name, kind in kws.items()}
         if kws or not isinstance(func, (types.Function, types.NumberClass)):
             return super().resolve_function_type(func, args, kws)
         if isinstance(func, types.Function) and func.typing_key in OPERATORS:
@@ -66,7 +73,7 @@ class CallConvention(CPUCallConv):  # type: ignore[misc]
         self, builder: Any, callee: Any, resty: Any, argtys: Any, args: Any, attrs: Any = None
     ) -> Any:
         """Call a kernel."""
-        result = cgutils.alloca_once(builder, self.get_return_type(resty).pointee)
+        result = room(builder, self.get_return_type(resty).pointee)
         no_exception = ir.Constant(callee.args[1].type, None)
         handed = self._get_arg_packer(argtys).as_arguments(builder, args)
         code = builder.call(callee, [result, no_exception, *handed])

@@ -1,10 +1,13 @@
 """
-What kernels hand to one another: of an array its pointer and its size, of the plan its place.
+What kernels hand to one another: of an array its pointer and its size, of a record its pointer.
 
 To LLVM numba's arrays are seven arguments each, which every call and every function takes apart
-and puts together again, and a plan is forty. Here an array is two, the plan one: a third less code
-to compile. Only an entry is called with arrays and a plan, from Python; they become these where it
+and puts together again, and a plan is forty. Here an array is two and a record one: a third less
+code to compile. Python calls an entry with arrays and records. They become these where the entry
 calls another kernel (`handed`). An index is never counted from the end.
+
+A record is a NamedTuple. Its fields are numbers, arrays and other records. Who needs an array of a
+record in a loop reads it before the loop: LLVM does not know that a store leaves the record alone.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from typing import Any
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.core.imputils import lower_builtin, lower_cast, lower_getattr, lower_getattr_generic
-from numba.core.types.containers import BaseTuple, NamedTuple
+from numba.core.types.containers import BaseNamedTuple, BaseTuple
 from numba.core.types.misc import CPointer
 from numba.core.typing.templates import (
     AbstractTemplate,
@@ -48,11 +51,11 @@ class Table(types.Type):
 
 
 class Place(types.Type):
-    """Where a plan stands."""
+    """Where a record stands."""
 
-    def __init__(self, plan: NamedTuple) -> None:
-        self.plan = plan
-        super().__init__(f"Place({plan})")
+    def __init__(self, record: BaseNamedTuple) -> None:
+        self.record = record
+        super().__init__(f"Place({record})")
 
 
 @register_model(Flat)
@@ -72,15 +75,21 @@ class _TableModel(models.PrimitiveModel):  # type: ignore[misc]
 @register_model(Place)
 class _PlaceModel(models.PrimitiveModel):  # type: ignore[misc]
     def __init__(self, manager: Any, kind: Place) -> None:
-        plan = manager.lookup(kind.plan).get_value_type()
-        super().__init__(manager, kind, plan.as_pointer())
+        record = manager.lookup(kind.record).get_value_type()
+        super().__init__(manager, kind, record.as_pointer())
+
+
+def room(builder: Any, kind: Any) -> Any:
+    """Room for a value in the function's frame, which numba would fill with zeros first."""
+    with builder.goto_entry_block():
+        return builder.alloca(kind)
 
 
 def handed(kind: Any) -> Any:
     """What a kernel gets for an argument of this type."""
     if isinstance(kind, types.Array) and kind.ndim == 1:
         return Flat(kind.dtype)
-    return Place(kind) if isinstance(kind, NamedTuple) else kind
+    return Place(kind) if isinstance(kind, BaseNamedTuple) else kind
 
 
 def pointer(context: Any, builder: Any, kind: Any, array: Any, at: Any) -> Any:
@@ -90,21 +99,28 @@ def pointer(context: Any, builder: Any, kind: Any, array: Any, at: Any) -> Any:
     return builder.gep(context.make_array(kind)(context, builder, array).data, [at])
 
 
-@lower_cast(types.Array, Flat)  # type: ignore[untyped-decorator]
-def _flat_of(context: Any, builder: Any, source: Any, target: Any, value: Any) -> Any:
-    array = context.make_array(source)(context, builder, value)
+def _flat(context: Any, builder: Any, target: Any, array: Any) -> Any:
     flat = cgutils.create_struct_proxy(target)(context, builder)
     flat.data, flat.size = array.data, array.nitems
     return flat._getvalue()
 
 
-@lower_cast(NamedTuple, Place)  # type: ignore[untyped-decorator]
+@lower_cast(types.Array, Flat)  # type: ignore[untyped-decorator]
+def _flat_of(context: Any, builder: Any, source: Any, target: Any, value: Any) -> Any:
+    return _flat(context, builder, target, context.make_array(source)(context, builder, value))
+
+
+@lower_cast(BaseNamedTuple, Place)  # type: ignore[untyped-decorator]
 def _place_of(context: Any, builder: Any, source: Any, target: Any, value: Any) -> Any:
     del source, target
     if isinstance(value, ir.LoadInstr):  # a variable's: another copy for each call takes its time
         return value.operands[0]
-    place = cgutils.alloca_once(builder, value.type)
-    builder.store(value, place)
+    place = getattr(value, "place", None)
+    if place is None:
+        place = room(builder, value.type)
+        builder.store(value, place)
+        if isinstance(value, ir.Instruction):
+            value.place = place  # for the next call in the same block
     return place
 
 
@@ -134,15 +150,31 @@ class _PlaceAttributes(AttributeTemplate):  # type: ignore[misc]
     key = Place
 
     def generic_resolve(self, kind: Place, name: str) -> Any:
-        field = kind.plan[kind.plan.fields.index(name)]
-        return Table(field) if isinstance(field, types.Array) else field
+        field = kind.record[kind.record.fields.index(name)]
+        if isinstance(field, types.Array) and field.ndim == 2:
+            return Table(field)
+        return handed(field)
 
 
 @lower_getattr_generic(Place)  # type: ignore[untyped-decorator]
-def _field(context: Any, builder: Any, kind: Any, place: Any, name: str) -> Any:
-    i = kind.plan.fields.index(name)
-    field = cgutils.gep_inbounds(builder, place, 0, i)
-    return field if isinstance(kind.plan[i], types.Array) else builder.load(field)
+def field(context: Any, builder: Any, kind: Place, place: Any, name: str) -> Any:
+    """What kernels get for a record's field of this name."""
+    i = kind.record.fields.index(name)
+    found, of = cgutils.gep_inbounds(builder, place, 0, i), kind.record[i]
+    if isinstance(of, BaseNamedTuple):
+        return found
+    if isinstance(of, types.Array):
+        array = context.make_array(of)(context, builder, ref=found)
+        return found if of.ndim == 2 else _flat(context, builder, handed(of), array)
+    return builder.load(found)
+
+
+def read(context: Any, builder: Any, kind: Place, place: Any, *names: str) -> tuple[Any, Any]:
+    """What stands in a record under a name, in a record in it under the next; and of what type."""
+    for name in names:
+        i = kind.record.fields.index(name)
+        kind, place = handed(kind.record[i]), field(context, builder, kind, place, name)
+    return place, kind
 
 
 @infer_global(operator.getitem)

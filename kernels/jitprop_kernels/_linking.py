@@ -43,6 +43,17 @@ class KernelLibrary(JITCodeLibrary):  # type: ignore[misc]
 class InnerLibrary(KernelLibrary):
     """The code of one inner function."""
 
+    attribute: str | None = None
+    """Of LLVM's, for the function."""
+
+    def add_ir_module(self, ir_module: Any) -> None:
+        """Take the function, marked."""
+        for function in ir_module.functions:
+            own = not function.is_declaration and function.linkage != "internal"
+            if self.attribute and own:
+                function.attributes.add(self.attribute)
+        super().add_ir_module(ir_module)
+
     def finalize(self) -> None:
         """Leave linking, verification, optimisation and machine code to the entry."""
         self._raise_if_finalized()
@@ -53,12 +64,13 @@ class InnerLibrary(KernelLibrary):
 class ApartLibrary(InnerLibrary):
     """The code of one inner function that LLVM does not put into another."""
 
-    def add_ir_module(self, ir_module: Any) -> None:
-        """Take the function, marked."""
-        for function in ir_module.functions:
-            if not function.is_declaration:
-                function.attributes.add("noinline")
-        super().add_ir_module(ir_module)
+    attribute = "noinline"
+
+
+class InlinedLibrary(InnerLibrary):
+    """The code of one inner function that LLVM puts into each that calls it."""
+
+    attribute = "alwaysinline"
 
 
 class EntryLibrary(KernelLibrary):
@@ -113,6 +125,12 @@ class ApartCompiler(InnerCompiler):
     """The compiler of inner functions that stay functions."""
 
     library = ApartLibrary
+
+
+class InlinedCompiler(InnerCompiler):
+    """The compiler of inner functions that vanish in those that call them."""
+
+    library = InlinedLibrary
 
 
 class EntryCompiler(KernelCompiler):

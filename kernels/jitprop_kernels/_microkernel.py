@@ -21,6 +21,7 @@ from jitprop_kernels import _handing
 from jitprop_kernels._intrinsic import intrinsic
 from jitprop_kernels._jit import INTERPRETED
 from jitprop_kernels._types import Array, Scalar
+from jitprop_kernels.records import Matrix, Product
 
 INT32, INT64, BOOL = ir.IntType(32), ir.IntType(64), ir.IntType(1)
 BYTES = ir.IntType(8).as_pointer()
@@ -233,65 +234,56 @@ def _function(module: Any, number: Any, rows: int, vectors: int, lanes: int) -> 
 
 @intrinsic
 def multiply_block(
-    typing_context: Any,
-    rows: Any,
-    columns: Any,
-    depth: Any,
-    alpha: Any,
-    A: Any,
-    a: Any,
-    row: Any,
-    step: Any,
-    B: Any,
-    b: Any,
-    ldb: Any,
-    beta: Any,
-    times: Any,
-    K: Any,
-    k: Any,
-    ldk: Any,
-    C: Any,
-    c: Any,
-    ldc: Any,
+    typing_context: Any, product: Any, i: Any, j: Any, rows: Any, columns: Any
 ) -> Any:
     """
-    C[i, j] <- alpha sum_q A[i, q] B[q, j] + beta K[i, j], in one block; depth of 1 or more.
+    The ``rows`` and ``columns`` of a `Product` from C[i, j] on, in one block; depth of 1 or more.
 
-    With ``times``, and beta 0, K[i, j] stands in the place of alpha.
-
-    A[i, q] stands at ``A[a + i * row + q * step]``, B[q, j] at ``B[b + q * ldb + j]``, K[i, j] at
-    ``K[k + i * ldk + j]``, C[i, j] at ``C[c + i * ldc + j]``. With beta 0, K is else not read. The
-    sum runs in the order of q, whatever the block: how C is cut into blocks does not change a bit.
+    With beta 0, D is not read, but with ``times``. The sum runs in the order of the depth, whatever
+    the block: how C is cut into blocks does not change a bit.
     """
-    integer, real = types.int64, types.float64
-    signature = types.void(
-        *[integer, integer, integer, real, A, integer, integer, integer, B, integer, integer],
-        *[real, types.boolean, K, integer, integer, C, integer, integer],
-    )
+    integer = types.int64
+    signature = types.void(product, integer, integer, integer, integer)
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        rows, columns, depth, alpha, A, a, row, step, B, b, ldb, beta, times, *kept = args
-        K, k, ldk, C, c, ldc = kept
-        kind = signature.args[4]
-        number = context.get_value_type(kind.dtype)
-        shape = block_shape(context, kind.dtype)
+        product, i, j, rows, columns = args
+        kind = signature.args[0]
+        array_kind = kind.record[kind.record.fields.index("C")][0]
+        number = context.get_value_type(array_kind.dtype)
+        shape = block_shape(context, array_kind.dtype)
 
-        def pointer(kind: Any, array: Any, index: Any) -> Any:
-            return _handing.pointer(context, builder, kind, array, index)
+        def read(*names: str) -> Any:
+            return _handing.read(context, builder, kind, product, *names)[0]
 
         def cast(value: Any) -> Any:
             return value if number == value.type else builder.fptrunc(value, number)
 
+        def pointer(name: str, index: Any) -> Any:
+            array, kind_of = _handing.read(context, builder, kind, product, name, "array")
+            at = builder.add(read(name, "at"), index)
+            return _handing.pointer(context, builder, kind_of, array, at)
+
+        row, step, ldb, depth = (
+            read("A", "row"),
+            read("A", "column"),
+            read("B", "row"),
+            read("depth"),
+        )
+        ldc, ldd = read("C", "row"), read("D", "row")
+        packed = builder.icmp_signed("==", ldb, INT64(0))
+        at_b = builder.select(packed, builder.mul(j, depth), j)
         handed = [
-            *[columns, depth, cast(alpha), pointer(signature.args[4], A, a), row, step],
-            *[pointer(signature.args[8], B, b), ldb, cast(beta), times],
-            *[pointer(signature.args[13], K, k), ldk, pointer(signature.args[16], C, c), ldc],
+            *[columns, depth, cast(read("alpha")), pointer("A", builder.mul(i, row)), row, step],
+            *[pointer("B", at_b), builder.select(packed, columns, ldb)],
+            *[cast(read("beta")), read("times")],
+            *[pointer("D", builder.add(builder.mul(i, ldd), j)), ldd],
+            *[pointer("C", builder.add(builder.mul(i, ldc), j)), ldc],
         ]
         end, never = builder.append_basic_block("end"), builder.append_basic_block("never")
         wide = builder.icmp_signed(">", columns, INT64(shape.lanes))
         code = builder.add(builder.mul(rows, INT64(2)), builder.zext(wide, INT64))
         switch = builder.switch(code, never)
-        for i in heights(context, kind.dtype):
+        for i in heights(context, array_kind.dtype):
             for vectors in (1, 2):
                 block = builder.append_basic_block()
                 switch.add_case(INT64(2 * i + vectors - 1), block)
@@ -362,33 +354,18 @@ if INTERPRETED:  # an intrinsic has no Python body
             for j in range(16):
                 C[c + j * ldc + i] = A[a + i * lda + j]
 
-    def multiply_block(
-        rows: int,
-        columns: int,
-        depth: int,
-        alpha: float,
-        A: Array,
-        a: int,
-        row: int,
-        step: int,
-        B: Array,
-        b: int,
-        ldb: int,
-        beta: float,
-        times: bool,
-        K: Array,
-        k: int,
-        ldk: int,
-        C: Array,
-        c: int,
-        ldc: int,
-    ) -> None:
-        def matrix(X: Array, at: int, height: int, width: int, row: int, step: int) -> Array:
-            strides = (row * X.itemsize, step * X.itemsize)
-            return np.lib.stride_tricks.as_strided(X[at:], (height, width), strides)
+    def multiply_block(product: Product, i: int, j: int, rows: int, columns: int) -> None:
+        def matrix(X: Matrix, at: int, height: int, width: int, row: int) -> Array:
+            strides = (row * X.array.itemsize, X.column * X.array.itemsize)
+            numbers = X.array[X.at + at :]
+            return np.lib.stride_tricks.as_strided(numbers, (height, width), strides)
 
-        product = matrix(A, a, rows, depth, row, step) @ matrix(B, b, depth, columns, ldb, 1)
-        product *= matrix(K, k, rows, columns, ldk, 1) if times else alpha
-        if beta != 0.0:
-            product += beta * matrix(K, k, rows, columns, ldk, 1)
-        matrix(C, c, rows, columns, ldc, 1)[:] = product
+        A, B, C, D, depth = product.A, product.B, product.C, product.D, product.depth
+        b, ldb = (j * depth, columns) if B.row == 0 else (j, B.row)
+        left = matrix(A, i * A.row, rows, depth, A.row)
+        value = left @ matrix(B, b, depth, columns, ldb)
+        kept = matrix(D, i * D.row + j, rows, columns, D.row)
+        value *= kept if product.times else product.alpha
+        if product.beta != 0.0:
+            value += product.beta * kept
+        matrix(C, i * C.row + j, rows, columns, C.row)[:] = value

@@ -16,12 +16,24 @@ Scalar: TypeAlias = Any
 """One float32 or float64 number, or a vector of them (`simd`). Kernels keep to the type that
 comes: ``T = type(x)``."""
 
-Route: TypeAlias = tuple[int, ...]
-"""One of these, by whose length numba leaves out the other route's code while compiling."""
+Settings: TypeAlias = tuple[float, float, float, float]
+"""An optimizer's, by their places: see `optimizers.update`."""
 
-LANES: Route = ()
-BLOCKS: Route = (1,)
+Switch: TypeAlias = tuple[int, ...]
+"""OFF or ON. Numba knows a tuple's length while it compiles, and leaves out the branch that is not
+taken: ``if len(switch) > 0``."""
 
-MANY: Route = ()
-FEW: Route = (1,)
-"""The same of a fleet's members, who have narrow vectors where they are few."""
+OFF: Switch = ()
+ON: Switch = (1,)
+
+Route: TypeAlias = Switch
+"""How a net is computed: by `lanes` or, with the switch on, by `blocks`."""
+
+LANES: Route = OFF
+BLOCKS: Route = ON
+
+Width: TypeAlias = Switch
+"""How wide a fleet's vectors are. They are narrow where members are few."""
+
+WIDE: Width = OFF
+NARROW: Width = ON

@@ -34,6 +34,7 @@ from jitprop_kernels.plan import (
     WEIGHTS,
     Plan,
 )
+from jitprop_kernels.records import Matrix, Outputs, Part, Product, Sink
 
 TILE = 32
 """Samples of a batch, and rows of weights, that are not divided among threads: a multiple of
@@ -46,61 +47,15 @@ REACH = 64
 """Samples that go through all layers together, their numbers still in the cache."""
 
 
-@jit()
-def multiply(
-    height: int,
-    width: int,
-    depth: int,
-    alpha: float,
-    A: Array,
-    a: int,
-    row: int,
-    step: int,
-    B: Array,
-    b: int,
-    ldb: int,
-    beta: float,
-    times: bool,
-    D: Array,
-    d: int,
-    ldd: int,
-    C: Array,
-    c: int,
-    ldc: int,
-    rows_outside: bool,
-) -> None:
-    """
-    C <- alpha A B + beta D, for C (height, width) and B (depth, width).
-
-    A[i, q] stands at ``A[a + i * row + q * step]``; row i of B, C and D at ``B[b + i * ldb:]`` and
-    so on, but with ``ldb`` of 0 B is packed as by `pack`. With ``times``, and beta 0, each number
-    of D stands in the place of alpha. ``rows_outside`` goes through C row by row, and else column
-    by column, which reads B once.
-    """
+@jit(inlined=True)
+def multiply(product: Product) -> None:
+    """C <- alpha A B + beta D: see `Product`."""
+    C, height, width = product.C.array, product.height, product.width
+    rows_outside = product.rows_outside
     i = j = 0
     while i < height and j < width:
         rows, columns = largest_block(C, height - i), smaller(block_columns(C), width - j)
-        multiply_block(
-            rows,
-            columns,
-            depth,
-            alpha,
-            A,
-            a + i * row,
-            row,
-            step,
-            B,
-            b + j * depth if ldb == 0 else b + j,
-            columns if ldb == 0 else ldb,
-            beta,
-            times,
-            D,
-            d + i * ldd + j,
-            ldd,
-            C,
-            c + i * ldc + j,
-            ldc,
-        )
+        multiply_block(product, i, j, rows, columns)
         if rows_outside:
             j += columns
             if j == width:
@@ -149,91 +104,69 @@ def pack_transposed(
 
 
 @jit()
-def refresh(
-    plan: Plan, l: int, k: int, rows: int, params: Array, memory: Array, back: bool
+def pack_weights(
+    plan: Plan, l: int, k: int, rows: int, params: Array, memory: Array, transposed: bool
 ) -> None:
     """
     Copy rows k to k + rows of W[l], k a multiple of TILE, to where products read them.
 
-    ``back``: those of the way back too.
+    ``transposed``: and those of W^T, which `backward` reads.
     """
     n_in, n_out, w = plan.layers[l, N_IN], plan.layers[l, N_OUT], plan.layers[l, WEIGHTS]
-    packed, transposed = plan.layers[l, PACKED], plan.layers[l, TRANSPOSED]
-    if packed >= 0:
-        pack(params, w, n_in, n_out, k, rows, memory, packed)
-    if back and transposed >= 0:
-        pack_transposed(params, w, n_in, n_out, k, rows, memory, transposed)
+    at, at_transposed = plan.layers[l, PACKED], plan.layers[l, TRANSPOSED]
+    if at >= 0:
+        pack(params, w, n_in, n_out, k, rows, memory, at)
+    if transposed and at_transposed >= 0:
+        pack_transposed(params, w, n_in, n_out, k, rows, memory, at_transposed)
 
 
 @jit()
-def forward(
-    plan: Plan,
-    params: Array,
-    X: Array,
-    x: int,
-    memory: Array,
-    skip: int,
-    m: int,
-    place: int,
-    t: int,
-) -> None:
-    """
-    From inputs at ``X[x:]``: a and slope of every hidden layer, and z of the output layer.
-
-    Of m samples, the first of which is number ``skip`` in its block and ``place`` in its batch.
-    Dropout depends on this place and on the update's number t; with 0 nothing is dropped.
-    """
+def forward(plan: Plan, params: Array, part: Part) -> None:
+    """From its inputs: a and slope of every hidden layer, and z of the output layer."""
     layers, L = plan.layers, len(plan.layers)
+    memory, skip, m = part.memory, part.skip, part.size
     for l in range(L):
         n_in, n_out = layers[l, N_IN], layers[l, N_OUT]
         b, z = layers[l, BIASES], layers[l, OUTPUTS] + skip * n_out
-        A, a = (X, x) if l == 0 else (memory, layers[l, INPUTS] + skip * n_in)
+        A, a = (part.inputs, part.at) if l == 0 else (memory, layers[l, INPUTS])
         packed = layers[l, PACKED] >= 0
         W, w = (memory, layers[l, PACKED]) if packed else (params, layers[l, WEIGHTS])
         multiply(
-            m,
-            n_out,
-            n_in,
-            1.0,
-            A,
-            a,
-            n_in,
-            1,
-            W,
-            w,
-            0 if packed else n_out,
-            1.0,
-            False,
-            params,
-            b,
-            0,
-            memory,
-            z,
-            n_out,
-            False,
+            Product(
+                height=m,
+                width=n_out,
+                depth=n_in,
+                A=Matrix(A, a + skip * n_in, n_in, 1),
+                B=Matrix(W, w, 0 if packed else n_out, 1),
+                C=Matrix(memory, z, n_out, 1),
+                D=Matrix(params, b, 0, 1),
+                alpha=1.0,
+                beta=1.0,
+                times=False,
+                rows_outside=False,
+            )
         )
         if l < L - 1:
             activate(layers[l, ACTIVATION], memory, z, plan.slopes + z, n_out * m)
-            if layers[l, DROPPED] > 0 and t > 0:
-                drop(plan, l, memory, z, place, m, t)
+            if layers[l, DROPPED] > 0 and part.t > 0:
+                drop(plan, l, memory, z, part.place, m, part.t)
 
 
 @jit()
-def output(plan: Plan, params: Array, memory: Array, skip: int, m: int, batch: int) -> None:
+def output(plan: Plan, part: Part) -> None:
     """
     From z of the output layer: a, losses and delta.
 
-    Of m samples of a batch of ``batch``, the first of which is number ``skip``. With weights,
-    each sample's losses and delta come times its share.
+    With weights, each sample's losses and delta come times its share.
     """
-    last = len(plan.layers) - 1
+    last, memory, skip, m = len(plan.layers) - 1, part.memory, part.skip, part.size
     n = plan.layers[last, N_OUT]
     z, size = plan.layers[last, OUTPUTS] + skip * n, n * m
     targets, errors = plan.targets + skip * plan.n_targets, plan.errors + skip * n
     if plan.loss >= codes.HALF_SQUARED_ERROR:
         activate(plan.layers[last, ACTIVATION], memory, z, plan.slopes + z, size)
-    scale = type(params[0])(1.0 / batch if plan.mean and not plan.weighted else 1.0)
-    output_delta(plan, memory, z, targets, errors, m, n, n, 1, size, scale)
+    scale = type(memory[0])(1.0 / part.batch_size if plan.mean and not plan.weighted else 1.0)
+    output_delta(plan, memory, Outputs(z, targets, errors, m, n, n, 1, size), scale)
     if plan.weighted:
         for i in range(m):
             share = memory[plan.shares + skip + i]
@@ -243,34 +176,27 @@ def output(plan: Plan, params: Array, memory: Array, skip: int, m: int, batch: i
 
 
 @jit()
-def backward(plan: Plan, memory: Array, skip: int, m: int) -> None:
-    """From delta of the output layer: the deltas of all layers before, of m samples."""
-    layers = plan.layers
+def backward(plan: Plan, part: Part) -> None:
+    """From delta of the output layer: the deltas of all layers before."""
+    layers, memory, skip = plan.layers, part.memory, part.skip
     for l in range(len(layers) - 1, 0, -1):
         n_in, n_out, transposed = layers[l, N_IN], layers[l, N_OUT], layers[l, TRANSPOSED]
         a = layers[l, INPUTS] + skip * n_in
         d, e = plan.deltas + layers[l, OUTPUTS] + skip * n_out, plan.deltas + a
         multiply(
-            m,
-            n_in,
-            n_out,
-            1.0,
-            memory,
-            d,
-            n_out,
-            1,
-            memory,
-            transposed,
-            0,
-            0.0,
-            True,
-            memory,
-            plan.slopes + a,
-            n_in,
-            memory,
-            e,
-            n_in,
-            False,
+            Product(
+                height=part.size,
+                width=n_in,
+                depth=n_out,
+                A=Matrix(memory, d, n_out, 1),
+                B=Matrix(memory, transposed, 0, 1),
+                C=Matrix(memory, e, n_in, 1),
+                D=Matrix(memory, plan.slopes + a, n_in, 1),
+                alpha=1.0,
+                beta=0.0,
+                times=True,
+                rows_outside=False,
+            )
         )
 
 
@@ -287,51 +213,29 @@ def columns_across(C: Array, height: int, width: int, depth: int) -> int:
 
 
 @jit()
-def add_transposed(
-    height: int,
-    width: int,
-    alpha: float,
-    memory: Array,
-    at: int,
-    beta: float,
-    C: Array,
-    c: int,
-    ldc: int,
-) -> None:
-    """C <- alpha A^T + beta C; A (height, width) stands at ``memory[at:]``."""
+def add_transposed(height: int, width: int, A: Matrix, sink: Sink, c: int, row: int) -> None:
+    """C <- alpha A^T + beta C; A is (height, width), row i of C stands at ``C[c + i * row:]``."""
+    C, source, at, alpha, beta = sink.array, A.array, A.at, sink.alpha, sink.beta
     T = type(C[0])
     for i in range(height):
         for j in range(width):
-            old = C[c + j * ldc + i] if beta != 0.0 else T(0.0)
-            C[c + j * ldc + i] = scaled_sum(T(alpha), memory[at + i * width + j], T(beta), old)
+            old = C[c + j * row + i] if beta != 0.0 else T(0.0)
+            C[c + j * row + i] = scaled_sum(T(alpha), source[at + i * width + j], T(beta), old)
 
 
 @jit()
 def weight_gradient(
-    plan: Plan,
-    l: int,
-    k: int,
-    rows: int,
-    alpha: float,
-    beta: float,
-    X: Array,
-    x: int,
-    memory: Array,
-    skip: int,
-    m: int,
-    C: Array,
-    c: int,
-    rank: int,
+    plan: Plan, l: int, k: int, rows: int, part: Part, sink: Sink, rank: int
 ) -> None:
     """
-    C <- beta C + alpha dE/dW[l], rows k to k + rows of it; C is like the parameters, at c.
+    Put dE/dW[l], rows k to k + rows of it, into the sink, of at most DEPTH samples.
 
-    Of m samples, at most DEPTH, the first of which is number ``skip`` in its block. Where W stands
-    packed, so do the deltas, each rank's at a place of its own.
+    Where W stands packed, so do the deltas, each rank's at a place of its own.
     """
     n_in, n_out = plan.layers[l, N_IN], plan.layers[l, N_OUT]
-    d, w = plan.deltas + plan.layers[l, OUTPUTS], c + plan.layers[l, WEIGHTS] + k * n_out
-    A, a = (X, x) if l == 0 else (memory, plan.layers[l, INPUTS])
+    memory, skip, m, C = part.memory, part.skip, part.size, sink.array
+    d, w = plan.deltas + plan.layers[l, OUTPUTS], sink.at + plan.layers[l, WEIGHTS] + k * n_out
+    A, a = (part.inputs, part.at) if l == 0 else (memory, plan.layers[l, INPUTS])
     packed, panels = plan.layers[l, PACKED] >= 0, plan.panels + rank * plan.panel_size
     a, b = a + skip * n_in + k, d + skip * n_out
     if packed:
@@ -340,61 +244,49 @@ def weight_gradient(
     across = columns_across(C, rows, n_out, m)
     rest = n_out - across
     if across > 0:
+        transposed = Matrix(memory, panels, rows, 1)
+        at, columns = (b + rest * m, across) if packed else (b + rest, n_out)
         multiply(
-            across,
-            rows,
-            m,
-            1.0,
-            memory,
-            b + rest * m if packed else b + rest,
-            1,
-            across if packed else n_out,
-            A,
-            a,
-            n_in,
-            0.0,
-            False,
-            memory,
-            panels,
-            rows,
-            memory,
-            panels,
-            rows,
-            False,
+            Product(
+                height=across,
+                width=rows,
+                depth=m,
+                A=Matrix(memory, at, 1, columns),
+                B=Matrix(A, a, n_in, 1),
+                C=transposed,
+                D=transposed,
+                alpha=1.0,
+                beta=0.0,
+                times=False,
+                rows_outside=False,
+            )
         )
-        add_transposed(across, rows, alpha, memory, panels, beta, C, w + rest, n_out)
+        add_transposed(across, rows, transposed, sink, w + rest, n_out)
+    target = Matrix(C, w, n_out, 1)
     multiply(
-        rows,
-        rest,
-        m,
-        alpha,
-        A,
-        a,
-        1,
-        n_in,
-        memory,
-        b,
-        0 if packed else n_out,
-        beta,
-        False,
-        C,
-        w,
-        n_out,
-        C,
-        w,
-        n_out,
-        True,
+        Product(
+            height=rows,
+            width=rest,
+            depth=m,
+            A=Matrix(A, a, 1, n_in),
+            B=Matrix(memory, b, 0 if packed else n_out, 1),
+            C=target,
+            D=target,
+            alpha=sink.alpha,
+            beta=sink.beta,
+            times=False,
+            rows_outside=True,
+        )
     )
 
 
 @jit()
-def bias_gradient(
-    plan: Plan, l: int, alpha: float, beta: float, memory: Array, m: int, C: Array, c: int
-) -> None:
-    """C <- beta C + alpha dE/db[l], by four sums that take turns: one would wait for itself."""
+def bias_gradient(plan: Plan, l: int, part: Part, sink: Sink) -> None:
+    """Put dE/db[l] into the sink, by four sums that take turns: one would wait for itself."""
+    memory, m, C, alpha, beta = part.memory, part.size, sink.array, sink.alpha, sink.beta_bias
     T = type(memory[0])
-    n, d = plan.layers[l, N_OUT], plan.deltas + plan.layers[l, OUTPUTS]
-    b = c + plan.layers[l, BIASES]
+    n, b = plan.layers[l, N_OUT], sink.at + plan.layers[l, BIASES]
+    d = plan.deltas + plan.layers[l, OUTPUTS] + part.skip * n
     whole, side = d + m // 4 * 4 * n, simd.lanes(memory)
     for j in range(0, n - side + 1, side):
         v0 = v1 = v2 = v3 = simd.splat(T(0.0))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from jitprop_kernels import codes, lanes
 from jitprop_kernels._jit import jit
-from jitprop_kernels._types import Array, Indices, Route, Scalar
+from jitprop_kernels._types import Array, Indices, Scalar, Width
 from jitprop_kernels.elementary import smaller
 from jitprop_kernels.groups import (
     FAULTS,
@@ -42,7 +42,7 @@ from jitprop_kernels.simd import (
 
 @jit(entry=True)
 def train_members(
-    few: Route,
+    width: Width,
     plan: Plan,
     params: Array,
     slots: Array,
@@ -80,8 +80,8 @@ def train_members(
 
     Parameters
     ----------
-    few : Route
-        Which vectors: wide for MANY, narrow for FEW. No bit depends on it.
+    width : Width
+        Of vectors. No bit depends on it.
     params : (G * P * V,) array
         Changes in place.
     slots : (G * n_slots * P * V,) array
@@ -117,7 +117,7 @@ def train_members(
         Where groups are taken. Where another thread writes a number to ``gate[HALT]`` all leave
         soon, and nothing that changes here is of use.
     """
-    none = zeros(few, memory)
+    none = zeros(width, memory)
     V = size_of(none)
     size = n_parameters(plan) * V
     n_groups = params.size // size
@@ -253,7 +253,7 @@ def load_and_forward(
 
 @jit(entry=True)
 def predict_members(
-    few: Route,
+    width: Width,
     plan: Plan,
     params: Array,
     X: Array,
@@ -267,7 +267,7 @@ def predict_members(
     gate: Indices,
 ) -> None:
     """Outputs of all members into ``out``, (A * n_samples * n_outputs,). ``rows`` is empty."""
-    none, L = zeros(few, memory), len(plan.layers)
+    none, L = zeros(width, memory), len(plan.layers)
     V = size_of(none)
     size = n_parameters(plan) * V
     n, z = plan.layers[L - 1, N_OUT], plan.layers[L - 1, OUTPUTS]
@@ -278,7 +278,7 @@ def predict_members(
             if halted(gate):
                 return
             m = smaller(SAMPLES, n_samples - first)
-            width = block_width(none, m)
+            units = block_width(none, m)
             load_and_forward(
                 none,
                 plan,
@@ -300,18 +300,18 @@ def predict_members(
                 sums,
             )
             if activation == codes.SOFTMAX:
-                softmax(memory, z, width, n, 1, width)
+                softmax(memory, z, units, n, 1, units)
             for v in range(smaller(V, members.size - group * V)):
                 at = ((group * V + v) * n_samples + first) * n
                 for i in range(m):
                     for j in range(n):
-                        out[at + i * n + j] = memory[z + j * width + i * V + v]
+                        out[at + i * n + j] = memory[z + j * units + i * V + v]
         group = take(gate)
 
 
 @jit(entry=True)
 def evaluate_members(
-    few: Route,
+    width: Width,
     plan: Plan,
     params: Array,
     X: Array,
@@ -330,7 +330,7 @@ def evaluate_members(
     gate: Indices,
 ) -> None:
     """Summed loss of each member, all samples, into ``losses``, (A,). ``rows`` is empty."""
-    none = zeros(few, memory)
+    none = zeros(width, memory)
     V = size_of(none)
     size, last = n_parameters(plan) * V, lanes.output_activation(plan)
     group = take(gate)

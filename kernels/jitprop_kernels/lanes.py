@@ -25,6 +25,7 @@ from jitprop_kernels.plan import (
     WEIGHTS,
     Plan,
 )
+from jitprop_kernels.records import Outputs, Sink
 from jitprop_kernels.simd import first, lane_sum, lanes, load, splat, store, widened
 
 
@@ -79,13 +80,13 @@ def output(plan: Plan, memory: Array, m: int, width: int, batch: int) -> float:
     scale = T(1.0 / batch if plan.mean and not plan.weighted else 1.0)
     binary = plan.loss == codes.BINARY_CROSS_ENTROPY
     squared = plan.loss == codes.HALF_SQUARED_ERROR or plan.loss == codes.SQUARED_ERROR
-    if plan.epsilon > 0.0:
-        targets, errors = plan.targets, plan.errors
-        output_delta(plan, memory, z, targets, errors, m, n, 1, width, n * width, scale)
-        binary = squared = False
-    elif not (binary or squared):
-        targets, errors = plan.targets, plan.errors
-        other_delta(plan, memory, z, targets, errors, m, n, 1, width, n * width, scale)
+    if plan.sklearn.epsilon > 0.0 or not (binary or squared):
+        outputs = Outputs(z, plan.targets, plan.errors, m, n, 1, width, n * width)
+        if plan.sklearn.epsilon > 0.0:
+            output_delta(plan, memory, outputs, scale)
+            binary = squared = False
+        else:
+            other_delta(plan, memory, outputs, scale)
     factor = T(0.5) if plan.loss == codes.HALF_SQUARED_ERROR else T(1.0)
     loss = widened(splat(T(0.0)))
     for j in range(n):
@@ -126,14 +127,13 @@ def backward(plan: Plan, params: Array, memory: Array, width: int) -> None:
 
 
 @jit()
-def weight_gradient(
-    plan: Plan, l: int, alpha: float, beta: float, memory: Array, width: int, C: Array, c: int
-) -> None:
-    """C <- beta C + alpha dE/dW[l]; C is like the parameters, at c. With beta 0 it is not read."""
+def weight_gradient(plan: Plan, l: int, memory: Array, width: int, sink: Sink) -> None:
+    """Put dE/dW[l] into the sink."""
+    C, alpha, beta = sink.array, sink.alpha, sink.beta
     T = type(memory[0])
     n_in, n_out = plan.layers[l, N_IN], plan.layers[l, N_OUT]
     a, d = plan.layers[l, INPUTS], plan.deltas + plan.layers[l, OUTPUTS]
-    w = c + plan.layers[l, WEIGHTS]
+    w = sink.at + plan.layers[l, WEIGHTS]
     for k in range(n_in):
         for j in range(n_out):
             x = splat(T(0.0))
@@ -145,12 +145,11 @@ def weight_gradient(
 
 
 @jit()
-def bias_gradient(
-    plan: Plan, l: int, alpha: float, beta: float, memory: Array, width: int, C: Array, c: int
-) -> None:
-    """C <- beta C + alpha dE/db[l]."""
+def bias_gradient(plan: Plan, l: int, memory: Array, width: int, sink: Sink) -> None:
+    """Put dE/db[l] into the sink."""
+    C, alpha, beta = sink.array, sink.alpha, sink.beta_bias
     T = type(memory[0])
-    d, b = plan.deltas + plan.layers[l, OUTPUTS], c + plan.layers[l, BIASES]
+    d, b = plan.deltas + plan.layers[l, OUTPUTS], sink.at + plan.layers[l, BIASES]
     for j in range(plan.layers[l, N_OUT]):
         x = splat(T(0.0))
         for s in range(0, width, lanes(memory)):

@@ -32,6 +32,7 @@ from jitprop_kernels.activations import exponentials, sigmoid
 from jitprop_kernels.custom import call
 from jitprop_kernels.elementary import exp_of_negative, log, log1p_of_fraction, smaller
 from jitprop_kernels.plan import Plan
+from jitprop_kernels.records import Outputs
 from jitprop_kernels.simd import select
 
 
@@ -66,23 +67,15 @@ def softmax(memory: Array, z: int, m: int, n: int, sample_stride: int, unit_stri
 
 
 @jit(apart=True)
-def softmax_delta(
-    plan: Plan,
-    memory: Array,
-    z: int,
-    targets: int,
-    errors: int,
-    m: int,
-    n: int,
-    sample_stride: int,
-    unit_stride: int,
-    scale: Scalar,
-) -> None:
+def softmax_delta(plan: Plan, memory: Array, outputs: Outputs, scale: Scalar) -> None:
     """
     a_j = exp(z_j) / sum_k exp(z_k) in place of z; cross-entropy and delta beside.
 
     The loss is sum_j t_j (log(sum_k exp(z_k)) - z_j), in which no log(0) can come up.
     """
+    z, targets, errors = outputs.z, outputs.targets, outputs.errors
+    m, n = outputs.m, outputs.n
+    sample_stride, unit_stride = outputs.sample_stride, outputs.unit_stride
     T, deltas, slopes = type(scale), plan.deltas + z, plan.slopes + z
     subtract_maximum(memory, z, m, n, sample_stride, unit_stride)
     size = (m - 1) * sample_stride + (n - 1) * unit_stride + 1
@@ -113,23 +106,15 @@ def softmax_delta(
 
 
 @jit(apart=True)
-def gaussian_delta(
-    plan: Plan,
-    memory: Array,
-    z: int,
-    targets: int,
-    errors: int,
-    m: int,
-    n: int,
-    sample_stride: int,
-    unit_stride: int,
-    scale: Scalar,
-) -> None:
+def gaussian_delta(plan: Plan, memory: Array, outputs: Outputs, scale: Scalar) -> None:
     """
     Error and delta of n/2 means and, behind them, n/2 log-variances s.
 
     The loss of each pair is (s + (t - mean)**2 exp(-s)) / 2; each of the two has its term.
     """
+    z, targets, errors = outputs.z, outputs.targets, outputs.errors
+    m, n = outputs.m, outputs.n
+    sample_stride, unit_stride = outputs.sample_stride, outputs.unit_stride
     T, k, deltas = type(scale), n // 2, plan.deltas + z
     half, to_s = T(0.5), k * unit_stride
     exponentials(memory, z, deltas, (m - 1) * sample_stride + (n - 1) * unit_stride + 1, -1.0)
@@ -191,25 +176,14 @@ def piecewise_delta(
 
 
 @jit()
-def other_delta(
-    plan: Plan,
-    memory: Array,
-    z: int,
-    targets: int,
-    errors: int,
-    m: int,
-    n: int,
-    sample_stride: int,
-    unit_stride: int,
-    size: int,
-    scale: Scalar,
-) -> None:
+def other_delta(plan: Plan, memory: Array, outputs: Outputs, scale: Scalar) -> None:
     """`output_delta` of the losses which are not handled by vectors, in either layout."""
+    z, targets, errors, size = outputs.z, outputs.targets, outputs.errors, outputs.size
     T, deltas = type(scale), plan.deltas + z
     if plan.loss == codes.CROSS_ENTROPY:
-        softmax_delta(plan, memory, z, targets, errors, m, n, sample_stride, unit_stride, scale)
+        softmax_delta(plan, memory, outputs, scale)
     elif plan.loss == codes.GAUSSIAN_NLL:
-        gaussian_delta(plan, memory, z, targets, errors, m, n, sample_stride, unit_stride, scale)
+        gaussian_delta(plan, memory, outputs, scale)
     elif plan.loss == codes.POISSON:
         exponentials(memory, z, deltas, size, 1.0)
         for i in range(size):
@@ -228,22 +202,24 @@ def other_delta(
 
 
 @jit(apart=True)
-def round_errors(plan: Plan, memory: Array, z: int, targets: int, errors: int, size: int) -> None:
+def clip_errors(plan: Plan, memory: Array, outputs: Outputs) -> None:
     """
-    Cross-entropies over ``rounded_from`` anew, of probabilities rounded and clipped.
+    Cross-entropies above ``clipped_above`` anew, of probabilities rounded and clipped.
 
     To epsilon ... 1 - epsilon, epsilon being the distance from 1 to the next number of the dtype.
     Targets are 0 or 1; what is not finite stays.
     """
+    z, targets, errors, size = outputs.z, outputs.targets, outputs.errors, outputs.size
     T = type(memory[0])
-    epsilon, one = T(plan.epsilon), T(1.0)
+    epsilon, one = T(plan.sklearn.epsilon), T(1.0)
+    limit = T(plan.sklearn.clipped_above)
     n_over = 0
     for i in range(errors, errors + size):
-        n_over += 1 if memory[i] > T(plan.rounded_from) else 0
+        n_over += 1 if memory[i] > limit else 0
     if n_over == 0:  # as nearly always; LLVM would compute the rest for all, and then select
         return
     for i in range(size):
-        if not memory[errors + i] > T(plan.rounded_from):
+        if not memory[errors + i] > limit:
             continue
         x, hit = memory[z + i], memory[targets + i] > T(0.5)
         p = x
@@ -257,25 +233,14 @@ def round_errors(plan: Plan, memory: Array, z: int, targets: int, errors: int, s
 
 
 @jit()
-def output_delta(
-    plan: Plan,
-    memory: Array,
-    z: int,
-    targets: int,
-    errors: int,
-    m: int,
-    n: int,
-    sample_stride: int,
-    unit_stride: int,
-    size: int,
-    scale: Scalar,
-) -> None:
+def output_delta(plan: Plan, memory: Array, outputs: Outputs, scale: Scalar) -> None:
     """
     Delta and each output's loss, of m samples with n outputs.
 
-    From the targets and from ``memory[z:z + size]``, which is a, with its slopes, or z for the
-    losses of z.
+    From the targets and from what stands at ``outputs.z``, which is a, with its slopes, or z for
+    the losses of z.
     """
+    z, targets, errors, size = outputs.z, outputs.targets, outputs.errors, outputs.size
     T, deltas = type(scale), plan.deltas + z
     if plan.loss == codes.BINARY_CROSS_ENTROPY:
         for i in range(size):
@@ -288,21 +253,9 @@ def output_delta(
             e, d = squared_delta(memory[z + i], slope, t, factor, scale)
             memory[errors + i], memory[deltas + i] = e, d
     else:
-        other_delta(
-            plan,
-            memory,
-            z,
-            targets,
-            errors,
-            m,
-            n,
-            sample_stride,
-            unit_stride,
-            size,
-            scale,
-        )
-    if plan.epsilon > 0.0:
-        round_errors(plan, memory, z, targets, errors, size)
+        other_delta(plan, memory, outputs, scale)
+    if plan.sklearn.epsilon > 0.0:
+        clip_errors(plan, memory, outputs)
 
 
 @jit()

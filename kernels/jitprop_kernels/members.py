@@ -31,6 +31,7 @@ from jitprop_kernels.plan import (
     WEIGHTS,
     Plan,
 )
+from jitprop_kernels.records import Outputs
 from jitprop_kernels.simd import (
     folded,
     folded_product,
@@ -223,7 +224,8 @@ def other_deltas(plan: Plan, memory: Array, targets: int, width: int, scale: Sca
     """`output_delta` of the losses that `output` leaves to it."""
     last = len(plan.layers) - 1
     z, n = plan.layers[last, OUTPUTS], plan.layers[last, N_OUT]
-    output_delta(plan, memory, z, targets, plan.errors, width, n, 1, width, n * width, scale)
+    outputs = Outputs(z, targets, plan.errors, width, n, 1, width, n * width)
+    output_delta(plan, memory, outputs, scale)
 
 
 @jit()
@@ -239,7 +241,7 @@ def output(none: Scalar, plan: Plan, memory: Array, some: int, first: int, m: in
     targets, shares = plan.targets + first * plan.n_targets * V, plan.shares + first * V
     scale = 1.0 / m if plan.mean and not plan.weighted else 1.0
     squared = plan.loss == codes.HALF_SQUARED_ERROR or plan.loss == codes.SQUARED_ERROR
-    squared = squared and plan.epsilon == 0.0
+    squared = squared and plan.sklearn.epsilon == 0.0
     if not squared:
         other_deltas(plan, memory, targets, width, type(memory[0])(scale))
     loss, factor = none, T(0.5 if plan.loss == codes.HALF_SQUARED_ERROR else 1.0)

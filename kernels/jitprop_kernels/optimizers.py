@@ -2,7 +2,7 @@
 What an optimizer does with a gradient: the parameters ``params[start:stop]`` change in place.
 
 The gradient stands in the first P of ``gradients``. Plain SGD on whole batches needs none: its
-update and its gradient are one product (`training.own_weights`).
+update and its gradient are one product (`training.update_rows`).
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ import numpy as np
 
 from jitprop_kernels import codes
 from jitprop_kernels._jit import jit
-from jitprop_kernels._types import Array
+from jitprop_kernels._types import Array, Settings
 from jitprop_kernels.elementary import power
 from jitprop_kernels.plan import Plan
+from jitprop_kernels.records import Update, Work
 from jitprop_kernels.simd import lane_sum, lanes, load, splat, widened
 
-PIECE = 4096
+SQUARES_PIECE = 4096
 """Squares of a gradient that are added up by one thread: 2 us of work."""
 
 
@@ -37,10 +38,9 @@ def sum_of_squares(gradients: Array, start: int, stop: int) -> float:
 
 
 @jit()
-def descent(
-    params: Array, gradients: Array, start: int, stop: int, rate: float, decay: float
-) -> None:
+def sgd(work: Work, start: int, stop: int, rate: float, decay: float) -> None:
     """p <- p - rate (g + decay p)."""
+    params, gradients = work.params, work.gradients
     T = type(params[0])
     rate_, decay_ = T(rate), T(decay)
     for i in range(start, stop):
@@ -49,15 +49,7 @@ def descent(
 
 @jit()
 def momentum(
-    params: Array,
-    slots: Array,
-    gradients: Array,
-    start: int,
-    stop: int,
-    rate: float,
-    decay: float,
-    keep: float,
-    nesterov: bool,
+    work: Work, start: int, stop: int, rate: float, decay: float, keep: float, nesterov: bool
 ) -> None:
     """
     v <- keep v - rate g, then p <- p + v; with Nesterov p <- p + keep v - rate g, with the new v.
@@ -65,6 +57,7 @@ def momentum(
     g is the gradient plus ``decay * p``. Source: Sutskever et al., *On the importance of
     initialization and momentum in deep learning*, ICML 2013, in the form of scikit-learn.
     """
+    params, slots, gradients = work.params, work.slots, work.gradients
     T = type(params[0])
     rate_, decay_, keep_ = T(rate), T(decay), T(keep)
     if nesterov:
@@ -84,17 +77,7 @@ def momentum(
 
 @jit()
 def adam(
-    params: Array,
-    slots: Array,
-    gradients: Array,
-    start: int,
-    stop: int,
-    rate: float,
-    decay: float,
-    shrink: float,
-    beta_1: float,
-    beta_2: float,
-    epsilon: float,
+    work: Work, start: int, stop: int, rate: float, decay: float, shrink: float, settings: Settings
 ) -> None:
     """
     m <- beta_1 m + (1 - beta_1) g;  v <- beta_2 v + (1 - beta_2) g**2;
@@ -104,6 +87,8 @@ def adam(
     ``decay * p``. ``slots`` holds m, then v. Source: Kingma and Ba, *Adam*, arXiv:1412.6980, the
     order of computation at the end of section 2, which scikit-learn and Keras use.
     """
+    params, slots, gradients = work.params, work.slots, work.gradients
+    beta_1, beta_2, epsilon, _ = settings
     T = type(params[0])
     n = params.size
     rate_, decay_, shrink_, epsilon_ = T(rate), T(decay), T(shrink), T(epsilon)
@@ -120,16 +105,7 @@ def adam(
 
 @jit(apart=True)
 def rmsprop(
-    params: Array,
-    slots: Array,
-    gradients: Array,
-    start: int,
-    stop: int,
-    rate: float,
-    decay: float,
-    rho: float,
-    keep: float,
-    epsilon: float,
+    work: Work, start: int, stop: int, rate: float, decay: float, settings: Settings
 ) -> None:
     """
     v <- rho v + (1 - rho) g**2;  u <- keep u - rate g / (sqrt(v) + epsilon);  p <- p + u.
@@ -137,6 +113,8 @@ def rmsprop(
     g is the gradient plus ``decay * p``. ``slots`` holds v and, where ``keep`` is not 0, then u.
     Source: Hinton, Srivastava and Swersky, *Neural Networks for Machine Learning*, lecture 6e.
     """
+    params, slots, gradients = work.params, work.slots, work.gradients
+    rho, keep, epsilon, _ = settings
     T = type(params[0])
     n = params.size
     rate_, decay_, keep_, epsilon_ = T(rate), T(decay), T(keep), T(epsilon)
@@ -155,17 +133,7 @@ def rmsprop(
 
 @jit(apart=True)
 def rprop(
-    params: Array,
-    slots: Array,
-    gradients: Array,
-    start: int,
-    stop: int,
-    first: float,
-    decay: float,
-    eta_minus: float,
-    eta_plus: float,
-    step_min: float,
-    step_max: float,
+    work: Work, start: int, stop: int, first: float, decay: float, settings: Settings
 ) -> None:
     """
     p <- p - sign(g) d, each parameter with a step d of its own.
@@ -175,6 +143,8 @@ def rprop(
     ``decay * p``. ``slots`` holds d, then the sign; ``first``, where it is not 0, is the first
     update's d. Source: iRprop- in Igel and Huesken, *Improving the Rprop Learning Algorithm*, 2000.
     """
+    params, slots, gradients = work.params, work.slots, work.gradients
+    eta_minus, eta_plus, step_min, step_max = settings
     T = type(params[0])
     n, zero, one = params.size, T(0.0), T(1.0)
     first_, decay_, low, high = T(first), T(decay), T(step_min), T(step_max)
@@ -194,88 +164,33 @@ def rprop(
 
 
 @jit()
-def update(
-    plan: Plan,
-    params: Array,
-    slots: Array,
-    gradients: Array,
-    start: int,
-    stop: int,
-    rate: float,
-    decay: float,
-    factor: float,
-    t: int,
-) -> None:
+def update(plan: Plan, work: Work, start: int, stop: int, change: Update, of_weights: bool) -> None:
     """
-    One update of ``params[start:stop]`` by the plan's optimizer.
+    One update of ``params[start:stop]`` by the plan's optimizer; biases do not decay.
 
     ``plan.settings`` are momentum; beta_1, beta_2, epsilon; rho, momentum, epsilon; or eta_minus,
     eta_plus, step_min, step_max.
-
-    Parameters
-    ----------
-    rate : float
-        The learning rate.
-    decay : float
-        The weight decay of this range: 0 for biases.
-    factor : float
-        What the gradient is multiplied by first, in place.
-    t : int
-        The number of this update, from 1.
     """
-    if factor != 1.0:
+    rate, decay, t = change.rate, change.decay if of_weights else 0.0, change.t
+    settings = plan.settings
+    if change.factor != 1.0:
+        gradients = work.gradients
+        factor = type(gradients[0])(change.factor)
         for i in range(start, stop):
-            gradients[i] *= type(params[0])(factor)
+            gradients[i] *= factor
     if plan.optimizer == codes.SGD:
-        descent(params, gradients, start, stop, rate, decay)
+        sgd(work, start, stop, rate, decay)
     elif plan.optimizer == codes.MOMENTUM or plan.optimizer == codes.NESTEROV:
         nesterov = plan.optimizer == codes.NESTEROV
-        momentum(
-            params,
-            slots,
-            gradients,
-            start,
-            stop,
-            rate,
-            decay,
-            plan.settings[0],
-            nesterov,
-        )
+        momentum(work, start, stop, rate, decay, settings[0], nesterov)
     elif plan.optimizer == codes.RMSPROP:
-        rho, keep, epsilon, _ = plan.settings
-        rmsprop(params, slots, gradients, start, stop, rate, decay, rho, keep, epsilon)
+        rmsprop(work, start, stop, rate, decay, settings)
     elif plan.optimizer == codes.RPROP:
-        eta_minus, eta_plus, low, high = plan.settings
-        first = rate if t == 1 else 0.0
-        rprop(
-            params,
-            slots,
-            gradients,
-            start,
-            stop,
-            first,
-            decay,
-            eta_minus,
-            eta_plus,
-            low,
-            high,
-        )
+        rprop(work, start, stop, rate if t == 1 else 0.0, decay, settings)
     else:
-        beta_1, beta_2, epsilon, _ = plan.settings
+        beta_1, beta_2, _, _ = settings
         shrink = 1.0
         if plan.optimizer == codes.ADAMW:
             shrink, decay = 1.0 - rate * decay, 0.0
         corrected = rate * np.sqrt(1.0 - power(beta_2, t)) / (1.0 - power(beta_1, t))
-        adam(
-            params,
-            slots,
-            gradients,
-            start,
-            stop,
-            corrected,
-            decay,
-            shrink,
-            beta_1,
-            beta_2,
-            epsilon,
-        )
+        adam(work, start, stop, corrected, decay, shrink, settings)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from jitprop_kernels._types import Indices
+from jitprop_kernels._types import Indices, Settings
 
 # Columns of `Plan.layers`.
 N_IN, N_OUT, WEIGHTS, BIASES, INPUTS, OUTPUTS, ACTIVATION, PACKED, TRANSPOSED, DROPPED = range(10)
@@ -12,6 +12,23 @@ N_IN, N_OUT, WEIGHTS, BIASES, INPUTS, OUTPUTS, ACTIVATION, PACKED, TRANSPOSED, D
 
 SMALLEST = 2.0**-1022
 """Of the numbers that have an inverse in float64: smaller ones are subnormal, and 1 / x is inf."""
+
+
+class SklearnRules(NamedTuple):
+    """What scikit-learn computes differently. With zeros and False, nothing."""
+
+    l2: float
+    """The gradient of a batch gets the term l2 W / s, where s is the sum of its samples' weights,
+    or their number if they have none."""
+    reported_l2: float
+    """The loss of a batch, summed over its samples, gets the term reported_l2 sum W**2."""
+    epsilon: float
+    """Above 0: losses above ``clipped_above`` are computed from probabilities that were rounded and
+    clipped to epsilon ... 1 - epsilon first (`losses.clip_errors`)."""
+    clipped_above: float
+    batches_by_size: bool
+    """In the loss of an epoch a batch has its number of samples as weight, and not the sum of their
+    weights."""
 
 
 class Plan(NamedTuple):
@@ -57,21 +74,10 @@ class Plan(NamedTuple):
     """Samples of a batch that have a gradient of their own; 0 if the batch has only one."""
     optimizer: int
     weight_decay: float
-    penalty: float
-    """The gradient of a batch gets penalty W / s, s being the number of its samples or the sum of
-    their weights;"""
-    penalty_loss: float
-    """and its summed loss gets penalty_loss sum W**2."""
-    epsilon: float
-    """Above 0: losses of outputs over ``rounded_from`` are cross-entropies of probabilities that
-    were rounded and clipped to epsilon ... 1 - epsilon first (`losses.round_errors`)."""
-    rounded_from: float
-    even: bool
-    """Batches count in the loss of an epoch by their numbers of samples, not by their weights."""
+    sklearn: SklearnRules
     clip_norm: float
     """What the norm of a batch's gradient is held to; 0 for no limit."""
-    settings: tuple[float, float, float, float]
-    """The optimizer's, by their places: see `optimizers.update`."""
+    settings: Settings
     dropout_key: int
     slopes: int
     """The slopes df/dz of a layer stand so far behind its block, which holds z and then a;"""

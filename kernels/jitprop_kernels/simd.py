@@ -31,7 +31,7 @@ from numba.extending import lower_builtin, lower_cast, models, register_model
 from jitprop_kernels._handing import Flat, pointer
 from jitprop_kernels._intrinsic import intrinsic
 from jitprop_kernels._jit import INTERPRETED
-from jitprop_kernels._types import Array, Route, Scalar
+from jitprop_kernels._types import Array, Scalar, Width
 
 VECTOR_BYTES = 32
 """4 lanes of float64, 8 of float32: a register of AVX2, which most nets this small fill once."""
@@ -332,19 +332,19 @@ def splat(x: Scalar) -> Scalar:
     return VECTORS[x.dtype](x)
 
 
-def _zeros(typing: Any, few: Any, array: Any) -> Any:
-    vector = _vector(array.dtype, NARROW_BYTES if len(few) else WIDE_BYTES)
+def _zeros(typing: Any, width: Any, array: Any) -> Any:
+    vector = _vector(array.dtype, NARROW_BYTES if len(width) else WIDE_BYTES)
 
     def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         return ir.Constant(context.get_value_type(vector), [0.0] * vector.lanes)
 
-    return vector(few, array), code
+    return vector(width, array), code
 
 
 @compiled(_zeros)
-def zeros(few: Route, array: Array) -> Scalar:
+def zeros(width: Width, array: Array) -> Scalar:
     """A vector of 0, a lane for each member of a group; the array says of which type."""
-    return (NARROW_VECTORS if few else WIDE_VECTORS)[array.dtype](0.0)
+    return (NARROW_VECTORS if width else WIDE_VECTORS)[array.dtype](0.0)
 
 
 def _lanes(typing: Any, array: Any) -> Any:

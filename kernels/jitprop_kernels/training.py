@@ -6,7 +6,7 @@ import numpy as np
 
 from jitprop_kernels import blocks, codes, lanes
 from jitprop_kernels._jit import jit
-from jitprop_kernels._types import BLOCKS, LANES, Array, Indices, Route
+from jitprop_kernels._types import BLOCKS, LANES, Array, Route
 from jitprop_kernels.elementary import smaller
 from jitprop_kernels.losses import total
 from jitprop_kernels.meeting import AGREED, RUNNING, TAKEN, agree, halted, meet, take
@@ -14,12 +14,13 @@ from jitprop_kernels.network import (
     add_gradients,
     load_batch,
     loss_of,
+    pack_weights,
     padded,
-    refresh,
-    whole_of,
+    sum_of_weights,
 )
-from jitprop_kernels.optimizers import PIECE, sum_of_squares, update
+from jitprop_kernels.optimizers import SQUARES_PIECE, sum_of_squares, update
 from jitprop_kernels.plan import BIASES, N_IN, N_OUT, WEIGHTS, Plan
+from jitprop_kernels.records import Batch, Part, Samples, Seat, Sink, Update, Work
 
 SPAN = 1024
 """Rows of weights that are updated before a look whether to leave, a multiple of TILE: with 8,000
@@ -28,33 +29,83 @@ columns and DEPTH samples 40 ms. Deltas are packed again for each: of the work, 
 
 @jit()
 def share(n: int, size: int, rank: int, ranks: int) -> tuple[int, int]:
-    """Of n things in tiles of ``size``, the range that falls to this rank."""
+    """Of n things in tiles of ``size``, the range that falls to this thread."""
     tiles = (n + size - 1) // size
     low, high = tiles * rank // ranks * size, tiles * (rank + 1) // ranks * size
     return low if low < n else n, high if high < n else n
 
 
 @jit()
-def batch_of(plan: Plan, X: Array, rows: Indices, step: int) -> tuple[int, int, int, int]:
-    """Epoch, first sample, size, and first of ``rows`` of a batch, counted through the epochs."""
-    n_samples = X.size // plan.layers[0, N_IN]
+def batch_of(plan: Plan, samples: Samples, step: int) -> Batch:
+    """Number ``step`` of the batches, counted through the epochs."""
+    n_samples = samples.X.size // plan.layers[0, N_IN]
     n_batches = (n_samples + plan.batch_size - 1) // plan.batch_size
     epoch = step // n_batches
     first = (step - epoch * n_batches) * plan.batch_size
-    m = smaller(plan.batch_size, n_samples - first)
-    return epoch, first, m, first + (epoch * n_samples if rows.size > 0 else 0)
+    size = smaller(plan.batch_size, n_samples - first)
+    begin = first + (epoch * n_samples if samples.rows.size > 0 else 0)
+    return Batch(epoch, first, begin, size)
 
 
 @jit()
-def always_same(plan: Plan, X: Array, rows: Indices) -> bool:
+def always_same(plan: Plan, samples: Samples) -> bool:
     """Whether every step sees the same batch, which then is loaded once."""
-    return plan.batch_size * plan.layers[0, N_IN] >= X.size and rows.size == 0
+    return plan.batch_size * plan.layers[0, N_IN] >= samples.X.size and samples.rows.size == 0
 
 
 @jit()
-def reads_in_place(plan: Plan, rows: Indices) -> bool:
+def reads_in_place(plan: Plan, samples: Samples) -> bool:
     """Whether products read X itself: in its order, and no sample is replaced by zeros."""
-    return rows.size == 0 and not plan.weighted
+    return samples.rows.size == 0 and not plan.weighted
+
+
+@jit()
+def part_of(plan: Plan, work: Work, batch: Batch, t: int) -> Part:
+    """All samples of a batch."""
+    samples, in_place = work.samples, reads_in_place(plan, work.samples)
+    return Part(
+        first=batch.begin,
+        place=0,
+        skip=0,
+        size=batch.size,
+        batch_size=batch.size,
+        t=t,
+        inputs=samples.X if in_place else work.memory,
+        at=batch.first * plan.layers[0, N_IN] if in_place else 0,
+        memory=work.memory,
+    )
+
+
+@jit()
+def portion(part: Part, skip: int, size: int) -> Part:
+    """Some of its samples, where they are."""
+    return Part(
+        first=part.first + skip,
+        place=part.place + skip,
+        skip=part.skip + skip,
+        size=size,
+        batch_size=part.batch_size,
+        t=part.t,
+        inputs=part.inputs,
+        at=part.at,
+        memory=part.memory,
+    )
+
+
+@jit()
+def portion_to_front(plan: Plan, part: Part, skip: int, size: int, in_place: bool) -> Part:
+    """Some of its samples, which go to the beginning of the blocks."""
+    return Part(
+        first=part.first + skip,
+        place=part.place + skip,
+        skip=0,
+        size=size,
+        batch_size=part.batch_size,
+        t=part.t,
+        inputs=part.inputs,
+        at=part.at + (skip * plan.layers[0, N_IN] if in_place else 0),
+        memory=part.memory,
+    )
 
 
 @jit()
@@ -64,90 +115,78 @@ def is_fused(plan: Plan) -> bool:
 
 
 @jit()
-def decay_of(plan: Plan, whole: float, m: int) -> float:
-    """What a batch of m samples adds of W to its gradient; of weights, ``whole`` is the sum."""
-    return plan.weight_decay + plan.penalty / (whole if plan.weighted else float(m))
+def decay_of(plan: Plan, weight_sum: float, m: int) -> float:
+    """What a batch of m samples adds of W to its gradient."""
+    return plan.weight_decay + plan.sklearn.l2 / (weight_sum if plan.weighted else float(m))
 
 
 @jit()
-def penalty_of(plan: Plan, params: Array) -> float:
+def reported_penalty(plan: Plan, params: Array) -> float:
     """What the weights add to the summed loss of a batch."""
-    if plan.penalty_loss == 0.0:
+    if plan.sklearn.reported_l2 == 0.0:
         return 0.0
     squares = 0.0
     for l in range(len(plan.layers)):
         squares += sum_of_squares(params, plan.layers[l, WEIGHTS], plan.layers[l, BIASES])
-    return plan.penalty_loss * squares
+    return plan.sklearn.reported_l2 * squares
 
 
 @jit()
-def counted(plan: Plan, loss: float, whole: float, m: int) -> float:
+def counted(plan: Plan, loss: float, weight_sum: float, m: int) -> float:
     """As what the summed loss of a batch counts in its epoch's."""
-    return loss * (m / whole) if plan.even and plan.weighted else loss
+    by_samples = plan.sklearn.batches_by_size and plan.weighted
+    return loss * (m / weight_sum) if by_samples else loss
 
 
 @jit()
-def factors(plan: Plan, rate: float, decay: float) -> tuple[float, float, float]:
+def sink_of(fused: bool, array: Array, rate: float, decay: float) -> Sink:
     """
-    What the product of a layer's gradient is multiplied by, and what W and b it is added to are.
+    Where the gradient of an update goes: to the gradients; or, where both are one product, to W.
 
-    Plain SGD: W <- (1 - rate decay) W - rate A^T delta, with no gradient in between. All others
-    want the gradient itself.
+    Plain SGD: W <- (1 - rate decay) W - rate A^T delta, with no gradient in between.
     """
-    if is_fused(plan):
-        return -rate, 1.0 - rate * decay, 1.0
-    return 1.0, 0.0, 0.0
+    if fused:
+        return Sink(array, 0, -rate, 1.0 - rate * decay, 1.0)
+    return Sink(array, 0, 1.0, 0.0, 0.0)
 
 
 @jit()
-def train_lanes(
-    plan: Plan,
-    params: Array,
-    slots: Array,
-    X: Array,
-    Y: Array,
-    weights: Array,
-    rows: Indices,
-    losses: Array,
-    rates: Array,
-    start: int,
-    stop: int,
-    updates: int,
-    memory: Array,
-    gradients: Array,
-) -> int:
+def train_lanes(plan: Plan, work: Work, start: int, stop: int, updates: int) -> int:
     """`train` on the lanes route, where a batch is too little work for two threads."""
-    same, last = always_same(plan, X, rows), lanes.output_activation(plan)
-    fused = is_fused(plan)
-    C = params if fused else gradients
+    samples, params, memory = work.samples, work.params, work.memory
+    losses, rates = work.losses, work.rates
+    same, last = always_same(plan, samples), lanes.output_activation(plan)
+    fused, gradients = is_fused(plan), work.gradients
+    target = params if fused else gradients
     step = start
     while step < stop:
-        epoch, _, m, at = batch_of(plan, X, rows, step)
-        whole = whole_of(plan, weights, rows, at, m)
-        load_batch(plan, LANES, X, Y, weights, whole, rows, at, m, False, memory, 0)
+        batch = batch_of(plan, samples, step)
+        epoch, m = batch.epoch, batch.size
+        weight_sum = sum_of_weights(plan, samples, batch.begin, m)
+        load_batch(plan, LANES, samples, part_of(plan, work, batch, 0), weight_sum, False)
         width = padded(LANES, memory, m)
-        decay = decay_of(plan, whole, m)
+        decay = decay_of(plan, weight_sum, m)
         end = stop if same else step + 1
         # Loading is left outside: LLVM computes before a loop what does not change in it.
         for i in range(step, end):
             t = updates + i - start + 1
             lanes.forward(plan, params, memory, last, m, width, t)
-            loss = whole * lanes.output(plan, memory, m, width, m)
+            loss = weight_sum * lanes.output(plan, memory, m, width, m)
             if not np.isfinite(loss):
                 return i
-            loss += penalty_of(plan, params)
-            losses[i if same else epoch] += counted(plan, loss, whole, m)
+            loss += reported_penalty(plan, params)
+            losses[i if same else epoch] += counted(plan, loss, weight_sum, m)
             rate = rates[i if same else epoch]
-            alpha, keep, keep_bias = factors(plan, rate, decay)
+            sink = sink_of(fused, target, rate, decay)
             lanes.backward(plan, params, memory, width)
             for l in range(len(plan.layers)):
-                lanes.weight_gradient(plan, l, alpha, keep, memory, width, C, 0)
-                lanes.bias_gradient(plan, l, alpha, keep_bias, memory, width, C, 0)
+                lanes.weight_gradient(plan, l, memory, width, sink)
+                lanes.bias_gradient(plan, l, memory, width, sink)
             if not fused:
                 factor = 1.0
                 if plan.clip_norm > 0.0:
                     factor = clipping(plan, sum_of_squares(gradients, 0, params.size))
-                update_all(plan, params, slots, gradients, rate, decay, factor, t, 0, 1)
+                update_all(plan, work, Update(rate, decay, factor, t), 0, 1)
         step = end
     return stop
 
@@ -160,24 +199,17 @@ def clipping(plan: Plan, squares: float) -> float:
 
 
 @jit(apart=True)
-def shared_clipping(
-    plan: Plan,
-    n_parameters: int,
-    gradients: Array,
-    parts: Array,
-    gate: Indices,
-    rank: int,
-    ranks: int,
-) -> float:
+def shared_clipping(plan: Plan, work: Work, seat: Seat) -> float:
     """`clipping` of the gradient, which is there; threads meet in it, with squares of a share."""
     if plan.clip_norm == 0.0:
         return 1.0
-    pieces = (n_parameters + PIECE - 1) // PIECE
-    low, high = share(pieces, 1, rank, ranks)
+    parts, n_parameters = work.parts, work.params.size
+    pieces = (n_parameters + SQUARES_PIECE - 1) // SQUARES_PIECE
+    low, high = share(pieces, 1, seat.rank, seat.ranks)
     for piece in range(low, high):
-        stop = smaller(n_parameters, (piece + 1) * PIECE)
-        parts[plan.squares + piece] = sum_of_squares(gradients, piece * PIECE, stop)
-    meet(gate, ranks)
+        stop = smaller(n_parameters, (piece + 1) * SQUARES_PIECE)
+        parts[plan.squares + piece] = sum_of_squares(work.gradients, piece * SQUARES_PIECE, stop)
+    meet(seat.gate, seat.ranks)
     squares = 0.0
     for piece in range(plan.squares, plan.squares + pieces):
         squares += parts[piece]
@@ -185,250 +217,148 @@ def shared_clipping(
 
 
 @jit()
-def update_all(
-    plan: Plan,
-    params: Array,
-    slots: Array,
-    gradients: Array,
-    rate: float,
-    decay: float,
-    factor: float,
-    t: int,
-    rank: int,
-    ranks: int,
-) -> None:
-    """Update number t, of this rank's share of the parameters, from their gradient."""
+def update_all(plan: Plan, work: Work, change: Update, rank: int, ranks: int) -> None:
+    """Update this thread's share of the parameters, from their gradient."""
     for part in range(2 * len(plan.layers)):  # one call of `update`, which is long, for both
         l, of_weights = part // 2, part % 2 == 0
         n_in, n_out = plan.layers[l, N_IN], plan.layers[l, N_OUT]
         start = plan.layers[l, WEIGHTS] if of_weights else plan.layers[l, BIASES]
         low, high = share(n_in * n_out if of_weights else n_out, 1, rank, ranks)
-        of_part = decay if of_weights else 0.0
-        update(plan, params, slots, gradients, start + low, start + high, rate, of_part, factor, t)
+        update(plan, work, start + low, start + high, change, of_weights)
 
 
 @jit()
-def own_chunks(
-    plan: Plan,
-    params: Array,
-    X: Array,
-    Y: Array,
-    weights: Array,
-    whole: float,
-    rows: Indices,
-    step: int,
-    t: int,
-    memory: Array,
-    gradients: Array,
-    parts: Array,
-    gate: Indices,
-) -> None:
+def compute_chunks(plan: Plan, work: Work, seat: Seat, batch: Part, weight_sum: float) -> None:
     """
     Chunks of a batch, forward and backward: the loss and gradient of each.
 
-    Each rank takes the next one when it has done one.
+    Each thread takes the next one when it has done one.
     """
-    direct = reads_in_place(plan, rows)
-    _, first, m, at = batch_of(plan, X, rows, step)
+    in_place, n_parameters = reads_in_place(plan, work.samples), work.params.size
+    gate, m = seat.gate, batch.size
     chunk = take(gate)
     while chunk * plan.chunk < m and not halted(gate):
         low, high = chunk * plan.chunk, smaller(m, (chunk + 1) * plan.chunk)
         loss = 0.0
         for skip in range(low, high, blocks.REACH):
-            some = smaller(blocks.REACH, high - skip)
-            load_batch(plan, BLOCKS, X, Y, weights, whole, rows, at + skip, some, direct, memory, 0)
-            A, a = (X, (first + skip) * plan.layers[0, N_IN]) if direct else (memory, 0)
-            loss += loss_of(plan, BLOCKS, params, A, a, memory, some, m, skip, t)
+            size = smaller(blocks.REACH, high - skip)
+            part = portion_to_front(plan, batch, skip, size, in_place)
+            load_batch(plan, BLOCKS, work.samples, part, weight_sum, in_place)
+            loss += loss_of(plan, BLOCKS, work.params, part)
             beta = 0.0 if skip == low else 1.0
-            add_gradients(
-                plan, BLOCKS, params, beta, A, a, memory, some, gradients, chunk * params.size
-            )
-        parts[chunk] = loss
+            sink = Sink(work.gradients, chunk * n_parameters, 1.0, beta, beta)
+            add_gradients(plan, BLOCKS, work.params, part, sink)
+        work.parts[chunk] = loss
         chunk = take(gate)
 
 
 @jit()
-def descend_chunks(
-    plan: Plan,
-    params: Array,
-    slots: Array,
-    gradients: Array,
-    chunks: int,
-    rate: float,
-    decay: float,
-    t: int,
-    parts: Array,
-    gate: Indices,
-    rank: int,
-    ranks: int,
-) -> None:
-    """Update number t from the gradients of all chunks, of which the first becomes their sum."""
-    if rank == 0:
-        gate[TAKEN] = 0
-    low, high = share(params.size, 1, rank, ranks)
-    for at in range(params.size, chunks * params.size, params.size):
+def update_from_chunks(plan: Plan, work: Work, seat: Seat, chunks: int, change: Update) -> None:
+    """Update the parameters. The gradient of the first chunk becomes the sum of them all."""
+    gradients, n_parameters = work.gradients, work.params.size
+    if seat.rank == 0:
+        seat.gate[TAKEN] = 0
+    low, high = share(n_parameters, 1, seat.rank, seat.ranks)
+    for at in range(n_parameters, chunks * n_parameters, n_parameters):
         for i in range(low, high):
             gradients[i] += gradients[at + i]
-    meet(gate, ranks)
-    factor = shared_clipping(plan, params.size, gradients, parts, gate, rank, ranks)
-    update_all(plan, params, slots, gradients, rate, decay, factor, t, rank, ranks)
+    meet(seat.gate, seat.ranks)
+    factor = shared_clipping(plan, work, seat)
+    clipped = Update(change.rate, change.decay, factor, change.t)
+    update_all(plan, work, clipped, seat.rank, seat.ranks)
 
 
 @jit()
-def own_samples(
-    plan: Plan,
-    params: Array,
-    X: Array,
-    Y: Array,
-    weights: Array,
-    whole: float,
-    rows: Indices,
-    step: int,
-    fresh: bool,
-    t: int,
-    memory: Array,
-    parts: Array,
-    gate: Indices,
-    rank: int,
-    ranks: int,
+def compute_samples(
+    plan: Plan, work: Work, seat: Seat, batch: Part, weight_sum: float, fresh: bool
 ) -> None:
-    """Forward and backward of the samples of a batch that fall to this rank: each tile's loss."""
-    direct = reads_in_place(plan, rows)
-    _, first, m, at = batch_of(plan, X, rows, step)
-    n_inputs, n_outputs = plan.layers[0, N_IN], plan.layers[len(plan.layers) - 1, N_OUT]
-    low, high = share(m, blocks.TILE, rank, ranks)
+    """Forward and backward of this thread's samples of a batch: each tile's loss."""
+    n_outputs, memory, gate = plan.layers[len(plan.layers) - 1, N_OUT], work.memory, seat.gate
+    low, high = share(batch.size, blocks.TILE, seat.rank, seat.ranks)
     for skip in range(low, high, blocks.REACH):
-        some = smaller(blocks.REACH, high - skip)
+        part = portion(batch, skip, smaller(blocks.REACH, high - skip))
         if fresh:
-            load_batch(
-                plan, BLOCKS, X, Y, weights, whole, rows, at + skip, some, direct, memory, skip
-            )
-        A, a = (X, first + skip) if direct else (memory, skip)
+            in_place = reads_in_place(plan, work.samples)
+            load_batch(plan, BLOCKS, work.samples, part, weight_sum, in_place)
         if halted(gate):
             return
-        blocks.forward(plan, params, A, a * n_inputs, memory, skip, some, skip, t)
-        blocks.output(plan, params, memory, skip, some, m)
+        blocks.forward(plan, work.params, part)
+        blocks.output(plan, part)
         if halted(gate):
             return
-        blocks.backward(plan, memory, skip, some)
+        blocks.backward(plan, part)
     for skip in range(low, high, blocks.TILE):
         size = smaller(blocks.TILE, high - skip) * n_outputs
-        parts[skip // blocks.TILE] = total(memory, plan.errors + skip * n_outputs, size)
+        work.parts[skip // blocks.TILE] = total(memory, plan.errors + skip * n_outputs, size)
 
 
 @jit()
-def own_weights(
+def update_rows(
     plan: Plan,
-    params: Array,
-    slots: Array,
-    X: Array,
-    x: int,
-    memory: Array,
-    gradients: Array,
-    m: int,
+    work: Work,
+    seat: Seat,
+    batch: Part,
+    change: Update,
     computing: bool,
     updating: bool,
-    rate: float,
-    decay: float,
-    factor: float,
-    t: int,
-    gate: Indices,
-    rank: int,
-    ranks: int,
 ) -> None:
     """
-    Of this rank's rows of every matrix, from the deltas of m samples: gradient and update number t.
+    Of this thread's rows of every matrix, from the deltas of a batch: gradient and update.
 
-    Row by row, while they are in the cache; or the gradient alone, then with ``factor`` the update.
+    Row by row, while they are in the cache; or the gradient alone, and then the update.
     """
-    fused = is_fused(plan)
-    alpha, keep, keep_bias = factors(plan, rate, decay)
-    C = params if fused else gradients
+    fused, rank, ranks, gate = is_fused(plan), seat.rank, seat.ranks, seat.gate
+    target = work.params if fused else work.gradients
+    first = sink_of(fused, target, change.rate, change.decay)
+    following = Sink(first.array, first.at, first.alpha, 1.0, 1.0)
     for l in range(len(plan.layers)):
         n_in, n_out = plan.layers[l, N_IN], plan.layers[l, N_OUT]
         w, b = plan.layers[l, WEIGHTS], plan.layers[l, BIASES]
         low, high = share(n_in, blocks.TILE, rank, ranks)
         for k in range(low, high, SPAN):
             n = smaller(SPAN, high - k)
-            for skip in range(0, m if computing else 0, blocks.DEPTH):
+            for skip in range(0, batch.size if computing else 0, blocks.DEPTH):
                 if halted(gate):
                     return
-                some, kept = smaller(blocks.DEPTH, m - skip), keep if skip == 0 else 1.0
-                blocks.weight_gradient(
-                    plan, l, k, n, alpha, kept, X, x, memory, skip, some, C, 0, rank
-                )
+                part = portion(batch, skip, smaller(blocks.DEPTH, batch.size - skip))
+                sink = first if skip == 0 else following
+                blocks.weight_gradient(plan, l, k, n, part, sink, rank)
             if updating:
                 if not fused:
-                    start, stop = w + k * n_out, w + (k + n) * n_out
-                    update(plan, params, slots, gradients, start, stop, rate, decay, factor, t)
-                blocks.refresh(plan, l, k, n, params, memory, True)
+                    update(plan, work, w + k * n_out, w + (k + n) * n_out, change, True)
+                blocks.pack_weights(plan, l, k, n, work.params, work.memory, True)
         # The last rank often has a tile less, while the first adds up the weights' squares.
         if computing and rank == ranks - 1:
-            blocks.bias_gradient(plan, l, alpha, keep_bias, memory, m, C, 0)
+            blocks.bias_gradient(plan, l, batch, first)
         if updating and rank == ranks - 1 and not fused:
-            update(plan, params, slots, gradients, b, b + n_out, rate, 0.0, factor, t)
+            update(plan, work, b, b + n_out, change, False)
 
 
 @jit()
-def train_blocks(
-    plan: Plan,
-    params: Array,
-    slots: Array,
-    X: Array,
-    Y: Array,
-    weights: Array,
-    rows: Indices,
-    losses: Array,
-    rates: Array,
-    start: int,
-    stop: int,
-    updates: int,
-    memory: Array,
-    gradients: Array,
-    parts: Array,
-    gate: Indices,
-    rank: int,
-    ranks: int,
-) -> int:
+def train_blocks(plan: Plan, work: Work, seat: Seat, start: int, stop: int, updates: int) -> int:
     """
     `train` on the blocks route.
 
     A batch's deltas are all kept, for the update to read them; or, where that would be more, the
     gradients of its chunks.
     """
-    same, whole = always_same(plan, X, rows), 1.0
+    samples, gate, rank, ranks = work.samples, seat.gate, seat.rank, seat.ranks
+    same, weight_sum = always_same(plan, samples), 1.0
     if rank == 0 and plan.chunk == 0 and start < stop:
-        refresh(plan, BLOCKS, params, memory, True)
+        pack_weights(plan, BLOCKS, work.params, work.memory, True)
     meet(gate, ranks)
     for step in range(start, stop):
-        epoch, first, m, at = batch_of(plan, X, rows, step)
-        fresh, t = step == start or not same, updates + step - start + 1
+        batch = batch_of(plan, samples, step)
+        m, fresh, t = batch.size, step == start or not same, updates + step - start + 1
+        part = part_of(plan, work, batch, t)
         if fresh:
-            whole = whole_of(plan, weights, rows, at, m)
+            weight_sum = sum_of_weights(plan, samples, batch.begin, m)
         if plan.chunk > 0:
-            refresh(plan, BLOCKS, params, memory, True)  # each rank has its own
-            own_chunks(
-                plan, params, X, Y, weights, whole, rows, step, t, memory, gradients, parts, gate
-            )
+            pack_weights(plan, BLOCKS, work.params, work.memory, True)  # each rank has its own
+            compute_chunks(plan, work, seat, part, weight_sum)
         else:
-            own_samples(
-                plan,
-                params,
-                X,
-                Y,
-                weights,
-                whole,
-                rows,
-                step,
-                fresh,
-                t,
-                memory,
-                parts,
-                gate,
-                rank,
-                ranks,
-            )
-        penalty = penalty_of(plan, params) if rank == 0 else 0.0
+            compute_samples(plan, work, seat, part, weight_sum, fresh)
+        penalty = reported_penalty(plan, work.params) if rank == 0 else 0.0
         agree(gate, rank)
         meet(gate, ranks)
         if gate[AGREED] != 0:
@@ -436,150 +366,61 @@ def train_blocks(
         size = plan.chunk if plan.chunk > 0 else blocks.TILE
         n_parts = (m + size - 1) // size
         loss = 0.0
-        for part in range(n_parts):
-            loss += parts[part]
-        loss *= whole
+        for i in range(n_parts):
+            loss += work.parts[i]
+        loss *= weight_sum
         if not np.isfinite(loss):
             return step
         if rank == 0:
-            losses[epoch] += counted(plan, loss + penalty, whole, m)
-        rate, decay = rates[epoch], decay_of(plan, whole, m)
+            work.losses[batch.epoch] += counted(plan, loss + penalty, weight_sum, m)
+        rate, decay = work.rates[batch.epoch], decay_of(plan, weight_sum, m)
         if plan.chunk > 0:
-            descend_chunks(
-                plan, params, slots, gradients, n_parts, rate, decay, t, parts, gate, rank, ranks
-            )
+            update_from_chunks(plan, work, seat, n_parts, Update(rate, decay, 1.0, t))
         else:
-            A, a = (X, first * plan.layers[0, N_IN]) if reads_in_place(plan, rows) else (memory, 0)
             factor, visits = 1.0, 2 if plan.clip_norm > 0.0 else 1
             for visit in range(visits):
                 computing, updating = visit == 0, visit == visits - 1
-                own_weights(
-                    plan,
-                    params,
-                    slots,
-                    A,
-                    a,
-                    memory,
-                    gradients,
-                    m,
-                    computing,
-                    updating,
-                    rate,
-                    decay,
-                    factor,
-                    t,
-                    gate,
-                    rank,
-                    ranks,
-                )
+                change = Update(rate, decay, factor, t)
+                update_rows(plan, work, seat, part, change, computing, updating)
                 if not updating:
                     meet(gate, ranks)
-                    factor = shared_clipping(plan, params.size, gradients, parts, gate, rank, ranks)
+                    factor = shared_clipping(plan, work, seat)
         meet(gate, ranks)
     return stop
 
 
 @jit(entry=True)
 def train(
-    plan: Plan,
-    blocked: Route,
-    params: Array,
-    slots: Array,
-    X: Array,
-    Y: Array,
-    weights: Array,
-    rows: Indices,
-    losses: Array,
-    rates: Array,
-    start: int,
-    stop: int,
-    updates: int,
-    memory: Array,
-    gradients: Array,
-    parts: Array,
-    gate: Indices,
-    rank: int,
-    ranks: int,
+    plan: Plan, route: Route, work: Work, seat: Seat, start: int, stop: int, updates: int
 ) -> int:
     """
     Train on batches ``start`` to ``stop``, counted through the epochs.
 
-    Several threads may run it at once on the same arrays, each with its ``rank``. In every step
+    Several threads may run it at once on the same arrays, each with its own ``seat``. In every step
     each takes samples of the batch through all layers and back; they meet; each updates some of
     the weights; they meet. No sum depends on who computes it, so neither do the bits.
 
     Parameters
     ----------
-    params, slots : (P,) and (n_slots * P,) arrays
-        The net and its optimizer's state; both change in place.
-    X : (n_samples * n_inputs,) array
-    Y : (n_samples * n_outputs,) array, or (n_samples,) labels
-    weights : (n_samples,) array
-        Empty if samples have none.
-    rows : (epochs * n_samples,) int64 array
-        Order of presentation, epoch after epoch; empty for the order of X.
-    losses : (epochs,) float64 array
-        Each batch's loss, summed over its samples, times their weights, is added to its epoch's;
-        the plan says what else: ``penalty_loss``, ``even``.
-    rates : (epochs,) float64 array
-        The learning rate of each.
+    plan : Plan
+    route : Route
+    work : Work
+        The arrays.
+    seat : Seat
+        Where another thread writes a number to ``gate[HALT]`` the threads soon leave; if then
+        ``gate[LEFT]`` or ``gate[AGREED]`` is not 0, a batch was left half done. The lanes route
+        does not listen: its batches are small. ``gate[RUNNING]`` becomes 1.
+    start, stop : int
     updates : int
         How many updates came before, for Adam and dropout.
-    memory : array
-        Scratch: see `Plan`. With chunks, each rank has its own.
-    gradients : (P,) or (chunks * P,) array
-        Scratch; nothing for plain SGD without chunks or clipping, which forms no gradient.
-    parts : (tiles or chunks,) float64 array
-        Scratch: the loss of each; behind them, with clipping, the sum of squares of each `PIECE` of
-        a gradient.
-    gate : (GATE_SIZE,) int64 array of 0
-        Where the threads meet: see `meet`. Where another thread writes a number to ``gate[HALT]``
-        they soon leave; if then ``gate[LEFT]`` or ``gate[AGREED]`` is not 0, a batch was left half
-        done. The lanes route does not listen: its batches are small. ``gate[RUNNING]`` becomes 1.
-    rank, ranks : int
-        This thread's number, and how many there are.
 
     Returns
     -------
     int
         ``stop``; or the first batch whose loss is inf or nan, its update not done.
     """
-    gate[RUNNING] = 1
-    if len(blocked) == 0:
-        return train_lanes(
-            plan,
-            params,
-            slots,
-            X,
-            Y,
-            weights,
-            rows,
-            losses,
-            rates,
-            start,
-            stop,
-            updates,
-            memory,
-            gradients,
-        )
+    seat.gate[RUNNING] = 1
+    if len(route) == 0:
+        return train_lanes(plan, work, start, stop, updates)
     else:
-        return train_blocks(
-            plan,
-            params,
-            slots,
-            X,
-            Y,
-            weights,
-            rows,
-            losses,
-            rates,
-            start,
-            stop,
-            updates,
-            memory,
-            gradients,
-            parts,
-            gate,
-            rank,
-            ranks,
-        )
+        return train_blocks(plan, work, seat, start, stop, updates)

@@ -11,6 +11,7 @@ from jitprop_kernels import blocks
 from jitprop_kernels._jit import jit
 from jitprop_kernels._microkernel import block_columns
 from jitprop_kernels.plan import BIASES, N_IN, N_OUT, OUTPUTS, PACKED, Plan
+from jitprop_kernels.records import Matrix, Part, Product, Sink
 
 GUARD = 100
 """How many numbers before and after an output must stay unchanged."""
@@ -31,10 +32,11 @@ def columns(array):
 def multiply(
     height, width, depth, alpha, A, row, step, B, ldb, beta, times, D, d, ldd, C, c, outside
 ):
+    left, right = Matrix(A, 0, row, step), Matrix(B, 0, ldb, 1)
+    kept, target = Matrix(D, d, ldd, 1), Matrix(C, c, width, 1)
     blocks.multiply(
-        height, width, depth, alpha, A, 0, row, step, B, 0, ldb, beta, times, D, d, ldd, C, c,
-        width, outside,
-    )  # fmt: skip
+        Product(height, width, depth, left, right, target, kept, alpha, beta, times, outside)
+    )
 
 
 @jit(entry=True)
@@ -47,12 +49,14 @@ def copy(transposed, W, n_in, n_out, k, rows, memory, at):
 
 @jit(entry=True)
 def weight_gradient(plan, k, rows, alpha, beta, X, memory, m, C):
-    blocks.weight_gradient(plan, 0, k, rows, alpha, beta, X, 0, memory, 0, m, C, 0, 0)
+    part = Part(0, 0, 0, m, m, 1, X, 0, memory)
+    blocks.weight_gradient(plan, 0, k, rows, part, Sink(C, 0, alpha, beta, 0.0), 0)
 
 
 @jit(entry=True)
 def bias_gradient(plan, alpha, beta, memory, m, C, c):
-    blocks.bias_gradient(plan, 0, alpha, beta, memory, m, C, c)
+    part = Part(0, 0, 0, m, m, 1, memory, 0, memory)
+    blocks.bias_gradient(plan, 0, part, Sink(C, c, alpha, 0.0, beta))
 
 
 def guarded(size, dtype):

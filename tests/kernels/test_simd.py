@@ -7,7 +7,7 @@ import pytest
 
 from jitprop_kernels import activations, codes, simd
 from jitprop_kernels._jit import jit
-from jitprop_kernels._types import FEW, MANY
+from jitprop_kernels._types import NARROW, WIDE
 
 CODES = [
     codes.SIGMOID, codes.TANH, codes.RELU, codes.LEAKY_RELU, codes.ELU, codes.SOFTPLUS,
@@ -20,7 +20,7 @@ def three(code, one, other, wide, size):
     zero = type(one[0])(0.0)
     activations.activate(code, one, 0, size, size)
     activations.activate_vectors(simd.splat(zero), code, other, 0, size, size)
-    activations.activate_vectors(simd.zeros(MANY, wide), code, wide, 0, size, size)
+    activations.activate_vectors(simd.zeros(WIDE, wide), code, wide, 0, size, size)
 
 
 @jit(entry=True)
@@ -72,7 +72,7 @@ def test_sums_and_masks(dtype):
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
-@pytest.mark.parametrize(("few", "size"), [(MANY, 64), (FEW, 16)])
+@pytest.mark.parametrize(("few", "size"), [(WIDE, 64), (NARROW, 16)])
 def test_four_vectors_side_by_side(few, size, dtype):
     lanes = size // np.dtype(dtype).itemsize
     x = np.arange(5 * lanes, dtype=dtype)

@@ -91,8 +91,7 @@ class Net(NamedTuple):
     """What this backend wants to be told of a net."""
 
     plan: kernels.Plan
-    blocked: kernels.Route
-    """The route."""
+    route: kernels.Route
     memory: list[Array]
     """Scratch, for each thread: all the same, or with chunks each its own."""
     gradients: Array
@@ -156,7 +155,7 @@ def prepare(
     clipped = spec.clip_norm is not None
     fused = plan.optimizer == codes.SGD and not clipped
     n_gradients = n_parts if chunked else 0 if fused else 1
-    n_squares = -(-spec.n_parameters // kernels.PIECE) if clipped else 0
+    n_squares = -(-spec.n_parameters // kernels.SQUARES_PIECE) if clipped else 0
     return Net(
         plan._replace(squares=n_parts),
         kernels.LANES if lanes else kernels.BLOCKS,
@@ -238,11 +237,13 @@ def _plan(
         chunk=chunk,
         optimizer=optimizer,
         weight_decay=spec.weight_decay,
-        penalty=spec.sklearn.l2,
-        penalty_loss=spec.sklearn.reported_l2,
-        epsilon=float(np.finfo(dtype).eps) if spec.sklearn.clipped_above < math.inf else 0.0,
-        rounded_from=spec.sklearn.clipped_above,
-        even=spec.sklearn.batches_by_size,
+        sklearn=kernels.SklearnRules(
+            l2=spec.sklearn.l2,
+            reported_l2=spec.sklearn.reported_l2,
+            epsilon=float(np.finfo(dtype).eps) if spec.sklearn.clipped_above < math.inf else 0.0,
+            clipped_above=spec.sklearn.clipped_above,
+            batches_by_size=spec.sklearn.batches_by_size,
+        ),
         clip_norm=spec.clip_norm or 0.0,
         settings=settings,
         dropout_key=0,
@@ -391,13 +392,20 @@ def flat(array: Array) -> Array:
     return np.asarray(_Writable(flat))
 
 
-def _targets(
-    plan: kernels.Plan, y: Array, weights: Array | None
-) -> tuple[kernels.Plan, Array, Array]:
-    plan = plan._replace(labels=y.ndim == 1, weighted=weights is not None)
+def _given(
+    plan: kernels.Plan, X: Array, y: Array, weights: Array | None, rows: Array, dropout_key: int = 0
+) -> tuple[kernels.Plan, kernels.Samples]:
+    """The samples, and the plan for them."""
+    flat_weights, stand_in = np.empty(0, y.dtype), -1
     if weights is not None:
-        plan = plan._replace(stand_in=int(stand_ins(weights)))
-    return plan, flat(y), np.empty(0, y.dtype) if weights is None else flat(weights)
+        flat_weights, stand_in = flat(weights), int(stand_ins(weights))
+    plan = plan._replace(
+        labels=y.ndim == 1,
+        weighted=weights is not None,
+        stand_in=stand_in,
+        dropout_key=dropout_key,
+    )
+    return plan, kernels.Samples(flat(X), flat(y), flat_weights, rows)
 
 
 def train(
@@ -419,32 +427,22 @@ def train(
     check_trained(params, slots, X, y, weights)
     check_written(losses=losses)
     rows = NATURAL_ORDER if order is None else flat(order)
-    plan, targets, flat_weights = _targets(net.plan, y, weights)
-    plan = plan._replace(dropout_key=dropout_key)
-    flat_slots, flat_X = slots.reshape(-1), flat(X)
+    plan, samples = _given(net.plan, X, y, weights, rows, dropout_key)
+    flat_slots = slots.reshape(-1)
 
     def work(rank: int, n_threads: int, stop: int) -> int:
-        return kernels.train(
-            plan,
-            net.blocked,
+        arrays = kernels.Work(
             params,
             flat_slots,
-            flat_X,
-            targets,
-            flat_weights,
-            rows,
+            samples,
             losses,
             rates,
-            start,
-            stop,
-            updates,
             net.memory[rank],
             net.gradients,
             net.parts,
-            net.gate,
-            rank,
-            n_threads,
         )
+        seat = kernels.Seat(rank, n_threads, net.gate)
+        return kernels.train(plan, net.route, arrays, seat, start, stop, updates)
 
     try:
         if net.team.n == 1 and not net.long:
@@ -469,18 +467,8 @@ def train(
 
 def evaluate(net: Net, params: Array, X: Array, y: Array, weights: Array | None) -> float:
     """Summed loss of all samples, each times its weight."""
-    plan, targets, flat_weights = _targets(net.plan, y, weights)
-    loss = kernels.evaluate(
-        plan,
-        net.blocked,
-        flat(params),
-        flat(X),
-        targets,
-        flat_weights,
-        NATURAL_ORDER,
-        net.memory[0],
-    )
-    return float(loss)
+    plan, samples = _given(net.plan, X, y, weights, NATURAL_ORDER)
+    return float(kernels.evaluate(plan, net.route, flat(params), samples, net.memory[0]))
 
 
 def gradient(
@@ -488,23 +476,13 @@ def gradient(
 ) -> float:
     """Gradient of the reduced loss of one batch into ``out``, (P,). Returns the summed loss."""
     check_written(out=out)
-    plan, targets, flat_weights = _targets(net.plan, y, weights)
-    return kernels.gradient(
-        plan,
-        net.blocked,
-        flat(params),
-        flat(X),
-        targets,
-        flat_weights,
-        NATURAL_ORDER,
-        out,
-        net.memory[0],
-    )
+    plan, samples = _given(net.plan, X, y, weights, NATURAL_ORDER)
+    return kernels.gradient(plan, net.route, flat(params), samples, out, net.memory[0])
 
 
 def predict(net: Net, params: Array, X: Array, out: Array) -> None:
     """Outputs of all samples into ``out``, (n_samples, n_outputs)."""
     check_written(out=out)
     kernels.predict(
-        net.plan, net.blocked, flat(params), flat(X), out.reshape(-1), NATURAL_ORDER, net.memory[0]
+        net.plan, net.route, flat(params), flat(X), NATURAL_ORDER, out.reshape(-1), net.memory[0]
     )

@@ -36,11 +36,11 @@ class Lanes:
         self.spec, self.n_members, self.n_threads = spec, n_members, n_threads
         self.first_work = FIRST_WORK
 
-    def _vectors(self, dtype: np.dtype[Any]) -> tuple[kernels.Route, int]:
+    def _vectors(self, dtype: np.dtype[Any]) -> tuple[kernels.Width, int]:
         """Which vectors, and their lanes."""
         few = self.n_members * dtype.itemsize <= 2 * kernels.NARROW_BYTES
         size = kernels.NARROW_BYTES if few else kernels.WIDE_BYTES
-        return kernels.FEW if few else kernels.MANY, size // dtype.itemsize
+        return kernels.NARROW if few else kernels.WIDE, size // dtype.itemsize
 
     def train(
         self, members: Members, data: Data, orders: Indices | None, losses: Array, rates: Array
@@ -49,7 +49,7 @@ class Lanes:
         weights = None if data.weights is None else data.weights.array
         check_trained(members.params, members.slots, data.X.array, data.y.array, weights)
         dtype, n = members.params.dtype, data.n_samples
-        few, v = self._vectors(dtype)
+        width, v = self._vectors(dtype)
         plan, size = _plan(self.spec, data, dtype, v)
         params, slots = _to_lanes(members.params[:, None], v), _to_lanes(members.slots, v)
         rows = compiled.NATURAL_ORDER if orders is None else orders.reshape(-1)
@@ -63,7 +63,7 @@ class Lanes:
 
         def work(_: int) -> None:
             kernels.train_members(
-                few, plan, params, slots, *_flat(data, members.numbers), n, members.numbers, rows,
+                width, plan, params, slots, *_flat(data, members.numbers), n, members.numbers, rows,
                 losses.reshape(-1), divisors, faults, rates.reshape(-1), rate_step,
                 members.decays, members.momenta, compiled.dropped(members.dropout).reshape(-1),
                 members.keys, members.updates, *_scratch(size, v, dtype), gate,
@@ -78,7 +78,7 @@ class Lanes:
         """See `Engine`."""
         dtype = members.params.dtype
         spec = replace(self.spec, batch_size=kernels.SAMPLES)
-        few, v = self._vectors(dtype)
+        width, v = self._vectors(dtype)
         plan, size = _plan(spec, data, dtype, v)
         plan = plan._replace(mean=False)
         params, losses = _to_lanes(members.params[:, None], v), np.zeros(len(members.numbers))
@@ -86,7 +86,7 @@ class Lanes:
 
         def work(_: int) -> None:
             kernels.evaluate_members(
-                few, plan, params, *_flat(data, members.numbers), data.n_samples, members.numbers,
+                width, plan, params, *_flat(data, members.numbers), data.n_samples, members.numbers,
                 compiled.NATURAL_ORDER, losses, *_scratch(size, v, dtype), gate,
             )  # fmt: skip
 
@@ -96,7 +96,7 @@ class Lanes:
     def predict(self, members: Members, X: Part, out: Array) -> None:
         """See `Engine`."""
         dtype, n = members.params.dtype, X.array.shape[-2]
-        few, v = self._vectors(dtype)
+        width, v = self._vectors(dtype)
         spec = replace(self.spec, batch_size=kernels.SAMPLES)
         plan, size = compiled.prepare_members(spec, n, dtype, v)
         params = _to_lanes(members.params[:, None], v)
@@ -104,7 +104,7 @@ class Lanes:
 
         def work(_: int) -> None:
             kernels.predict_members(
-                few, plan, params, compiled.flat(X.array), X.step, n, members.numbers,
+                width, plan, params, compiled.flat(X.array), X.step, n, members.numbers,
                 compiled.NATURAL_ORDER, out.reshape(-1), *_scratch(size, v, dtype), gate,
             )  # fmt: skip
 
