@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,21 @@ OPTIMIZERS = {
     "adam": Adam(),
     "adamw": AdamW(beta_1=0.8, beta_2=0.99, epsilon=1e-6),
 }
+
+
+def in_turns(rows: Iterable[tuple[Any, ...]], columns: Iterable[Any]) -> list[Any]:
+    """
+    Return test parameters of all combinations, of which few are not marked as long.
+
+    `make test` runs each row with one column: the first row with the first column, the second row
+    with the second column, and so on in a circle. A parameter is a row followed by the column.
+    """
+    columns = list(columns)
+    return [
+        pytest.param(*row, column, marks=() if i % len(columns) == j else pytest.mark.long)
+        for i, row in enumerate(rows)
+        for j, column in enumerate(columns)
+    ]
 
 
 def data(sizes: list[int], n: int, loss: str, labels: bool, rng: np.random.Generator) -> Any:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from jitprop import Trainer
-from nets import HIDDEN, KINDS, OPTIMIZERS, OUTPUTS, data, suited
+from nets import HIDDEN, KINDS, OPTIMIZERS, OUTPUTS, data, in_turns, suited
 
 SETTINGS = settings(
     max_examples=4,
@@ -29,6 +31,10 @@ SIZES = st.tuples(st.integers(0, 5), st.sampled_from([st.integers(1, 5), WIDTHS]
 )
 BATCHES = st.one_of(st.sampled_from([1, 3, 4, 5, 8, 127, 128, 129]), st.integers(1, 200))
 SEVERAL_TILES = st.one_of(BATCHES, st.sampled_from([256, 257, 600]))
+
+
+DTYPES = "float64", "float32"
+PASSED = {"chunks": [70, 33, 5], "whole": [600, 550, 3]}
 
 
 def pair(sizes, dtype, **arguments):
@@ -53,9 +59,10 @@ def assert_close(comp, ref, tolerance):
     np.testing.assert_allclose(comp, ref, rtol=tolerance, atol=tolerance * scale)
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
-@pytest.mark.parametrize(("activation", "loss"), KINDS)
+@pytest.mark.parametrize(
+    ("activation", "loss", "dtype", "optimizer"),
+    in_turns([(*kind, dtype) for kind in KINDS for dtype in DTYPES], OPTIMIZERS),
+)
 @SETTINGS
 @given(sizes=SIZES, batch=BATCHES, draw=st.data())
 def test_one_step_and_twenty(activation, loss, optimizer, dtype, sizes, batch, draw):
@@ -129,12 +136,13 @@ def test_mini_batches(dtype, sizes, n, batch_size, shuffle, ordered):
     assert_close(comp.parameters, ref.parameters, tolerance)
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
-@pytest.mark.parametrize("shuffle", [True, False])
-@pytest.mark.parametrize("sizes", [[70, 33, 5], [600, 550, 3]], ids=["chunks", "whole"])
-def test_large_batches(sizes, shuffle, optimizer, dtype, rng):
+@pytest.mark.parametrize(
+    ("passed", "shuffle", "dtype", "optimizer"),
+    in_turns(itertools.product(PASSED, [True, False], DTYPES), OPTIMIZERS),
+)
+def test_large_batches(passed, shuffle, optimizer, dtype, rng):
     # Batches of 600, 600 and 100 samples pass in chunks of 256, or whole if the gradient is large.
+    sizes = PASSED[passed]
     X, y = data(sizes, 1300, "cross_entropy", shuffle, rng)
     ref, comp = pair(
         sizes, dtype, batch_size=600, shuffle=shuffle, learning_rate=0.001, seed=3,

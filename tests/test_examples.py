@@ -267,6 +267,7 @@ def test_deep_ensemble(tmp_path):
         assert 45 < within_1 < within_2 <= 100
 
 
+@pytest.mark.long
 def test_demo(tmp_path):
     printed = output("demo", tmp_path)
     check_beside(printed, NOTEBOOK_2, rel=1e-12)

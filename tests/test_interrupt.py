@@ -94,7 +94,13 @@ CASES = {
 
 
 @pytest.mark.parametrize(
-    ("case", "presses"), [*((case, 1) for case in CASES), ("fast", 2), ("two threads", 2)]
+    ("case", "presses"),
+    [
+        *((case, 1) for case in CASES if case != "one batch"),
+        ("fast", 2),
+        pytest.param("one batch", 1, marks=pytest.mark.long),
+        pytest.param("two threads", 2, marks=pytest.mark.long),
+    ],
 )
 def test_ctrl_c_is_heard_and_the_next_fit_goes_on(case, presses):
     argument = json.dumps([case, *CASES[case]])

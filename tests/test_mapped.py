@@ -12,6 +12,7 @@ from pyarrow import parquet as pq
 
 from jitprop import Trainer
 from jitprop.data import mapped
+from nets import in_turns
 
 N = 900
 KINDS = {
@@ -167,8 +168,9 @@ print("trained on", size >> 20)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("backend", ["numpy", "numba"])
+@pytest.mark.parametrize(
+    ("backend", "dtype"), in_turns([("numpy",), ("numba",)], ["float32", "float64"])
+)
 def test_files_larger_than_memory(backend, dtype, tmp_path):
     code = LIMITED.format(n=80_000, room=40)
     command = [sys.executable, "-W", "error", "-c", code, backend, dtype, tmp_path]

@@ -368,6 +368,7 @@ else:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+@pytest.mark.long
 def test_the_example_draws_all(tmp_path):
     alone = tmp_path / "downloaded"
     alone.mkdir()

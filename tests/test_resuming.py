@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import pickle
 import re
 import signal
@@ -182,12 +183,13 @@ def uninterrupted(samples, restore_best, backend="numpy"):
     return facts(trainer, stopping)
 
 
+@pytest.mark.parametrize("every", [4, pytest.param(1, marks=pytest.mark.long)])
 @pytest.mark.parametrize("end", ENDS, ids=lambda end: end.__name__)
 def test_a_fit_that_ended_after_any_epoch_is_resumed_to_the_bit(
-    end, samples, restore_best, tmp_path
+    end, every, samples, restore_best, tmp_path
 ):
     ref = uninterrupted(samples, restore_best)
-    for epoch in range(ref["epochs"]):
+    for epoch in [*range(0, ref["epochs"] - 1, every), ref["epochs"] - 1]:
         trainer = end(epoch, samples, tmp_path / "net", make(), stopping_of(restore_best))
         assert trainer.epochs_trained == epoch + 1
         stopping = stopping_of(restore_best)
@@ -371,15 +373,14 @@ def interrupted_at_line(number, files, run):
 
 
 @pytest.mark.skipif(sys.gettrace() is not None, reason="another tracer is at work")
-def test_ctrl_c_at_any_line_of_the_callbacks_loses_nothing(samples):
+@pytest.mark.parametrize("every", [7, pytest.param(1, marks=pytest.mark.long)])
+def test_ctrl_c_at_any_line_of_the_callbacks_loses_nothing(samples, every):
     files = {callbacks.__file__, telling.__file__}
     total, ref, stopping = 9, make(), EarlyStopping(patience=3)
     train(ref, samples, stopping, epochs_total=total)
     expected, best = facts(ref, stopping), stopping.best_epoch
     assert 0 < best < total - 1
-    number = 0
-    while True:
-        number += 1
+    for number in itertools.count(1, every):
         trainer, stopping = make(), EarlyStopping(patience=3)
         run = partial(train, trainer, samples, stopping, epochs_total=total)
         came = interrupted_at_line(number, files, run)

@@ -175,6 +175,7 @@ for loss in ("half_squared_error", "squared_error", "absolute_error"):
 @pytest.mark.skipif(
     platform.machine() != "x86_64" or kernels.INTERPRETED, reason="code for a processor with AVX2"
 )
+@pytest.mark.long
 def test_few_members_have_the_bits_of_many_without_avx_512():
     """A wide vector is two registers there, so LLVM chooses other instructions."""
     env = os.environ | {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "+avx,+avx2,+fma"}

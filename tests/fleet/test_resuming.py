@@ -137,16 +137,17 @@ def engine(request):
     return {"backend": request.param}
 
 
+@pytest.mark.parametrize("every", [4, pytest.param(1, marks=pytest.mark.long)])
 @pytest.mark.parametrize("end", ENDS, ids=lambda end: end.__name__)
 def test_a_fit_that_ended_after_any_epoch_is_resumed_to_the_bit(
-    end, engine, samples, restore_best, tmp_path
+    end, every, engine, samples, restore_best, tmp_path
 ):
     whole = make(**engine)
     whole_history = train(whole, samples, restore_best)
     ref = facts(whole, whole_history)
     assert len(set(ref["epochs"])) > 2
     assert max(ref["epochs"]) == EPOCHS
-    for epochs in range(1, EPOCHS):
+    for epochs in [*range(1, EPOCHS - 1, every), EPOCHS - 1]:
         fleet = end(epochs, samples, tmp_path / "net", make(**engine), restore_best)
         assert fleet.epochs_trained.max() == epochs
         history = train(fleet, samples, restore_best)

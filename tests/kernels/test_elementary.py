@@ -91,10 +91,11 @@ def ulps(comp, exact, dtype):
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
-def test_error_stays_within_the_stated_ulp(name, dtype):
+@pytest.mark.parametrize("n", [1000, pytest.param(6000, marks=pytest.mark.long)])
+def test_error_stays_within_the_stated_ulp(name, dtype, n):
     _, function, range64, range32, bound64, bound32 = FUNCTIONS[name]
     low, high = range64 if dtype is np.float64 else range32
-    x = points(low, high, dtype, 6000)
+    x = points(low, high, dtype, n)
     exact = [function(mpmath.mpf(float(v))) for v in x]
     worst = ulps(compiled(name, x), exact, dtype)
     assert worst <= (bound64 if dtype is np.float64 else bound32)
