@@ -106,23 +106,23 @@ def main() -> None:
     )
     parser.add_argument("--backend", choices=["numpy", "numba"], default="numba")
     parser.add_argument("--gallery", type=Path, metavar="FOLDER")
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
 
-    found = drawings(asked.backend)
-    if asked.gallery is None:
+    found = drawings(arguments.backend)
+    if arguments.gallery is None:
         figure, axes = plt.subplots(2, 3, figsize=(15, 8.5), dpi=100, layout="constrained")
         for ax, (title, draw) in zip(axes.flat, found.values(), strict=True):
             draw(ax).set_title(title)
         figure.savefig("pictures.png")
         print("wrote pictures.png")
         return
-    asked.gallery.mkdir(parents=True, exist_ok=True)
+    arguments.gallery.mkdir(parents=True, exist_ok=True)
     for name, (title, draw) in found.items():
         figure, ax = plt.subplots(figsize=(5, 4.2), dpi=100, layout="constrained")
         draw(ax).set_title(title)
-        figure.savefig(asked.gallery / f"{name}.png")
+        figure.savefig(arguments.gallery / f"{name}.png")
         plt.close(figure)
-    print(f"wrote {len(found)} pictures to {asked.gallery}")
+    print(f"wrote {len(found)} pictures to {arguments.gallery}")
 
 
 if __name__ == "__main__":

@@ -77,7 +77,7 @@ class InferredTable(NamedTuple):
     ids: frozenset[str]
 
 
-def infer(table: Table, target: str, asked: Reading, say: Say) -> InferredTable:
+def infer(table: Table, target: str, requested: Reading, say: Say) -> InferredTable:
     """
     Infer the types of the columns of a training table.
 
@@ -86,7 +86,7 @@ def infer(table: Table, target: str, asked: Reading, say: Say) -> InferredTable:
     table : Table
     target : str
         The column to predict.
-    asked : Reading
+    requested : Reading
         The user's options.
     say : callable
         Called with a sentence for each conversion that a user might not expect.
@@ -99,24 +99,24 @@ def infer(table: Table, target: str, asked: Reading, say: Say) -> InferredTable:
     frame = table.frame
     if target not in frame.columns:
         raise RefusedError(f"there is no column {target!r} for the target; {listed(frame, target)}")
-    asked.check(frame)
-    marks.note_unused(frame, asked.missing, say)
+    requested.check(frame)
+    marks.note_unused(frame, requested.missing, say)
     fields = {
-        name: Fields(frame[name], asked, table.typed)
+        name: Fields(frame[name], requested, table.typed)
         for name in frame.columns
         if are_texts(frame[name])
     }
     amounts = {name: each.inferred_numbers() for name, each in fields.items()}
-    decimal = _decimal(asked, [each for each in amounts.values() if each])
+    decimal = _decimal(requested, [each for each in amounts.values() if each])
     notes = Notes(say, table.separator)
     made = {}
     for name in frame.columns:
         found = amounts.get(name)
-        local = _local(found, asked, decimal)
+        local = _local(found, requested, decimal)
         made[name] = _inferred(frame[name], fields.get(name), found, local, notes)
     notes.say_all()
     ids = frozenset(
-        name for name in made if name not in (target, *asked.keep) and _is_id(name, made[name])
+        name for name in made if name not in (target, *requested.keep) and _is_id(name, made[name])
     )
     spelled, kind = labels.spelled(made[target], fields.get(target))
     missing = fields[target].marks() if target in fields else []
@@ -125,7 +125,7 @@ def infer(table: Table, target: str, asked: Reading, say: Say) -> InferredTable:
             f"{', '.join(map(repr, missing))} in the target {target!r} means a missing value; "
             f"{typed('--text', target)} makes it a class"
         )
-    reading = notes.learned(asked, decimal)
+    reading = notes.learned(requested, decimal)
     return InferredTable(_frame(made, frame), spelled, kind, reading, ids)
 
 
@@ -179,24 +179,24 @@ def _known(fields: Fields, reading: Reading) -> Amounts:
     return found
 
 
-def _decimal(asked: Reading, found: Sequence[Amounts]) -> str | None:
+def _decimal(requested: Reading, found: Sequence[Amounts]) -> str | None:
     """Return the decimal mark of a table: the user's, or the one that most columns show."""
-    if asked.decimal is not None:
-        return asked.decimal
-    if asked.thousands in (".", ","):
-        return {".": ",", ",": "."}[asked.thousands]
+    if requested.decimal is not None:
+        return requested.decimal
+    if requested.thousands in (".", ","):
+        return {".": ",", ",": "."}[requested.thousands]
     shown = [min(mark) for mark in (each.decimals() for each in found) if len(mark) == 1]
     if shown:
         return max((".", ","), key=shown.count)
     return None
 
 
-def _local(found: Amounts | None, asked: Reading, decimal: str | None) -> Reading:
+def _local(found: Amounts | None, requested: Reading, decimal: str | None) -> Reading:
     """Return the reading of one column, which may have another decimal mark than most."""
     shown = set() if found is None else found.decimals()
-    if len(shown) == 1 and asked.decimal is None and asked.thousands not in (".", ","):
-        return replace(asked, decimal=min(shown))
-    return replace(asked, decimal=decimal)
+    if len(shown) == 1 and requested.decimal is None and requested.thousands not in (".", ","):
+        return replace(requested, decimal=min(shown))
+    return replace(requested, decimal=decimal)
 
 
 def _inferred(

@@ -52,8 +52,8 @@ def _of_values(column: pd.Series) -> tuple[npt.NDArray[np.object_], str]:
     made = np.empty(len(column), object)
     present = column.dropna().astype(object)
     for i, value in zip(np.flatnonzero(column.notna().to_numpy()), present, strict=True):
-        whole = isinstance(value, float) and value.is_integer()
-        made[i] = str(int(value)) if whole else str(value).strip() or None
+        integral = isinstance(value, float) and value.is_integer()
+        made[i] = str(int(value)) if integral else str(value).strip() or None
     booleans = set(made) - {None} <= {"True", "False"}
     if types.is_bool_dtype(column) or (column.dtype == object and booleans):
         return made, "boolean"

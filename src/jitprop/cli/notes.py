@@ -40,16 +40,16 @@ class Notes:
             more = f" and {len(columns) - 8} more" if len(columns) > 8 else ""
             self.say(f"numbers of {names}{more}: {columns[0][1]}")
 
-    def learned(self, asked: Reading, decimal: str | None) -> Reading:
-        """Return what the user asked for, completed by what the columns showed."""
+    def learned(self, requested: Reading, decimal: str | None) -> Reading:
+        """Return the options that the user gave, completed by what the columns showed."""
         marks = [style.thousands for style in self.styles.values() if style.thousands]
         if decimal is None and self.separator == ",":
             decimal = "."
         thousands = max(marks, key=marks.count) if marks else None
         return replace(
-            asked,
+            requested,
             decimal=decimal,
-            thousands=thousands if asked.thousands is None else asked.thousands,
+            thousands=thousands if requested.thousands is None else requested.thousands,
             signs=self.signs,
             points={
                 name: style.decimal

@@ -26,10 +26,10 @@ class Style(NamedTuple):
     def pattern(self) -> str:
         """A regular expression for a number in this style."""
         decimal, mark = re.escape(self.decimal), re.escape(self.thousands)
-        whole = r"\d+"
+        integer = r"\d+"
         if mark:  # Indian numbers have groups of two digits. The first group does not begin with 0.
-            whole = rf"(?:\d+|[1-9]\d{{0,2}}(?:{mark}\d{{2,3}})*{mark}\d{{3}})"
-        number = rf"(?:{whole}(?:{decimal}\d*)?|{decimal}\d+)(?:[eE][+-]?\d+)?"
+            integer = rf"(?:\d+|[1-9]\d{{0,2}}(?:{mark}\d{{2,3}})*{mark}\d{{3}})"
+        number = rf"(?:{integer}(?:{decimal}\d*)?|{decimal}\d+)(?:[eE][+-]?\d+)?"
         return rf"^[+-]?(?:{number}|(?i:inf|infinity))$"
 
     def matches(self, texts: pa.Array) -> pa.Array:

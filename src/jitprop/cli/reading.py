@@ -15,7 +15,7 @@ from jitprop.cli.tables import listed
 if TYPE_CHECKING:
     import pandas as pd
 
-ASKED = "decimal", "thousands", "missing", "text", "number", "keep"
+READING_OPTIONS = "decimal", "thousands", "missing", "text", "number", "keep"
 """The options for reading, by their names in `Reading` and on the command line."""
 
 

@@ -311,11 +311,11 @@ def _read_csv(data: bytes, shown: str, say: Say) -> Table:
     import pandas as pd
 
     data = data.removeprefix(b"\xef\xbb\xbf")
-    said = re.match(rb'\s*"?sep=([^\r\n])"?[ \t]*\r?\n', data)
-    if said:  # a line for Excel that names the separator
-        data = data[said.end() :]
+    declared = re.match(rb'\s*"?sep=([^\r\n])"?[ \t]*\r?\n', data)
+    if declared:  # a line for Excel that names the separator
+        data = data[declared.end() :]
     data = re.sub(rb"\A(?:[ \t]*\r?\n)+", b"", data)
-    separator = said[1].decode("ascii", "replace") if said else _separator(data)
+    separator = declared[1].decode("ascii", "replace") if declared else _separator(data)
     names = _names(data, separator, shown)
 
     def parsed(data: bytes, **options: object) -> pd.DataFrame:
@@ -344,9 +344,9 @@ def _read_csv(data: bytes, shown: str, say: Say) -> Table:
             else:
                 frame = parsed(data)
                 if re.search(rb"\n[ \t]*\r?\n[ \t\r\n]*[^ \t\r\n]", data):
-                    whole = parsed(data.rstrip(), usecols=[0], skip_blank_lines=False)
-                    if len(whole) > len(frame):
-                        say(f"empty lines are not rows: {len(whole) - len(frame)} are left out")
+                    lines = parsed(data.rstrip(), usecols=[0], skip_blank_lines=False)
+                    if len(lines) > len(frame):
+                        say(f"empty lines are not rows: {len(lines) - len(frame)} are left out")
     except pd.errors.ParserWarning as error:
         raise RefusedError(
             f"{shown} has {len(names)} column names, but more fields in its rows. If the first "
@@ -389,10 +389,10 @@ def _separator(data: bytes) -> str:
         if not records:
             return False, 0.0, 0.0, 0
         first, *rest = records
-        alike = [record for record in rest if len(record) == len(first)]
-        fields = [field.strip() for record in alike for field in record]
-        whole = sum(bool(NUMBER.fullmatch(field)) for field in fields) / max(1, len(fields))
-        return len(first) > 1, len(alike) / max(1, len(rest)), whole, len(first)
+        same_length = [record for record in rest if len(record) == len(first)]
+        fields = [field.strip() for record in same_length for field in record]
+        numbers = sum(bool(NUMBER.fullmatch(field)) for field in fields) / max(1, len(fields))
+        return len(first) > 1, len(same_length) / max(1, len(rest)), numbers, len(first)
 
     return max(SEPARATORS, key=score)
 
@@ -415,14 +415,14 @@ def _read_parquet(data: bytes, shown: str) -> pd.DataFrame:
 
     # Without these types, integer columns with missing values become floats, which are inexact
     # above 2**53.
-    whole = {
+    integer_types = {
         getattr(pa, name.lower())(): getattr(pd, f"{name}Dtype")()
         for name in ("Int8", "Int16", "Int32", "Int64", "UInt8", "UInt16", "UInt32", "UInt64")
     }
     try:
         table = parquet.read_table(pa.BufferReader(data), partitioning=None)
         # Without pandas' metadata, a former index is an ordinary column.
-        frame: pd.DataFrame = table.to_pandas(ignore_metadata=True, types_mapper=whole.get)
+        frame: pd.DataFrame = table.to_pandas(ignore_metadata=True, types_mapper=integer_types.get)
     except pa.ArrowException as error:
         raise RefusedError(f"{shown} is not a Parquet file that can be read: {error}") from error
     names = table.schema.names

@@ -91,11 +91,11 @@ class Classes:
         if self.kind == "number":
             return np.array([float(label) for label in self.labels])
         if self.kind == "integer":
-            whole = [int(label) for label in self.labels]
+            integers = [int(label) for label in self.labels]
             for dtype in (np.int64, np.uint64):
                 limits = np.iinfo(dtype)
-                if limits.min <= min(whole) and max(whole) <= limits.max:
-                    return np.array(whole, dtype)
+                if limits.min <= min(integers) and max(integers) <= limits.max:
+                    return np.array(integers, dtype)
         return np.array(self.labels, object)
 
     def probabilities(self, outputs: Array) -> npt.NDArray[np.float64]:

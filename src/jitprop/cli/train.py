@@ -9,7 +9,7 @@ from typing import Any
 
 from jitprop.cli import column_types, files, pictures, report, tables, terminal, training
 from jitprop.cli.models import Model
-from jitprop.cli.reading import ASKED, Reading
+from jitprop.cli.reading import READING_OPTIONS, Reading
 from jitprop.cli.refused import RefusedError
 from jitprop.cli.tables import Say
 from jitprop.cli.training import Options, Problem
@@ -36,7 +36,7 @@ def run(
     **settings: Any,
 ) -> None:
     """Run the command; the parameters are its options."""
-    asked = {name: settings.pop(name) for name in ("drop", *ASKED)}
+    requested = {name: settings.pop(name) for name in ("drop", *READING_OPTIONS)}
     options = Options(**settings)
     files.check("--out", out, table)
     picture = None if no_plot else plot or out.with_suffix(".png")
@@ -46,7 +46,7 @@ def run(
     say = terminal.say_nothing if quiet else terminal.say
     saved = "no model was written"
     try:
-        model, problem = _prepare(table, target, task, asked, options, say)
+        model, problem = _prepare(table, target, task, requested, options, say)
         files.rehearse("--out", out, lambda path: _rehearse(model, options, path))
         console, trainer = report.console(quiet), model.trainer
         errors = [_error_of(lambda: report.begin(console, table, problem, trainer))]
@@ -78,15 +78,15 @@ def run(
 
 
 def _prepare(
-    table: Path, target: str, task: str | None, asked: Any, options: Options, say: Say
+    table: Path, target: str, task: str | None, requested: Any, options: Options, say: Say
 ) -> tuple[Model, Problem]:
     """Return an untrained model, and the problem to train it on."""
     read = tables.read(table, say)
     for option in ("drop", "text", "number", "keep"):
-        asked[option] = tables.names(read.frame, asked[option])
-    read = tables.drop(read, asked.pop("drop"))
+        requested[option] = tables.names(read.frame, requested[option])
+    read = tables.drop(read, requested.pop("drop"))
     tables.check_width(read.frame)
-    inferred = column_types.infer(read, target, Reading(**asked), say)
+    inferred = column_types.infer(read, target, Reading(**requested), say)
     problem = training.prepare(inferred, target, task, options, say)
     trainer = training.trainer_for(problem, options)
     return Model(trainer, problem.columns, problem.target, inferred.reading, {}), problem

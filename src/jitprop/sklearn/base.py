@@ -55,14 +55,16 @@ def has_partial_fit(model: Any) -> bool:
     return True
 
 
-def on_whole(method: Callable[Concatenate[Any, P], R]) -> Callable[Concatenate[Any, P], R]:
+def before_running_fit(
+    method: Callable[Concatenate[Any, P], R],
+) -> Callable[Concatenate[Any, P], R]:
     """Let a method use the estimator as it was before a running fit of another thread."""
 
     @wraps(method)
-    def seeing_whole(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        return method(self._whole(), *args, **kwargs)
+    def with_state_before(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        return method(self._before_running_fit(), *args, **kwargs)
 
-    return seeing_whole
+    return with_state_before
 
 
 class BaseMLP(BaseEstimator):
@@ -125,13 +127,13 @@ class BaseMLP(BaseEstimator):
                 made[name] = copy.deepcopy(made[name])
         return made
 
-    def _whole(self) -> Any:
+    def _before_running_fit(self) -> Any:
         """Return the estimator to predict with: itself, or as before another thread's fit."""
         with running.changing():
             before = running.published_elsewhere(self)
             if before is None and not running.may_change(self):
                 return self
-            return parameters.twin(self, self.__dict__ if before is None else before)
+            return parameters.with_attributes(self, self.__dict__ if before is None else before)
 
     def _go_back_to(self, before: dict[str, Any]) -> None:
         """Restore the attributes that a lost fit had published: see `training.running`."""
@@ -326,7 +328,7 @@ class BaseMLP(BaseEstimator):
             return mean
         return net.outputs(self, X)
 
-    @on_whole
+    @before_running_fit
     def hidden_activations(self, X: Any) -> list[Array]:
         """
         Return the outputs of the hidden layers.

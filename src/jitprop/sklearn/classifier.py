@@ -20,7 +20,7 @@ from jitprop.checks import printable, quoted
 from jitprop.data.cast import naming
 from jitprop.hints import ESTIMATORS, hinting
 from jitprop.sklearn import net
-from jitprop.sklearn.base import BaseMLP, has_partial_fit, on_whole, unchanged_if_refused
+from jitprop.sklearn.base import BaseMLP, before_running_fit, has_partial_fit, unchanged_if_refused
 from jitprop.training import running
 
 
@@ -377,7 +377,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
                 f"{listed(self.classes_)}"
             )
 
-    @on_whole
+    @before_running_fit
     def predict(self, X: Any) -> Array:
         """
         Predict the class of each sample.
@@ -415,7 +415,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         with naming(y=y, sample_weight=sample_weight):
             return float(super().score(X, y, sample_weight))
 
-    @on_whole
+    @before_running_fit
     def predict_proba(self, X: Any) -> Array:
         """
         Predict the probability of each class.
@@ -432,7 +432,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         outputs = self._outputs(X)
         return np.hstack([1 - outputs, outputs]) if self.n_outputs_ == 1 else outputs
 
-    @on_whole
+    @before_running_fit
     def predict_log_proba(self, X: Any) -> Array:
         """
         Predict the logarithm of each probability; it is finite even if the probability rounds to 0.

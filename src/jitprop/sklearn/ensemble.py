@@ -47,14 +47,14 @@ def prepare(
     weights: Array | None,
     held_out: Any,
 ) -> Callable[[], None]:
-    """Set ``fleet_``, of members with weights of their own; return the function that trains it."""
+    """Set ``fleet_``, whose members have different weights; return the function that trains it."""
     k, random = model.n_members, model._random_state
-    starts: list[tuple[list[Array], list[Array]]] = []
+    drawn: list[tuple[list[Array], list[Array]]] = []
     for _ in range(k):
         model._initialize(sizes, X.dtype)
-        starts.append((model.coefs_, model.intercepts_))
+        drawn.append((model.coefs_, model.intercepts_))
     weights_0, biases_0 = (
-        [np.stack(layers) for layers in zip(*(start[part] for start in starts), strict=True)]
+        [np.stack(layers) for layers in zip(*(member[part] for member in drawn), strict=True)]
         for part in (0, 1)
     )
     spec = net.spec_of(model)
@@ -89,7 +89,7 @@ def prepare(
 
 
 def _fit(model: Any, spec: Spec, X: Array, y: Array, weights: Array | None, held_out: Any) -> None:
-    """Train all members, each until it stops improving, and write down their course."""
+    """Train all members, each until it stops improving, and set the model's curves and counts."""
     fleet = model.fleet_
     under_way = model._under_way = _UnderWay(fleet)
     callbacks: list[Any] = [_print] if model.verbose else []

@@ -122,8 +122,8 @@ def _check_extensions(model: Any) -> None:
                 raise ValueError(f"{name} needs solver 'sgd' or 'adam'; got 'lbfgs'")
 
 
-def twin(model: Any, attributes: dict[str, Any]) -> Any:
-    """An estimator of the same class, with these attributes and not copies of them."""
+def with_attributes(model: Any, attributes: dict[str, Any]) -> Any:
+    """Return an estimator of the same class with these attributes, which are not copied."""
     made = object.__new__(type(model))
     made.__dict__.update(attributes)
     return made

@@ -17,8 +17,8 @@ from jitprop.net.losses import Loss, Poisson
 from jitprop.sklearn import parameters
 from jitprop.sklearn.base import (
     BaseMLP,
+    before_running_fit,
     has_partial_fit,
-    on_whole,
     targets_in,
     unchanged_if_refused,
 )
@@ -293,7 +293,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         self._train(train)
         return self
 
-    @on_whole
+    @before_running_fit
     def predict(self, X: Any, return_std: bool = False) -> Any:
         """
         Predict the targets.

@@ -37,9 +37,9 @@ class Validation:
         if model.scoring not in (None, "loss"):
             self.scorer = check_scoring(model, scoring=model.scoring)
             self.labels = model._classes_of(y)
-        # What a scorer gets, with the weights of the present epoch. It has no feature
+        # The estimator that a scorer gets, with the weights of the present epoch. It has no feature
         # names, since X is an array by now and scikit-learn would warn.
-        self.scored = parameters.twin(model, model.__dict__)
+        self.scored = parameters.with_attributes(model, model.__dict__)
         self.scored.__dict__.pop("feature_names_in_", None)
 
     def loss(self, params: Array) -> float:
