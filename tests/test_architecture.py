@@ -175,11 +175,11 @@ FLOORS = [
     {"sweeps", "sklearn", "export"},
     {"cli", "__init__", "__main__"},
 ]
-"""What stands on what: a file imports from its own floor and from those below it."""
+"""The floors, from the lowest up. A file imports only from its own floor and those below."""
 
 
 def modules():
-    """The files of jitprop by the names under which they are imported."""
+    """Return the files of jitprop by their module names."""
     made = {}
     for path in sorted(SOURCE.rglob("*.py")):
         name = ".".join(path.relative_to(SOURCE.parent).with_suffix("").parts)
@@ -188,7 +188,7 @@ def modules():
 
 
 def runs(node):
-    """The parts of a file that run, at whatever time: what is for types alone does not."""
+    """Yield the nodes of a file that may run at some time, so not those for types only."""
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING":
             continue
@@ -197,14 +197,14 @@ def runs(node):
 
 
 def imports_within(path, known):
-    """The files of jitprop that a file imports, when it is imported itself or later."""
+    """Yield the modules of jitprop that a file imports, at its top or inside functions."""
     for node in runs(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name in known)
         elif isinstance(node, ast.ImportFrom):
             for alias in node.names:
-                whole = f"{node.module}.{alias.name}"
-                yield from {whole if whole in known else node.module} & set(known)
+                full_name = f"{node.module}.{alias.name}"
+                yield from {full_name if full_name in known else node.module} & set(known)
 
 
 def floor(name):

@@ -38,7 +38,7 @@ def test_there_are_pages():
 
 
 def test_snippets_print_what_the_pages_show():
-    """All in one process, for each imports half of the house: 1 s a page."""
+    """All pages run in one process, since the imports take 1 s per process."""
     pages = [ROOT / "README.md", *WITH_CODE]
     done = run(*pages)
     assert done.returncode == 0, done.stderr

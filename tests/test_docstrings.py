@@ -1,4 +1,4 @@
-"""The examples in docstrings print what they show, and what is public has an example."""
+"""The examples in docstrings print the output that they show, and all public names have one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MODULES = sorted(
     for found in pkgutil.walk_packages(jitprop.__path__, "jitprop.")
     if not found.name.endswith("__main__")
 )
-TOLD_BY_ANOTHER = {
+SHOWN_ELSEWHERE = {
     "CheckpointError",
     "DivergenceError",
     "FleetHistory",
@@ -28,7 +28,7 @@ TOLD_BY_ANOTHER = {
     "TargetWarning",
     "Trace",
 }
-"""Errors, and what methods return: the examples of those show them."""
+"""Errors and results. The examples of the methods that raise or return them show them."""
 
 PUBLIC = {
     f"{module.__name__}.{name}": getattr(module, name)
@@ -40,7 +40,7 @@ PUBLIC = {
         (metrics, metrics.NAMED),
     )
     for name in names
-    if name not in TOLD_BY_ANOTHER
+    if name not in SHOWN_ELSEWHERE
 }
 
 

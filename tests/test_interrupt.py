@@ -192,7 +192,7 @@ def test_a_handler_that_returns_is_called_at_once_while_a_backend_trains():
     try:
         with Interrupts() as interrupts:
             with interrupts.heard():
-                interrupts.halt = lambda: True  # it would break off what goes on
+                interrupts.halt = lambda: True  # this would stop the training
                 signal.raise_signal(signal.SIGUSR1)
                 assert len(seen) == 1
             signal.raise_signal(signal.SIGUSR1)
@@ -216,7 +216,7 @@ def test_all_that_wait_are_heard_though_the_first_raises_an_error():
 
 
 def test_a_handler_set_by_a_callback_and_put_back_later_is_as_before():
-    """What it put away is a stand-in, which does nothing after the fit but call the handler."""
+    """The callback kept a stand-in, which after the fit only calls the handler."""
     kept, mine = [], []
 
     def graceful(trainer, epoch, logs):
@@ -268,7 +268,7 @@ class Thing:
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, TimeoutError])
 def test_none_is_lost_where_python_lets_no_error_out(error):
-    """Such as in a callback of a weak reference."""
+    """Python swallows errors in the callback of a weak reference, for example."""
     hook = sys.unraisablehook
     trainer = Trainer([2, 1], seed=0)
 
@@ -383,7 +383,7 @@ def once(limit, function):
 
 
 def handlers():
-    """A handler as users write one: each raises TimeoutError."""
+    """Return handlers of the kinds that users write; each raises TimeoutError."""
     too_late = Limit().over
 
     class Handler:
@@ -483,7 +483,7 @@ CALLS = {
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 def test_a_fork_waits_for(call):
-    """In the child nobody would end what is half done."""
+    """In the child, no thread would complete the call."""
     go_on, began, ended = (threading.Event() for _ in range(3))
 
     def slow():
@@ -506,14 +506,14 @@ def test_a_fork_waits_for(call):
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 def test_a_fork_does_not_wait_for_a_thread_that_never_started(call, monkeypatch):
     def start(self):
-        raise TimeoutError  # as a handler would
+        raise TimeoutError  # like a signal handler
 
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", start)
         with pytest.raises(TimeoutError):
             CALLS[call](lambda: None)
     with Limit():
-        signal.setitimer(signal.ITIMER_REAL, 20)  # ends a wait that would have no end
+        signal.setitimer(signal.ITIMER_REAL, 20)  # ends a wait for ever
         child = os.fork()
         if child == 0:
             os._exit(0)

@@ -229,7 +229,7 @@ def test_a_trainer_answers_for_a_whole_epoch_though_a_fit_begins_meanwhile(quest
     other, begun, train = Other(), [], reference.train
 
     class Late:
-        """X, which is read when the parameters are at hand and before they are used."""
+        """X, which is converted after the parameters were fetched and before they are used."""
 
         def __array__(self, dtype=None, copy=None):
             if not begun:

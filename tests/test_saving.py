@@ -38,7 +38,7 @@ def data(dtype=np.float64):
 
 
 def same(a, b):
-    """Whether two trainers are in the same state, to the bit, and of the same settings."""
+    """Return whether two trainers have the same settings and the same state, bit for bit."""
     one, other = a._model, b._model
     settings = "spec", "shuffle", "dtype", "backend", "n_threads"
     return (

@@ -43,7 +43,7 @@ def test_commands_run(page, table, target, tmp_path, monkeypatch, capsys):
 
 
 def words(text):
-    """Return a text's words, every number being 0: another processor has other last digits."""
+    """Return a text's words with all numbers as 0, since last digits differ between processors."""
     return re.sub(r"[\d.,]+(e-\d+)?", "0", text).split()
 
 

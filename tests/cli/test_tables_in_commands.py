@@ -245,7 +245,7 @@ def test_a_table_too_wide_for_a_model_file_is_refused_at_once(capsys, monkeypatc
 
 @pytest.mark.skipif(sys.platform == "win32", reason="command lines are text there")
 def test_names_are_found_in_a_locale_of_ascii(capsys):
-    """Python then has a surrogate for each byte beyond it."""
+    """Python then decodes each byte outside ASCII to a surrogate."""
     rows = [f"{i},{i % 3},{['ä', 'ö', '?'][i % 3]},{i % 2}" for i in range(N)]
     Path("t.csv").write_text("\n".join(["größe,länge,straße,ÿ", *rows]), encoding="utf-8")
 
