@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from inspect import signature
 
 import numpy as np
 import pytest
@@ -19,8 +20,9 @@ import safetensors.numpy
 import jitprop
 from jitprop import SGD, Adam, CheckpointError, Cosine, ReduceOnPlateau, SquaredError, Trainer
 from jitprop.files import encoding, saving, sealed
-from jitprop.net.spec import Spec
+from jitprop.net.spec import Spec, make_spec
 from jitprop.net.state import State
+from jitprop.training.model import Model
 from nets import OPTIMIZERS
 
 
@@ -471,3 +473,28 @@ def test_errors_are_values_and_can_be_pickled(path):
     error = pickle.loads(pickle.dumps(e.value))
     assert type(error) is CheckpointError
     assert str(error) == str(e.value)
+
+
+class Named(Trainer):
+    """A trainer with an attribute of its own."""
+
+    name = "mine"
+
+
+def test_subclasses_load_and_copy_as_themselves(path):
+    trainer = Named([3, 4, 2], seed=0, backend="numpy")
+    trainer.fit(*data(), 2)
+    trainer.save(path)
+    for made in (Named.load(path), copy.copy(trainer), pickle.loads(pickle.dumps(trainer))):
+        assert type(made) is Named
+        assert same(made, trainer)
+    assert type(Trainer.load(path)) is Trainer
+
+
+def test_what_makes_a_model_has_the_defaults_of_trainer():
+    """Files of before lack newer settings, which get these."""
+    ours = signature(Trainer).parameters
+    for made_by in (make_spec, Model.make):
+        for name, parameter in signature(made_by).parameters.items():
+            if name != "spec":
+                assert parameter.default == ours[name].default, name

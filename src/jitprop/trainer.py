@@ -778,6 +778,8 @@ class Trainer(Attributes):
         """
         The trainer that was saved: it goes on as if never stopped, to the bit.
 
+        A subclass loads as itself, without a call of its ``__init__``.
+
         Nothing in the file is run, and room is made only for what the file has the size to hold.
 
         Parameters

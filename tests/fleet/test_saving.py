@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 
 import numpy as np
@@ -269,3 +270,17 @@ def test_fleets_of_which_one_diverged_are_loaded(tmp_path):
     fleet.save(tmp_path / "fleet")
     loaded = Fleet.load(tmp_path / "fleet")
     np.testing.assert_array_equal(loaded.epochs_trained, fleet.epochs_trained)
+
+
+class Named(Fleet):
+    """A fleet with an attribute of its own."""
+
+    name = "ours"
+
+
+def test_subclasses_load_and_copy_as_themselves(tmp_path):
+    fleet = Named([2, 3, 1], members=3, seed=0, backend="numpy")
+    fleet.save(tmp_path / "fleet")
+    for made in (Named.load(tmp_path / "fleet"), copy.copy(fleet), fleet[:]):
+        assert type(made) is Named
+        assert made.parameters.tobytes() == fleet.parameters.tobytes()

@@ -119,7 +119,7 @@ class Stopping:
         self.found = Found(
             how.monitor,
             how.higher_is_better,
-            best=np.full(k, how._worst),
+            best=np.full(k, how.rule.worst),
             best_epoch=np.full(k, -1),
             first=state.epochs.copy(),
             last=state.epochs - 1,
@@ -158,14 +158,15 @@ class Stopping:
     def going_on(self, members: Indices) -> Indices:
         """Those of the members whose patience is not exhausted."""
         found = self.found
-        better = np.where(found.best_epoch < 0, found.first - 1, found.best_epoch)
-        return members[(found.last - better)[members] < self.how.patience]
+        exhausted = self.how.rule.is_exhausted(found.first, found.best_epoch, found.last)
+        going_on: Indices = members[~exhausted[members]]
+        return going_on
 
     def look(self, members: Indices, values: Array) -> Indices:
         """Those of the members, (A,), that go on after an epoch with these numbers, (A,)."""
         found, epochs = self.found, self.state.epochs[members] - 1
         with np.errstate(invalid="ignore"):  # inf - inf, which is not better
-            which = self.how._is_better(values, found.best[members])
+            which = self.how.rule.is_better(values, found.best[members])
         better = members[which]
         if found.params is not None:
             for some in _pieces(found.params, better):

@@ -17,6 +17,7 @@ from jitprop.files import atomic, plausible
 from jitprop.hints import hinting_class
 from jitprop.net.schedules import ReduceOnPlateau, Schedule
 from jitprop.training.history import VALIDATION
+from jitprop.training.patience import Patience
 from jitprop.warn import warn
 
 if TYPE_CHECKING:
@@ -239,8 +240,6 @@ class EarlyStopping(Callback):
         self.min_delta = checks.number("min_delta", min_delta, low=0.0)
         self.restore_best = checks.boolean("restore_best", restore_best)
         self.mode = checks.choice("mode", mode, ("auto", "min", "max"))
-        higher = monitor.removeprefix(VALIDATION) in HIGHER_IS_BETTER
-        self._sign = 1.0 if self.mode == "max" or (self.mode == "auto" and higher) else -1.0
         self._forget()
 
     def __repr__(self) -> str:
@@ -251,20 +250,18 @@ class EarlyStopping(Callback):
 
     @property
     def higher_is_better(self) -> bool:
-        """What ``mode`` says, or means."""
-        return self._sign > 0
+        """What ``mode`` says; "auto" decides by the name of the number."""
+        if self.mode == "auto":
+            return self.monitor.removeprefix(VALIDATION) in HIGHER_IS_BETTER
+        return self.mode == "max"
 
     @property
-    def _worst(self) -> float:
-        """What each number is better than: inf, or -inf where higher is better."""
-        return -self._sign * np.inf
-
-    def _is_better(self, value: Any, best: Any) -> Any:
-        """Whether a number is better than the best one, by more than ``min_delta``; or arrays."""
-        return self._sign * (value - best) > self.min_delta
+    def rule(self) -> Patience:
+        """When to stop, as the attributes say now."""
+        return Patience(self.patience, self.min_delta, self.higher_is_better)
 
     def _forget(self, epochs: int = 0) -> None:
-        self.best = self._worst
+        self.best = self.rule.worst
         self.best_epoch: int | None = None
         self.stopped = False
         self._first = epochs
@@ -275,8 +272,10 @@ class EarlyStopping(Callback):
 
     @property
     def _is_exhausted(self) -> bool:
-        better = self._first - 1 if self.best_epoch is None else self.best_epoch
-        return self._last is not None and self._last - better >= self.patience
+        best_epoch = -1 if self.best_epoch is None else self.best_epoch
+        return self._last is not None and bool(
+            self.rule.is_exhausted(self._first, best_epoch, self._last)
+        )
 
     def on_fit_begin(self, trainer: Trainer) -> None:
         """Begin anew."""
@@ -286,7 +285,7 @@ class EarlyStopping(Callback):
         """Count, and keep the parameters if they are the best."""
         value = logs[self.monitor]
         # Told of an epoch twice, as when Ctrl-C comes in between, it does nothing new.
-        if self._is_better(value, self.best):
+        if self.rule.is_better(value, self.best):
             parameters = _frozen(trainer.parameters) if self.restore_best else None
             self._parameters, self.best, self.best_epoch = parameters, value, epoch
         self._last = epoch
