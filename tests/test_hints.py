@@ -61,7 +61,7 @@ def test_words(cls, settings, words):
         (lambda: Trainer([3, 1], layers=2), "did you mean layer_sizes"),
         (lambda: Trainer([3, 1], hidden=2), r"it is layer_sizes, which includes .* \[4, 16, 1\]"),
         (lambda: Trainer([3, 1], epochs=2), r"write fit\(X, y, epochs=100\)"),
-        (lambda: Trainer([3, 1], qqq=2), "there are layer_sizes, activation, "),
+        (lambda: Trainer([3, 1], qqq=2), "its arguments are layer_sizes, activation, "),
         (lambda: Adam(learning_rate=0.1), r"Adam has no argument 'learning_rate': .* Trainer\("),
         (lambda: RMSprop(lr=0.1), r"RMSprop has no argument 'lr': write Trainer\(.*learning_rate="),
         (lambda: Adam(weight_decay=0.1), r"write Trainer\(..., weight_decay=...\)"),

@@ -212,7 +212,7 @@ def unknown_argument(
     elif near:
         hint = f"did you mean {near[0]}?"
     else:
-        hint = f"there are {', '.join(known)}"
+        hint = f"its arguments are {', '.join(known)}"
     return f"{who} has no argument {name!r}: {hint}"
 
 

@@ -37,7 +37,7 @@ SHARE / 2           nothing
 """
 
 TRIAL = 32
-"""A disturbed team tries the slower number of threads, all or one, again in every so many calls."""
+"""A disturbed team tries the slower choice, all threads or one, again once in so many calls."""
 
 UNDISTURBED = 0.9
 """The share of processor time that threads which never sleep get, if nothing disturbs them."""

@@ -102,9 +102,9 @@ def _run_on_dask(executor: Any, tasks: Sequence[Task], data: Data) -> list[Found
     """
     Run tasks on Dask, which retries the tasks of a lost worker on another one.
 
-    If no worker is left that has the data, Dask cancels the tasks, but not those that were done and
-    whose results are lost. So the data are watched, and are sent again together with all tasks
-    that have no result.
+    If no worker is left that has the data, Dask cancels the tasks. It does not report tasks that
+    were done and whose results are lost with the workers. So the data are watched: if they are
+    lost, they are sent again, with all tasks that have no result yet.
     """
     client = executor._client  # the executor has no public way to scatter data
     found: dict[int, Found] = {}

@@ -31,10 +31,10 @@ LANES = 16
 """The number of members that fill a vector in float32."""
 
 TASK_WORK = 2e9
-"""The multiply-adds of a task: 0.1 to 1 s, so that sending it to a worker takes little beside."""
+"""The multiply-adds of a task: they take 0.1 to 1 s, far longer than sending it to a worker."""
 
 TASK_BYTES = 1 << 28
-"""The memory that a task may take."""
+"""The bytes of memory that a task may take."""
 
 
 @dataclass(frozen=True)
