@@ -465,9 +465,9 @@ class Trainer(Attributes):
             On Ctrl-C, within 0.3 s however long a batch takes (with the NumPy backend, after the
             operation under way); the trainer keeps its whole epochs, with their history, and the
             next `fit` goes on from there. An `EarlyStopping` that restores the best epoch does so
-            here too; ``epochs_total`` resumes with the last one all the same. Where a handler of
-            your own is set for SIGINT, or in another thread than the main one, it is as that
-            handler says.
+            here too; ``epochs_total`` resumes with the last one all the same. An error that a
+            handler of your own raises, of any signal, ends the fit in the same way. Python runs
+            handlers in the main thread alone: a fit in another thread goes on.
         RuntimeError
             From a callback, or from another thread, while the trainer is in a fit. It is raised
             before any input is looked at. Meanwhile other threads may save, copy and pickle the

@@ -250,7 +250,7 @@ class Team:
         ``halt`` is called if an exception is raised meanwhile, so that all calls end soon.
 
         Either all calls are made or none: with fewer, the others would wait forever. None is made
-        in the main thread, where Ctrl-C could prevent it.
+        in the main thread, which hears signals meanwhile.
 
         Raises
         ------
@@ -321,7 +321,7 @@ def one_blas_thread() -> OneBlasThread:
 
     The limit is the same for the whole process. While several fits run in threads, the first one
     sets it and the last one restores the old limit. Use the context inside an `Interrupts`, so that
-    no Ctrl-C can come between setting the limit and recording that it is set.
+    no signal can come between setting the limit and recording that it is set.
     """
     return OneBlasThread()
 

@@ -384,8 +384,9 @@ batch_size, shuffle, dtype, backend
             For bad input; the fleet is as before.
         KeyboardInterrupt
             On Ctrl-C; the fleet keeps a whole number of epochs, all but those of the last tenths of
-            a second, and the next `fit` goes on from there. So it does when a callback raises an
-            error. An `EarlyStopping` that restores the best epochs does so here too.
+            a second, and the next `fit` goes on from there. So it does when a callback, or a
+            handler of a signal, raises an error. An `EarlyStopping` that restores the best epochs
+            does so here too.
         RuntimeError
             From a callback, or from another thread, while the fleet is in a fit. It is raised
             before any input is looked at. Meanwhile other threads may save, copy and pickle the

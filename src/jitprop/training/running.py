@@ -142,7 +142,7 @@ def one_at_a_time(
     """
     Make a method a fit of its object, of which there can be one at a time.
 
-    Ctrl-C is heard in the method, and not while the fit is written down as begun or ended.
+    Signals are heard in the method, and not while the fit is written down as begun or ended.
     """
 
     def decorate(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P], R]:
