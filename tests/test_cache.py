@@ -65,7 +65,7 @@ def fail(path, content):
 _cache._write = fail
 """
 NOBODY = """
-import jitprop.backends.compiled, jitprop.reference  # from folders that may be closed to others
+import jitprop.backends.compiled, jitprop.reference  # others may not enter the folders
 os.setgroups([])
 os.setgid(65534)
 os.setuid(65534)

@@ -38,7 +38,11 @@ def test_watching_does_not_change_the_bits(backend, samples, others):
     ref, comp = make(backend), make(backend)
     expected = ref.fit(*samples, 6).loss
     found = comp.fit(
-        *samples, 6, validation_data=others, metrics=["mse", "r2"], callbacks=[lambda *told: None]
+        *samples,
+        6,
+        validation_data=others,
+        metrics=["mse", "r2"],
+        callbacks=[lambda *logs: None],
     )
     np.testing.assert_array_equal(found.loss, expected)
     np.testing.assert_array_equal(comp.parameters, ref.parameters)
@@ -221,7 +225,7 @@ class Returns(Callback):
 
 @pytest.mark.parametrize("value", [True, np.True_, False, 1.0, None])
 def test_what_a_callback_returns_is_ignored(backend, value, samples):
-    for callback in (lambda *told: value, Returns(value)):
+    for callback in (lambda *logs: value, Returns(value)):
         assert len(make(backend).fit(*samples, 3, callbacks=callback).loss) == 3
 
 
@@ -229,8 +233,8 @@ def test_a_bar_of_tqdm_does_not_stop_a_fit(samples):
     tqdm = pytest.importorskip("tqdm")
     bar = tqdm.tqdm(file=io.StringIO(), mininterval=0, miniters=0)
     shown = []
-    make("numpy").fit(*samples, 5, callbacks=lambda *told: shown.append(bar.update()))
-    history = make("numpy").fit(*samples, 5, callbacks=lambda *told: bar.update())
+    make("numpy").fit(*samples, 5, callbacks=lambda *logs: shown.append(bar.update()))
+    history = make("numpy").fit(*samples, 5, callbacks=lambda *logs: bar.update())
     assert True in shown, "or this test says nothing"
     assert len(history.loss) == 5
 
@@ -261,8 +265,8 @@ def test_another_thread_may_stop_a_fit(backend, watched, samples):
         return 0.2
 
     trainer.learning_rate = rate
-    told = {"callbacks": lambda *told: None} if watched else {}
-    history = trainer.fit(*samples, 10**6, **told)
+    watching = {"callbacks": lambda *logs: None} if watched else {}
+    history = trainer.fit(*samples, 10**6, **watching)
     n = len(history.loss)
     assert n == 3 if watched else 3 <= n < 10**6
     ref.fit(*samples, n)
@@ -292,7 +296,7 @@ def test_stop_outside_a_fit_does_nothing(backend, samples):
     trainer.stop()
     assert len(trainer.fit(*samples, 2).loss) == 2
     copies = []
-    trainer.fit(*samples, 2, callbacks=lambda net, *told: copies.append(copy.deepcopy(net)))
+    trainer.fit(*samples, 2, callbacks=lambda net, *logs: copies.append(copy.deepcopy(net)))
     copies[0].stop()
     assert len(copies[0].fit(*samples, 2).loss) == 2
 

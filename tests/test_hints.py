@@ -243,9 +243,11 @@ def test_targets_that_the_output_cannot_reach(output, cls):
         return
     outside = np.linspace(low - 1, high, 10)
     net = make()
-    with pytest.warns(TargetWarning, match=rf"y has numbers from {low - 1} to {high}, and") as told:
+    with pytest.warns(
+        TargetWarning, match=rf"y has numbers from {low - 1} to {high}, and"
+    ) as caught:
         net.fit(X, outside, 1)
-    assert told[0].filename == __file__
+    assert caught[0].filename == __file__
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         net.fit(X, outside, 1)  # it warns only once
@@ -254,9 +256,9 @@ def test_targets_that_the_output_cannot_reach(output, cls):
 
 def test_streams_and_partial_fit_warn_once_too():
     net = Trainer([3, 2, 1], seed=0)
-    with pytest.warns(TargetWarning, match="output_activation='identity'") as told:
+    with pytest.warns(TargetWarning, match="output_activation='identity'") as caught:
         net.fit([(X, 5 * Y), (X, 7 * Y)], epochs=2)
-    assert len(told) == 1
+    assert len(caught) == 1
     net = Trainer([3, 2, 1], seed=0)
     with pytest.warns(TargetWarning):
         net.partial_fit(X, 5 * Y)
@@ -299,9 +301,9 @@ def test_targets_that_count_0_need_not_be_reached(cls):
 
 def test_a_sweep_warns_once_for_all_settings():
     grid = {"activation": ["tanh", "relu"], "seed": [0, 1]}
-    with pytest.warns(TargetWarning, match="y has numbers from") as told:
+    with pytest.warns(TargetWarning, match="y has numbers from") as caught:
         sweep(X, 100 * Y, grid, layer_sizes=[3, 2, 1], epochs=1, cv=2)
-    assert [(w.category, w.filename) for w in told] == [(TargetWarning, __file__)]
+    assert [(w.category, w.filename) for w in caught] == [(TargetWarning, __file__)]
 
 
 def test_a_warning_made_an_error_is_raised_again():

@@ -51,15 +51,15 @@ few = slice(0, 3)
 arguments = {"validation_data": (X, y)} if case == "validation" else {}
 fit = (X[few], y[few]) if case in ("validation", "callback") else (X, y)
 if case == "callback":
-    arguments["callbacks"] = lambda *told: time.sleep(600)
+    arguments["callbacks"] = lambda *logs: time.sleep(600)
 trainer.fit(X[few], y[few], 2)
-trainer.evaluate(X[few], y[few])  # a compiler that goes on is a thread more
+trainer.evaluate(X[few], y[few])  # a compiler that still runs is one more thread
 threads = threading.active_count()
 print("ready", flush=True)
 try:
     trainer.fit(*fit, 20_000_000, **arguments)
 except KeyboardInterrupt:
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one may come only now
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C may come as late as now
     heard = time.monotonic()
 else:
     raise AssertionError("it was not interrupted")
@@ -68,7 +68,7 @@ assert before is signal.default_int_handler
 n = trainer.epochs_trained
 assert len(trainer.history.loss) == n, trainer.history
 same = None
-if n < 1000 or case == "fast":  # the bits of an uninterrupted one
+if n < 1000 or case == "fast":  # the same bits as an uninterrupted fit
     ref = make()
     for net in (trainer, ref):
         if net is ref:
@@ -253,7 +253,7 @@ def test_a_handler_set_by_a_callback_breaks_off_nothing_either(monkeypatch):
     trainer = Trainer([2, 1], seed=0)
     try:
         with pytest.raises(TimeoutError):
-            trainer.fit([[0, 1]], [0], 2, callbacks=lambda *told: limit.__enter__())
+            trainer.fit([[0, 1]], [0], 2, callbacks=lambda *logs: limit.__enter__())
         assert signal.getsignal(signal.SIGALRM) == limit.over
     finally:
         signal.signal(signal.SIGALRM, before)
@@ -286,14 +286,14 @@ def test_none_is_lost_where_python_lets_no_error_out(error):
 
 
 def test_other_errors_that_cannot_come_out_are_told_as_ever(monkeypatch):
-    told = []
-    monkeypatch.setattr(sys, "unraisablehook", lambda what: told.append(type(what.exc_value)))
+    raised = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda what: raised.append(type(what.exc_value)))
     with Interrupts():
         thing = Thing()
         gone = weakref.ref(thing, lambda _: 1 / 0)
         del thing
     assert gone() is None
-    assert told == [ZeroDivisionError]
+    assert raised == [ZeroDivisionError]
 
 
 def test_other_threads_leave_handlers_alone():
@@ -302,7 +302,7 @@ def test_other_threads_leave_handlers_alone():
     def fit():
         Trainer([2, 1], seed=0).fit([[0, 1]], [0], 1, callbacks=note)
 
-    def note(*told):
+    def note(*arguments):
         seen.append(signal.getsignal(signal.SIGINT))
 
     thread = threading.Thread(target=fit)

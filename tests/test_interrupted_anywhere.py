@@ -181,7 +181,7 @@ def long(*values):
 
 
 @pytest.mark.parametrize(
-    ("way", "dtype", "told"),
+    ("way", "dtype", "watched"),
     [
         ("Ctrl-C", None, False),
         ("time limit", None, False),
@@ -189,13 +189,13 @@ def long(*values):
         *(long(way, "float32", True) for way in ("Ctrl-C", "time limit")),
     ],
 )
-def test_a_trainer_has_whole_epochs_and_goes_on(told, dtype, signals):
+def test_a_trainer_has_whole_epochs_and_goes_on(watched, dtype, signals):
     def make():
         return Trainer(
             [3, 4, 1], batch_size=5, optimizer="adam", seed=0, backend="numpy", dtype=dtype
         )
 
-    arguments = {"validation_data": (X, Y), "callbacks": lambda *told: None} if told else {}
+    arguments = {"validation_data": (X, Y), "callbacks": lambda *logs: None} if watched else {}
 
     def run(net):
         net.fit(X, Y, 2, **arguments)
@@ -257,14 +257,14 @@ def test_predict_and_evaluate_put_blas_back(signals):
 
 @pytest.mark.long
 @pytest.mark.parametrize(
-    ("way", "told"),
+    ("way", "watched"),
     [("Ctrl-C", False), ("two", False), ("returns", False), ("time limit", True)],
 )
-def test_a_fleet_has_whole_epochs_and_goes_on(told, signals):
+def test_a_fleet_has_whole_epochs_and_goes_on(watched, signals):
     def make():
         return Fleet([3, 4, 1], members=2, batch_size=5, optimizer="adam", seed=0, backend="numpy")
 
-    arguments = {"validation_data": (X, Y), "callbacks": lambda *told: None} if told else {}
+    arguments = {"validation_data": (X, Y), "callbacks": lambda *logs: None} if watched else {}
 
     def run(fleet):
         fleet.fit(X, Y, 2, **arguments)

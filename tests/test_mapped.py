@@ -135,13 +135,13 @@ from jitprop import Trainer
 
 backend, dtype, path = sys.argv[1:]
 n, d = {n}, 256
-X = np.memmap(path + "/X", dtype, "w+", shape=(n, d))  # sparse: takes no room on the disk
+X = np.memmap(path + "/X", dtype, "w+", shape=(n, d))  # sparse: takes no space on the disk
 y = np.memmap(path + "/y", dtype, "w+", shape=(n, d))
 X[:: n // 8] = 1
 trainer = Trainer([d, 4, d], batch_size=256, dtype="float32", seed=0, backend=backend)
 small = X[:600], y[:600]
 extra = dict(validation_data=small)
-for _ in range(2):  # compiles, imports; and BLAS makes room for its work
+for _ in range(2):  # compiles, imports, and BLAS allocates its buffers
     trainer.fit(*small, 1, **extra)
     trainer.evaluate(*small)
     trainer.predict(small[0])

@@ -59,7 +59,7 @@ def test_the_reference_by_the_definition(weighted, loss):
     plain = Trainer(
         SIZES["lanes"], output_activation=OUTPUTS[loss], loss=loss, seed=1, backend="numpy"
     )
-    told = 0.0
+    reported = 0.0
     for first in (0, 4, 8):
         rows = slice(first, first + 4)
         w = None if weights is None else weights[rows]
@@ -67,14 +67,14 @@ def test_the_reference_by_the_definition(weighted, loss):
         size = m if w is None else w.sum()
         d = plain.gradients(X[rows], y[rows], sample_weight=w)
         squares = sum(np.sum(W**2) for W in plain.weights)
-        told += m * (d.loss + PENALTY / 2 * squares / size)
+        reported += m * (d.loss + PENALTY / 2 * squares / size)
         for W, dW in zip(plain.weights, d.weights, strict=True):
             W -= 0.01 * (dW + PENALTY / size * W)
         for b, db in zip(plain.biases, d.biases, strict=True):
             b -= 0.01 * db
     history = ref.fit(X, y, 1, sample_weight=weights)
     np.testing.assert_allclose(ref.parameters, plain.parameters, rtol=1e-12)
-    np.testing.assert_allclose(history.loss, told / len(X), rtol=1e-12)
+    np.testing.assert_allclose(history.loss, reported / len(X), rtol=1e-12)
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "nesterov", "adam"])

@@ -163,8 +163,8 @@ def test_in_the_middle_of_an_epoch_others_get_the_last_whole_one(way, tmp_path):
 def test_while_a_callback_takes_its_time_others_get_its_epoch(way, tmp_path):
     net, ref, other = trainer(), trainer(), Other()
     ref.fit(X, Y, 3)
-    told = lambda net, epoch, logs: epoch == 2 and other.pause()  # noqa: E731
-    with other.run(lambda: net.fit(X, Y, 5, callbacks=told)):
+    callback = lambda net, epoch, logs: epoch == 2 and other.pause()  # noqa: E731
+    with other.run(lambda: net.fit(X, Y, 5, callbacks=callback)):
         made = WAYS[way](net, tmp_path)
     assert made.epochs_trained == len(made.history.loss) == 3
     made.fit(X, Y, 2)
@@ -368,8 +368,8 @@ def test_what_is_pickled_of_an_estimator_is_not_what_a_fit_changes():
 def test_others_predict_during_the_first_fit_of_float32(backend):
     net, other = trainer(dtype=None, backend=backend), Other()
     expected = net.predict(X)
-    told = lambda net, epoch, logs: epoch == 0 and other.pause()  # noqa: E731
-    with other.run(lambda: net.fit(X.astype(np.float32), Y, 2, callbacks=told)):
+    callback = lambda net, epoch, logs: epoch == 0 and other.pause()  # noqa: E731
+    with other.run(lambda: net.fit(X.astype(np.float32), Y, 2, callbacks=callback)):
         assert net.predict(X).dtype == np.float32
         assert (net.predict(X) != expected).any()
 

@@ -204,7 +204,7 @@ kind, path = sys.argv[1:]
 make = {"layer_sizes": [1023, 1 << 13], "backend": "numpy", "seed": 0}
 Net, more = (Trainer, {}) if kind == "trainer" else (Fleet, {"members": 1})
 Net([2, 1], backend="numpy", **more).save(path)
-Net.load(path)  # all is imported
+Net.load(path)  # imports everything
 trainer = Net(**make, **more)
 ref = trainer.parameters[..., -5:].tolist()
 
@@ -218,7 +218,7 @@ def limited(action, room):
         resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 
 
-limited(lambda: trainer.save(path), 4 * P)  # of 8 P bytes of parameters
+limited(lambda: trainer.save(path), 4 * P)  # the parameters take 8 P bytes
 del trainer
 loaded = limited(lambda: Net.load(path), 12 * P)
 assert loaded.parameters[..., -5:].tolist() == ref

@@ -215,7 +215,7 @@ from jitprop import Fleet, Trainer
 from jitprop.backends import compiled, threads
 
 threads.cores = lambda: 8
-compiled.LONG = 0  # a batch of this net is worth a thread, so that the main one hears Ctrl-C
+compiled.LONG = 0  # trains this net in a thread, so that the main one handles Ctrl-C
 X = np.random.default_rng(0).random((256, 70))
 
 def fit(n_threads):

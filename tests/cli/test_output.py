@@ -272,8 +272,8 @@ def test_no_stdout_at_all(capsys, monkeypatch):
 
 def test_no_stdin_at_all(capsys, monkeypatch):
     monkeypatch.setattr(sys, "stdin", None)
-    told = error(capsys, "train", "-", "--target", "y", "--quiet")
-    assert told == "error: cannot read the standard input: it is closed"
+    message = error(capsys, "train", "-", "--target", "y", "--quiet")
+    assert message == "error: cannot read the standard input: it is closed"
 
 
 def ascii_stdout(monkeypatch):
@@ -450,8 +450,8 @@ def test_no_command_line_ends_in_a_traceback(capsys, line):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         arguments = shlex.split(line.replace("MANY", "9" * 50_000))
-        told = error(capsys, *arguments, *(["--quiet"] if line.startswith("train") else []))
-    assert len(told) < 700
+        message = error(capsys, *arguments, *(["--quiet"] if line.startswith("train") else []))
+    assert len(message) < 700
     assert sorted(os.listdir()) == before
 
 

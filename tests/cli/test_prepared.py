@@ -28,9 +28,9 @@ def frame(tmp_path, monkeypatch, rng):
 def test_a_frame_is_taken_with_a_warning(frame):
     trainer = Trainer.load("model.safetensors")
     for asked in (trainer, pickle.loads(pickle.dumps(trainer))):
-        with pytest.warns(UserWarning, match=WORDS) as told:
+        with pytest.warns(UserWarning, match=WORDS) as caught:
             asked.predict(frame)
-        assert told[0].filename == __file__
+        assert caught[0].filename == __file__
     with pytest.warns(UserWarning, match="jitprop predict"):
         trainer.evaluate(frame, frame["a"])
 

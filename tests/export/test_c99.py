@@ -118,8 +118,8 @@ def test_a_program_with_the_header(language, dtype, tmp_path):
     ]
     for step in steps:
         subprocess.run([COMPILER, *step], cwd=tmp_path, check=True)
-    told = subprocess.run([tmp_path / "main"], capture_output=True, text=True, check=True).stdout
-    n_in, n_out, first = told.split()
+    printed = subprocess.run([tmp_path / "main"], capture_output=True, text=True, check=True).stdout
+    n_in, n_out, first = printed.split()
     assert (n_in, n_out) == ("4", "1")
     ref = model.predict(np.array([[1, 2, 3, 4]], dtype))
     np.testing.assert_allclose(float(first), ref[0, 0], rtol=1e-5)

@@ -46,7 +46,7 @@ class Everyone:
         """Train some of them; return their parameters, losses, predictions and epochs."""
         own = {name: values[numbers] for name, values in self.own.items()}
         fleet = Fleet(self.sizes, members=len(numbers), n_threads=n_threads, **self.shared, **own)
-        told = {
+        watching = {
             "validation_data": [part[numbers] for part in self.held_out],
             "callbacks": EarlyStopping(patience=2),
         }
@@ -54,7 +54,7 @@ class Everyone:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)
             fleet.fit(X, y, 3, sample_weight=weights)
-            history = fleet.fit(X, y, 9, sample_weight=weights, **told)
+            history = fleet.fit(X, y, 9, sample_weight=weights, **watching)
         losses = np.full((9, len(numbers)), np.nan)
         losses[: len(history.loss)] = history.loss
         return [

@@ -120,19 +120,19 @@ def test_dropout_6175():
 
 
 def test_validation_loss_curve_and_callbacks_18507():
-    told = []
+    calls = []
 
     def callback(model, epoch, logs):
-        told.append((epoch, logs, model.score(X, LABELS)))
+        calls.append((epoch, logs, model.score(X, LABELS)))
         if epoch == 7:
             model.stop()
 
     model = MLPClassifier(**SMALL, callbacks=callback)
     model.fit(X[:100], LABELS[:100] % 2, X_val=X[100:], y_val=LABELS[100:] % 2)
-    assert [epoch for epoch, *_ in told] == list(range(8))
+    assert [epoch for epoch, *_ in calls] == list(range(8))
     assert len(model.validation_loss_curve_) == model.n_iter_ == 8
-    assert [logs["validation_loss"] for _, logs, _ in told] == model.validation_loss_curve_
-    assert [logs["loss"] for _, logs, _ in told] == model.loss_curve_
+    assert [logs["validation_loss"] for _, logs, _ in calls] == model.validation_loss_curve_
+    assert [logs["loss"] for _, logs, _ in calls] == model.loss_curve_
     p = model.predict_proba(X[100:])[np.arange(50), LABELS[100:] % 2]
     np.testing.assert_allclose(model.validation_loss_curve_[-1], -np.log(p).mean(), rtol=1e-12)
     unwatched = MLPClassifier(**SMALL | {"max_iter": 8}).fit(X[:100], LABELS[:100] % 2)
@@ -149,7 +149,7 @@ def stop_from_a_thread(model):
 
 
 def test_what_a_callback_returns_is_ignored():
-    model = MLPClassifier(**SMALL, callbacks=lambda *told: True)
+    model = MLPClassifier(**SMALL, callbacks=lambda *logs: True)
     assert model.fit(X, LABELS).n_iter_ == SMALL["max_iter"]
 
 
@@ -160,7 +160,7 @@ def test_stop_outside_a_fit_does_nothing():
     model.stop()
     assert ref == model.fit(X, LABELS).n_iter_ == SMALL["max_iter"]
     copies = []
-    model.set_params(callbacks=lambda model, *told: copies.append(copy.copy(model)))
+    model.set_params(callbacks=lambda model, *logs: copies.append(copy.copy(model)))
     model.fit(X, LABELS)
     copies[3].stop()
     assert copies[3].set_params(callbacks=None).fit(X, LABELS).n_iter_ == SMALL["max_iter"]

@@ -150,9 +150,9 @@ def test_interrupted_it_keeps_whole_epochs(monkeypatch):
 def test_epochs_are_told_as_they_pass_and_an_interrupt_loses_but_a_tenth_of_a_second(monkeypatch):
     train, calls = Arrays.train, []
 
-    def counted(self, state, told, *args):
-        calls.append(len(told))
-        return train(self, state, told, *args)
+    def counted(self, state, losses, *args):
+        calls.append(len(losses))
+        return train(self, state, losses, *args)
 
     monkeypatch.setattr(Arrays, "train", counted)
     settings = {"n_iter_no_change": np.inf, "max_iter": 3}

@@ -44,7 +44,7 @@ def model(**settings):
 
 WATCHED = {
     "early stopping": ({"early_stopping": True}, {}),
-    "callbacks": ({"callbacks": lambda *told: None}, {}),
+    "callbacks": ({"callbacks": lambda *logs: None}, {}),
     "X_val": ({}, {"X_val": X, "y_val": Y}),
     "verbose": ({"verbose": True}, {}),
 }
@@ -62,7 +62,7 @@ def test_it_is_heard_after_the_epoch(case, pressed):
 
 @pytest.mark.parametrize("pipeline", [False, True])
 def test_a_fit_that_is_interrupted_ends_as_that_of_scikit_learn(pipeline, pressed):
-    net = model(callbacks=lambda *told: None)
+    net = model(callbacks=lambda *logs: None)
     with pytest.warns(UserWarning, match="interrupted by user"):
         (make_pipeline(StandardScaler(), net) if pipeline else net).fit(X, Y)
     net.predict(X)
@@ -117,7 +117,7 @@ CALLERS = [
 @pytest.mark.parametrize("caller", CALLERS)
 def test_it_ends_all_that_scikit_learn_calls(caller, pressed):
     with pytest.raises(KeyboardInterrupt):
-        caller(model(callbacks=lambda *told: None))
+        caller(model(callbacks=lambda *logs: None))
     assert len(pressed) == 3
 
 
