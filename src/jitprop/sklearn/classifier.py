@@ -395,7 +395,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """
-        Accuracy of the predictions: the share of samples whose classes, or labels, are all right.
+        Return the accuracy: the share of samples whose class, or whose labels all, are correct.
 
         Parameters
         ----------
@@ -410,7 +410,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         Raises
         ------
         ValueError
-            For arrays that cannot be read, naming the argument.
+            If an array cannot be read. The message names the argument.
         """
         with naming(y=y, sample_weight=sample_weight):
             return float(super().score(X, y, sample_weight))
@@ -502,7 +502,7 @@ def labels(y: Any) -> Any:
 
 
 def _check_numbers(class_weight: Any) -> None:
-    """Refuse a weight of a class that is no number: scikit-learn would not say whose."""
+    """Check that each class weight is a number; scikit-learn's error does not name the argument."""
     for of_classes in class_weight if isinstance(class_weight, list) else [class_weight]:
         for weight in of_classes.values() if isinstance(of_classes, Mapping) else ():
             try:

@@ -325,7 +325,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """
-        R**2 of the predictions, of several outputs their mean.
+        Return R**2 of the predictions; with several outputs, its mean over the outputs.
 
         Parameters
         ----------
@@ -340,7 +340,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         Raises
         ------
         ValueError
-            For arrays that cannot be read, naming the argument.
+            If an array cannot be read. The message names the argument.
         """
         with naming(y=y, sample_weight=sample_weight):
             return float(super().score(X, y, sample_weight))
