@@ -1,8 +1,9 @@
 """
-Which engine trains a fleet: members together in the lanes of vectors, or each by itself.
+The choice of the engine that trains a fleet.
 
-It depends on the net and its settings alone, never on how many members there are: their bits depend
-on it.
+One engine trains several members together, each in a lane of a vector. The other one trains each
+member by itself. The two give different bits, so the choice depends on the net and its settings
+alone, and never on the number of members.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from jitprop.net.spec import Spec
 
 
 def has_lanes(spec: Spec) -> bool:
-    """Whether the lanes engine knows all that the spec asks for."""
+    """Return whether the lanes engine supports all settings of the spec."""
     rules = spec.sklearn
     beyond_lanes = (
         spec.clip_norm is not None or rules.l2 > 0 or rules.reported_l2 > 0 or rules.batches_by_size
@@ -24,18 +25,29 @@ def has_lanes(spec: Spec) -> bool:
 
 
 LANES_WEIGHTS, LANES_BATCH = 100, 16
-"""Up to which members share a vector: weights of a layer, on average, and samples of a batch.
-Measured for widths of 3 to 16 with batches of 4 to 32 (Zen 4): full vectors are faster than the
-loop by 4 to 11 in batches of 4, by 2.5 to 5 of 8, by 2 to 3 of 16, by 1.4 to 2.6 of 32, and at 176
-weights by 1.6 to 2.3. But a vector takes the same time for one member as for all that it has room
-for, and how many there are must not choose, or bits would depend on it: so where full ones gain
-less the loop is taken, which is never slower than one over `Trainer`. In vectors one member takes
-1.3 times as long as a `Trainer` in batches of 4, 1.7 to 2.2 in those of 8, and 2.1 to 2.8 in those
-of 16; two take 0.6 to 0.7, 0.9 to 1.0, and 1.1 to 1.5 of two `Trainer`s' time, four 0.3 to 0.9."""
+"""Members share vectors up to this mean number of weights per layer and this batch size.
+
+Measured on Zen 4, for layers 3 to 16 units wide. The second column is the speed of full vectors in
+multiples of the loop's speed. The other columns are the time that 1 or 2 members take in vectors,
+in multiples of the time of 1 or 2 `Trainer` objects:
+
+==========  ============  ==========  ==========
+batch size  full vectors  1 member    2 members
+==========  ============  ==========  ==========
+4           4 to 11       1.3         0.6 to 0.7
+8           2.5 to 5      1.7 to 2.2  0.9 to 1.0
+16          2 to 3        2.1 to 2.8  1.1 to 1.5
+32          1.4 to 2.6
+==========  ============  ==========  ==========
+
+Four members take 0.3 to 0.9 of the time of four `Trainer` objects. With 176 weights, full vectors
+are 1.6 to 2.3 times as fast as the loop. A vector takes the same time for one member as for all
+that fit into it. Where full vectors gain less, the loop is chosen: it is never slower than a loop
+over `Trainer` objects."""
 
 
-def small(spec: Spec, n_samples: int) -> bool:
-    """Whether members are so small, and their batches, that they had better share vectors."""
+def fits_lanes(spec: Spec, n_samples: int) -> bool:
+    """Return whether the net and its batches are so small that members should share vectors."""
     weights = sum(n_in * n_out for n_in, n_out in spec.shapes) / len(spec.shapes)
     return weights <= LANES_WEIGHTS and spec.batch(n_samples) <= LANES_BATCH
 
@@ -43,10 +55,11 @@ def small(spec: Spec, n_samples: int) -> bool:
 def choose(
     backend: Backend, spec: Spec, n_members: int, n_samples: int, n_threads: int | None
 ) -> Engine:
-    """The engine for these nets: the faster one that can."""
+    """Return the faster engine of those that can train these nets."""
     n = threads.available() if n_threads is None else min(n_threads, threads.cores())
-    if small(spec, n_samples) and has_lanes(spec) and backend is not backends.load("numpy"):
-        from jitprop.fleet.lanes import Lanes  # numba, which may be missing
+    in_lanes = fits_lanes(spec, n_samples) and has_lanes(spec)
+    if in_lanes and backend is not backends.load("numpy"):
+        from jitprop.fleet.lanes import Lanes  # it needs numba, which may be missing
 
         return Lanes(spec, n_members, n)
     return Loop(backend, spec, n)

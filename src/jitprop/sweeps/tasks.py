@@ -143,7 +143,7 @@ def _members(spec: Spec, n: int, n_held_out: int, epochs: int, shared: bool, n_t
     """Return how many members a task gets, each with n samples to train on."""
     work = 3 * spec.n_parameters * n * epochs
     most = max(1, int(TASK_WORK / work))
-    if choice.small(spec, n):
+    if choice.fits_lanes(spec, n):
         most = max(LANES, most // LANES * LANES)
     width = spec.layer_sizes[0] + spec.n_targets
     numbers = (
