@@ -62,7 +62,7 @@ WRONG_X = (
 )
 WRONG_Y = (
     "y must have shape (4, 1) or (4,), or, with one for each of the 3 members, (3, 4, 1) or "
-    "(3, 4): X has 4 samples, and 1 are the targets that go with layer_sizes and loss; got shape "
+    "(3, 4): X has 4 samples, and layer_sizes and loss make n_targets 1; got shape "
 )
 WRONG_WEIGHT = (
     "sample_weight must have shape (4,), or, with one row for each of the 3 members, (3, 4): X has "

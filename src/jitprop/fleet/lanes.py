@@ -138,7 +138,7 @@ def _flat(data: Data, numbers: Indices) -> tuple[Array, int, Array, int, Array, 
 
 def _plan(spec: Spec, data: Data, dtype: np.dtype[Any], v: int) -> tuple[kernels.Plan, int]:
     plan, size = compiled.prepare_members(spec, data.n_samples, dtype, v)
-    labels = data.y.array.ndim == 1 + data.y.own
+    labels = data.y.array.ndim == 1 + data.y.per_member
     return plan._replace(labels=labels, weighted=data.weights is not None), size
 
 
