@@ -1,9 +1,9 @@
 """
-A block of epochs of some members: trained as copies, committed when whole.
+Blocks of epochs: some members are trained on copies, and the result is committed as a whole.
 
-The fleet's own arrays change when it is committed, so that an exception, a diverged member or
-Ctrl-C finds each member at the end of a whole epoch. What the block before began with is kept too:
-a member that diverges in the first epoch may have to go back to one before that.
+The fleet's own arrays change only at the commit. So after an exception, a divergence or Ctrl-C
+each member is at the end of an epoch. The start of the previous block is kept too, because a
+member that diverges in the first epoch of a block may have to go back to an epoch before it.
 """
 
 from __future__ import annotations
@@ -25,18 +25,23 @@ from jitprop.net.spec import Spec
 @dataclass
 class Block:
     """
-    Some epochs of some members, A of them: what it takes to train them again.
+    Some epochs of A members, with all that is needed to train them again.
 
     Attributes
     ----------
     first : int
-        The first epoch.
-    members : (A,) ascending ints
-    rates : (epochs, A) array
-    random : dict
-        States of the members' generators at its beginning, where samples are shuffled.
-    params, slots : arrays
-        The members' at its beginning, once they have others.
+        The number of the first epoch in this fit.
+    members : (A,) int64 array
+        In ascending order.
+    rates : (epochs, A) float64 array
+        Learning rates.
+    random : dict of int to dict
+        The state of each member's generator at the start of the block. Without shuffling it is
+        empty.
+    params : (A, P) array
+        The members' parameters at the start of the block. It is set when the block is committed.
+    slots : (A, n_slots, P) array
+        What the optimizer kept at the start of the block. It is set when the block is committed.
     """
 
     first: int
@@ -48,38 +53,44 @@ class Block:
 
 
 class Trained(NamedTuple):
-    """What came of a block."""
+    """The result of a block's training."""
 
     block: Block
     members: Members
-    """As they are after it."""
+    """The members after the block."""
     done: Indices
-    """(A,): the epochs that each has kept; -1 for one that went back to within the block before."""
-    bad: Any
-    """(A,): whether it diverged."""
+    """(A,): how many of the block's epochs each member keeps. It is -1 for a member that went back
+    to one epoch before the block."""
+    diverged: Mask
+    """(A,): which members diverged."""
 
 
 class Blocks:
     """
-    What trains blocks, one after the other.
+    Trains the blocks of one fit, one after the other.
 
     Parameters
     ----------
     engine : Engine
     spec : Spec
     state : FleetState
-        Changed in place by `commit`.
+        `commit` changes it in place.
     own : Own
-        Whose learning rates callbacks may change.
+        Callbacks may change its learning rates.
     data : Data
     shuffle : bool
+        Whether the fleet shuffles its samples.
 
     Attributes
     ----------
     shuffle : bool
-        Whether samples are shuffled: full batches are not.
+        Whether this fit shuffles them. It does not with full batches.
+    n_batches : int
+        Batches of an epoch.
     diverged : dict of int to int
-        Members that did, and in which epoch.
+        The epoch in which each diverged member diverged.
+    current, previous : Block or None
+        The block that is being trained, and the last one that was committed.
     """
 
     def __init__(
@@ -90,41 +101,53 @@ class Blocks:
         self.n_batches = -(-n // spec.batch(n))
         self.shuffle = shuffle and self.n_batches > 1
         self.diverged: dict[int, int] = {}
-        self.last: Block | None = None
-        self.begun: Block | None = None
+        self.previous: Block | None = None
+        self.current: Block | None = None
 
     def random(self, members: Indices) -> dict[int, Any]:
-        """The random states of members, which `train` will move on."""
+        """Return the states of the members' generators, which `train` is about to change."""
         return self.state.random(members) if self.shuffle else {}
 
     def train(self, first: int, members: Indices, losses: Array, random: dict[int, Any]) -> Trained:
-        """Train copies of some members from epoch ``first`` on, for those of ``losses``."""
+        """
+        Train copies of some members from epoch ``first`` on.
+
+        Parameters
+        ----------
+        first : int
+            The number of the first epoch in this fit.
+        members : (A,) int64 array
+        losses : (epochs, A) float64 array
+            The losses are written to it. Its length is the number of epochs.
+        random : dict of int to dict
+            What `random` returned for these members.
+        """
         n_epochs = len(losses)
-        block = self.begun = Block(first, members, self._rates(members, n_epochs), random)
+        block = self.current = Block(first, members, self._rates(members, n_epochs), random)
         orders = self._orders(members, n_epochs)
         trained = self.state.members(self.own, members)
         finite = self._run(trained, self.data, orders, losses, block.rates)
-        bad = ~(finite & _finite(trained))
+        diverged = ~(finite & _finite(trained))
         done = np.full(len(members), n_epochs)
-        if bad.any():
-            self._go_back(block, bad, trained, orders, losses, done)
-        return Trained(block, trained, done, bad)
+        if diverged.any():
+            self._go_back(block, diverged, trained, orders, losses, done)
+        return Trained(block, trained, done, diverged)
 
     def discard(self) -> None:
-        """Forget a block that was begun and is not to be committed."""
-        if self.begun is not None:
-            self.state.set_random(self.begun.random)
-            for member in self.begun.members.tolist():
+        """Forget the current block, which will not be committed."""
+        if self.current is not None:
+            self.state.set_random(self.current.random)
+            for member in self.current.members.tolist():
                 self.diverged.pop(member, None)
-            self.begun = None
+            self.current = None
 
     def commit(self, trained: Trained) -> None:
-        """Let the members be what they have become."""
+        """Write the trained members to the fleet's own arrays."""
         state, (block, after, done, _) = self.state, trained
         members = block.members
-        self.begun = self.last = None  # gives its memory back
+        self.current = self.previous = None  # frees the memory of the previous block
         block.params, block.slots = state.params[members], state.slots[members]
-        self.last = block
+        self.previous = block
         state.params[members], state.slots[members] = after.params, after.slots
         state.epochs[members] += done
         state.updates[members] += done * self.n_batches
@@ -135,53 +158,53 @@ class Blocks:
         return self.state.orders(members, n_epochs, self.data.n_samples, self.engine.n_threads)
 
     def _rates(self, members: Indices, n_epochs: int) -> Array:
-        """The learning rate of each epoch and member, (epochs, members)."""
+        """Return the learning rate of each epoch and member, (epochs, A)."""
         given = self.own.rates
         if isinstance(given, np.ndarray):
             return np.broadcast_to(given[members], (n_epochs, len(members)))
         rates, epochs = np.empty((n_epochs, len(members))), self.state.epochs[members]
         for start in np.unique(epochs):
-            own = np.empty(n_epochs)
-            schedules.fill(own, given, int(start))
-            rates[:, epochs == start] = own[:, None]
+            scheduled = np.empty(n_epochs)
+            schedules.fill(scheduled, given, int(start))
+            rates[:, epochs == start] = scheduled[:, None]
         return rates
 
     def _go_back(
         self,
         block: Block,
-        bad: Any,
+        diverged: Mask,
         trained: Members,
         orders: Indices | None,
         losses: Array,
         done: Indices,
     ) -> None:
         """
-        Bring members that diverged to where a `Trainer` would be.
+        Return diverged members to the epoch at which a `Trainer` would be.
 
-        That is the last epoch boundary from which a batch was trained with a finite loss: the one
-        before the epoch that failed, or, if its first batch did, the one before that. They are
-        trained again, epoch by epoch; from the block before this one, if need be.
+        That is the last end of an epoch after which a batch was trained with a finite loss. It is
+        the end before the epoch that failed, or one epoch earlier if the first batch failed. The
+        members are trained again, epoch by epoch, and from the previous block where that is needed.
         """
-        places = np.flatnonzero(bad)
-        before = self.state.members(self.own, block.members[places])
-        earlier: Members | None = None  # by an epoch
+        rows = np.flatnonzero(diverged)  # in the block's arrays
+        before = self.state.members(self.own, block.members[rows])
+        earlier: Members | None = None  # one epoch earlier than ``before``
         for epoch in range(len(losses)):
-            order = None if orders is None else orders[places, epoch : epoch + 1]
-            rates = block.rates[epoch : epoch + 1, places]
+            order = None if orders is None else orders[rows, epoch : epoch + 1]
+            rates = block.rates[epoch : epoch + 1, rows]
             after, finite = self._epoch(before, self.data, order, rates)
             failed = ~(finite & _finite(after))
             if failed.any():
-                which, kept = places[failed], before.some(failed, 0)
-                begun = finite[failed]
+                which, kept = rows[failed], before.some(failed, 0)
+                trained_a_batch = finite[failed]
                 if self.n_batches > 1:
-                    some = None if order is None else order[failed]
-                    begun = self._first_batch(kept, some, rates[:, failed])
-                if earlier is None and self.last is not None:
-                    earlier = self._last_but_one(self.last, before)
+                    failed_order = None if order is None else order[failed]
+                    trained_a_batch = self._first_batch(kept, failed_order, rates[:, failed])
+                if earlier is None and self.previous is not None:
+                    earlier = self._last_but_one(self.previous, before)
                 if earlier is not None:
-                    kept.params[~begun] = earlier.params[failed][~begun]
-                    kept.slots[~begun] = earlier.slots[failed][~begun]
-                done[which] = epoch if earlier is None else epoch - ~begun
+                    kept.params[~trained_a_batch] = earlier.params[failed][~trained_a_batch]
+                    kept.slots[~trained_a_batch] = earlier.slots[failed][~trained_a_batch]
+                done[which] = epoch if earlier is None else epoch - ~trained_a_batch
                 trained.params[which], trained.slots[which] = kept.params, kept.slots
                 losses[epoch:, which] = np.nan
                 self.diverged.update(dict.fromkeys(kept.numbers.tolist(), block.first + epoch))
@@ -190,62 +213,64 @@ class Blocks:
             if failed.all():
                 break
             earlier = before.some(~failed, 0)
-            places, before = places[~failed], after.some(~failed, self.n_batches)
+            rows, before = rows[~failed], after.some(~failed, self.n_batches)
 
     def _run(
         self, members: Members, data: Data, orders: Indices | None, losses: Array, rates: Array
     ) -> Mask:
-        """Train members, who change in place; whether their losses were finite, (A,)."""
+        """Train members in place. Return whether each one's losses were finite, (A,)."""
         with np.errstate(all="ignore"):
             return self.engine.train(members, data, orders, losses, rates)
 
     def _epoch(
         self, before: Members, data: Data, order: Indices | None, rates: Array
-    ) -> tuple[Members, Any]:
-        """The same members an epoch later, and whether their losses were finite, (A,)."""
+    ) -> tuple[Members, Mask]:
+        """Return copies of the members an epoch later, and whether their losses were finite."""
         after = before._replace(params=before.params.copy(), slots=before.slots.copy())
         losses = np.empty((1, len(before.numbers)))
         return after, self._run(after, data, order, losses, rates)
 
-    def _first_batch(self, members: Members, order: Indices | None, rates: Array) -> Any:
-        """Whether the loss of their next batch is finite, (A,)."""
+    def _first_batch(self, members: Members, order: Indices | None, rates: Array) -> Mask:
+        """Return whether each member's loss on its next batch is finite, (A,)."""
         n, a = self.spec.batch(self.data.n_samples), len(members.numbers)
         rows = np.broadcast_to(np.arange(n), (a, n)) if order is None else order[:, 0, :n]
-        data = self.data.part(members.numbers, rows)
+        data = self.data.take(members.numbers, rows)
         return self._epoch(members._replace(numbers=np.arange(a)), data, None, rates)[1]
 
-    def _last_but_one(self, last: Block, members: Members) -> Members:
-        """Members as they were an epoch before the end of the last block."""
-        numbers, n = members.numbers, len(last.rates) - 1
-        at = np.searchsorted(last.members, numbers)
+    def _last_but_one(self, previous: Block, members: Members) -> Members:
+        """Return copies of members as they were one epoch before the end of the previous block."""
+        numbers, n = members.numbers, len(previous.rates) - 1
+        rows = np.searchsorted(previous.members, numbers)
         made = members._replace(
-            params=last.params[at],
-            slots=last.slots[at],
+            params=previous.params[rows],
+            slots=previous.slots[rows],
             updates=members.updates - (n + 1) * self.n_batches,
         )
         if n > 0:
-            if self.shuffle:  # whoever goes back is rewound in the end
-                self.state.set_random({i: last.random[i] for i in numbers.tolist()})
+            if self.shuffle:  # `_go_back` rewinds the generators of all members that failed
+                self.state.set_random({i: previous.random[i] for i in numbers.tolist()})
             orders = self._orders(numbers, n)
-            self._run(made, self.data, orders, np.empty((n, len(numbers))), last.rates[:n, at])
+            losses = np.empty((n, len(numbers)))
+            self._run(made, self.data, orders, losses, previous.rates[:n, rows])
         return made
 
     def _rewind(self, block: Block, members: Indices, epochs: Indices) -> None:
-        """Bring generators to so many epochs after the beginning of a block, or one before it."""
+        """Set each member's generator to so many epochs after a block's start; -1 is before it."""
         for member, n in zip(members.tolist(), epochs.tolist(), strict=True):
             begin, drawn = block, n
-            if n < 0 and self.last is not None:
-                begin, drawn = self.last, len(self.last.rates) + n
+            if n < 0 and self.previous is not None:
+                begin, drawn = self.previous, len(self.previous.rates) + n
             self.state.set_random({member: begin.random[member]})
             self._orders(np.array([member]), drawn)
 
 
-def _finite(members: Members) -> Any:
-    """Whether each member's numbers are all finite, (A,)."""
+def _finite(members: Members) -> Mask:
+    """Return whether each member's parameters and slots are all finite, (A,)."""
     params, slots = members.params, members.slots
-    with np.errstate(all="ignore"):  # the sum of finite numbers is finite, nearly always
+    # The sum of finite numbers is nearly always finite, and it is faster than a test of each.
+    with np.errstate(all="ignore"):
         sums = params.sum(axis=1, dtype=np.float64) + slots.sum(axis=(1, 2), dtype=np.float64)
-    finite = np.isfinite(sums)
+    finite: Mask = np.isfinite(sums)
     doubtful = np.flatnonzero(~finite)
     finite[doubtful] = np.isfinite(params[doubtful]).all(axis=1)
     finite[doubtful] &= np.isfinite(slots[doubtful]).all(axis=(1, 2))

@@ -1,4 +1,4 @@
-"""The course of a fleet's fit: epochs in blocks, of those members that are still being trained."""
+"""One fit of a fleet: it trains epochs in blocks, for the members that are still being trained."""
 
 from __future__ import annotations
 
@@ -24,13 +24,14 @@ from jitprop.training.running import Running, changing
 from jitprop.training.telling import Told
 
 BLOCK_SECONDS = 0.1
-"""How long a block is to take: by what the one before took, but of no more than `GROWTH` times its
-epochs. Ctrl-C loses one, and each costs a call from Python for every member that is in no lane."""
+"""How long a block should take. A longer block would lose more epochs on Ctrl-C. In a shorter one
+the calls from Python would cost more: outside lanes, each block is a call for every member."""
 
 GROWTH = 16
+"""A block has at most so many times the epochs of the previous block."""
 
 BLOCK_NUMBERS = 1 << 20
-"""Losses, rates and indices of samples that a block may hold: 8 MB of each."""
+"""A block holds at most so many losses, learning rates and sample indices: 8 MB of each."""
 
 
 class Course:
@@ -42,23 +43,29 @@ class Course:
     engine : Engine
     spec : Spec
     state : FleetState
-        Changed in place.
+        Training changes it in place.
     own : Own
-        Whose learning rates callbacks may change.
+        Callbacks may change its learning rates.
     data : Data
     validation : Data or None
     epochs : int, or (K,) ints
-        How many each member is to be trained.
+        How many epochs each member is trained.
     shuffle : bool
     stopping : Stopping or None
-        By which each member is stopped.
+        Stops each member by itself.
     told : Told
-        Told of each epoch, with its number in this call and its losses.
+        The other callbacks. They get each epoch's number in this call, and its losses.
 
     Attributes
     ----------
+    loss : (epochs, K) float64 array
+    validation_loss : (epochs, K) float64 array or None
+    done : (K,) int64 array
+        Epochs of this call that each member was trained and keeps.
+    active : (A,) int64 array
+        The members that are still being trained.
     stopped : bool
-        Whether the fit was told to end after the epoch under way.
+        Whether `stop` was called.
     """
 
     def __init__(
@@ -89,11 +96,11 @@ class Course:
         self.stopped = False
 
     def stop(self) -> None:
-        """End after the epoch under way; any thread may say so."""
+        """End the fit after the current epoch. Any thread may call it."""
         self.stopped = True
 
     def run(self, running: Running, interrupts: Interrupts, progress: Progress | None) -> None:
-        """Train until all epochs are done, or no member is left; Ctrl-C is heard inside."""
+        """Train until all epochs are done or no member is left. Ctrl-C interrupts it."""
         self.running, self.interrupts = running, interrupts
         try:
             if self.stopping is not None:
@@ -132,7 +139,7 @@ class Course:
                 self._draw(progress, first)
 
     def history(self) -> FleetHistory:
-        """What was trained, to the last epoch that any member had."""
+        """Return the history, up to the last epoch of any member."""
         n = max(int(self.done.max()), *self.blocks.diverged.values(), 0)
         validated = self.validation_loss
         return FleetHistory(
@@ -144,14 +151,14 @@ class Course:
         )
 
     def _most(self) -> int:
-        """Epochs that a block may have, for what it holds of each epoch and member."""
+        """Return how many epochs a block may have, so that it stays below `BLOCK_NUMBERS`."""
         numbers = self.data.n_samples if self.blocks.shuffle else 0
         if callable(self.own.rates) or len(self.active) < len(self.done):
             numbers = max(numbers, 1)
         return max(1, BLOCK_NUMBERS // (len(self.active) * numbers)) if numbers else self.epochs
 
     def _block(self, first: int, n_epochs: int) -> None:
-        """Train the active members for some epochs, and let those go that are to be stopped."""
+        """Train the active members for some epochs, and take stopped members off the list."""
         members = self.active
         losses = rows = self.loss[first : first + n_epochs]
         if len(members) < rows.shape[1]:
@@ -163,7 +170,7 @@ class Course:
         try:
             with self.interrupts.heard():
                 trained = self.blocks.train(first, members, losses, random)
-                if self.validation is not None:  # of one epoch
+                if self.validation is not None:  # then a block is one epoch
                     validated = self.engine.evaluate(trained.members, self.validation)
                     validated /= self.validation.divisors(self.spec, members)
         except BaseException:
@@ -172,22 +179,22 @@ class Course:
         if losses is not rows:
             rows[...] = np.nan
             rows[:, members] = losses
-        # What belongs to an epoch is written down together.
+        # Other threads must see all of an epoch, or nothing of it.
         with changing():
             self.blocks.commit(trained)
             self.done[members] += trained.done
-            going_on = ~trained.bad
-            self.active = members[going_on]
+            healthy = ~trained.diverged
+            self.active = members[healthy]
             if validated is not None and self.validation_loss is not None:
                 self.validation_loss[first] = np.nan
-                self.validation_loss[first, self.active] = validated[going_on]
+                self.validation_loss[first, self.active] = validated[healthy]
             if self.stopping is not None:
                 values = self._logs(first)[self.stopping.how.monitor][self.active]
                 self.active = self.stopping.look(self.active, values)
             self.running.publish(FleetWhole({}, kept))
 
     def _draw(self, progress: Progress, epochs: int) -> None:
-        """Show how far the fit is, and the mean losses of the members that got there."""
+        """Show how many epochs are done, and the mean losses of the members that did them."""
         logs = {"loss": self.loss[epochs - 1]}
         if self.validation_loss is not None:
             logs[VALIDATION_LOSS] = self.validation_loss[epochs - 1]
@@ -198,13 +205,13 @@ class Course:
         progress.draw(epochs, means)
 
     def _logs(self, epoch: int) -> dict[str, Array]:
-        """The losses of one epoch: copies."""
+        """Return copies of one epoch's losses, by name."""
         logs = {"loss": self.loss[epoch].copy()}
         if self.validation_loss is not None:
             logs[VALIDATION_LOSS] = self.validation_loss[epoch].copy()
         return logs
 
     def _unfinished(self, epochs: int) -> Indices:
-        """Let members go that had all the epochs they are to have; returns those that are left."""
+        """Take members off the list that have done all their epochs. Return the others."""
         self.active = self.active[self.limits[self.active] > epochs]
         return self.active

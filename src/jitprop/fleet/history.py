@@ -14,24 +14,26 @@ Numbers = npt.NDArray[np.float64]
 @dataclass(frozen=True, eq=False)
 class FleetHistory:
     """
-    The course of one `Fleet.fit`, for K members.
+    The losses of one `Fleet.fit`, for K members.
 
     Attributes
     ----------
     loss : (epochs, K) float64 array
-        As `History.loss`, of each member; nan after it was stopped, or diverged.
+        The loss of each member, as in `History.loss`. It is nan in epochs after a member was
+        stopped or diverged.
     validation_loss : (epochs, K) float64 array, or None
-        The loss on the validation data after each epoch, if there are any.
+        The loss on the validation data after each epoch. None without validation data.
     epochs : (K,) int64 array
-        Epochs of this call that each member was trained, and kept.
+        How many epochs of this call each member was trained and keeps.
     best_epoch : (K,) int64 array, or None
-        With early stopping, the best epoch of this call, counted from 0: the one whose parameters a
-        member has, if these are restored. -1 where no number was better than inf. Where
-        ``epochs_total`` resumes a fit, it is counted from the first epoch of that.
+        The best epoch of each member, counted from 0 in this call. None without early stopping.
+        With ``restore_best`` a member has the parameters of this epoch. It is -1 where no epoch had
+        a number better than inf. Where ``epochs_total`` resumes a fit, epochs are counted from the
+        first epoch of the resumed fit.
     diverged : dict of int to int
-        Members whose loss or parameters became inf or nan, and the epoch of this call in which
-        they did. They keep the end of the last epoch from which a batch had a finite loss, as in
-        `DivergenceError`: the one before or the one before that.
+        The members whose loss or parameters became inf or nan, and the epoch of this call in which
+        that happened. As with `DivergenceError`, such a member is back at the last end of an epoch
+        after which a batch was trained with a finite loss: one or two epochs before.
     """
 
     loss: Numbers
