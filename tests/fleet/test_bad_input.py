@@ -37,10 +37,10 @@ def one_wrong(shape, place, value):
          "for each of the 3 members; got shape (3, 1)"),
         ({"weight_decay": [0, -1, 0]}, "weight_decay[1] must be a finite number at least 0"),
         ({"momentum": [0.5, 0.5]}, "momentum must be one value, or one for each of the 3 members"),
-        ({"momentum": 0.5, "optimizer": "adam"}, "momentum is one of SGD; the optimizer is Adam"),
+        ({"momentum": 0.5, "optimizer": "adam"}, "momentum is a setting of SGD; the opt"),
         ({"momentum": [0.0, 0.5, 0.5], "optimizer": SGD(0.5, nesterov=True)}, "nesterov=True"),
         ({"dropout": [0.1, 0.2]}, "dropout must be one value, or one for each of the 3 members"),
-        ({"dropout": [[0.1], [0.2]]}, "dropout must be one number, or for the 3 members (3,) numb"),
+        ({"dropout": [[0.1], [0.2]]}, "dropout must be one number, 3 numbers, one for each member"),
         ({"dropout": [[0.1], [0.2], 0.3]}, "dropout must be an array of numbers"),
         ({"seed": [1, 2]}, "seed must be one value, or one for each of the 3 members"),
         ({"seed": -1}, "seed must be an integer of at least 0"),
@@ -128,7 +128,7 @@ def test_labels_of_one_member_are_named():
     with pytest.raises(ValueError, match=message):
         fleet.fit(X, labels[:2], 1)
     fleet = Fleet([2, 3], loss=CrossEntropy(class_weight=[0, 1, 1]), **arguments)
-    with pytest.raises(ValueError, match=r"all these samples count 0 \(of member 1\)"):
+    with pytest.raises(ValueError, match=r"all samples have the weight 0 \(of member 1\)"):
         fleet.fit(X, [[0, 1, 2, 0], [0] * 4, [1] * 4], 1)
 
 

@@ -327,7 +327,7 @@ GOOD = {"layer_sizes": [2, 1], "epochs": 1}
         ({"learning_rate": [0.1, [0.1]]}, {}, "in setting 1.*learning_rate must be a finite numb"),
         ({"layer_sizes": [[2, 1], [3, 1]]}, {"layer_sizes": 0}, "X must have 3 columns"),
         ({"momentum": [0.0, 0.5]}, {"optimizer": SGD(0.5, nesterov=True)}, "in setting 0.*nester"),
-        ({"momentum": [0.5]}, {"optimizer": "adam"}, "momentum is one of SGD"),
+        ({"momentum": [0.5]}, {"optimizer": "adam"}, "momentum is a setting of SGD"),
         ({}, {"cv": 1}, "cv must be an integer of at least 2"),
         ({}, {"cv": 7}, "cv must be at most the 6 samples; got 7"),
         ({}, {"cv": 0.5}, "cv must be an int, a splitter"),

@@ -275,7 +275,7 @@ def _model(file: sealed.Reading, custom_objects: Mapping[str, Any]) -> Model:
     for key, name in TENSORS.items():
         file.tensor(name, getattr(state, key))
     if not state.is_finite():
-        raise ValueError("inf or nan is in its tensors")
+        raise ValueError("its tensors must be finite; they have inf or nan")
     plausible.check_slots(spec.optimizer, state.slots)
     past = encoding.decoded_history(history, file.tensors(encoding.TENSOR))
     model.course = Course(model.course.limit, past)

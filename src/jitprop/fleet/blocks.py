@@ -194,7 +194,7 @@ class Blocks:
             after, finite = self._epoch(before, self.data, order, rates)
             failed = ~(finite & _finite(after))
             if failed.any():
-                which, kept = rows[failed], before.some(failed, 0)
+                which, kept = rows[failed], before.take(failed, 0)
                 trained_a_batch = finite[failed]
                 if self.n_batches > 1:
                     failed_order = None if order is None else order[failed]
@@ -212,8 +212,8 @@ class Blocks:
                     self._rewind(block, kept.numbers, done[which])
             if failed.all():
                 break
-            earlier = before.some(~failed, 0)
-            rows, before = rows[~failed], after.some(~failed, self.n_batches)
+            earlier = before.take(~failed, 0)
+            rows, before = rows[~failed], after.take(~failed, self.n_batches)
 
     def _run(
         self, members: Members, data: Data, orders: Indices | None, losses: Array, rates: Array

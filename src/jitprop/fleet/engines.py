@@ -53,8 +53,8 @@ class Members(NamedTuple):
     keys: Indices
     """(A,): of the units that dropout drops."""
 
-    def some(self, which: Any, n_updates: int) -> Members:
-        """Copies of some of these, so many updates later."""
+    def take(self, which: Any, n_updates: int) -> Members:
+        """Return copies of some of these members, with so many more updates."""
         made = Members(*(part[which] for part in self))
         return made._replace(updates=made.updates + n_updates)
 

@@ -293,7 +293,7 @@ batch_size, shuffle, dtype, backend
         if hasattr(key, "__array__"):
             key = cast.read("the numbers of members", key)
         if isinstance(key, slice | list) or (isinstance(key, np.ndarray) and key.ndim > 0):
-            return self._of(self._some(np.arange(k)[key]))
+            return self._of(self._take(np.arange(k)[key]))
         try:
             i = operator.index(key)
         except TypeError:
@@ -626,7 +626,7 @@ batch_size, shuffle, dtype, backend
                 f"n must be at most the {finite.sum()} of {len(self)} members whose loss on these "
                 f"samples is finite; got {n}"
             )
-        return self._of(self._some(np.argsort(np.where(finite, losses, np.inf), kind="stable")[:n]))
+        return self._of(self._take(np.argsort(np.where(finite, losses, np.inf), kind="stable")[:n]))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """
@@ -744,17 +744,17 @@ batch_size, shuffle, dtype, backend
             member.kept = [Kept(EarlyStopping.__qualname__, told, found.member(i))]
         return trainer_of(member)
 
-    def _some(self, numbers: npt.NDArray[np.int64]) -> FleetModel:
+    def _take(self, numbers: npt.NDArray[np.int64]) -> FleetModel:
         """The model of some members, with copies of all they have."""
         if numbers.ndim != 1 or len(numbers) == 0:
             raise IndexError(f"a fleet needs one member or more; got numbers {numbers.shape}")
         with running.changing():
             model = replace(self._model, found=self._states()[0])
-            return model.some(numbers, self._state_then(numbers))
+            return model.take(numbers, self._state_then(numbers))
 
     def _state_then(self, numbers: npt.NDArray[np.int64]) -> FleetState:
         """A copy of the state of some members: as it is, or in a fit at the end of an epoch."""
-        state = self._model.state.some(numbers)
+        state = self._model.state.take(numbers)
         whole: FleetWhole | None = running.published(self)
         if whole is not None and whole.random:
             places = {number: i for i, number in enumerate(numbers.tolist())}
@@ -772,7 +772,7 @@ batch_size, shuffle, dtype, backend
             found, kept = self._states()
             if running.published(self) is None and not running.may_change(self):
                 return as_copy(self._model, found=found, kept=kept)
-            model = self._some(np.arange(len(self)))
+            model = self._take(np.arange(len(self)))
             model.kept = kept
             return model
 

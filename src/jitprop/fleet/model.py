@@ -1,4 +1,4 @@
-"""A fleet as one object: what `Fleet` holds, and what its files take."""
+"""The model of a fleet: `Fleet` holds one, and its files are written from one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,15 @@ import numpy.typing as npt
 from jitprop import backends, checks
 from jitprop._types import Array
 from jitprop.data import cast
-from jitprop.fleet.settings import Own, at_least_0, count, momenta_of, per_member, rates_of, shares
+from jitprop.fleet.settings import (
+    Own,
+    at_least_0,
+    dropout_of,
+    member_count,
+    momenta_of,
+    per_member,
+    rates_of,
+)
 from jitprop.fleet.state import FleetState
 from jitprop.fleet.stopping import Found
 from jitprop.net import initializers, optimizers
@@ -21,8 +29,9 @@ from jitprop.net.spec import Spec, make_spec
 from jitprop.training.kept import Kept
 from jitprop.training.model import BaseModel, as_copy
 
-TOGETHER = 4096
-"""Members whose parameters are drawn together: enough, and what they take in float64 is little."""
+MEMBERS_DRAWN = 4096
+"""Parameters are drawn for so many members at a time. All at once would take K P numbers of
+float64 besides those of the fleet."""
 
 
 def settings(
@@ -36,40 +45,42 @@ def settings(
     **shared: Any,
 ) -> tuple[Spec, Own]:
     """
-    What a fleet's members share, and what each has of its own, from `Fleet`'s arguments.
+    Check arguments of `Fleet`. Return the settings that all members share, and those of each one.
+
+    The shared spec has the largest dropout of any member in each hidden layer: it tells engines
+    whether units are dropped at all.
 
     Raises
     ------
     TypeError, ValueError
     """
-    k = count(members)
+    k = member_count(members)
     own_momenta, method = momenta_of(momentum, optimizers.resolve(optimizer), k)
     spec = make_spec(optimizer=method, **shared)
     own = Own(
         rates_of(learning_rate, method, k),
         per_member("weight_decay", weight_decay, k, at_least_0),
         own_momenta,
-        shares(dropout, k, len(spec.layer_sizes) - 2),
+        dropout_of(dropout, k, len(spec.layer_sizes) - 2),
     )
-    # What engines must know: whether any unit is dropped.
     return replace(spec, dropout=tuple(own.dropout.max(axis=0).tolist())), own
 
 
 @dataclass(kw_only=True)
 class FleetModel(BaseModel):
     """
-    K nets: their settings and their states.
+    K nets: their settings and their state.
 
     Attributes
     ----------
     own : Own
-        What each member has of its own.
+        The settings of each member.
     state : FleetState
-        All that training changes.
+        Everything that training changes.
     found : Found or None
-        What early stopping found out in the last fit.
+        The state of early stopping after the last fit.
     kept : sequence of Kept
-        What the other callbacks of the last fit keep.
+        The states of the other callbacks after the last fit.
     """
 
     own: Own
@@ -90,7 +101,7 @@ class FleetModel(BaseModel):
         n_threads: Any = None,
     ) -> FleetModel:
         """
-        Make a model whose parameters are 0, from arguments of `Fleet`, each checked.
+        Check arguments of `Fleet`, and return a model whose parameters are 0.
 
         Raises
         ------
@@ -122,11 +133,11 @@ class FleetModel(BaseModel):
         )
 
     def __len__(self) -> int:
-        """K."""
+        """The number of members, K."""
         return len(self.state.params)
 
     def split(self) -> tuple[list[Array], list[Array]]:
-        """Views of the weights, (K, n_in, n_out), and of the biases, (K, n_out), of each layer."""
+        """Return views of each layer's weights, (K, n_in, n_out), and biases, (K, n_out)."""
         layers = list(zip(self.spec.shapes, self.spec.offsets, strict=True))
         params = self.state.params
         return (
@@ -135,19 +146,19 @@ class FleetModel(BaseModel):
         )
 
     def begin(self, init: Any) -> None:
-        """Draw the parameters, or take those that are given: `Fleet`'s argument ``init``."""
+        """Draw the parameters, or copy the given ones, as `Fleet`'s argument ``init`` says."""
         self.init = name = initializers.named(init)
         if name is None:
             self.set_parameters(*init)
             return
         weights, biases = self.split()
         views, seeds = [*weights, *biases], self.state.seeds
-        for first in range(0, len(self), TOGETHER):
-            some = slice(first, first + TOGETHER)
-            generators = map(generator, words(seeds[some], "init"))
+        for first in range(0, len(self), MEMBERS_DRAWN):
+            members = slice(first, first + MEMBERS_DRAWN)
+            generators = map(generator, words(seeds[members], "init"))
             weights, biases = initializers.draw(name, self.spec.shapes, generators)
             for view, array in zip(views, [*weights, *biases], strict=True):
-                view[some] = array
+                view[members] = array
 
     def set_parameters(
         self, weights: Sequence[npt.ArrayLike], biases: Sequence[npt.ArrayLike]
@@ -160,7 +171,7 @@ class FleetModel(BaseModel):
             for view, array in zip(views, arrays, strict=True):
                 view[:] = array
 
-    def some(self, numbers: npt.NDArray[np.int64], state: FleetState) -> FleetModel:
-        """A model of some members, with copies of all they have; ``state`` is theirs already."""
-        found = None if self.found is None else self.found.some(numbers)
-        return as_copy(self, own=self.own.some(numbers), state=state, found=found, kept=())
+    def take(self, numbers: npt.NDArray[np.int64], state: FleetState) -> FleetModel:
+        """Return a model of some members, with copies of their settings, and with their state."""
+        found = None if self.found is None else self.found.take(numbers)
+        return as_copy(self, own=self.own.take(numbers), state=state, found=found, kept=())

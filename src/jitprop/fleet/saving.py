@@ -1,9 +1,9 @@
 """
-Saving a fleet: one file as `jitprop.files.saving` writes for a trainer.
+Saving and loading of fleets, in one file like that of `jitprop.files.saving` for a trainer.
 
-Settings are `Fleet`'s arguments. What each member has of its own is in tensors, a row a member:
-whole numbers, which the file's layout does not know, as float64, those above 2**53 by their words
-of 32 bits.
+Settings are stored as `Fleet`'s arguments. What each member has of its own is stored in tensors,
+one row for each member. The file's layout knows no integers, so these are stored as float64. An
+integer that may be above 2**53 is stored as several words of 32 bits.
 """
 
 from __future__ import annotations
@@ -29,10 +29,12 @@ from jitprop.training.history import VALIDATION_LOSS
 KIND = "fleet"
 STOPPING = "stopping."
 FOUND = ("best", "best_epoch", "first", "last", "restored")
-"""What early stopping finds out about each member, in tensors of "stopping." + name."""
+"""The state of early stopping of each member, in tensors named "stopping." + name."""
 WORD = 32
+"""Bits of a word."""
 RANDOM_WORDS = 10
-"""State and increment of PCG64, 4 each, whether it keeps half a number, and that half."""
+"""A generator's words: 4 of PCG64's state, 4 of its increment, 1 that says whether half of a random
+number is left over, and 1 for that half."""
 
 CONTENT = (
     "format",
@@ -59,14 +61,20 @@ SPEC = (
     "batch_size",
 )
 MODEL = ("shuffle", "dtype", "backend", "n_threads")
-"""The arguments of `Fleet` that all members share, by what is made of them."""
+"""The arguments of `Fleet` that all members share: those of the spec and those of the model."""
 
 
 def write(path: str | os.PathLike[str], model: FleetModel) -> None:
-    """Save a fleet's model, atomically; see `Fleet.save`."""
+    """
+    Save a fleet's model atomically; see `Fleet.save`.
+
+    Raises
+    ------
+    OSError, TypeError, ValueError
+    """
     state, spec, own = model.state, model.spec, model.own
     if not all_finite(state.params, state.slots):
-        raise ValueError("a fleet is saved with finite parameters; these have inf or nan")
+        raise ValueError("a fleet must have finite parameters to be saved; these have inf or nan")
     shared = {
         "activation": spec.activations[:-1],
         "output_activation": spec.activations[-1],
@@ -106,7 +114,7 @@ def write(path: str | os.PathLike[str], model: FleetModel) -> None:
 
 
 def _stopping(found: Found, tensors: dict[str, Array]) -> dict[str, Any]:
-    """What early stopping found: its settings; its arrays go to the tensors."""
+    """Return the settings of early stopping, and add its arrays to the tensors."""
     for name in FOUND:
         tensors[STOPPING + name] = getattr(found, name).astype(np.float64)
     if found.params is not None:
@@ -121,7 +129,13 @@ def _stopping(found: Found, tensors: dict[str, Array]) -> dict[str, Any]:
 def read(
     path: str | os.PathLike[str], custom_objects: Mapping[str, Any] | None = None
 ) -> FleetModel:
-    """The model that was saved; see `Fleet.load`."""
+    """
+    Read a fleet's model from a file; see `Fleet.load`.
+
+    Raises
+    ------
+    CheckpointError, OSError, MemoryError, TypeError
+    """
     custom_objects = checked_objects(custom_objects)
     with refusing(path), sealed.reading(path) as file:
         file.check(_layout(file.content))
@@ -129,9 +143,9 @@ def read(
 
 
 def _layout(content: dict[str, Any]) -> sealed.Layout:
-    """Which tensors go with the settings."""
+    """Return the dtype and shape of each tensor that a file with these settings must have."""
     if content.get("kind") != KIND:
-        raise ValueError("it holds no fleet; a trainer is read by Trainer.load")
+        raise ValueError("it holds no fleet; Trainer.load reads a trainer")
     net = shape(content)
     k = checks.integer("members", content.get("members"), low=1)
     words = checks.integer("seed_words", content.get("seed_words"), low=1)
@@ -157,9 +171,10 @@ def _layout(content: dict[str, Any]) -> sealed.Layout:
 
 def _model(file: sealed.Reading, custom_objects: Mapping[str, Any]) -> FleetModel:
     """
-    A model of these settings, in this state.
+    Make the model that the file describes.
 
-    Parameters and what the optimizer keeps are read last, when all else is known to be good.
+    The parameters and the optimizer's state are the largest tensors. They are read after the
+    settings and the counts were checked.
     """
     content, k = file.content, file.content["members"]
     encoding.check_known("content", content, CONTENT)
@@ -167,9 +182,9 @@ def _model(file: sealed.Reading, custom_objects: Mapping[str, Any]) -> FleetMode
     encoding.check_known("settings", saved, SPEC + MODEL)
     given = {name: encoding.decoded(value, custom_objects) for name, value in saved.items()}
     dropout, words = file.tensor("dropout"), file.tensor("seeds")
-    seeds = _numbers(words)
+    seeds = _numbers("seeds", words)
     if words.shape != _words(seeds).shape:
-        raise ValueError("its seeds must have no words of zeros alone above them")
+        raise ValueError("its seeds must have no more words than the largest seed needs")
     spec, own = settings(
         **{name: given[name] for name in SPEC if name in given},
         members=k,
@@ -184,17 +199,17 @@ def _model(file: sealed.Reading, custom_objects: Mapping[str, Any]) -> FleetMode
     for name in ("epochs", "updates"):
         numbers = file.tensor(name)
         if not ((numbers >= 0) & (numbers < 2.0**53) & (numbers == np.floor(numbers))).all():
-            raise ValueError(f"its {name} are not all whole numbers from 0 to 2**53")
+            raise ValueError(f"its {name} must be whole numbers from 0 to 2**53")
         getattr(state, name)[...] = numbers
     plausible.check_counts(state.epochs, state.updates)
     if content["shuffled"]:
         for i, words in enumerate(file.tensor("random")):
             if not saving.set_random(state.generator(i).bit_generator, _random_of(words)):
-                raise ValueError("its random states cannot be")
+                raise ValueError("its random states must be states of PCG64")
     file.tensor("parameters", state.params)
     file.tensor("optimizer", state.slots)
     if not all_finite(state.params, state.slots):
-        raise ValueError("inf or nan is in its tensors")
+        raise ValueError("its tensors must be finite; they have inf or nan")
     plausible.check_slots(spec.optimizer, state.slots)
     if content.get("stopping") is not None:
         model.found = _found(encoding.objects(content, "stopping"), file, state.epochs)
@@ -205,7 +220,7 @@ def _model(file: sealed.Reading, custom_objects: Mapping[str, Any]) -> FleetMode
 
 
 def _rates(file: sealed.Reading, custom_objects: Mapping[str, Any]) -> Any:
-    """The members' learning rates, or their schedule."""
+    """Read the members' learning rates, or their schedule."""
     saved = file.content.get("schedule")
     if saved is None:
         return file.tensor("learning_rate")
@@ -216,18 +231,22 @@ def _rates(file: sealed.Reading, custom_objects: Mapping[str, Any]) -> Any:
 
 
 def _momenta(file: sealed.Reading, optimizer: Optimizer) -> Array:
-    """The members' momenta: those of SGD are at most its own, which other optimizers have."""
+    """
+    Read the members' momenta, and check them against the optimizer's.
+
+    With SGD a member's momentum is at most the optimizer's. With other optimizers it is equal.
+    """
     momenta, most = file.tensor("momentum"), getattr(optimizer, "momentum", 0.0)
     least = 0.0 if isinstance(optimizer, SGD) else most
     if not ((momenta >= least) & (momenta <= most)).all():
         raise ValueError(f"its momentum must be from {least:g} to {most:g}, as its optimizer says")
     if getattr(optimizer, "nesterov", False) and (momenta == 0).any():
-        raise ValueError("nesterov=True needs a momentum above 0 of each member")
+        raise ValueError("nesterov=True needs a momentum above 0 for each member")
     return momenta
 
 
 def _found(stopping: dict[str, Any], file: sealed.Reading, epochs: npt.NDArray[np.int64]) -> Found:
-    """And back."""
+    """Read the state of early stopping, which `_stopping` wrote."""
     encoding.check_known("stopping", stopping, ("monitor", "higher_is_better", "parameters"))
     monitor, higher = stopping.get("monitor"), stopping.get("higher_is_better")
     if monitor not in ("loss", VALIDATION_LOSS):
@@ -235,12 +254,12 @@ def _found(stopping: dict[str, Any], file: sealed.Reading, epochs: npt.NDArray[n
     numbers = {name: file.tensor(STOPPING + name) for name in FOUND[1:]}
     for name, array in numbers.items():
         if not ((array == np.floor(array)) & (abs(array) < 2.0**53)).all():
-            raise ValueError(f"its {STOPPING}{name} are not all whole numbers")
+            raise ValueError(f"its {STOPPING}{name} must be whole numbers")
     higher, best = checks.boolean("higher_is_better", higher), file.tensor(STOPPING + "best")
     plausible.check_stopping(higher, {"best": best, **numbers}, epochs, stopping["parameters"])
     params = file.tensor(STOPPING + "parameters") if stopping["parameters"] else None
     if params is not None and not all_finite(params):
-        raise ValueError("inf or nan is in its tensors")
+        raise ValueError("its tensors must be finite; they have inf or nan")
     return Found(
         monitor,
         higher,
@@ -251,22 +270,22 @@ def _found(stopping: dict[str, Any], file: sealed.Reading, epochs: npt.NDArray[n
 
 
 def _words(numbers: list[int]) -> npt.NDArray[np.float64]:
-    """Whole numbers by their words of 32 bits, the lowest first: (numbers, words)."""
+    """Split integers into words of 32 bits, the lowest first: (numbers, words)."""
     n = max(1, max(-(-number.bit_length() // WORD) for number in numbers))
     words = [[number >> WORD * i & (1 << WORD) - 1 for i in range(n)] for number in numbers]
     return np.array(words, np.float64)
 
 
-def _numbers(words: Array) -> list[int]:
-    """And back."""
+def _numbers(name: str, words: Array) -> list[int]:
+    """Make integers of words of 32 bits, the reverse of `_words`."""
     if ((words != np.floor(words)) | (words < 0) | (words >= 2.0**WORD)).any():
-        raise ValueError("its seeds are not whole numbers")
+        raise ValueError(f"its {name} must be whole numbers")
     rows = words.astype(np.int64).tolist()
     return [sum(word << WORD * i for i, word in enumerate(row)) for row in rows]
 
 
 def _random(rng: np.random.Generator) -> npt.NDArray[np.float64]:
-    """The state of a generator."""
+    """Return the state of a generator as words, (RANDOM_WORDS,)."""
     state: Any = rng.bit_generator.state
     numbers = [state["state"]["state"], state["state"]["inc"]]
     words = [number >> WORD * i & (1 << WORD) - 1 for number in numbers for i in range(4)]
@@ -274,12 +293,12 @@ def _random(rng: np.random.Generator) -> npt.NDArray[np.float64]:
 
 
 def _random_of(words: Array) -> dict[str, Any]:
-    """And back."""
-    state, increment = _numbers(words[:8].reshape(2, 4))
-    ((has_half,), (half,)) = (_numbers(word.reshape(1, 1)) for word in words[8:])
+    """Return the state of a generator from its words, the reverse of `_random`."""
+    state, increment = _numbers("random states", words[:8].reshape(2, 4))
+    halves = _numbers("random states", words[8:].reshape(2, 1))
     return {
         "bit_generator": "PCG64",
         "state": {"state": state, "inc": increment},
-        "has_uint32": has_half,
-        "uinteger": half,
+        "has_uint32": halves[0],
+        "uinteger": halves[1],
     }

@@ -1,4 +1,4 @@
-"""All that training changes in a fleet."""
+"""The state of a fleet: everything that training changes."""
 
 from __future__ import annotations
 
@@ -15,25 +15,27 @@ from jitprop.net.seeds import generator, words
 from jitprop.net.state import cast_params, writable
 from jitprop.training.kept import Kept
 
-DRAWN = 100
-"""Multiply-adds that take as long as drawing one number of an order, 10 ns."""
+DRAW_WORK = 100
+"""Multiply-adds that take as long as drawing one index of an order, 10 ns."""
 
-LONG = 5000
-"""Numbers of one member, 50 us of drawing, from which threads share members: a hand-over of the GIL
-takes some us, and with 500 numbers each two threads took a third longer than one."""
+MIN_THREADED_DRAWS = 5000
+"""Threads share the members from so many indices of one member on, which take 50 us to draw. A
+hand-over of the GIL takes some microseconds: with 500 indices for each member, two threads took a
+third longer than one."""
 
 
 class FleetWhole(NamedTuple):
     """
-    What a fit publishes while it trains the next epochs of a fleet.
+    What a fleet's fit publishes at the end of a block, for other threads.
 
-    The parameters need no copy: they change when a block of epochs is done, and at once.
+    The fleet's parameters need no copy. They change only when a block of epochs is committed, all
+    at once.
     """
 
     random: Mapping[int, Any]
-    """States of generators that have moved on since."""
+    """The states of those generators that have advanced since."""
     kept: Sequence[Kept]
-    """What callbacks kept."""
+    """The states of the callbacks."""
 
 
 @dataclass
@@ -45,14 +47,14 @@ class FleetState:
     ----------
     params : (K, P) array
     slots : (K, n_slots, P) array
-        What the optimizer keeps of each parameter.
-    seeds : (K,) list of ints
+        What the optimizer keeps for each parameter, such as its momentum.
+    seeds : list of K ints
     epochs, updates : (K,) int64 arrays
-        Done so far.
+        How many were done so far.
     keys : (K,) int64 array
-        Of the units that dropout drops, as `State.dropout_key`.
+        The numbers from which dropout computes its masks, as `State.dropout_key`.
     generators : dict of int to numpy.random.Generator
-        Of the shuffles, for members that were shuffled.
+        The generators that shuffle the samples. A member has one from its first shuffle on.
     """
 
     params: Array
@@ -68,20 +70,20 @@ class FleetState:
         self.__dict__.update(state | arrays)
 
     def generator(self, member: int) -> np.random.Generator:
-        """The generator of one member's shuffles, as a `Trainer` with its seed has it."""
+        """Return the generator that shuffles one member, the same as a `Trainer`'s of its seed."""
         if member not in self.generators:
-            self._make([member])
+            self._make_generators([member])
         return self.generators[member]
 
-    def _make(self, members: list[int]) -> None:
-        """Generators for those that have none."""
+    def _make_generators(self, members: list[int]) -> None:
+        """Make generators for those of the members that have none."""
         missing = [member for member in members if member not in self.generators]
         if missing:
             made = map(generator, words([self.seeds[i] for i in missing], "shuffle"))
             self.generators.update(zip(missing, made, strict=True))
 
     def orders(self, members: Indices, n_epochs: int, n: int, n_threads: int) -> Indices:
-        """Draw the order of n samples in the next epochs of some members: (members, epochs, n)."""
+        """Draw the order of n samples in the next epochs of some members: (A, epochs, n)."""
         rows = np.empty((len(members), n_epochs, n), np.int64)
         rows[:] = np.arange(n)
         generators = [self.generator(member) for member in members.tolist()]
@@ -89,12 +91,12 @@ class FleetState:
         def draw(i: int) -> None:
             generators[i].permuted(rows[i], axis=1, out=rows[i])
 
-        work = DRAWN * rows.size if n_epochs * n >= LONG else 0
+        work = DRAW_WORK * rows.size if n_epochs * n >= MIN_THREADED_DRAWS else 0
         run(draw, len(rows), threads_for(work, n_threads))
         return rows
 
     def members(self, own: Own, numbers: Indices | None = None) -> Members:
-        """Copies of some members with what they have of their own; without numbers, all as is."""
+        """Return some members with their settings, as copies; for None all members, not copied."""
         which = slice(None) if numbers is None else numbers
         return Members(
             np.arange(len(self.params)) if numbers is None else numbers,
@@ -108,26 +110,26 @@ class FleetState:
         )
 
     def random(self, members: Indices) -> dict[int, Any]:
-        """The random states of some members."""
+        """Return the states of some members' generators, by the members' numbers."""
         numbers: list[int] = members.tolist()
-        self._make(numbers)
+        self._make_generators(numbers)
         return {i: self.generators[i].bit_generator.state for i in numbers}
 
     def set_random(self, states: dict[int, Any]) -> None:
-        """Go back to them."""
+        """Set generators to states that `random` returned."""
         for member, state in states.items():
             self.generator(member).bit_generator.state = state
 
     def cast(self, dtype: np.dtype[Any]) -> FleetState:
-        """In this dtype, with arrays that can be written to: itself if all is so already."""
+        """Return the state with writable arrays of this dtype; itself where nothing must change."""
         arrays = self.params, self.slots
         if self.params.dtype == dtype and all(array.flags.writeable for array in arrays):
             return self
         params = cast_params(self.params, dtype)
         return replace(self, params=params, slots=self.slots.astype(dtype))
 
-    def some(self, numbers: Indices) -> FleetState:
-        """Copies of some members."""
+    def take(self, numbers: Indices) -> FleetState:
+        """Return a copy of the state of some members."""
         made = FleetState(
             params=self.params[numbers],
             slots=self.slots[numbers],

@@ -62,7 +62,7 @@ class Found:
     params: Array | None
     restored: Indices
 
-    def some(self, which: Any) -> Found:
+    def take(self, which: Any) -> Found:
         """Copies of what was found about some members."""
         parts = {field.name: getattr(self, field.name) for field in fields(self)}
         return Found(
@@ -140,7 +140,7 @@ class Stopping:
         """Take up what the fit before found, with the parameters of the last epochs."""
         if self.before is None:
             return
-        before, fresh = self.before.some(slice(None)), self.found
+        before, fresh = self.before.take(slice(None)), self.found
         swapped = np.flatnonzero(before.restored >= 0)
         same = swapped[checksums(self.state.params, swapped) == before.restored[swapped]]
         if before.params is not None:
