@@ -173,7 +173,7 @@ def test_backends_train_arrays_of_one_dtype(other, module):
 def test_so_does_the_engine_of_small_fleets(which):
     net = Fleet([3, 4, 1], members=3, optimizer="adam", batch_size=8, seed=[1, 2, 3])
     data = samples(X, Y, None, net._model.spec, 3, None)
-    members = net._model.state.members(net._model.own)
+    members = net._model.state.members(net._model.settings)
     engine = net._engine(len(X))
     assert isinstance(engine, lanes.Lanes)
     if which == "slots":

@@ -16,7 +16,7 @@ import numpy as np
 from jitprop._types import Array
 from jitprop.fleet.data import Data
 from jitprop.fleet.engines import Engine, Indices, Mask, Members
-from jitprop.fleet.settings import Own
+from jitprop.fleet.settings import MemberSettings
 from jitprop.fleet.state import FleetState
 from jitprop.net import schedules
 from jitprop.net.spec import Spec
@@ -75,7 +75,7 @@ class Blocks:
     spec : Spec
     state : FleetState
         `commit` changes it in place.
-    own : Own
+    settings : MemberSettings
         Callbacks may change its learning rates.
     data : Data
     shuffle : bool
@@ -94,9 +94,16 @@ class Blocks:
     """
 
     def __init__(
-        self, engine: Engine, spec: Spec, state: FleetState, own: Own, data: Data, shuffle: bool
+        self,
+        engine: Engine,
+        spec: Spec,
+        state: FleetState,
+        settings: MemberSettings,
+        data: Data,
+        shuffle: bool,
     ) -> None:
-        self.engine, self.spec, self.state, self.own, self.data = engine, spec, state, own, data
+        self.engine, self.spec, self.state = engine, spec, state
+        self.settings, self.data = settings, data
         n = data.n_samples
         self.n_batches = -(-n // spec.batch(n))
         self.shuffle = shuffle and self.n_batches > 1
@@ -125,7 +132,7 @@ class Blocks:
         n_epochs = len(losses)
         block = self.current = Block(first, members, self._rates(members, n_epochs), random)
         orders = self._orders(members, n_epochs)
-        trained = self.state.members(self.own, members)
+        trained = self.state.members(self.settings, members)
         finite = self._run(trained, self.data, orders, losses, block.rates)
         diverged = ~(finite & _finite(trained))
         done = np.full(len(members), n_epochs)
@@ -159,7 +166,7 @@ class Blocks:
 
     def _rates(self, members: Indices, n_epochs: int) -> Array:
         """Return the learning rate of each epoch and member, (epochs, A)."""
-        given = self.own.rates
+        given = self.settings.rates
         if isinstance(given, np.ndarray):
             return np.broadcast_to(given[members], (n_epochs, len(members)))
         rates, epochs = np.empty((n_epochs, len(members))), self.state.epochs[members]
@@ -186,7 +193,7 @@ class Blocks:
         members are trained again, epoch by epoch, and from the previous block where that is needed.
         """
         rows = np.flatnonzero(diverged)  # in the block's arrays
-        before = self.state.members(self.own, block.members[rows])
+        before = self.state.members(self.settings, block.members[rows])
         earlier: Members | None = None  # one epoch earlier than ``before``
         for epoch in range(len(losses)):
             order = None if orders is None else orders[rows, epoch : epoch + 1]

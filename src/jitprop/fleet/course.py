@@ -12,7 +12,7 @@ from jitprop.fleet.blocks import Blocks
 from jitprop.fleet.data import Data
 from jitprop.fleet.engines import Engine, Indices
 from jitprop.fleet.history import FleetHistory
-from jitprop.fleet.settings import Own
+from jitprop.fleet.settings import MemberSettings
 from jitprop.fleet.state import FleetState, FleetWhole
 from jitprop.fleet.stopping import Stopping
 from jitprop.interrupts import Interrupts
@@ -44,7 +44,7 @@ class Course:
     spec : Spec
     state : FleetState
         Training changes it in place.
-    own : Own
+    settings : MemberSettings
         Callbacks may change its learning rates.
     data : Data
     validation : Data or None
@@ -73,7 +73,7 @@ class Course:
         engine: Engine,
         spec: Spec,
         state: FleetState,
-        own: Own,
+        settings: MemberSettings,
         data: Data,
         validation: Data | None,
         epochs: int | Indices,
@@ -81,9 +81,9 @@ class Course:
         stopping: Stopping | None,
         told: Told,
     ) -> None:
-        self.engine, self.spec, self.state, self.own = engine, spec, state, own
+        self.engine, self.spec, self.state, self.settings = engine, spec, state, settings
         self.data, self.validation, self.epochs = data, validation, int(np.max(epochs))
-        self.blocks = Blocks(engine, spec, state, own, data, shuffle)
+        self.blocks = Blocks(engine, spec, state, settings, data, shuffle)
         self.stopping, self.told = stopping, told
         k = len(state.params)
         self.loss = cast.zeros("epochs", (self.epochs, k), np.float64)  # filled as epochs are done
@@ -153,7 +153,7 @@ class Course:
     def _most(self) -> int:
         """Return how many epochs a block may have, so that it stays below `BLOCK_NUMBERS`."""
         numbers = self.data.n_samples if self.blocks.shuffle else 0
-        if callable(self.own.rates) or len(self.active) < len(self.done):
+        if callable(self.settings.rates) or len(self.active) < len(self.done):
             numbers = max(numbers, 1)
         return max(1, BLOCK_NUMBERS // (len(self.active) * numbers)) if numbers else self.epochs
 

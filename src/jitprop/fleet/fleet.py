@@ -23,7 +23,7 @@ from jitprop.fleet.course import Course
 from jitprop.fleet.data import Data, inputs, samples
 from jitprop.fleet.engines import Engine, Members
 from jitprop.fleet.history import FleetHistory
-from jitprop.fleet.model import FleetModel, settings
+from jitprop.fleet.model import FleetModel, make_settings
 from jitprop.fleet.settings import rates_of, seeds_of
 from jitprop.fleet.state import FleetState, FleetWhole
 from jitprop.fleet.stopping import Found, Stopping, told_and_stopping
@@ -147,7 +147,7 @@ batch_size, shuffle, dtype, backend
         backend: str = "auto",
         n_threads: int | None = None,
     ) -> None:
-        spec, own = settings(
+        spec, settings = make_settings(
             members=members,
             optimizer=optimizer,
             learning_rate=learning_rate,
@@ -164,8 +164,8 @@ batch_size, shuffle, dtype, backend
         )
         self._model = FleetModel.make(
             spec,
-            own,
-            seeds=seeds_of(seed, len(own.decays)),
+            settings,
+            seeds=seeds_of(seed, len(settings.decays)),
             shuffle=shuffle,
             dtype=dtype,
             backend=backend,
@@ -200,17 +200,17 @@ batch_size, shuffle, dtype, backend
     @property
     def weight_decay(self) -> npt.NDArray[np.float64]:
         """Each member's weight decay, a copy: (K,)."""
-        return self._model.own.decays.copy()
+        return self._model.settings.decays.copy()
 
     @property
     def momentum(self) -> npt.NDArray[np.float64]:
         """Each member's momentum, a copy: (K,)."""
-        return self._model.own.momenta.copy()
+        return self._model.settings.momenta.copy()
 
     @property
     def dropout(self) -> npt.NDArray[np.float64]:
         """Each member's dropout of each hidden layer, a copy: (K, hidden layers)."""
-        return self._model.own.dropout.copy()
+        return self._model.settings.dropout.copy()
 
     @property
     def members(self) -> int:
@@ -239,12 +239,12 @@ batch_size, shuffle, dtype, backend
 
         It may be set, as the argument of that name; between calls of `fit` and by callbacks.
         """
-        rates = self._model.own.rates
+        rates = self._model.settings.rates
         return rates if callable(rates) else rates.copy()
 
     @learning_rate.setter
     def learning_rate(self, value: LearningRate | PerMember | None) -> None:
-        self._model.own.rates = rates_of(value, self._model.spec.optimizer, len(self))
+        self._model.settings.rates = rates_of(value, self._model.spec.optimizer, len(self))
 
     def __len__(self) -> int:
         """K."""
@@ -463,7 +463,7 @@ batch_size, shuffle, dtype, backend
             self._engine(data.n_samples),
             model.spec,
             state,
-            model.own,
+            model.settings,
             data,
             held_out,
             to_train,
@@ -695,14 +695,14 @@ batch_size, shuffle, dtype, backend
         model, everyone = self._model, np.arange(len(self))
         with running.changing():
             state, elsewhere = model.state, running.published_elsewhere(self) is not None
-            members = state.members(model.own, everyone if elsewhere else None)
+            members = state.members(model.settings, everyone if elsewhere else None)
             updates = state.updates.copy()
         made = compute(members)
         with running.changing():
             trained = (state.updates != updates).any()
             if elsewhere or not (trained or running.published_elsewhere(self) is not None):
                 return made
-            members = model.state.members(model.own, everyone)
+            members = model.state.members(model.settings, everyone)
         return compute(members)
 
     def _engine(self, n_samples: int) -> Engine:
@@ -711,16 +711,16 @@ batch_size, shuffle, dtype, backend
 
     def _trainer(self, i: int) -> Trainer:
         """Member i, with copies of all it needs."""
-        model, state, own = self._model, self._model.state, self._model.own
+        model, state, settings = self._model, self._model.state, self._model.settings
         optimizer = model.spec.optimizer
         if isinstance(optimizer, SGD):
-            optimizer = replace(optimizer, momentum=float(own.momenta[i]))
+            optimizer = replace(optimizer, momentum=float(settings.momenta[i]))
         spec = replace(
             model.spec,
             optimizer=optimizer,
-            learning_rate=own.rates if callable(own.rates) else float(own.rates[i]),
-            weight_decay=float(own.decays[i]),
-            dropout=tuple(own.dropout[i].tolist()),
+            learning_rate=settings.rates if callable(settings.rates) else float(settings.rates[i]),
+            weight_decay=float(settings.decays[i]),
+            dropout=tuple(settings.dropout[i].tolist()),
         )
         member = Model.make(
             spec,

@@ -13,7 +13,7 @@ from jitprop import backends, checks
 from jitprop._types import Array
 from jitprop.data import cast
 from jitprop.fleet.settings import (
-    Own,
+    MemberSettings,
     at_least_0,
     dropout_of,
     member_count,
@@ -34,7 +34,7 @@ MEMBERS_DRAWN = 4096
 float64 besides those of the fleet."""
 
 
-def settings(
+def make_settings(
     *,
     members: Any,
     optimizer: Any = "sgd",
@@ -43,7 +43,7 @@ def settings(
     momentum: Any = None,
     dropout: Any = 0.0,
     **shared: Any,
-) -> tuple[Spec, Own]:
+) -> tuple[Spec, MemberSettings]:
     """
     Check arguments of `Fleet`. Return the settings that all members share, and those of each one.
 
@@ -57,13 +57,13 @@ def settings(
     k = member_count(members)
     own_momenta, method = momenta_of(momentum, optimizers.resolve(optimizer), k)
     spec = make_spec(optimizer=method, **shared)
-    own = Own(
+    settings = MemberSettings(
         rates_of(learning_rate, method, k),
         per_member("weight_decay", weight_decay, k, at_least_0),
         own_momenta,
         dropout_of(dropout, k, len(spec.layer_sizes) - 2),
     )
-    return replace(spec, dropout=tuple(own.dropout.max(axis=0).tolist())), own
+    return replace(spec, dropout=tuple(settings.dropout.max(axis=0).tolist())), settings
 
 
 @dataclass(kw_only=True)
@@ -73,7 +73,7 @@ class FleetModel(BaseModel):
 
     Attributes
     ----------
-    own : Own
+    settings : MemberSettings
         The settings of each member.
     state : FleetState
         Everything that training changes.
@@ -83,7 +83,7 @@ class FleetModel(BaseModel):
         The states of the other callbacks after the last fit.
     """
 
-    own: Own
+    settings: MemberSettings
     state: FleetState
     found: Found | None = None
     kept: Sequence[Kept] = ()
@@ -92,7 +92,7 @@ class FleetModel(BaseModel):
     def make(
         cls,
         spec: Spec,
-        own: Own,
+        settings: MemberSettings,
         *,
         seeds: list[int],
         shuffle: Any = True,
@@ -110,7 +110,7 @@ class FleetModel(BaseModel):
         shuffle, kind = checks.boolean("shuffle", shuffle), cast.dtype(dtype)
         backend = backends.check(backend)
         n_threads = checks.optional_integer("n_threads", n_threads, low=1)
-        k, size, n_slots = len(own.decays), spec.n_parameters, spec.optimizer.n_slots
+        k, size, n_slots = len(settings.decays), spec.n_parameters, spec.optimizer.n_slots
         started_as = kind or np.dtype(np.float64)
         state = FleetState(
             params=cast.zeros("members", (k, size), started_as),
@@ -120,7 +120,7 @@ class FleetModel(BaseModel):
             updates=np.zeros(k, np.int64),
             keys=np.zeros(k, np.int64),
         )
-        if own.dropout.any():
+        if settings.dropout.any():
             state.keys[:] = words(seeds, "dropout")[:, 0] >> np.uint64(1)
         return cls(
             spec=spec,
@@ -128,7 +128,7 @@ class FleetModel(BaseModel):
             dtype=kind,
             backend=backend,
             n_threads=n_threads,
-            own=own,
+            settings=settings,
             state=state,
         )
 
@@ -174,4 +174,5 @@ class FleetModel(BaseModel):
     def take(self, numbers: npt.NDArray[np.int64], state: FleetState) -> FleetModel:
         """Return a model of some members, with copies of their settings, and with their state."""
         found = None if self.found is None else self.found.take(numbers)
-        return as_copy(self, own=self.own.take(numbers), state=state, found=found, kept=())
+        settings = self.settings.take(numbers)
+        return as_copy(self, settings=settings, state=state, found=found, kept=())

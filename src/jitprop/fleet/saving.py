@@ -19,7 +19,7 @@ from jitprop import checks
 from jitprop._types import Array
 from jitprop.files import encoding, plausible, saving, sealed
 from jitprop.files.saving import FORMAT, checked_objects, refusing, shape
-from jitprop.fleet.model import FleetModel, settings
+from jitprop.fleet.model import FleetModel, make_settings
 from jitprop.fleet.stopping import Found
 from jitprop.net.optimizers import SGD, Optimizer
 from jitprop.net.state import all_finite
@@ -72,7 +72,7 @@ def write(path: str | os.PathLike[str], model: FleetModel) -> None:
     ------
     OSError, TypeError, ValueError
     """
-    state, spec, own = model.state, model.spec, model.own
+    state, spec, settings = model.state, model.spec, model.settings
     if not all_finite(state.params, state.slots):
         raise ValueError("a fleet must have finite parameters to be saved; these have inf or nan")
     shared = {
@@ -81,7 +81,7 @@ def write(path: str | os.PathLike[str], model: FleetModel) -> None:
         **{name: getattr(spec, name) for name in SPEC if hasattr(spec, name)},
         **{name: getattr(model, name) for name in MODEL},
     }
-    scheduled = callable(own.rates)
+    scheduled = callable(settings.rates)
     seeds = _words(state.seeds)
     tensors = {
         "parameters": state.params,
@@ -89,12 +89,12 @@ def write(path: str | os.PathLike[str], model: FleetModel) -> None:
         "seeds": seeds,
         "epochs": state.epochs.astype(np.float64),
         "updates": state.updates.astype(np.float64),
-        "weight_decay": own.decays,
-        "momentum": own.momenta,
-        "dropout": own.dropout,
+        "weight_decay": settings.decays,
+        "momentum": settings.momenta,
+        "dropout": settings.dropout,
     }
     if not scheduled:
-        tensors["learning_rate"] = own.rates
+        tensors["learning_rate"] = settings.rates
     if state.generators:
         tensors["random"] = np.stack([_random(state.generator(i)) for i in range(len(model))])
     entries, arrays = kept.encoded(model.kept)
@@ -104,7 +104,7 @@ def write(path: str | os.PathLike[str], model: FleetModel) -> None:
         "members": len(model),
         "seed_words": seeds.shape[1],
         "shuffled": bool(state.generators),
-        "schedule": encoding.encoded("learning_rate", own.rates) if scheduled else None,
+        "schedule": encoding.encoded("learning_rate", settings.rates) if scheduled else None,
         "settings": {name: encoding.encoded(name, value) for name, value in shared.items()},
         "stopping": None if model.found is None else _stopping(model.found, tensors),
         "callbacks": entries,
@@ -185,16 +185,16 @@ def _model(file: sealed.Reading, custom_objects: Mapping[str, Any]) -> FleetMode
     seeds = _numbers("seeds", words)
     if words.shape != _words(seeds).shape:
         raise ValueError("its seeds must have no more words than the largest seed needs")
-    spec, own = settings(
+    spec, settings = make_settings(
         **{name: given[name] for name in SPEC if name in given},
         members=k,
         learning_rate=_rates(file, custom_objects),
         weight_decay=file.tensor("weight_decay"),
         dropout=dropout if dropout.shape[1] else 0.0,
     )
-    own.momenta[...] = _momenta(file, spec.optimizer)
+    settings.momenta[...] = _momenta(file, spec.optimizer)
     shared = {name: given[name] for name in MODEL if name in given}
-    model = FleetModel.make(spec, own, seeds=seeds, **shared)
+    model = FleetModel.make(spec, settings, seeds=seeds, **shared)
     state = model.state
     for name in ("epochs", "updates"):
         numbers = file.tensor(name)

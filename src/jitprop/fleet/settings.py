@@ -19,7 +19,7 @@ MOST_MEMBERS = 1_000_000
 
 
 @dataclass
-class Own:
+class MemberSettings:
     """
     The settings of each member of a fleet.
 
@@ -38,10 +38,11 @@ class Own:
     momenta: Array
     dropout: Array
 
-    def take(self, numbers: Any) -> Own:
+    def take(self, numbers: Any) -> MemberSettings:
         """Return copies of the settings of some members."""
         rates = self.rates if callable(self.rates) else self.rates[numbers]
-        return Own(rates, self.decays[numbers], self.momenta[numbers], self.dropout[numbers])
+        decays, momenta = self.decays[numbers], self.momenta[numbers]
+        return MemberSettings(rates, decays, momenta, self.dropout[numbers])
 
 
 def momenta_of(value: Any, optimizer: Optimizer, n_members: int) -> tuple[Array, Optimizer]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from jitprop._types import Array
 from jitprop.fleet.engines import Indices, Members, run, threads_for
-from jitprop.fleet.settings import Own
+from jitprop.fleet.settings import MemberSettings
 from jitprop.net.seeds import generator, words
 from jitprop.net.state import cast_params, writable
 from jitprop.training.kept import Kept
@@ -95,7 +95,7 @@ class FleetState:
         run(draw, len(rows), threads_for(work, n_threads))
         return rows
 
-    def members(self, own: Own, numbers: Indices | None = None) -> Members:
+    def members(self, settings: MemberSettings, numbers: Indices | None = None) -> Members:
         """Return some members with their settings, as copies; for None all members, not copied."""
         which = slice(None) if numbers is None else numbers
         return Members(
@@ -103,9 +103,9 @@ class FleetState:
             self.params[which],
             self.slots[which],
             self.updates[which],
-            own.decays[which],
-            own.momenta[which],
-            own.dropout[which],
+            settings.decays[which],
+            settings.momenta[which],
+            settings.dropout[which],
             self.keys[which],
         )
 
