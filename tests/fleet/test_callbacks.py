@@ -149,7 +149,9 @@ def test_members_without_a_number_keep_their_last_epoch_and_are_told_of(samples,
     held_out[1] = 1e250  # the squared outputs are inf
     fleet, ref = (Fleet([3, 4, 2], members=3, **arguments) for _ in range(2))
     how = EarlyStopping(patience=4, restore_best=restore_best)
-    with pytest.warns(RuntimeWarning, match="by 'validation_loss', .* of 1 of 3 members") as caught:
+    with pytest.warns(
+        RuntimeWarning, match="monitors 'validation_loss', .* of 1 of 3 members"
+    ) as caught:
         history = fleet.fit(X, y, 9, validation_data=(held_out, y), callbacks=how)
     assert [warning.filename for warning in caught] == [__file__]
     assert history.best_epoch[1] == -1

@@ -54,60 +54,74 @@ class Fleet(Attributes):
     """
     Many multilayer perceptrons of one shape, trained at once, each as if it were alone.
 
-    A member's bits depend on its own seed, settings and data: not on how many members there are, on
-    its place, on the others or on the number of threads. To rounding it is what a `Trainer` with
-    the same settings is.
+    A member's results depend only on its own seed, settings and data, bit for bit. They do not
+    depend on the number of members, on its position among them or on the number of threads. Up to
+    rounding they are those of a `Trainer` with the same settings.
 
     Parameters
     ----------
     layer_sizes, activation, output_activation, loss, reduction, optimizer, clip_norm, \
 batch_size, shuffle, dtype, backend
-        As for `Trainer`, the same for all members.
+        As for `Trainer`. All members share them.
     members : int
-        K, from 1 to 1,000,000.
+        The number of members, K, from 1 to 1,000,000.
     learning_rate : float, (K,) array-like, schedule or None, default None
-        None as for `Trainer`.
-        A schedule, of the epoch alone, is that of all members; so not `ReduceOnPlateau`.
+        None is the optimizer's default, as for `Trainer`. All members share a schedule, which
+        depends on the epoch alone: a `ReduceOnPlateau` is refused.
     weight_decay : float or (K,) array-like, default 0.0
     momentum : float or (K,) array-like, optional
-        For SGD, instead of the optimizer's own.
+        For SGD, in place of the optimizer's momentum.
     dropout : float, (K,) or (K, hidden layers) array-like, default 0.0
-        Of all hidden layers, or of each; (1, hidden layers) is that of all members.
+        The dropout of all hidden layers, or of each one. Of shape (1, hidden layers), all members
+        share it.
     seed : int or (K,) ints, optional
-        Of one int, member i has seed + i: it begins and shuffles as ``Trainer(seed=seed + i)``.
-        None takes one from the operating system.
+        With one int, member i has seed + i. It starts and shuffles as ``Trainer(seed=seed + i)``
+        does. None takes an int from the operating system.
     init : str or (weights, biases), default "glorot_uniform"
-        As for `Trainer`; arrays may have K as their first dimension, for each member's own.
+        As for `Trainer`. If an array's first dimension is K, each member has its own.
     n_threads : int or None, default None
-        At most so many threads train, each some of the members; None is as many as the process may
-        use, where the work is worth it. Results do not depend on it, to the bit.
+        The largest number of threads. Each trains some of the members. None uses as many as the
+        process may use, if there is enough work. Results do not depend on it, bit for bit.
 
     Attributes
     ----------
-    parameters : (K, P) array
-        Of each member, as `Trainer.parameters`.
+    parameters : (K, P) array, float32 or float64
+        The parameters of each member, in the order of `Trainer.parameters`.
+    weights, biases : tuples of arrays
+        Views of the parameters of each layer: (K, n_in, n_out) and (K, n_out).
     seeds : list of int
     learning_rate : (K,) float64 array or schedule
-        The one that may be set.
+        The only setting that can be changed.
     layer_sizes : tuple of int
     epochs_trained : (K,) int64 array
 
     Raises
     ------
     TypeError, ValueError
-        For an argument that is not as above, named with what was expected and what came.
+        For a bad argument. The message says its name, what was expected and what it got.
 
     Notes
     -----
-    For nets of P parameters in numbers of b bytes, and an optimizer that keeps s numbers of each
-    parameter, a fleet takes K (P (1 + s) b + 100) bytes. A fit takes K (3 P (1 + s) b + 150) more
-    where nets are in lanes, K (2 P (1 + s) b + 150) where they are trained one by one, and 8 K
-    bytes of losses for each epoch, twice that with validation. Early stopping keeps K P b bytes of
-    parameters, those of the best epochs in a fit and those of the last ones after it. A shuffled
-    fit takes 1,700 K bytes for generators, of which the fleet keeps 1,000 K, and orders of 8 MB, or
-    of one epoch if that is more: 8 K bytes for each sample; schedules take 8 MB too. Threads have
-    scratch for one batch and one gradient each, of one net or, in lanes, of as many as share a
-    vector.
+    Memory in bytes, for K nets of P parameters, numbers of b bytes, and an optimizer that keeps s
+    numbers for each parameter:
+
+    ==========================================  ====================================
+    What                                        Bytes
+    ==========================================  ====================================
+    the fleet                                   K (P (1 + s) b + 100)
+    a fit of nets in lanes                      K (3 P (1 + s) b + 150) more
+    a fit of nets one by one                    K (2 P (1 + s) b + 150) more
+    losses                                      8 K an epoch
+    validation losses                           8 K an epoch
+    early stopping that restores the best       K P b
+    shuffling: generators                       1,700 K; the fleet keeps 1,000 K
+    shuffling: orders                           8 MB, or 8 K a sample if that is more
+    a schedule                                  8 MB
+    ==========================================  ====================================
+
+    Early stopping keeps the parameters of the best epochs during a fit, and those of the last
+    epochs after it. Besides, each thread has scratch for one batch and one gradient: of one net,
+    or in lanes of as many nets as share a vector.
 
     Examples
     --------
@@ -175,51 +189,51 @@ batch_size, shuffle, dtype, backend
 
     @classmethod
     def _of(cls, model: FleetModel) -> Self:
-        """A fleet of this model, whose arrays become its own."""
+        """Make a fleet of this model, with the model's arrays, not copied."""
         made = cls.__new__(cls)
         made._model = model
         return made
 
-    # What a user may look at.
+    # Attributes.
 
     @property
     def parameters(self) -> Array:
-        """All weights and biases of each member: (K, P), the fleet's own memory."""
+        """All weights and biases of each member, (K, P). The array is the fleet's own memory."""
         return self._model.state.params
 
     @property
     def weights(self) -> tuple[Array, ...]:
-        """Views of the weights, (K, n_in, n_out) each."""
+        """Views of each layer's weights, (K, n_in, n_out)."""
         return Views(self._model.split()[0])
 
     @property
     def biases(self) -> tuple[Array, ...]:
-        """Views of the biases, (K, n_out) each."""
+        """Views of each layer's biases, (K, n_out)."""
         return Views(self._model.split()[1])
 
     @property
     def weight_decay(self) -> npt.NDArray[np.float64]:
-        """Each member's weight decay, a copy: (K,)."""
+        """A copy of each member's weight decay, (K,)."""
         return self._model.settings.decays.copy()
 
     @property
     def momentum(self) -> npt.NDArray[np.float64]:
-        """Each member's momentum, a copy: (K,)."""
+        """A copy of each member's momentum, (K,)."""
         return self._model.settings.momenta.copy()
 
     @property
     def dropout(self) -> npt.NDArray[np.float64]:
-        """Each member's dropout of each hidden layer, a copy: (K, hidden layers)."""
+        """A copy of each member's dropout in each hidden layer, (K, hidden layers)."""
         return self._model.settings.dropout.copy()
 
     @property
     def members(self) -> int:
-        """K."""
+        """The number of members, K."""
         return len(self)
 
     @property
     def seed(self) -> list[int]:
-        """Each member's seed, as ``seeds``."""
+        """Each member's seed, the same as ``seeds``."""
         return self.seeds
 
     @property
@@ -229,15 +243,16 @@ batch_size, shuffle, dtype, backend
 
     @property
     def epochs_trained(self) -> npt.NDArray[np.int64]:
-        """Epochs that each member was trained, over all calls of `fit`: (K,)."""
+        """How many epochs each member was trained, over all calls of `fit`: (K,) int64."""
         return self._model.state.epochs.copy()
 
     @property
     def learning_rate(self) -> Any:
         """
-        Each member's learning rate, a copy, (K,); or the schedule of them all.
+        A copy of each member's learning rate, (K,), or the schedule of all members.
 
-        It may be set, as the argument of that name; between calls of `fit` and by callbacks.
+        It can be set to what the argument ``learning_rate`` takes, between calls of `fit` and by
+        callbacks.
         """
         rates = self._model.settings.rates
         return rates if callable(rates) else rates.copy()
@@ -247,7 +262,7 @@ batch_size, shuffle, dtype, backend
         self._model.settings.rates = rates_of(value, self._model.spec.optimizer, len(self))
 
     def __len__(self) -> int:
-        """K."""
+        """The number of members, K."""
         return len(self._model)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -262,7 +277,7 @@ batch_size, shuffle, dtype, backend
         return copy.deepcopy(self)
 
     def _states(self) -> tuple[Found | None, Sequence[Kept]]:
-        """What early stopping and the callbacks keep, of the fit under way or of the last one."""
+        """Return the states of early stopping and of the callbacks, in this fit or the last one."""
         if self._under_way is None:
             return self._model.found, self._model.kept
         whole: FleetWhole | None = running.published(self)
@@ -285,9 +300,23 @@ batch_size, shuffle, dtype, backend
 
     def __getitem__(self, key: Any) -> Trainer | Fleet:
         """
-        Member number ``key`` as a `Trainer`, with copies of all it needs to go on training.
+        Return one member as a `Trainer`, or several as a `Fleet`.
 
-        Or, for a slice, a list of numbers or a mask, a fleet of such copies.
+        Arrays are copied, and training can go on.
+
+        Parameters
+        ----------
+        key : int, slice, list of int or array
+            An int gives a `Trainer`. A slice, several numbers or a mask give a `Fleet`.
+
+        Returns
+        -------
+        Trainer or Fleet
+
+        Raises
+        ------
+        TypeError, IndexError
+            For a key that is none of these, or for a member that does not exist.
         """
         k = len(self)
         if hasattr(key, "__array__"):
@@ -307,26 +336,26 @@ batch_size, shuffle, dtype, backend
             return self._trainer(i % k)
 
     def __iter__(self) -> Iterator[Trainer]:
-        """The members as trainers."""
+        """Yield each member as a `Trainer`."""
         return (self[i] for i in range(len(self)))
 
-    # What a user does.
+    # Methods.
 
     def set_parameters(
         self, weights: Sequence[npt.ArrayLike], biases: Sequence[npt.ArrayLike]
     ) -> None:
         """
-        Copy weights and biases into the members; the optimizer's state stays.
+        Copy weights and biases into the members. The optimizer's state does not change.
 
         Parameters
         ----------
-        weights : sequence of (n_in, n_out) or (K, n_in, n_out) arrays
-        biases : sequence of (n_out,) or (K, n_out) arrays
+        weights : sequence of (n_in, n_out) or (K, n_in, n_out) array-likes
+        biases : sequence of (n_out,) or (K, n_out) array-likes
 
         Raises
         ------
         TypeError, ValueError
-            For another number of arrays, another shape, or values that are not finite numbers.
+            For a wrong number of arrays, a wrong shape, or values that are not finite numbers.
         """
         self._model.set_parameters(weights, biases)
 
@@ -344,35 +373,36 @@ batch_size, shuffle, dtype, backend
         progress: bool = False,
     ) -> FleetHistory:
         """
-        Train all members for some epochs; called again it goes on.
+        Train all members for some epochs. Another call goes on from there.
 
         Parameters
         ----------
         X : (n_samples, n_inputs) or (K, n_samples, n_inputs) array-like
-            Of all members, or of each.
+            All members share it, or each member has its own.
         y : (n_samples, n_targets) or (K, n_samples, n_targets) array-like
-            Labels and single outputs may be (n_samples,), or (K, n_samples) where that is not also
-            (n_samples, n_targets), which comes first.
+            Labels and single outputs may be (n_samples,) or (K, n_samples). A shape that can be
+            read both as (n_samples, n_targets) and as (K, n_samples) is read as the former.
         epochs : int
-            How many more, at least 1. Callbacks begin anew.
+            How many more epochs to train, at least 1. Callbacks start anew.
         epochs_total : int, optional
-            Instead of ``epochs``: resume, and train until `epochs_trained` of each member is this
-            number, at least 1. Members that an `EarlyStopping` has stopped stay so, and those that
-            are left go on with the patience that is left to them; other callbacks take up their
-            state too. If so many epochs are done already, nothing is trained.
+            In place of ``epochs``: resume, and train until `epochs_trained` of each member is this
+            number, at least 1. Members that an `EarlyStopping` stopped stay stopped. The others
+            continue with the patience that they have left. The other callbacks resume from their
+            states. If so many epochs are done already, nothing is trained.
         sample_weight : (n_samples,) or (K, n_samples) array-like, optional
-            As in `Trainer.fit`. Weights of 0 and of whole numbers make the folds of a
-            cross-validation and the samples of a bootstrap.
+            As in `Trainer.fit`. Weights of 0 select the folds of a cross-validation. Integer
+            weights count the samples of a bootstrap.
         validation_data : (X, y) or (X, y, sample_weight), optional
-            Samples that are not trained on; after each epoch each member's loss is taken.
-        callbacks : Callback objects or functions, default none
-            An `EarlyStopping`, by "validation_loss" or "loss", stops each member by itself; those
-            that are left take less time. What it found is in the history, not in its attributes.
-            All others are told of the fleet, and of the epoch's number in this call: their ``logs``
-            hold (K,) arrays, "loss" and, where there are validation data, "validation_loss"; nan
-            for members that have stopped. What they return is ignored; `stop` ends the fit.
+            Samples that are not trained on. After each epoch each member's loss on them is
+            computed.
+        callbacks : Callback, function or list of these, default ()
+            An `EarlyStopping` on "validation_loss" or "loss" stops each member by itself. The
+            others then take less time. Its results are in the history, not in its attributes.
+            All other callbacks get the fleet, and the epoch's number in this call. Their ``logs``
+            have (K,) arrays: "loss", and "validation_loss" with validation data. Members that have
+            stopped have nan. Return values are ignored. `stop` ends the fit.
         progress : bool, default False
-            Show a bar, as `Trainer.fit` does, with the mean losses of the members.
+            Show a progress bar, as `Trainer.fit` does, with the mean losses of the members.
 
         Returns
         -------
@@ -381,26 +411,26 @@ batch_size, shuffle, dtype, backend
         Raises
         ------
         TypeError, ValueError
-            For bad input; the fleet is as before.
+            For bad input. The fleet does not change.
         KeyboardInterrupt
-            On Ctrl-C; the fleet keeps a whole number of epochs, all but those of the last tenths of
-            a second, and the next `fit` goes on from there. So it does when a callback, or a
-            handler of a signal, raises an error. An `EarlyStopping` that restores the best epochs
+            On Ctrl-C. The fleet keeps complete epochs, all but those of the last tenths of a
+            second, and the next `fit` goes on from there. The same holds when a callback or the
+            handler of a signal raises an error. An `EarlyStopping` that restores the best epochs
             does so here too.
         RuntimeError
-            From a callback, or from another thread, while the fleet is in a fit. It is raised
-            before any input is looked at. Meanwhile other threads may save, copy and pickle the
-            fleet: they get its last whole epochs.
+            If the fleet is in a fit already, from a callback or from another thread. It is raised
+            before the input is checked. Other threads may save, copy and pickle the fleet during a
+            fit. They get the end of its last complete epochs.
         ImportError
             For ``progress=True`` without tqdm.
 
         Warns
         -----
         RuntimeWarning
-            If the loss or the parameters of some members became inf or nan. These keep their last
-            good epoch, or their best one, if an `EarlyStopping` restores that; they are named in
-            the history, and the others go on. If what an `EarlyStopping`
-            goes by was nan in every epoch of some members: these keep their last epoch.
+            If the loss or the parameters of some members became inf or nan. These members keep
+            their last good epoch, or their best one if an `EarlyStopping` restores it. The history
+            lists them, and the others go on. Also if the number that an `EarlyStopping` monitors
+            was nan or infinite in every epoch of some members. These keep their last epoch.
         """
         history = self._fit(
             X, y, epochs, sample_weight, validation_data, callbacks, progress, epochs_total
@@ -410,21 +440,21 @@ batch_size, shuffle, dtype, backend
         if history.diverged:
             warn(
                 f"{len(history.diverged)} of {len(self)} members diverged, the first in epoch "
-                f"{min(history.diverged.values())}: they keep their last good epoch, the others "
-                "went on. Try a smaller learning_rate for them, or inputs and targets scaled to "
-                f"about -1...1{see_own(self._model.spec.custom_functions, '; or see {}')}"
+                f"{min(history.diverged.values())}: they keep their last good epoch, and the "
+                "others went on. Try a smaller learning_rate for them, or inputs and targets "
+                f"scaled to about -1...1{see_own(self._model.spec.custom_functions, '; or see {}')}"
             )
         return history
 
     def _warn_of_no_best(self, history: FleetHistory, callbacks: list[Callback]) -> None:
-        lacking = (history.best_epoch == -1) & (history.epochs > 0)
-        lacking[list(history.diverged)] = False
+        no_best = (history.best_epoch == -1) & (history.epochs > 0)
+        no_best[list(history.diverged)] = False
         monitor = [c.monitor for c in callbacks if isinstance(c, EarlyStopping)]
-        if lacking.any():
+        if no_best.any():
             warn(
-                f"EarlyStopping goes by {quoted(monitor[0])}, which was nan or infinite in each "
-                f"epoch of {lacking.sum()} of {len(self)} members: no epoch is their best, and "
-                "their parameters are those of their last one"
+                f"EarlyStopping monitors {quoted(monitor[0])}, which was nan or infinite in every "
+                f"epoch of {no_best.sum()} of {len(self)} members: they have no best epoch, and "
+                "keep the parameters of their last one"
             )
 
     @running.one_at_a_time("fleet")
@@ -439,7 +469,7 @@ batch_size, shuffle, dtype, backend
         progress: Any = False,
         epochs_total: Any = None,
     ) -> FleetHistory:
-        """`fit`, without the warning."""
+        """Do all of `fit` but its warnings."""
         model = self._model
         to_train = checks.epochs(epochs, epochs_total, model.state.epochs)
         progress = checks.boolean("progress", progress)
@@ -506,20 +536,20 @@ batch_size, shuffle, dtype, backend
 
     def stop(self) -> None:
         """
-        End the fit under way, of all members, after the epoch that is being trained.
+        End the current fit of all members after the current epoch.
 
-        To be called from a callback, from a metric or another function that the fit calls, or from
-        another thread. `fit` then returns as it does after its last epoch. Where nothing is
-        watched, epochs are trained in blocks of about a tenth of a second, and the fit ends after
-        such a block. Called before the first epoch, as in `Callback.on_fit_begin`, nothing is
-        trained. Outside a fit it does nothing: the next fit does not remember it.
+        A callback, another function that the fit calls, or another thread may call it. `fit` then
+        returns as it does after its last epoch. Without callbacks and validation data, epochs are
+        trained in blocks of about a tenth of a second, and the fit ends after the current block. If
+        it is called before the first epoch, as in `Callback.on_fit_begin`, nothing is trained.
+        Outside a fit it has no effect on later fits.
         """
         if self._under_way is not None:
             self._under_way.stop()
 
     def predict(self, X: npt.ArrayLike) -> Array:
         """
-        Outputs of all members.
+        Compute the outputs of all members.
 
         Parameters
         ----------
@@ -528,6 +558,11 @@ batch_size, shuffle, dtype, backend
         Returns
         -------
         (K, n_samples, n_outputs) array, of the fleet's dtype
+
+        Raises
+        ------
+        TypeError, ValueError
+            For bad input.
         """
         self._model.check_names(X)
 
@@ -543,10 +578,12 @@ batch_size, shuffle, dtype, backend
 
     def predict_mean_std(self, X: npt.ArrayLike) -> tuple[Array, Array]:
         """
-        Mean and standard deviation of the members' outputs: those of an ensemble.
+        Compute the mean and standard deviation of the members' outputs, as of an ensemble.
 
-        Of classifiers the mean is that of the probabilities. With the loss "gaussian_nll" each
-        member gives a distribution, and these are the mean and deviation of their mixture.
+        The standard deviation of K outputs o[k] is sqrt(mean (o[k] - mean o)**2), with the factor
+        1/K. For classifiers the outputs are probabilities. With the loss "gaussian_nll" member k
+        gives a mean m[k] and a variance v[k] = exp(s[k]). The result is the mean of their mixture,
+        mean m, and its standard deviation, sqrt(mean v + mean (m[k] - mean m)**2).
 
         Parameters
         ----------
@@ -554,7 +591,12 @@ batch_size, shuffle, dtype, backend
 
         Returns
         -------
-        mean, std : (n_samples, n_targets) arrays
+        mean, std : (n_samples, n_targets) arrays, of the fleet's dtype
+
+        Raises
+        ------
+        TypeError, ValueError
+            For bad input.
 
         References
         ----------
@@ -572,7 +614,7 @@ batch_size, shuffle, dtype, backend
         self, X: npt.ArrayLike, y: npt.ArrayLike, *, sample_weight: npt.ArrayLike | None = None
     ) -> npt.NDArray[np.float64]:
         """
-        Each member's loss, as `Trainer.evaluate`.
+        Compute each member's loss, as `Trainer.evaluate` does.
 
         Parameters
         ----------
@@ -582,6 +624,11 @@ batch_size, shuffle, dtype, backend
         Returns
         -------
         (K,) float64 array
+
+        Raises
+        ------
+        TypeError, ValueError
+            For bad input.
         """
         self._model.check_names(X)
         spec = self._model.spec
@@ -597,24 +644,24 @@ batch_size, shuffle, dtype, backend
 
     def best(self, X: npt.ArrayLike, y: npt.ArrayLike, n: int = 1) -> Fleet:
         """
-        The members with the smallest loss on these samples, the best one first.
+        Return the members with the smallest losses on these samples, the best one first.
 
         Parameters
         ----------
         X, y
             As in `evaluate`.
         n : int, default 1
-            How many.
+            The number of members.
 
         Returns
         -------
         Fleet
-            Of n members: ``fleet.best(X, y)[0]`` is the best one as a `Trainer`.
+            It has n members. ``fleet.best(X, y)[0]`` is the best one as a `Trainer`.
 
         Raises
         ------
-        ValueError
-            For bad input; and if fewer than n members have a finite loss on these samples.
+        TypeError, ValueError
+            For bad input, and if fewer than n members have a finite loss on these samples.
         """
         n = checks.integer("n", n, low=1)
         if n > len(self):
@@ -630,19 +677,19 @@ batch_size, shuffle, dtype, backend
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """
-        Write the fleet to one file, from which `load` goes on to the same bits.
+        Write the fleet to one file, with all that is needed to go on training bit for bit.
 
         Parameters
         ----------
         path : str or path-like
-            A safetensors file, as that of `Trainer.save`: written whole, or not at all.
+            A safetensors file, as `Trainer.save` writes it: completely, or not at all.
 
         Raises
         ------
         OSError
             As from `Trainer.save`.
         TypeError, ValueError
-            For what cannot be saved: parameters that are not finite, a nameless function.
+            For what cannot be saved: parameters that are not finite, or a function without a name.
         """
         saving.write(path, self._whole())
 
@@ -669,13 +716,13 @@ batch_size, shuffle, dtype, backend
         Raises
         ------
         CheckpointError
-            For a file that is no fleet's, or was altered, or has what no `save` writes.
+            For a file that holds no fleet, was altered, or has contents that `save` never writes.
         OSError, MemoryError, TypeError
             As from `Trainer.load`.
         """
         return cls._of(saving.read(path, custom_objects))
 
-    # How it is done.
+    # Internals.
 
     def _validation(self, given: Any, kind: np.dtype[Any], names: tuple[str, ...] | None) -> Data:
         parts = validation.parts(given)
@@ -687,10 +734,10 @@ batch_size, shuffle, dtype, backend
 
     def _of_whole_epochs(self, compute: Callable[[Members], R]) -> R:
         """
-        Compute something from the members, which have whole epochs: see `Trainer`.
+        Compute something from members that are at the end of an epoch, as `Trainer` does.
 
-        In the fit of another thread it is computed from copies; and again, where such a fit began
-        meanwhile.
+        During a fit of another thread it is computed from copies. If such a fit began during the
+        computation, it is computed again.
         """
         model, everyone = self._model, np.arange(len(self))
         with running.changing():
@@ -710,7 +757,7 @@ batch_size, shuffle, dtype, backend
         return choice.choose(backend, self._model.spec, len(self), n_samples, self._model.n_threads)
 
     def _trainer(self, i: int) -> Trainer:
-        """Member i, with copies of all it needs."""
+        """Return member i as a trainer, with copies of its arrays."""
         model, state, settings = self._model, self._model.state, self._model.settings
         optimizer = model.spec.optimizer
         if isinstance(optimizer, SGD):
@@ -740,26 +787,28 @@ batch_size, shuffle, dtype, backend
             random = now if whole is None else whole.random.get(i, now)
             member.state.rng.bit_generator.state = random
         if (found := self._states()[0]) is not None:
-            told = member.state.epochs
-            member.kept = [Kept(EarlyStopping.__qualname__, told, found.member(i))]
+            epochs = member.state.epochs
+            member.kept = [Kept(EarlyStopping.__qualname__, epochs, found.member(i))]
         return trainer_of(member)
 
     def _take(self, numbers: npt.NDArray[np.int64]) -> FleetModel:
-        """The model of some members, with copies of all they have."""
+        """Return a model of some members, with copies of their settings and their state."""
         if numbers.ndim != 1 or len(numbers) == 0:
-            raise IndexError(f"a fleet needs one member or more; got numbers {numbers.shape}")
+            raise IndexError(
+                f"select members by a list of at least one number; got shape {numbers.shape}"
+            )
         with running.changing():
             model = replace(self._model, found=self._states()[0])
-            return model.take(numbers, self._state_then(numbers))
+            return model.take(numbers, self._take_state(numbers))
 
-    def _state_then(self, numbers: npt.NDArray[np.int64]) -> FleetState:
-        """A copy of the state of some members: as it is, or in a fit at the end of an epoch."""
+    def _take_state(self, numbers: npt.NDArray[np.int64]) -> FleetState:
+        """Return a copy of the state of some members. In a fit it is that of an epoch's end."""
         state = self._model.state.take(numbers)
         whole: FleetWhole | None = running.published(self)
         if whole is not None and whole.random:
-            places = {number: i for i, number in enumerate(numbers.tolist())}
+            taken = {number: i for i, number in enumerate(numbers.tolist())}
             random = whole.random.items()
-            state.set_random({places[i]: value for i, value in random if i in places})
+            state.set_random({taken[i]: value for i, value in random if i in taken})
         return state
 
     def _whole(self) -> FleetModel:
