@@ -12,11 +12,10 @@ from jitprop.fleet.blocks import Blocks
 from jitprop.fleet.data import Data
 from jitprop.fleet.engines import Engine, Indices
 from jitprop.fleet.history import FleetHistory
-from jitprop.fleet.settings import MemberSettings
+from jitprop.fleet.model import FleetModel
 from jitprop.fleet.state import FleetState, FleetWhole
 from jitprop.fleet.stopping import Stopping
 from jitprop.interrupts import Interrupts
-from jitprop.net.spec import Spec
 from jitprop.training.history import VALIDATION_LOSS
 from jitprop.training.kept import apart
 from jitprop.training.progress import Progress
@@ -41,16 +40,14 @@ class Course:
     Parameters
     ----------
     engine : Engine
-    spec : Spec
+    model : FleetModel
+        Its settings are read. Callbacks may change the learning rates.
     state : FleetState
         Training changes it in place.
-    settings : MemberSettings
-        Callbacks may change its learning rates.
     data : Data
     validation : Data or None
     epochs : int, or (K,) ints
         How many epochs each member is trained.
-    shuffle : bool
     stopping : Stopping or None
         Stops each member by itself.
     told : Told
@@ -71,19 +68,18 @@ class Course:
     def __init__(
         self,
         engine: Engine,
-        spec: Spec,
+        model: FleetModel,
         state: FleetState,
-        settings: MemberSettings,
         data: Data,
         validation: Data | None,
         epochs: int | Indices,
-        shuffle: bool,
         stopping: Stopping | None,
         told: Told,
     ) -> None:
-        self.engine, self.spec, self.state, self.settings = engine, spec, state, settings
+        self.engine, self.spec, self.state = engine, model.spec, state
+        self.settings = model.settings
         self.data, self.validation, self.epochs = data, validation, int(np.max(epochs))
-        self.blocks = Blocks(engine, spec, state, settings, data, shuffle)
+        self.blocks = Blocks(engine, model.spec, state, model.settings, data, model.shuffle)
         self.stopping, self.told = stopping, told
         k = len(state.params)
         self.loss = cast.zeros("epochs", (self.epochs, k), np.float64)  # filled as epochs are done

@@ -491,13 +491,11 @@ batch_size, shuffle, dtype, backend
             held_out = held_out.unshared(state.params)
         course = Course(
             self._engine(data.n_samples),
-            model.spec,
+            model,
             state,
-            model.settings,
             data,
             held_out,
             to_train,
-            model.shuffle,
             None if how is None else Stopping(how, state, found),
             told,
         )
