@@ -532,7 +532,7 @@ class Trainer(Attributes):
             given.refuse(
                 sample_weight=sample_weight, validation_fraction=validation_fraction, order=order
             )
-            given.apart_from(model.state.params)
+            given.unshare(model.state.params)
             dtype = model.dtype or given.first(partial(model.samples, dtype=None)).X.dtype
         names = model.names or cast.names_of(X)
         if validation_data is not None:

@@ -61,11 +61,11 @@ class Batches:
             if value is not None:
                 raise ValueError(f"{name} goes with arrays X and y, not with batches")
 
-    def apart_from(self, array: Array) -> None:
+    def unshare(self, array: Array) -> None:
         """
-        Copy those arrays that share memory with another, which will change.
+        Copy batches that share memory with ``array``, which is about to change.
 
-        A list or a tuple of batches holds its arrays already. Others make theirs later.
+        Only a list or a tuple of batches is searched. Other iterables make their arrays later.
         """
         if type(self.given) in (list, tuple) and _shares(self.given, array):
             self.given = [

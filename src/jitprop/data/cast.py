@@ -196,9 +196,9 @@ def check_names(X: Any, known: tuple[str, ...] | None) -> None:
     if sorted(names) == sorted(known):
         reason = "the columns are the same, in another order"
     else:
-        there, wanted = set(names), set(known)
-        missing = [name for name in known if name not in there]
-        new = [name for name in names if name not in wanted]
+        present, expected = set(names), set(known)
+        missing = [name for name in known if name not in present]
+        new = [name for name in names if name not in expected]
         listed = ", ".join(map(checks.quoted, (missing or new)[:5]))
         reason = f"columns [{listed}] are {'missing' if missing else 'new'}"
     raise ValueError(
