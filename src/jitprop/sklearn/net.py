@@ -143,7 +143,7 @@ def logits(model: Any, X: Array) -> Array:
     """
     X = _cast(model, X)
     if hasattr(model, "fleet_"):
-        spec, members = model.fleet_._spec, model.fleet_.parameters
+        spec, members = model.fleet_._model.spec, model.fleet_.parameters
     else:
         spec = spec_of(model)
         members = [pack(model, spec, X.dtype)]
