@@ -28,13 +28,12 @@ from jitprop.net.losses import Loss
 from jitprop.net.optimizers import Optimizer
 from jitprop.net.schedules import LearningRate
 from jitprop.net.spec import check_batch, make_spec, with_learning_rate
-from jitprop.net.state import Whole
 from jitprop.teaching.trace import Trace, trace
 from jitprop.training import running
 from jitprop.training.attributes import Attributes, Views
 from jitprop.training.callbacks import Callback, OnEpochEnd
 from jitprop.training.callbacks import resolve as resolve_callbacks
-from jitprop.training.fitting import Fit
+from jitprop.training.fitting import Fit, Whole
 from jitprop.training.history import Course, History
 from jitprop.training.kept import Kept
 from jitprop.training.model import Model, as_copy

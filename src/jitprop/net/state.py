@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from jitprop.net.schedules import Plateau
-
-if TYPE_CHECKING:
-    from jitprop.training.kept import Kept
 
 
 def writable(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -109,16 +106,6 @@ class Snapshot(NamedTuple):
             updates=self.updates,
             plateau=self.plateau,
         )
-
-
-class Whole(NamedTuple):
-    """Everything that a fit publishes at the end of an epoch."""
-
-    snapshot: Snapshot
-    done: int
-    """The number of epochs that this fit has finished."""
-    kept: Sequence[Kept]
-    """What its callbacks keep from one epoch to the next."""
 
 
 def all_finite(*arrays: npt.NDArray[Any]) -> bool:

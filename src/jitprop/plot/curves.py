@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,13 +14,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.lines import Line2D
 
-    from jitprop.training.history import History
-
 DRAWN = "loss", "validation_loss", "learning_rate"
 """What a history has, and nothing else does."""
 
 
-def loss_curves(history: History, ax: Axes | None = None) -> Axes:
+def loss_curves(history: Any, ax: Axes | None = None) -> Axes:
     """
     Draw the training loss, and where there is one the validation loss, epoch by epoch.
 

@@ -6,7 +6,7 @@ import os
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -19,9 +19,6 @@ from jitprop.net.schedules import ReduceOnPlateau, Schedule
 from jitprop.training.history import VALIDATION
 from jitprop.training.patience import Patience
 from jitprop.warn import warn
-
-if TYPE_CHECKING:
-    from jitprop.trainer import Trainer
 
 HIGHER_IS_BETTER = ("r2", "accuracy")
 
@@ -56,10 +53,10 @@ class Callback:
     True
     """
 
-    def on_fit_begin(self, trainer: Trainer) -> None:
+    def on_fit_begin(self, trainer: Any) -> None:
         """Before the first epoch."""
 
-    def on_epoch_end(self, trainer: Trainer, epoch: int, logs: dict[str, float]) -> None:
+    def on_epoch_end(self, trainer: Any, epoch: int, logs: dict[str, float]) -> None:
         """
         After an epoch, with the trainer as it is then.
 
@@ -67,7 +64,7 @@ class Callback:
 
         Parameters
         ----------
-        trainer : Trainer
+        trainer : Trainer or Fleet
         epoch : int
             The epoch's number, counted from 0 over all calls of `fit`.
         logs : dict
@@ -75,10 +72,10 @@ class Callback:
             and ``"validation_" + metric``, "learning_rate" and "seconds".
         """
 
-    def on_fit_end(self, trainer: Trainer) -> None:
+    def on_fit_end(self, trainer: Any) -> None:
         """After the last epoch, also of a fit that was stopped; not after an exception."""
 
-    def on_fit_error(self, trainer: Trainer, error: BaseException) -> None:
+    def on_fit_error(self, trainer: Any, error: BaseException) -> None:
         """
         When an exception ends the fit: Ctrl-C, `DivergenceError`, an error in a callback.
 
@@ -100,7 +97,7 @@ class Callback:
         """
         return None
 
-    def set_state(self, trainer: Trainer, state: Mapping[str, Any]) -> None:
+    def set_state(self, trainer: Any, state: Mapping[str, Any]) -> None:
         """
         Take up what `get_state` returned, where ``fit(..., epochs_total=n)`` resumes a fit.
 
@@ -111,13 +108,13 @@ class Callback:
 
         Parameters
         ----------
-        trainer : Trainer
+        trainer : Trainer or Fleet
         state : dict
             Its arrays are not to be written to.
         """
 
 
-OnEpochEnd: TypeAlias = "Callable[[Trainer, int, dict[str, float]], Any]"
+OnEpochEnd: TypeAlias = Callable[[Any, int, dict[str, float]], Any]
 
 
 class _Function(Callback):
@@ -126,7 +123,7 @@ class _Function(Callback):
     def __init__(self, function: OnEpochEnd) -> None:
         self.function = function
 
-    def on_epoch_end(self, trainer: Trainer, epoch: int, logs: dict[str, float]) -> None:
+    def on_epoch_end(self, trainer: Any, epoch: int, logs: dict[str, float]) -> None:
         """Call it; what it returns is ignored."""
         self.function(trainer, epoch, logs)
 
@@ -277,11 +274,11 @@ class EarlyStopping(Callback):
             self.rule.is_exhausted(self._first, best_epoch, self._last)
         )
 
-    def on_fit_begin(self, trainer: Trainer) -> None:
+    def on_fit_begin(self, trainer: Any) -> None:
         """Begin anew."""
         self._forget(trainer.epochs_trained)
 
-    def on_epoch_end(self, trainer: Trainer, epoch: int, logs: dict[str, float]) -> None:
+    def on_epoch_end(self, trainer: Any, epoch: int, logs: dict[str, float]) -> None:
         """Count, and keep the parameters if they are the best."""
         value = logs[self.monitor]
         # Told of an epoch twice, as when Ctrl-C comes in between, it does nothing new.
@@ -293,7 +290,7 @@ class EarlyStopping(Callback):
             self.stopped = True
             trainer.stop()
 
-    def on_fit_end(self, trainer: Trainer) -> None:
+    def on_fit_end(self, trainer: Any) -> None:
         """Put the best parameters back; warn if no epoch had a number to go by."""
         self._restore(trainer)
         if self.best_epoch is None and self._last is not None:
@@ -302,19 +299,19 @@ class EarlyStopping(Callback):
                 "epoch: no epoch is the best, and the parameters are those of the last one"
             )
 
-    def on_fit_error(self, trainer: Trainer, error: BaseException) -> None:
+    def on_fit_error(self, trainer: Any, error: BaseException) -> None:
         """Put the best parameters back."""
         if self._restore(trainer):
             error.add_note(f"EarlyStopping put the parameters of epoch {self.best_epoch} back")
 
-    def _restore(self, trainer: Trainer) -> bool:
+    def _restore(self, trainer: Any) -> bool:
         """Let the best parameters and those of the last epoch change places, once."""
         if self._parameters is None or self._restored is not None:
             return False
         self._swap(trainer, _checksum(self._parameters))
         return True
 
-    def _swap(self, trainer: Trainer, restored: int | None) -> None:
+    def _swap(self, trainer: Any, restored: int | None) -> None:
         parameters = trainer.parameters
         present = _frozen(parameters)
         # One statement without a call, so that Ctrl-C is heard before or after it.
@@ -333,7 +330,7 @@ class EarlyStopping(Callback):
             "restored": self._restored,
         }
 
-    def set_state(self, trainer: Trainer, state: Mapping[str, Any]) -> None:
+    def set_state(self, trainer: Any, state: Mapping[str, Any]) -> None:
         """Go on where a fit was saved, with the parameters of its last epoch."""
         check_same(self, state.get("monitor"), state.get("higher_is_better"))
         check_state(state, trainer.parameters.size, trainer.epochs_trained)
@@ -468,17 +465,17 @@ class Checkpoint(Callback):
     def __repr__(self) -> str:
         return f"Checkpoint({str(self.path)!r}, every={self.every})"
 
-    def on_fit_begin(self, trainer: Trainer) -> None:
+    def on_fit_begin(self, trainer: Any) -> None:
         """Look at the folder, and at what stands there: better now than after hours."""
         if not self.path.parent.is_dir():
             raise FileNotFoundError(f"no such folder: {str(self.path.parent)!r}")
         atomic.check(self.path)
 
-    def on_epoch_end(self, trainer: Trainer, epoch: int, logs: dict[str, float]) -> None:
+    def on_epoch_end(self, trainer: Any, epoch: int, logs: dict[str, float]) -> None:
         """Save, if it is time."""
         if (epoch + 1) % self.every == 0:
             trainer.save(self.path)
 
-    def on_fit_end(self, trainer: Trainer) -> None:
+    def on_fit_end(self, trainer: Any) -> None:
         """Save."""
         trainer.save(self.path)

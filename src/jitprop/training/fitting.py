@@ -11,7 +11,7 @@ is also what other threads see of the trainer meanwhile.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -20,7 +20,7 @@ import numpy.typing as npt
 from jitprop.interrupts import Interrupts
 from jitprop.net import schedules
 from jitprop.net.schedules import LearningRate, ReduceOnPlateau
-from jitprop.net.state import Snapshot, State, Whole
+from jitprop.net.state import Snapshot, State
 from jitprop.training.errors import DivergenceError
 from jitprop.training.history import Record
 from jitprop.training.kept import Kept, apart
@@ -29,6 +29,16 @@ from jitprop.training.running import Running
 from jitprop.training.sources import Source
 from jitprop.training.watching import Watch, check_monitor
 from jitprop.warn import warn
+
+
+class Whole(NamedTuple):
+    """Everything that a fit publishes at the end of an epoch."""
+
+    snapshot: Snapshot
+    done: int
+    """The number of epochs that this fit has finished."""
+    kept: Sequence[Kept]
+    """What its callbacks keep from one epoch to the next."""
 
 
 class Saved(NamedTuple):

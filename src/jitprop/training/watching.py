@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -20,9 +20,6 @@ from jitprop.training.evaluation import Evaluation
 from jitprop.training.history import VALIDATION, VALIDATION_LOSS
 from jitprop.training.kept import Kept
 from jitprop.training.telling import Told
-
-if TYPE_CHECKING:
-    from jitprop.trainer import Trainer
 
 
 class Watch:
@@ -50,7 +47,7 @@ class Watch:
 
     def __init__(
         self,
-        trainer: Trainer,
+        trainer: Any,
         backend: Backend,
         spec: Spec,
         training: Samples | None,
