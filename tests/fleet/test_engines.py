@@ -59,9 +59,9 @@ def trained(engine, spec, weighted, scale):
     """Train members with an engine; return their parameters and losses in one array."""
     rng = np.random.default_rng(0)
     data = Data(
-        Part(rng.normal(size=(N, 3)), own=False),
-        Part(rng.integers(0, 2, (K, N, 2)).astype(float), own=True),
-        Part(rng.integers(1, 4, (K, N)).astype(float), own=True) if weighted else None,
+        Part(rng.normal(size=(N, 3)), per_member=False),
+        Part(rng.integers(0, 2, (K, N, 2)).astype(float), per_member=True),
+        Part(rng.integers(1, 4, (K, N)).astype(float), per_member=True) if weighted else None,
     )
     momentum = getattr(spec.optimizer, "momentum", 0.0)
     members = Members(
