@@ -11,7 +11,15 @@ from jitprop_kernels.members import SAMPLES
 from jitprop_kernels.network import evaluate, gradient, predict
 from jitprop_kernels.optimizers import SQUARES_PIECE
 from jitprop_kernels.plan import Plan, SklearnRules
-from jitprop_kernels.records import Samples, Seat, Work
+from jitprop_kernels.records import (
+    FleetWork,
+    MemberSamples,
+    MemberSettings,
+    Samples,
+    Scratch,
+    Seat,
+    Work,
+)
 from jitprop_kernels.simd import NARROW_BYTES, VECTOR_BYTES, WIDE_BYTES
 from jitprop_kernels.training import train
 
@@ -36,9 +44,13 @@ __all__ = [
     "WIDE",
     "WIDE_BYTES",
     "Block",
+    "FleetWork",
+    "MemberSamples",
+    "MemberSettings",
     "Plan",
     "Route",
     "Samples",
+    "Scratch",
     "Seat",
     "SklearnRules",
     "Width",

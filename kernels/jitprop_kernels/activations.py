@@ -115,10 +115,12 @@ def exponential(memory: Array, z: int, slopes: int, size: int) -> None:
 
 
 @jit()
-def activate_vectors(
-    like: Scalar, code: int, memory: Array, z: int, slopes: int, size: int
-) -> None:
-    """`activate` by vectors as wide as ``like``; size is a multiple of their lanes."""
+def activate_by(like: Scalar, code: int, memory: Array, z: int, slopes: int, size: int) -> None:
+    """
+    Replace z by f(z) in ``memory[z:z + size]`` and write the slopes to ``memory[slopes:]``.
+
+    By vectors as wide as ``like``, of whose lanes size is a multiple. One branch a call.
+    """
     n = size_of(like)
     if code == codes.SIGMOID:
         for i in range(0, size, n):
@@ -171,39 +173,5 @@ def activate_vectors(
 
 @jit()
 def activate(code: int, memory: Array, z: int, slopes: int, size: int) -> None:
-    """
-    Replace z by f(z) in ``memory[z:z + size]`` and write the slopes to ``memory[slopes:]``.
-
-    One branch a call, and behind it a plain loop that LLVM vectorises.
-    """
-    if code == codes.SIGMOID:
-        for i in range(size):
-            memory[z + i], memory[slopes + i] = sigmoid(memory[z + i])
-    elif code == codes.TANH:
-        for i in range(size):
-            memory[z + i], memory[slopes + i] = tanh(memory[z + i])
-    elif code == codes.RELU:
-        for i in range(size):
-            memory[z + i], memory[slopes + i] = relu(memory[z + i])
-    elif code == codes.LEAKY_RELU:
-        for i in range(size):
-            memory[z + i], memory[slopes + i] = leaky_relu(memory[z + i])
-    elif code == codes.ELU:
-        for i in range(size):
-            memory[z + i], memory[slopes + i] = elu(memory[z + i])
-    elif code == codes.SOFTPLUS:
-        for i in range(size):
-            memory[z + i], memory[slopes + i] = softplus(memory[z + i])
-    elif code == codes.GELU:
-        for i in range(size):
-            memory[z + i], memory[slopes + i] = gelu(memory[z + i])
-    elif code == codes.SILU:
-        for i in range(size):
-            memory[z + i], memory[slopes + i] = silu(memory[z + i])
-    elif code == codes.EXP:
-        exponential(memory, z, slopes, size)
-    elif code <= codes.SOFTMAX:
-        for i in range(size):
-            memory[slopes + i] = type(memory[0])(1.0)
-    else:
-        call(code, memory, z, z, z, slopes, size)
+    """`activate_by` single numbers, in loops of which LLVM makes vectors."""
+    activate_by(type(memory[0])(0.0), code, memory, z, slopes, size)

@@ -13,125 +13,78 @@ from jitprop_kernels.elementary import smaller
 from jitprop_kernels.groups import (
     FAULTS,
     LOSSES,
-    WHOLES,
+    WEIGHTS,
     add_losses,
     load_block,
     put_losses,
     set_group,
     set_rates,
-    set_wholes,
+    set_weight_sums,
 )
 from jitprop_kernels.losses import softmax
 from jitprop_kernels.meeting import halted, take
 from jitprop_kernels.members import (
     SAMPLES,
+    backward,
     block_width,
-    descend,
     forward,
     n_parameters,
     output,
 )
-from jitprop_kernels.plan import ACTIVATION, N_IN, N_OUT, OUTPUTS, Plan
-from jitprop_kernels.simd import (
-    behind,
-    size_of,
-    widened,
-    zeros,
+from jitprop_kernels.plan import ACTIVATION, N_OUT, OUTPUTS, Plan
+from jitprop_kernels.records import (
+    Block,
+    FleetWork,
+    Group,
+    MemberSamples,
+    MemberSettings,
+    Scratch,
 )
+from jitprop_kernels.simd import size_of, skipped, widened, zeros
 
 
-@jit(entry=True)
-def train_members(
-    width: Width,
-    plan: Plan,
+@jit()
+def group_of(
+    number: int,
+    lane: int,
+    size: int,
     params: Array,
     slots: Array,
-    X: Array,
-    x_step: int,
-    Y: Array,
-    y_step: int,
-    weights: Array,
-    weights_step: int,
-    stand_ins: Indices,
-    n_samples: int,
-    members: Indices,
-    rows: Indices,
-    losses: Array,
-    divisors: Array,
-    faults: Array,
-    rates: Array,
-    rate_step: int,
-    decays: Array,
-    momenta: Array,
-    dropped: Indices,
-    keys: Indices,
-    updates: Indices,
-    memory: Array,
-    sums: Array,
-    gate: Indices,
+    settings: MemberSettings,
+    scratch: Scratch,
+) -> Group:
+    """Group ``number``, of ``size`` parameters in all, whose first member is in ``lane``."""
+    slot_size = slots.size // (params.size // size)
+    return Group(
+        lane=lane,
+        params=skipped(params, number * size),
+        slots=skipped(slots, number * slot_size),
+        settings=settings,
+        memory=scratch.memory,
+        sums=scratch.sums,
+    )
+
+
+@jit()
+def train_groups(
+    zero: Scalar, plan: Plan, work: FleetWork, scratch: Scratch, gate: Indices
 ) -> None:
-    """
-    Train all members for some epochs.
-
-    Several threads may run it at once, each with its own ``memory`` and ``sums``: each takes the
-    next group when it has done one. There are A members in G groups of V, as many as a vector has
-    lanes; lanes behind the last member repeat it. A member whose loss is not finite goes on, to
-    no harm of the others.
-
-    Parameters
-    ----------
-    width : Width
-        Of vectors. No bit depends on it.
-    params : (G * P * V,) array
-        Changes in place.
-    slots : (G * n_slots * P * V,) array
-        The optimizer's state; changes in place.
-    X, Y, weights : arrays
-        Inputs, targets or labels, and weights or nothing, of ``n_samples`` samples; of all members
-        together where the step is 0, else of each, so many numbers apart.
-    stand_ins : (A,) int64 array
-        See `load_block`.
-    members : (A,) int64 array
-        Each one's number in X, Y and weights.
-    rows : (A * epochs * n_samples,) int64 array
-        Each one's order of presentation, epoch after epoch; empty for the order of X.
-    losses : (epochs * A,) float64 array
-        Becomes each epoch's loss of each member: the sum over its samples, by ``divisors``. Threads
-        write to it as they go, so that the memory, which is new, comes while they compute.
-    divisors : (A,) float64 array
-    faults : (A,) float64 array
-        Becomes nan for members of which a loss was not finite, and 0 for the others.
-    rates : (epochs * A,) float64 array
-        With a ``rate_step`` of 0 instead of A, (A,): the same in all epochs.
-    decays, momenta : (A,) float64 arrays
-    dropped : (A * hidden layers,) int64 array
-        Of `dropout.WHOLE` units of each layer, how many are dropped.
-    keys : (A,) int64 array
-        For dropout.
-    updates : (A,) int64 array
-        How many updates of each came before.
-    memory, sums : arrays
-        Scratch: see `Plan`, with 4 V numbers at its ``panels``, the settings of a group, and behind
-        them P V for gradients; and N_SUMS V numbers of float64.
-    gate : (GATE_SIZE,) int64 array of 0
-        Where groups are taken. Where another thread writes a number to ``gate[HALT]`` all leave
-        soon, and nothing that changes here is of use.
-    """
-    none = zeros(width, memory)
-    V = size_of(none)
+    """`train_members`; ``zero`` is V zeros."""
+    samples, sums = work.samples, scratch.sums
+    rows, n_samples, n_members = samples.rows, samples.n_samples, samples.members.size
+    losses, rate_step = work.losses, work.rate_step
+    V = size_of(zero)
     size = n_parameters(plan) * V
-    n_groups = params.size // size
-    slot_size = slots.size // n_groups
+    n_groups = work.params.size // size
     last = lanes.output_activation(plan)
     n_batches = (n_samples + plan.batch_size - 1) // plan.batch_size
     same = n_batches == 1 and rows.size == 0
-    row_step = rows.size // members.size
-    n_steps = losses.size // members.size * n_batches
-    group = take(gate)
-    while group < n_groups:
-        nets, state = behind(params, group * size), behind(slots, group * slot_size)
-        lane = group * V
-        set_group(none, plan, members, lane, decays, momenta, divisors, memory, sums)
+    n_steps = losses.size // n_members * n_batches
+    number = take(gate)
+    while number < n_groups:
+        lane = number * V
+        group = group_of(number, lane, size, work.params, work.slots, work.settings, scratch)
+        set_group(zero, plan, group, work.divisors)
         for step in range(n_steps):
             if halted(gate):
                 return
@@ -141,114 +94,88 @@ def train_members(
             begin = first + (epoch * n_samples if rows.size > 0 else 0)
             fresh = step == 0 or not same
             if step == 0 or (plan.weighted and fresh):
-                set_wholes(
-                    none,
-                    plan,
-                    weights,
-                    weights_step,
-                    members,
-                    lane,
-                    rows,
-                    row_step,
-                    begin,
-                    m,
-                    sums,
-                )
+                set_weight_sums(zero, plan, samples, group, begin, m)
             at, constant = epoch * rate_step, rate_step == 0
-            set_rates(none, plan, members, lane, rates, at, constant, updates, n, memory, sums)
-            loss = none
-            for block in range(0, m, SAMPLES):
-                some, x = smaller(SAMPLES, m - block), block * plan.layers[0, N_IN] * V
+            set_rates(zero, plan, group, work.rates, at, constant, n)
+            loss = zero
+            for place in range(0, m, SAMPLES):
+                block = Block(begin, place, smaller(SAMPLES, m - place))
                 if fresh:
-                    load_block(
-                        none,
-                        plan,
-                        X,
-                        x_step,
-                        Y,
-                        y_step,
-                        weights,
-                        weights_step,
-                        stand_ins,
-                        members,
-                        lane,
-                        rows,
-                        row_step,
-                        begin,
-                        block,
-                        some,
-                        memory,
-                        sums,
-                    )
-                forward(
-                    none,
-                    plan,
-                    nets,
-                    memory,
-                    x,
-                    last,
-                    some,
-                    block,
-                    members,
-                    lane,
-                    dropped,
-                    keys,
-                    updates,
-                    n,
-                )
-                loss += output(none, plan, memory, some, block, m)
-                descend(none, plan, nets, state, memory, x, some, block == 0, block + some == m)
+                    load_block(zero, plan, samples, group, block)
+                forward(zero, plan, group, block, last, n)
+                loss += output(zero, plan, group.memory, block, m)
+                backward(zero, plan, group, block, m)
             add_losses(loss, sums, first == 0)
             if first + m == n_samples:
-                put_losses(widened(none), sums, members, lane, losses, epoch * members.size)
-        for v in range(smaller(V, members.size - lane)):
-            faults[lane + v] = sums[FAULTS * V + v]
-        group = take(gate)
+                put_losses(widened(zero), sums, lane, n_members, losses, epoch)
+        for v in range(smaller(V, n_members - lane)):
+            work.faults[lane + v] = sums[FAULTS * V + v]
+        number = take(gate)
+
+
+@jit(entry=True)
+def train_members(
+    width: Width, plan: Plan, work: FleetWork, scratch: Scratch, gate: Indices
+) -> None:
+    """
+    Train all members for some epochs.
+
+    Several threads may run it at once, each with its own ``scratch``: each takes the next group
+    when it has done one. There are A members in G groups of V, as many as a vector has lanes; lanes
+    behind the last member repeat it. A member whose loss is not finite goes on, to no harm of the
+    others.
+
+    Parameters
+    ----------
+    width : Width
+        Of vectors. No bit depends on it.
+    plan : Plan
+    work : FleetWork
+        The arrays.
+    scratch : Scratch
+    gate : (GATE_SIZE,) int64 array of 0
+        Where groups are taken. Where another thread writes a number to ``gate[HALT]`` all leave
+        soon, and nothing that changes here is of use.
+    """
+    train_groups(zeros(width, scratch.memory), plan, work, scratch, gate)
 
 
 @jit()
-def load_and_forward(
-    none: Scalar,
+def predict_groups(
+    zero: Scalar,
     plan: Plan,
     params: Array,
-    X: Array,
-    x_step: int,
-    Y: Array,
-    y_step: int,
-    weights: Array,
-    weights_step: int,
-    stand_ins: Indices,
-    members: Indices,
-    lane: int,
-    rows: Indices,
-    first: int,
-    m: int,
-    last: int,
-    memory: Array,
-    sums: Array,
+    samples: MemberSamples,
+    settings: MemberSettings,
+    out: Array,
+    scratch: Scratch,
+    gate: Indices,
 ) -> None:
-    """`load_block`, of ``rows`` that are empty, and `forward`, in which nothing is dropped."""
-    load_block(
-        none,
-        plan,
-        X,
-        x_step,
-        Y,
-        y_step,
-        weights,
-        weights_step,
-        stand_ins,
-        members,
-        lane,
-        rows,
-        0,
-        first,
-        0,
-        m,
-        memory,
-        sums,
-    )
-    forward(none, plan, params, memory, 0, last, m, 0, members, 0, members, members, members, 0)
+    """`predict_members`; ``zero`` is V zeros."""
+    L, n_samples, memory, V = len(plan.layers), samples.n_samples, scratch.memory, size_of(zero)
+    size = n_parameters(plan) * V
+    n, z = plan.layers[L - 1, N_OUT], plan.layers[L - 1, OUTPUTS]
+    activation = plan.layers[L - 1, ACTIVATION]
+    number = take(gate)
+    while number < params.size // size:
+        lane = number * V
+        group = group_of(number, lane, size, params, params, settings, scratch)
+        for first in range(0, n_samples, SAMPLES):
+            if halted(gate):
+                return
+            m = smaller(SAMPLES, n_samples - first)
+            block = Block(first, 0, m)
+            units = block_width(zero, block)
+            load_block(zero, plan, samples, group, block)
+            forward(zero, plan, group, block, activation, 0)
+            if activation == codes.SOFTMAX:
+                softmax(memory, z, units, n, 1, units)
+            for v in range(smaller(V, samples.members.size - lane)):
+                at = ((lane + v) * n_samples + first) * n
+                for i in range(m):
+                    for j in range(n):
+                        out[at + i * n + j] = memory[z + j * units + i * V + v]
+        number = take(gate)
 
 
 @jit(entry=True)
@@ -256,57 +183,49 @@ def predict_members(
     width: Width,
     plan: Plan,
     params: Array,
-    X: Array,
-    x_step: int,
-    n_samples: int,
-    members: Indices,
-    rows: Indices,
+    samples: MemberSamples,
+    settings: MemberSettings,
     out: Array,
-    memory: Array,
-    sums: Array,
+    scratch: Scratch,
     gate: Indices,
 ) -> None:
-    """Outputs of all members into ``out``, (A * n_samples * n_outputs,). ``rows`` is empty."""
-    none, L = zeros(width, memory), len(plan.layers)
-    V = size_of(none)
-    size = n_parameters(plan) * V
-    n, z = plan.layers[L - 1, N_OUT], plan.layers[L - 1, OUTPUTS]
-    activation = plan.layers[L - 1, ACTIVATION]
-    group = take(gate)
-    while group < params.size // size:
+    """Outputs of all members into ``out``, (A * n_samples * n_outputs,). There are no ``rows``."""
+    zero = zeros(width, scratch.memory)
+    predict_groups(zero, plan, params, samples, settings, out, scratch, gate)
+
+
+@jit()
+def evaluate_groups(
+    zero: Scalar,
+    plan: Plan,
+    params: Array,
+    samples: MemberSamples,
+    settings: MemberSettings,
+    losses: Array,
+    scratch: Scratch,
+    gate: Indices,
+) -> None:
+    """`evaluate_members`; ``zero`` is V zeros."""
+    n_samples, sums, V = samples.n_samples, scratch.sums, size_of(zero)
+    size, last = n_parameters(plan) * V, lanes.output_activation(plan)
+    number = take(gate)
+    while number < params.size // size:
+        lane = number * V
+        group = group_of(number, lane, size, params, params, settings, scratch)
+        for v in range(V):
+            sums[WEIGHTS * V + v] = 1.0
         for first in range(0, n_samples, SAMPLES):
             if halted(gate):
                 return
             m = smaller(SAMPLES, n_samples - first)
-            units = block_width(none, m)
-            load_and_forward(
-                none,
-                plan,
-                behind(params, group * size),
-                X,
-                x_step,
-                behind(out, out.size),
-                0,
-                behind(out, out.size),
-                0,
-                members,
-                members,
-                group * V,
-                rows,
-                first,
-                m,
-                activation,
-                memory,
-                sums,
-            )
-            if activation == codes.SOFTMAX:
-                softmax(memory, z, units, n, 1, units)
-            for v in range(smaller(V, members.size - group * V)):
-                at = ((group * V + v) * n_samples + first) * n
-                for i in range(m):
-                    for j in range(n):
-                        out[at + i * n + j] = memory[z + j * units + i * V + v]
-        group = take(gate)
+            block = Block(first, 0, m)
+            load_block(zero, plan, samples, group, block)
+            forward(zero, plan, group, block, last, 0)
+            loss = output(zero, plan, scratch.memory, block, m)
+            add_losses(loss, sums, first == 0)
+        for v in range(smaller(V, samples.members.size - lane)):
+            losses[lane + v] = sums[LOSSES * V + v]
+        number = take(gate)
 
 
 @jit(entry=True)
@@ -314,55 +233,12 @@ def evaluate_members(
     width: Width,
     plan: Plan,
     params: Array,
-    X: Array,
-    x_step: int,
-    Y: Array,
-    y_step: int,
-    weights: Array,
-    weights_step: int,
-    stand_ins: Indices,
-    n_samples: int,
-    members: Indices,
-    rows: Indices,
+    samples: MemberSamples,
+    settings: MemberSettings,
     losses: Array,
-    memory: Array,
-    sums: Array,
+    scratch: Scratch,
     gate: Indices,
 ) -> None:
-    """Summed loss of each member, all samples, into ``losses``, (A,). ``rows`` is empty."""
-    none = zeros(width, memory)
-    V = size_of(none)
-    size, last = n_parameters(plan) * V, lanes.output_activation(plan)
-    group = take(gate)
-    while group < params.size // size:
-        for v in range(V):
-            sums[WHOLES * V + v] = 1.0
-        for first in range(0, n_samples, SAMPLES):
-            if halted(gate):
-                return
-            m = smaller(SAMPLES, n_samples - first)
-            load_and_forward(
-                none,
-                plan,
-                behind(params, group * size),
-                X,
-                x_step,
-                Y,
-                y_step,
-                weights,
-                weights_step,
-                stand_ins,
-                members,
-                group * V,
-                rows,
-                first,
-                m,
-                last,
-                memory,
-                sums,
-            )
-            loss = output(none, plan, memory, m, 0, m)
-            add_losses(loss, sums, first == 0)
-        for v in range(smaller(V, members.size - group * V)):
-            losses[group * V + v] = sums[LOSSES * V + v]
-        group = take(gate)
+    """Summed loss of each member, all samples, into ``losses``, (A,). There are no ``rows``."""
+    zero = zeros(width, scratch.memory)
+    evaluate_groups(zero, plan, params, samples, settings, losses, scratch, gate)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from jitprop_kernels import codes
 from jitprop_kernels._jit import jit
 from jitprop_kernels._types import Array
-from jitprop_kernels.activations import activate_vectors
+from jitprop_kernels.activations import activate_by
 from jitprop_kernels.dropout import drop_lanes
 from jitprop_kernels.losses import binary_delta, other_delta, output_delta, squared_delta
 from jitprop_kernels.plan import (
@@ -62,7 +62,7 @@ def forward(
                     x += splat(params[w + k * n_out + j]) * load(memory, a + k * width + s)
                 store(memory, z + j * width + s, x)
         like = splat(type(memory[0])(0.0))
-        activate_vectors(like, activation, memory, z, plan.slopes + z, n_out * width)
+        activate_by(like, activation, memory, z, plan.slopes + z, n_out * width)
         if layers[l, DROPPED] > 0 and t > 0:
             drop_lanes(plan, l, memory, z, m, width, t)
 

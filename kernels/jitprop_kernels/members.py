@@ -8,18 +8,19 @@ member's bits depend neither on its place nor on its neighbours, nor on V.
 
 Samples pass in blocks of SAMPLES, all layers forward and back: a unit's numbers of one block are
 one vector, four of the group's side by side. A batch's last block is filled up, but for a single
-sample. ``none`` is V zeros throughout: its type says what V is.
+sample. ``zero`` is V zeros throughout: its type says what V is.
 """
 
 from __future__ import annotations
 
 from jitprop_kernels import codes
 from jitprop_kernels._jit import jit
-from jitprop_kernels._types import Array, Indices, Scalar
-from jitprop_kernels.activations import activate_vectors, sigmoid
+from jitprop_kernels._types import Array, Scalar
+from jitprop_kernels.activations import activate_by, sigmoid
 from jitprop_kernels.dropout import WHOLE, factor, layer_seed
 from jitprop_kernels.elementary import smaller
 from jitprop_kernels.losses import output_delta, squared_delta
+from jitprop_kernels.optimizers import adam_step, momentum_step
 from jitprop_kernels.plan import (
     ACTIVATION,
     BIASES,
@@ -31,7 +32,7 @@ from jitprop_kernels.plan import (
     WEIGHTS,
     Plan,
 )
-from jitprop_kernels.records import Outputs
+from jitprop_kernels.records import Block, Group, GroupUpdate, Outputs
 from jitprop_kernels.simd import (
     folded,
     folded_product,
@@ -39,7 +40,6 @@ from jitprop_kernels.simd import (
     load_like,
     size_of,
     spread,
-    square_root,
     store,
     sum_apart,
 )
@@ -49,9 +49,9 @@ SAMPLES = 4
 
 
 @jit()
-def block_width(none: Scalar, some: int) -> int:
-    """How many numbers a unit has in a block of ``some`` samples, 1 to SAMPLES."""
-    return (SAMPLES if some > 1 else 1) * size_of(none)
+def block_width(zero: Scalar, block: Block) -> int:
+    """How many numbers a unit has in a block, for 1 to SAMPLES samples."""
+    return (SAMPLES if block.size > 1 else 1) * size_of(zero)
 
 
 @jit()
@@ -63,41 +63,38 @@ def n_parameters(plan: Plan) -> int:
 
 
 @jit()
-def place(members: Indices, lane: int) -> int:
+def inputs_of(zero: Scalar, plan: Plan, block: Block) -> int:
+    """Where the inputs of a block stand."""
+    n_inputs: int = plan.layers[0, N_IN]
+    return block.first * n_inputs * size_of(zero)
+
+
+@jit()
+def member_in(lane: int, n_members: int) -> int:
     """Which of the members is in a lane: the last fills the rest of its group."""
-    return smaller(lane, members.size - 1)
+    return smaller(lane, n_members - 1)
 
 
 @jit(apart=True)
 def drop(
-    none: Scalar,
-    plan: Plan,
-    l: int,
-    memory: Array,
-    some: int,
-    first: int,
-    width: int,
-    members: Indices,
-    lane: int,
-    dropped: Indices,
-    keys: Indices,
-    updates: Indices,
-    step: int,
+    zero: Scalar, plan: Plan, l: int, group: Group, block: Block, width: int, step: int
 ) -> None:
     """
     As `dropout.drop`, with each member's own share of dropped units, key and updates.
 
-    What fills the block up is like its last sample, of which there are ``some``.
+    What fills the block up is like its last sample.
     """
-    T, V, n, z = type(memory[0]), size_of(none), plan.layers[l, N_OUT], plan.layers[l, OUTPUTS]
+    settings, memory = group.settings, group.memory
+    T, V, n, z = type(memory[0]), size_of(zero), plan.layers[l, N_OUT], plan.layers[l, OUTPUTS]
     for v in range(V):
-        i = place(members, lane + v)
-        share = dropped[i * (len(plan.layers) - 1) + l]
-        seed = layer_seed(keys[i], l, updates[i] + step)
-        kept = T(1.0 / (1.0 - share / WHOLE))
+        i = member_in(group.lane + v, settings.keys.size)
+        dropped = settings.dropped[i * (len(plan.layers) - 1) + l]
+        seed = layer_seed(settings.keys[i], l, settings.updates[i] + step)
+        kept = T(1.0 / (1.0 - dropped / WHOLE))
         for s in range(width // V):
             for j in range(n):
-                f = factor(seed, (first + smaller(s, some - 1)) * n + j, share, kept)
+                sample = block.first + smaller(s, block.size - 1)
+                f = factor(seed, sample * n + j, dropped, kept)
                 at = z + j * width + s * V + v
                 memory[at] *= f
                 memory[plan.slopes + at] *= f
@@ -105,118 +102,43 @@ def drop(
 
 @jit()
 def forward_by(
-    none: Scalar,
-    like: Scalar,
-    plan: Plan,
-    params: Array,
-    memory: Array,
-    x: int,
-    last: int,
-    some: int,
-    first: int,
-    members: Indices,
-    lane: int,
-    dropped: Indices,
-    keys: Indices,
-    updates: Indices,
-    step: int,
+    zero: Scalar, like: Scalar, plan: Plan, group: Group, block: Block, last: int, step: int
 ) -> None:
     """`forward` by vectors as wide as ``like``."""
-    layers, L, V, width = plan.layers, len(plan.layers), size_of(none), size_of(like)
+    layers, L, V, width = plan.layers, len(plan.layers), size_of(zero), size_of(like)
+    params, memory, x = group.params, group.memory, inputs_of(zero, plan, block)
     for l in range(L):
         n_in, n_out = layers[l, N_IN], layers[l, N_OUT]
         w, b, z = layers[l, WEIGHTS] * V, layers[l, BIASES] * V, layers[l, OUTPUTS]
         a = layers[l, INPUTS] if l > 0 else x
         activation = layers[l, ACTIVATION] if l < L - 1 else last
         for j in range(n_out):
-            y = spread(like, load_like(none, params, b + j * V))
+            y = spread(like, load_like(zero, params, b + j * V))
             for q in range(n_in):
-                weight = spread(like, load_like(none, params, w + (q * n_out + j) * V))
+                weight = spread(like, load_like(zero, params, w + (q * n_out + j) * V))
                 y += weight * load_like(like, memory, a + q * width)
             if activation == codes.SIGMOID:  # meanwhile the next unit's product begins
                 y, slope = sigmoid(y)
                 store(memory, plan.slopes + z + j * width, slope)
             store(memory, z + j * width, y)
         if activation != codes.SIGMOID:
-            activate_vectors(like, activation, memory, z, plan.slopes + z, n_out * width)
+            activate_by(like, activation, memory, z, plan.slopes + z, n_out * width)
         if layers[l, DROPPED] > 0 and step > 0:
-            drop(
-                none,
-                plan,
-                l,
-                memory,
-                some,
-                first,
-                width,
-                members,
-                lane,
-                dropped,
-                keys,
-                updates,
-                step,
-            )
+            drop(zero, plan, l, group, block, width, step)
 
 
 @jit()
-def forward(
-    none: Scalar,
-    plan: Plan,
-    params: Array,
-    memory: Array,
-    x: int,
-    last: int,
-    some: int,
-    first: int,
-    members: Indices,
-    lane: int,
-    dropped: Indices,
-    keys: Indices,
-    updates: Indices,
-    step: int,
-) -> None:
+def forward(zero: Scalar, plan: Plan, group: Group, block: Block, last: int, step: int) -> None:
     """
-    From inputs at ``memory[x:]``: a and slope of every layer, of a block of ``some`` samples.
+    From the inputs of a block: a and slope of every layer.
 
-    ``last`` is the output layer's activation. The block's first sample has the place ``first`` in
-    its batch. ``step`` counts the updates of this call from 1; 0 is outside of training: nothing is
-    dropped.
+    ``last`` is the output layer's activation. ``step`` counts the updates of this call from 1; 0 is
+    outside of training: nothing is dropped.
     """
-    if some > 1:
-        forward_by(
-            none,
-            four_of(none),
-            plan,
-            params,
-            memory,
-            x,
-            last,
-            some,
-            first,
-            members,
-            lane,
-            dropped,
-            keys,
-            updates,
-            step,
-        )
+    if block.size > 1:
+        forward_by(zero, four_of(zero), plan, group, block, last, step)
     else:
-        forward_by(
-            none,
-            none,
-            plan,
-            params,
-            memory,
-            x,
-            last,
-            some,
-            first,
-            members,
-            lane,
-            dropped,
-            keys,
-            updates,
-            step,
-        )
+        forward_by(zero, zero, plan, group, block, last, step)
 
 
 @jit(apart=True)
@@ -229,14 +151,15 @@ def other_deltas(plan: Plan, memory: Array, targets: int, width: int, scale: Sca
 
 
 @jit()
-def output(none: Scalar, plan: Plan, memory: Array, some: int, first: int, m: int) -> Scalar:
+def output(zero: Scalar, plan: Plan, memory: Array, block: Block, m: int) -> Scalar:
     """
     From the output layer's a and slope, or z where the loss wants it: deltas; returns the losses.
 
-    Of a block of ``some`` samples, from the place ``first`` on in a batch of m. What fills it up
-    has deltas of 0. With weights, losses and deltas come times the samples' shares.
+    Of a block of a batch of m samples. What fills it up has deltas of 0. With weights, losses and
+    deltas come times the samples' shares.
     """
-    T, V, last, width = type(none), size_of(none), len(plan.layers) - 1, block_width(none, some)
+    first, size = block.first, block.size
+    T, V, last, width = type(zero), size_of(zero), len(plan.layers) - 1, block_width(zero, block)
     z, n = plan.layers[last, OUTPUTS], plan.layers[last, N_OUT]
     targets, shares = plan.targets + first * plan.n_targets * V, plan.shares + first * V
     scale = 1.0 / m if plan.mean and not plan.weighted else 1.0
@@ -244,162 +167,125 @@ def output(none: Scalar, plan: Plan, memory: Array, some: int, first: int, m: in
     squared = squared and plan.sklearn.epsilon == 0.0
     if not squared:
         other_deltas(plan, memory, targets, width, type(memory[0])(scale))
-    loss, factor = none, T(0.5 if plan.loss == codes.HALF_SQUARED_ERROR else 1.0)
+    loss, factor = zero, T(0.5 if plan.loss == codes.HALF_SQUARED_ERROR else 1.0)
     for j in range(0, n * width, width):
-        for s in range(0, some * V, V):
+        for s in range(0, size * V, V):
             i = j + s
             if squared:
-                slope = load_like(none, memory, plan.slopes + z + i)
-                target = load_like(none, memory, targets + i)
+                slope = load_like(zero, memory, plan.slopes + z + i)
+                target = load_like(zero, memory, targets + i)
                 error, delta = squared_delta(
-                    load_like(none, memory, z + i), slope, target, factor, T(scale)
+                    load_like(zero, memory, z + i), slope, target, factor, T(scale)
                 )
             else:
-                error = load_like(none, memory, plan.errors + i)
-                delta = load_like(none, memory, plan.deltas + z + i)
+                error = load_like(zero, memory, plan.errors + i)
+                delta = load_like(zero, memory, plan.deltas + z + i)
             if plan.weighted:
-                share = load_like(none, memory, shares + s)
+                share = load_like(zero, memory, shares + s)
                 error, delta = share * error, share * delta
             store(memory, plan.deltas + z + i, delta)
             loss = sum_apart(loss, error)
-        for s in range(some * V, width, V):
-            store(memory, plan.deltas + z + j + s, none)
+        for s in range(size * V, width, V):
+            store(memory, plan.deltas + z + j + s, zero)
     return loss
 
 
 @jit()
-def change(
-    plan: Plan,
-    params: Array,
-    slots: Array,
-    i: int,
-    g: Scalar,
-    rate: Scalar,
-    decay: Scalar,
-    keep: Scalar,
-) -> None:
+def update(plan: Plan, params: Array, slots: Array, i: int, g: Scalar, change: GroupUpdate) -> None:
     """
     One update of one parameter of a group, ``params[i]``, by its gradient g of the data.
 
-    ``keep`` is the momentum. For Adam the rate carries the correction of the bias; for AdamW
-    ``keep`` is what the decay leaves of p. The equations are those of `optimizers`.
+    ``keep`` of the change is the momentum. For Adam the rate carries the correction of the bias;
+    for AdamW ``keep`` is what the decay leaves of p.
     """
-    T, p = type(g), load_like(g, params, i)
+    rate, decay, keep = change.rate, change.decay, change.keep
+    p = load_like(g, params, i)
     if plan.optimizer == codes.SGD:
         store(params, i, (p - rate * decay * p) - rate * g)
-    elif plan.optimizer == codes.MOMENTUM:
-        v = keep * load_like(g, slots, i) - rate * (g + decay * p)
+    elif plan.optimizer == codes.MOMENTUM or plan.optimizer == codes.NESTEROV:
+        v = load_like(g, slots, i)
+        p, v = momentum_step(p, v, g, rate, decay, keep, plan.optimizer == codes.NESTEROV)
         store(slots, i, v)
-        store(params, i, p + v)
-    elif plan.optimizer == codes.NESTEROV:
-        step = rate * (g + decay * p)
-        v = keep * load_like(g, slots, i) - step
-        store(slots, i, v)
-        store(params, i, p + (keep * v - step))
+        store(params, i, p)
     else:
-        g += decay * p
-        beta_1, beta_2, epsilon, _ = plan.settings
         size = n_parameters(plan) * size_of(g)
-        b1, b2 = T(beta_1), T(beta_2)
-        c1, c2 = T(1.0 - beta_1), T(1.0 - beta_2)
-        mean = b1 * load_like(g, slots, i) + c1 * g
-        square = b2 * load_like(g, slots, size + i) + c2 * (g * g)
+        mean, square = load_like(g, slots, i), load_like(g, slots, size + i)
+        p, mean, square = adam_step(p, mean, square, g, rate, decay, keep, plan.settings)
         store(slots, i, mean)
         store(slots, size + i, square)
-        root = square_root(square) + T(epsilon)
-        store(params, i, keep * p - rate * mean / root)
+        store(params, i, p)
 
 
 @jit()
-def learn(
+def add_gradient(
     plan: Plan,
     params: Array,
     slots: Array,
+    memory: Array,
     i: int,
     g: Scalar,
-    memory: Array,
-    begins: bool,
-    ends: bool,
-    rate: Scalar,
-    decay: Scalar,
-    keep: Scalar,
+    change: GroupUpdate,
 ) -> None:
     """
-    Take the gradient of ``params[i]`` of one block of samples: `change` it if the batch ends here.
+    Take the gradient of ``params[i]`` of one block of samples: `update` it if the batch ends here.
 
     The sum of the blocks before stands in ``memory``, unless the batch begins here.
     """
-    if not (begins and ends):
+    if not (change.begins and change.ends):
         at = plan.panels + 4 * size_of(g) + i
-        if not begins:
+        if not change.begins:
             g += load_like(g, memory, at)
-        if not ends:
+        if not change.ends:
             store(memory, at, g)
             return
-    change(plan, params, slots, i, g, rate, decay, keep)
+    update(plan, params, slots, i, g, change)
 
 
 @jit()
-def descend_by(
-    none: Scalar,
-    like: Scalar,
-    plan: Plan,
-    params: Array,
-    slots: Array,
-    memory: Array,
-    x: int,
-    begins: bool,
-    ends: bool,
-) -> None:
-    """`descend` by vectors as wide as ``like``."""
-    V, width, layers, one = size_of(none), size_of(like), plan.layers, type(none)(1.0)
-    rate, decay = load_like(none, memory, plan.panels), load_like(none, memory, plan.panels + 2 * V)
-    keep = keep_bias = load_like(none, memory, plan.panels + 3 * V)
+def backward_by(zero: Scalar, like: Scalar, plan: Plan, group: Group, block: Block, m: int) -> None:
+    """`backward` by vectors as wide as ``like``."""
+    V, width, layers, one = size_of(zero), size_of(like), plan.layers, type(zero)(1.0)
+    params, slots, memory = group.params, group.slots, group.memory
+    x, begins, ends = inputs_of(zero, plan, block), block.first == 0, block.first + block.size == m
+    rate, decay = load_like(zero, memory, plan.panels), load_like(zero, memory, plan.panels + 2 * V)
+    keep = keep_bias = load_like(zero, memory, plan.panels + 3 * V)
     if plan.optimizer == codes.ADAM:
         keep = keep_bias = one
     elif plan.optimizer == codes.ADAMW:
-        keep, keep_bias, decay = one - load_like(none, memory, plan.panels + V) * decay, one, none
+        keep, keep_bias, decay = one - load_like(zero, memory, plan.panels + V) * decay, one, zero
+    of_weights = GroupUpdate(rate, decay, keep, begins, ends)
+    of_biases = GroupUpdate(rate, zero, keep_bias, begins, ends)
     for l in range(len(layers) - 1, -1, -1):
         n_in, n_out, i = layers[l, N_IN], layers[l, N_OUT], layers[l, WEIGHTS] * V
         a, d = layers[l, INPUTS] if l > 0 else x, plan.deltas + layers[l, OUTPUTS]
         for at_a in range(a, a + n_in * width, width):
-            unit, back = load_like(like, memory, at_a), spread(like, none)
+            unit, back = load_like(like, memory, at_a), spread(like, zero)
             for at_d in range(d, d + n_out * width, width):
                 delta = load_like(like, memory, at_d)
                 if l > 0:
-                    back += spread(like, load_like(none, params, i)) * delta
-                g = folded_product(none, unit, delta)
-                learn(plan, params, slots, i, g, memory, begins, ends, rate, decay, keep)
+                    back += spread(like, load_like(zero, params, i)) * delta
+                g = folded_product(zero, unit, delta)
+                add_gradient(plan, params, slots, memory, i, g, of_weights)
                 i += V
             if l > 0:
                 slope = load_like(like, memory, plan.slopes + at_a)
                 store(memory, plan.deltas + at_a, back * slope)
         i = layers[l, BIASES] * V
         for at_d in range(d, d + n_out * width, width):
-            g = folded(none, load_like(like, memory, at_d))
-            learn(plan, params, slots, i, g, memory, begins, ends, rate, none, keep_bias)
+            g = folded(zero, load_like(like, memory, at_d))
+            add_gradient(plan, params, slots, memory, i, g, of_biases)
             i += V
 
 
 @jit()
-def descend(
-    none: Scalar,
-    plan: Plan,
-    params: Array,
-    slots: Array,
-    memory: Array,
-    x: int,
-    some: int,
-    begins: bool,
-    ends: bool,
-) -> None:
+def backward(zero: Scalar, plan: Plan, group: Group, block: Block, m: int) -> None:
     """
-    From the output layer's deltas of a block of ``some`` samples: all deltas, and the gradient.
+    From the output layer's deltas of a block: all deltas, and the gradient.
 
-    With the block that ends a batch the parameters change, each as soon as nothing else reads it.
-    Settings are where `set_rates` and `set_group` put them.
+    With the block that ends a batch of m the parameters change, each as soon as nothing else reads
+    it. Settings are where `set_rates` and `set_group` put them.
     """
-    if some > 1:
-        descend_by(none, four_of(none), plan, params, slots, memory, x, begins, ends)
+    if block.size > 1:
+        backward_by(zero, four_of(zero), plan, group, block, m)
     else:
-        descend_by(none, none, plan, params, slots, memory, x, begins, ends)
+        backward_by(zero, zero, plan, group, block, m)

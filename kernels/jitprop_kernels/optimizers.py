@@ -11,11 +11,11 @@ import numpy as np
 
 from jitprop_kernels import codes
 from jitprop_kernels._jit import jit
-from jitprop_kernels._types import Array, Settings
+from jitprop_kernels._types import Array, Scalar, Settings
 from jitprop_kernels.elementary import power
 from jitprop_kernels.plan import Plan
 from jitprop_kernels.records import Update, Work
-from jitprop_kernels.simd import lane_sum, lanes, load, splat, widened
+from jitprop_kernels.simd import lane_sum, lanes, load, splat, square_root, widened
 
 SQUARES_PIECE = 4096
 """Squares of a gradient that are added up by one thread: 2 us of work."""
@@ -38,6 +38,49 @@ def sum_of_squares(gradients: Array, start: int, stop: int) -> float:
 
 
 @jit()
+def momentum_step(
+    p: Scalar, v: Scalar, g: Scalar, rate: Scalar, decay: Scalar, keep: Scalar, nesterov: bool
+) -> tuple[Scalar, Scalar]:
+    """
+    v <- keep v - rate g, then p <- p + v; with Nesterov p <- p + keep v - rate g, with the new v.
+
+    g is then the gradient plus ``decay p``. Returns p and v. Source: Sutskever et al., *On the
+    importance of initialization and momentum in deep learning*, ICML 2013, in the form of
+    scikit-learn.
+    """
+    step = rate * (g + decay * p)
+    v = keep * v - step
+    return (p + (keep * v - step) if nesterov else p + v), v
+
+
+@jit()
+def adam_step(
+    p: Scalar,
+    m: Scalar,
+    v: Scalar,
+    g: Scalar,
+    rate: Scalar,
+    decay: Scalar,
+    shrink: Scalar,
+    settings: Settings,
+) -> tuple[Scalar, Scalar, Scalar]:
+    """
+    m <- beta_1 m + (1 - beta_1) g;  v <- beta_2 v + (1 - beta_2) g**2;
+    p <- shrink p - rate m / (sqrt(v) + epsilon).
+
+    ``rate`` carries the correction of the bias, ``shrink`` AdamW's decay; g is then the gradient
+    plus ``decay p``. Returns p, m and v. Source: Kingma and Ba, *Adam*, arXiv:1412.6980, the order
+    of computation at the end of section 2, which scikit-learn and Keras use.
+    """
+    beta_1, beta_2, epsilon, _ = settings
+    T = type(p)
+    g += decay * p
+    m = T(beta_1) * m + T(1.0 - beta_1) * g
+    v = T(beta_2) * v + T(1.0 - beta_2) * (g * g)
+    return shrink * p - rate * m / (square_root(v) + T(epsilon)), m, v
+
+
+@jit()
 def sgd(work: Work, start: int, stop: int, rate: float, decay: float) -> None:
     """p <- p - rate (g + decay p)."""
     params, gradients = work.params, work.gradients
@@ -51,56 +94,29 @@ def sgd(work: Work, start: int, stop: int, rate: float, decay: float) -> None:
 def momentum(
     work: Work, start: int, stop: int, rate: float, decay: float, keep: float, nesterov: bool
 ) -> None:
-    """
-    v <- keep v - rate g, then p <- p + v; with Nesterov p <- p + keep v - rate g, with the new v.
-
-    g is the gradient plus ``decay * p``. Source: Sutskever et al., *On the importance of
-    initialization and momentum in deep learning*, ICML 2013, in the form of scikit-learn.
-    """
+    """`momentum_step` of a range. ``slots`` holds v."""
     params, slots, gradients = work.params, work.slots, work.gradients
     T = type(params[0])
     rate_, decay_, keep_ = T(rate), T(decay), T(keep)
-    if nesterov:
-        for i in range(start, stop):
-            p = params[i]
-            g = rate_ * (gradients[i] + decay_ * p)
-            v = keep_ * slots[i] - g
-            slots[i] = v
-            params[i] = p + (keep_ * v - g)
-    else:
-        for i in range(start, stop):
-            p = params[i]
-            v = keep_ * slots[i] - rate_ * (gradients[i] + decay_ * p)
-            slots[i] = v
-            params[i] = p + v
+    for i in range(start, stop):
+        params[i], slots[i] = momentum_step(
+            params[i], slots[i], gradients[i], rate_, decay_, keep_, nesterov
+        )
 
 
 @jit()
 def adam(
     work: Work, start: int, stop: int, rate: float, decay: float, shrink: float, settings: Settings
 ) -> None:
-    """
-    m <- beta_1 m + (1 - beta_1) g;  v <- beta_2 v + (1 - beta_2) g**2;
-    p <- shrink p - rate m / (sqrt(v) + epsilon).
-
-    ``rate`` carries the correction of the bias, ``shrink`` AdamW's decay; g is the gradient plus
-    ``decay * p``. ``slots`` holds m, then v. Source: Kingma and Ba, *Adam*, arXiv:1412.6980, the
-    order of computation at the end of section 2, which scikit-learn and Keras use.
-    """
+    """`adam_step` of a range. ``slots`` holds m, then v."""
     params, slots, gradients = work.params, work.slots, work.gradients
-    beta_1, beta_2, epsilon, _ = settings
     T = type(params[0])
     n = params.size
-    rate_, decay_, shrink_, epsilon_ = T(rate), T(decay), T(shrink), T(epsilon)
-    b1, b2, c1, c2 = T(beta_1), T(beta_2), T(1.0 - beta_1), T(1.0 - beta_2)
+    rate_, decay_, shrink_ = T(rate), T(decay), T(shrink)
     for i in range(start, stop):
-        p = params[i]
-        g = gradients[i] + decay_ * p
-        m = b1 * slots[i] + c1 * g
-        v = b2 * slots[n + i] + c2 * (g * g)
-        slots[i] = m
-        slots[n + i] = v
-        params[i] = shrink_ * p - rate_ * m / (np.sqrt(v) + epsilon_)
+        params[i], slots[i], slots[n + i] = adam_step(
+            params[i], slots[i], slots[n + i], gradients[i], rate_, decay_, shrink_, settings
+        )
 
 
 @jit(apart=True)

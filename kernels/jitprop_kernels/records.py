@@ -1,14 +1,15 @@
 """
 What belongs together and travels as one record, which kernels hand on as one pointer (`_handing`).
 
-Python makes `Samples`, `Work` and `Seat` for a call. The others are made on the way.
+Python makes `Samples`, `Work` and `Seat` for a call, and `MemberSamples`, `MemberSettings`,
+`FleetWork` and `Scratch` for one of a fleet. The others are made on the way.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-from jitprop_kernels._types import Array, Indices
+from jitprop_kernels._types import Array, Indices, Scalar
 
 
 class Samples(NamedTuple):
@@ -165,3 +166,116 @@ class Product(NamedTuple):
     """Each number of D stands in the place of alpha. Then beta is 0."""
     rows_outside: bool
     """Go through C row by row. Column by column reads B once."""
+
+
+class MemberSamples(NamedTuple):
+    """
+    The samples of a fleet's members, and the order in which they are presented.
+
+    Those of all members together where a step is 0; else each member has its own, and the step is
+    how many numbers lie between one's and the next.
+    """
+
+    X: Array
+    X_step: int
+    Y: Array
+    """Targets or labels; empty for predictions."""
+    Y_step: int
+    weights: Array
+    """Empty if samples have no weights."""
+    weights_step: int
+    stand_ins: Indices
+    """(A,): the sample that those of weight 0 are replaced by, of each member; -1 for zeros."""
+    n_samples: int
+    """Of one member."""
+    members: Indices
+    """(A,): each one's number in X, Y and weights."""
+    rows: Indices
+    """(A * epochs * n_samples,): each one's order of presentation, epoch after epoch; empty for
+    that of X."""
+
+
+class MemberSettings(NamedTuple):
+    """What differs between a fleet's A members."""
+
+    decays: Array
+    """(A,) float64 weight decays;"""
+    momenta: Array
+    """(A,) and momenta."""
+    dropped: Indices
+    """(A * hidden layers,): of `dropout.WHOLE` units of each layer, how many are dropped."""
+    keys: Indices
+    """(A,): for dropout."""
+    updates: Indices
+    """(A,): how many updates of each came before."""
+
+
+class FleetWork(NamedTuple):
+    """What `train_members` reads and writes, in G groups of V members."""
+
+    params: Array
+    """(G * P * V,): the nets. Change in place."""
+    slots: Array
+    """(G * n_slots * P * V,): the optimizer's state. Changes in place."""
+    samples: MemberSamples
+    settings: MemberSettings
+    losses: Array
+    """(epochs * A,) float64: becomes each epoch's loss of each member, the sum over its samples, by
+    ``divisors``. Threads write to it as they go, so that the memory, which is new, comes while they
+    compute."""
+    divisors: Array
+    """(A,) float64."""
+    faults: Array
+    """(A,) float64: becomes nan for members of which a loss was not finite, and 0 for others."""
+    rates: Array
+    """(epochs * A,) float64 learning rates."""
+    rate_step: int
+    """A; or 0 if ``rates`` is (A,), the same in all epochs."""
+
+
+class Scratch(NamedTuple):
+    """The scratch memory of one thread."""
+
+    memory: Array
+    """See `Plan`. At its ``panels`` stand 4 V numbers, the settings of a group, and behind them P V
+    for gradients."""
+    sums: Array
+    """(N_SUMS * V,) float64: see `groups`."""
+
+
+class Group(NamedTuple):
+    """V members who share vectors, one to a lane."""
+
+    lane: int
+    """The first one's number among the A."""
+    params: Array
+    """(P * V,)."""
+    slots: Array
+    """(n_slots * P * V,)."""
+    settings: MemberSettings
+    memory: Array
+    sums: Array
+
+
+class Block(NamedTuple):
+    """Up to `members.SAMPLES` samples of a batch, on their way through all layers."""
+
+    begin: int
+    """Where in ``rows``, or in X if there are none, the batch begins."""
+    first: int
+    """The first one's place in the batch."""
+    size: int
+
+
+class GroupUpdate(NamedTuple):
+    """How one update changes a group's parameters: a number for each member."""
+
+    rate: Scalar
+    """For Adam it carries the correction of the bias."""
+    decay: Scalar
+    keep: Scalar
+    """The momentum; for AdamW what the decay leaves of a parameter."""
+    begins: bool
+    """The batch begins with this block of samples."""
+    ends: bool
+    """It ends with it: parameters change now. Else the gradient is kept in ``memory``."""

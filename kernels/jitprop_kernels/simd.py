@@ -192,7 +192,10 @@ def _define(function: Any, arity: int, code: Callable[..., Any], compares: bool 
 
 def _by_llvm(name: str, builder: Any, *args: Any) -> Any:
     vector = args[0].type
-    name = f"llvm.{name}.v{vector.count}f{32 if vector.element == ir.FloatType() else 64}"
+    lanes, number = (
+        (f"v{vector.count}", vector.element) if hasattr(vector, "count") else ("", vector)
+    )
+    name = f"llvm.{name}.{lanes}f{32 if number == ir.FloatType() else 64}"
     kind = ir.FunctionType(vector, [vector] * len(args))
     return builder.call(builder.module.declare_intrinsic(name, (), kind), args)
 
@@ -259,7 +262,9 @@ def _load_like(typing: Any, like: Any, array: Any, at: Any) -> Any:
 
 @compiled(_load_like)
 def load_like(like: Scalar, array: Array, at: int) -> Scalar:
-    """As `load`, as many numbers as a vector has."""
+    """As `load`, as many numbers as ``like`` has; of one number, one."""
+    if not isinstance(like, Vector):
+        return array[at]
     return array[at : at + like.size].copy().view(type(like))
 
 
@@ -305,7 +310,7 @@ def prefetch_to_write(array: Array, at: int) -> None:
     """The same where it will be written: a store that has to wait keeps all behind it waiting."""
 
 
-def _behind(typing: Any, array: Any, n: Any) -> Any:
+def _skipped(typing: Any, array: Any, n: Any) -> Any:
     def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         flat = context.cast(builder, args[0], array, sig.return_type)
         data, size = (builder.extract_value(flat, i) for i in (0, 1))
@@ -315,8 +320,8 @@ def _behind(typing: Any, array: Any, n: Any) -> Any:
     return Flat(array.dtype)(array, types.int64), code
 
 
-@compiled(_behind)
-def behind(array: Array, n: int) -> Array:
+@compiled(_skipped)
+def skipped(array: Array, n: int) -> Array:
     """The array without its first n numbers."""
     return array[n:]
 
@@ -353,13 +358,13 @@ def _lanes(typing: Any, array: Any) -> Any:
 
 
 def _size(typing: Any, x: Any) -> Any:
-    n = x.lanes
+    n = getattr(x, "lanes", 1)
     return types.int64(x), lambda context, builder, sig, args: ir.IntType(64)(n)
 
 
 @compiled(_size)
 def size_of(x: Scalar) -> int:
-    """How many numbers a vector has."""
+    """How many numbers a vector has; 1 for a number."""
     return int(x.size)
 
 
@@ -456,7 +461,7 @@ def _square_root(typing: Any, x: Any) -> Any:
 
 @compiled(_square_root)
 def square_root(x: Scalar) -> Scalar:
-    """Root of each lane."""
+    """Root of a number, or of each lane."""
     return np.sqrt(x)
 
 

@@ -19,8 +19,8 @@ CODES = [
 def three(code, one, other, wide, size):
     zero = type(one[0])(0.0)
     activations.activate(code, one, 0, size, size)
-    activations.activate_vectors(simd.splat(zero), code, other, 0, size, size)
-    activations.activate_vectors(simd.zeros(WIDE, wide), code, wide, 0, size, size)
+    activations.activate_by(simd.splat(zero), code, other, 0, size, size)
+    activations.activate_by(simd.zeros(WIDE, wide), code, wide, 0, size, size)
 
 
 @jit(entry=True)
@@ -44,7 +44,7 @@ def fours(few, x, out):
     simd.store(out, 12 * V, simd.folded_product(one, one, one))
     simd.store(out, 6 * V, simd.spread(one, one))
     simd.store(out, 7 * V, four + simd.spread(four, one))
-    rest = simd.behind(x, V + 1)
+    rest = simd.skipped(x, V + 1)
     out[13 * V], out[13 * V + 1] = rest[0], rest.size
 
 

@@ -37,7 +37,7 @@ class Lanes:
         self.first_work = FIRST_WORK
 
     def _vectors(self, dtype: np.dtype[Any]) -> tuple[kernels.Width, int]:
-        """Which vectors, and their lanes."""
+        """How wide vectors are, and their lanes."""
         few = self.n_members * dtype.itemsize <= 2 * kernels.NARROW_BYTES
         size = kernels.NARROW_BYTES if few else kernels.WIDE_BYTES
         return kernels.NARROW if few else kernels.WIDE, size // dtype.itemsize
@@ -61,13 +61,20 @@ class Lanes:
         divisors[:] = data.divisors(self.spec, members.numbers)
         faults = np.empty(len(members.numbers))
 
+        arrays = kernels.FleetWork(
+            params=params,
+            slots=slots,
+            samples=_samples(data, members.numbers, rows),
+            settings=_settings(members),
+            losses=losses.reshape(-1),
+            divisors=divisors,
+            faults=faults,
+            rates=rates.reshape(-1),
+            rate_step=rate_step,
+        )
+
         def work(_: int) -> None:
-            kernels.train_members(
-                width, plan, params, slots, *_flat(data, members.numbers), n, members.numbers, rows,
-                losses.reshape(-1), divisors, faults, rates.reshape(-1), rate_step,
-                members.decays, members.momenta, compiled.dropped(members.dropout).reshape(-1),
-                members.keys, members.updates, *_scratch(size, v, dtype), gate,
-            )  # fmt: skip
+            kernels.train_members(width, plan, arrays, _scratch(size, v, dtype), gate)
 
         self._run(work, gate, 3 * params.size * n * len(losses))
         _from_lanes(params, members.params[:, None], v)
@@ -84,11 +91,12 @@ class Lanes:
         params, losses = _to_lanes(members.params[:, None], v), np.zeros(len(members.numbers))
         gate = np.zeros(kernels.GATE_SIZE, np.int64)
 
+        samples, settings = _samples(data, members.numbers), _settings(members)
+
         def work(_: int) -> None:
             kernels.evaluate_members(
-                width, plan, params, *_flat(data, members.numbers), data.n_samples, members.numbers,
-                compiled.NATURAL_ORDER, losses, *_scratch(size, v, dtype), gate,
-            )  # fmt: skip
+                width, plan, params, samples, settings, losses, _scratch(size, v, dtype), gate
+            )
 
         self._run(work, gate, params.size * data.n_samples)
         return losses
@@ -102,11 +110,24 @@ class Lanes:
         params = _to_lanes(members.params[:, None], v)
         gate = np.zeros(kernels.GATE_SIZE, np.int64)
 
+        nothing, numbers = np.empty(0, dtype), members.numbers
+        samples = kernels.MemberSamples(
+            compiled.flat(X.array), X.step, nothing, 0, nothing, 0, numbers, n, numbers,
+            compiled.NATURAL_ORDER,
+        )  # fmt: skip
+        settings = _settings(members)
+
         def work(_: int) -> None:
             kernels.predict_members(
-                width, plan, params, compiled.flat(X.array), X.step, n, members.numbers,
-                compiled.NATURAL_ORDER, out.reshape(-1), *_scratch(size, v, dtype), gate,
-            )  # fmt: skip
+                width,
+                plan,
+                params,
+                samples,
+                settings,
+                out.reshape(-1),
+                _scratch(size, v, dtype),
+                gate,
+            )
 
         self._run(work, gate, params.size * n)
 
@@ -123,17 +144,36 @@ class Lanes:
         run(work, max(1, n), n, halt)
 
 
-def _flat(data: Data, numbers: Indices) -> tuple[Array, int, Array, int, Array, int, Indices]:
-    """X, y and the weights, each with the numbers from one member's to the next; the stand-ins."""
-    weights, step = np.empty(0, data.X.array.dtype), 0
+def _samples(
+    data: Data, numbers: Indices, rows: Indices = compiled.NATURAL_ORDER
+) -> kernels.MemberSamples:
+    """The samples of the members with these numbers."""
+    weights, weights_step = np.empty(0, data.X.array.dtype), 0
     if data.weights is not None:
-        weights, step = data.weights.array, data.weights.step
+        weights, weights_step = data.weights.array, data.weights.step
     found = data.stand_ins
-    stand_ins = np.repeat(found, len(numbers)) if len(found) == 1 else found[numbers]
-    return (
-        compiled.flat(data.X.array), data.X.step, compiled.flat(data.y.array), data.y.step,
-        compiled.flat(weights), step, stand_ins,
-    )  # fmt: skip
+    return kernels.MemberSamples(
+        X=compiled.flat(data.X.array),
+        X_step=data.X.step,
+        Y=compiled.flat(data.y.array),
+        Y_step=data.y.step,
+        weights=compiled.flat(weights),
+        weights_step=weights_step,
+        stand_ins=np.repeat(found, len(numbers)) if len(found) == 1 else found[numbers],
+        n_samples=data.n_samples,
+        members=numbers,
+        rows=rows,
+    )
+
+
+def _settings(members: Members) -> kernels.MemberSettings:
+    return kernels.MemberSettings(
+        decays=members.decays,
+        momenta=members.momenta,
+        dropped=compiled.dropped(members.dropout).reshape(-1),
+        keys=members.keys,
+        updates=members.updates,
+    )
 
 
 def _plan(spec: Spec, data: Data, dtype: np.dtype[Any], v: int) -> tuple[kernels.Plan, int]:
@@ -142,8 +182,8 @@ def _plan(spec: Spec, data: Data, dtype: np.dtype[Any], v: int) -> tuple[kernels
     return plan._replace(labels=labels, weighted=data.weights is not None), size
 
 
-def _scratch(size: int, v: int, dtype: np.dtype[Any]) -> tuple[Array, Array]:
-    return compiled.aligned_zeros(size, dtype), np.zeros(kernels.N_SUMS * v)
+def _scratch(size: int, v: int, dtype: np.dtype[Any]) -> kernels.Scratch:
+    return kernels.Scratch(compiled.aligned_zeros(size, dtype), np.zeros(kernels.N_SUMS * v))
 
 
 def _to_lanes(members: Array, v: int) -> Array:
