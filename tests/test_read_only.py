@@ -179,7 +179,7 @@ def test_so_does_the_engine_of_small_fleets(which):
     if which == "slots":
         members = members._replace(slots=members.slots.astype(np.float32))
     elif which == "y":
-        data = replace(data, y=Part(Y.astype(np.float32), own=False))
+        data = replace(data, y=Part(Y.astype(np.float32), per_member=False))
     else:
         members.params.flags.writeable = False
     error, words = (ValueError, "read-only") if which == "frozen" else (TypeError, "one dtype")

@@ -320,7 +320,7 @@ def test_a_scorer_returns_a_number(value, came):
         MLPClassifier(**SMALL, early_stopping=True, scoring=mine).fit(X, LABELS)
 
 
-@pytest.mark.filterwarnings("ignore:EarlyStopping goes by 'validation_loss':RuntimeWarning")
+@pytest.mark.filterwarnings("ignore:EarlyStopping monitors 'validation_loss':RuntimeWarning")
 def test_an_ensemble_without_a_score_keeps_trained_weights(monkeypatch):
     held_out = {"X_val": np.full((9, 4), 1e250), "y_val": Y[:9]}
     settings = SMALL | {"activation": "identity", "n_members": 2}
