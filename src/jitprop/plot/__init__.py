@@ -1,9 +1,9 @@
 """
-Pictures of training and of trained nets, by matplotlib: ``pip install 'jitprop[plot]'``.
+Pictures of training and of trained nets, drawn by matplotlib (``pip install 'jitprop[plot]'``).
 
-Each function draws into one Axes, a new one or the one that it is given, and returns it. None
-shows or saves a picture. Marks or places tell apart what colours do, and the colours are those
-that colour-blind people tell apart too.
+Each function draws into the given Axes, or into a new one, and returns it. It neither shows nor
+saves the picture. What colours tell apart, markers or positions tell apart too. Colour-blind people
+can tell the colours apart.
 """
 
 from jitprop.plot.curves import loss_curves

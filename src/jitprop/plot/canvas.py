@@ -1,4 +1,4 @@
-"""What `jitprop.plot` draws with: Axes, colours, parts of pictures; and its checks of input."""
+"""Axes, colours, parts of pictures and checks of input for `jitprop.plot`."""
 
 from __future__ import annotations
 
@@ -15,35 +15,45 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     Drawn: TypeAlias = tuple[list[Any], Axes, list[float]]
-    """Colours of the classes, the Axes of the bar, and where in it the marks of the classes go."""
+    """The colours of the classes, the Axes of the colour bar, and the positions of the classes'
+    markers in the bar."""
 
 DECADES = 2.0
-"""A loss that falls by so many powers of ten gets a logarithmic axis."""
+"""An axis is logarithmic if its values span at least so many powers of ten."""
 
 GRID = 300
-"""Points along each side of the grid of a decision boundary: an image sharp on most screens."""
+"""Points along each side of a decision boundary's grid. The image is sharp on most screens."""
 
 CLASSES_IN_FULL = 16
-"""Classes up to which every count and every number of a class can be read."""
+"""Up to so many classes, every count and every class number is written out and can be read."""
 
-MOST_CLASSES = 1000
-"""A label above is a mistake, and would ask for a picture of a million cells."""
+MAX_CLASSES = 1000
+"""A label this large or larger is taken for a mistake: the picture would have a million cells."""
 
 DARK = 0.45
-"""Brightness up to which letters are white, above it black: the contrast is 4.5 and more."""
+"""Letters are white on cells darker than this, else black. Their contrast is at least 4.5."""
 
-# Okabe and Ito, Color Universal Design, 2008, in an order that keeps neighbours far apart.
+# Okabe and Ito, Color Universal Design, 2008, ordered so that neighbours differ clearly.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#F0E442", "#999999")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 DIVERGING = "RdBu_r"
 """Blue below the centre, white, red above: told apart without green."""
 
 
-# How it is drawn.
+# Parts of pictures.
 
 
 def axes(ax: Any, *, square: bool = True) -> Axes:
-    """The Axes to draw into, checked; those of a new figure if None."""
+    """
+    Check the argument ``ax`` and return the Axes to draw into, of a new figure if it is None.
+
+    Raises
+    ------
+    TypeError
+        For anything but an Axes or None.
+    ImportError
+        Without matplotlib.
+    """
     try:
         from matplotlib import pyplot as plt
         from matplotlib.axes import Axes
@@ -59,23 +69,24 @@ def axes(ax: Any, *, square: bool = True) -> Axes:
 
 
 def whole_ticks(axis: Any) -> None:
-    """What an axis counts is whole."""
+    """Let an axis have ticks at whole numbers alone."""
     from matplotlib.ticker import MaxNLocator
 
     axis.set_major_locator(MaxNLocator(integer=True))
 
 
 def spans_decades(values: Array) -> bool:
-    """Whether a logarithmic axis shows more."""
+    """Return whether positive values span `DECADES` powers of ten or more."""
     values = values[np.isfinite(values)]
     return bool(values.min() > 0 and np.log10(values.max() / values.min()) >= DECADES)
 
 
 def unit(values: Array) -> float:
     """
-    A power of ten to draw values in: 1, but where squares would overflow or vanish.
+    Return the power of ten that is the unit of an axis: 1, unless the values are extreme.
 
-    matplotlib itself has trouble there: it subtracts ends of axes, and squares distances.
+    Beyond 1e100 and below 1e-100 squares would overflow or vanish. matplotlib squares distances,
+    and subtracts the ends of axes.
     """
     largest = float(np.abs(values).max())
     if largest == 0 or 1e-100 <= largest <= 1e100:
@@ -84,12 +95,12 @@ def unit(values: Array) -> float:
 
 
 def probability(ax: Axes, across: Array, up: Array, answers: Array) -> Drawn:
-    """The probability of class 1 in colours, and the line where it is 0.5."""
+    """Draw the probability of class 1 in colours, and a line where it is 0.5."""
     from matplotlib import colormaps
     from matplotlib.colors import ListedColormap
 
     p = answers[..., 0]
-    # Not to the map's dark ends: marks must stand out.
+    # Without the map's dark ends, on which markers would not stand out.
     pale = ListedColormap(colormaps[DIVERGING](np.linspace(0.3, 0.7, 256)))
     image = ax.pcolormesh(across, up, p, cmap=pale, vmin=0, vmax=1, rasterized=True)
     bar = ax.figure.colorbar(image, ax=ax, label="output: probability of class 1")
@@ -100,7 +111,7 @@ def probability(ax: Axes, across: Array, up: Array, answers: Array) -> Drawn:
 
 
 def regions(ax: Axes, across: Array, up: Array, answers: Array) -> Drawn:
-    """The region of each class, and lines between them."""
+    """Draw the region of each class, and lines between the regions."""
     from matplotlib import colormaps
 
     k = answers.shape[-1]
@@ -122,14 +133,29 @@ def regions(ax: Axes, across: Array, up: Array, answers: Array) -> Drawn:
 
 
 def pale(colours: Any) -> Any:
-    """A colour map on which marks of these colours stand out."""
+    """Return a colour map of paler colours, on which markers of these colours stand out."""
     from matplotlib.colors import ListedColormap, to_rgb
 
     return ListedColormap(1 - 0.5 * (1 - np.array([to_rgb(colour) for colour in colours])))
 
 
 def mosaic(W: Array, shape: tuple[int, int]) -> tuple[Array, tuple[list[float], list[str]]]:
-    """Images in rows, a gap of one pixel around each; and the ticks of the rows."""
+    """
+    Arrange images in rows, with a gap of one pixel around each.
+
+    Parameters
+    ----------
+    W : (n_pixels, n_units) float64 array
+        The pixels of one image for each unit.
+    shape : (height, width)
+
+    Returns
+    -------
+    cells : 2-d float64 array
+        nan in the gaps.
+    ticks : (positions, labels)
+        One for each row of images. The label is the number of the row's first unit.
+    """
     height, width = (n + 1 for n in shape)
     n_units = W.shape[1]
     n_columns = int(np.ceil(np.sqrt(n_units)))
@@ -139,15 +165,22 @@ def mosaic(W: Array, shape: tuple[int, int]) -> tuple[Array, tuple[list[float], 
         row, column = divmod(unit, n_columns)
         top, left = row * height + 1, column * width + 1
         cells[top : top + shape[0], left : left + shape[1]] = W[:, unit].reshape(shape)
-    places = [row * height + height / 2 for row in range(n_rows)]
-    return cells, (places, [str(row * n_columns) for row in range(n_rows)])
+    positions = [row * height + height / 2 for row in range(n_rows)]
+    return cells, (positions, [str(row * n_columns) for row in range(n_rows)])
 
 
-# What is checked.
+# Checks of input.
 
 
 def image_shape(shape: Any, n_pixels: int) -> tuple[int, int]:
-    """(height, width), of so many pixels."""
+    """
+    Check the argument ``image_shape`` and return (height, width).
+
+    Raises
+    ------
+    TypeError, ValueError
+        For anything but two ints whose product is ``n_pixels``.
+    """
     if not checks.is_list(shape) or len(shape) != 2:
         raise TypeError(f"image_shape must be (height, width); got {checks.shown(shape)}")
     height, width = (checks.integer(f"image_shape[{i}]", n, low=1) for i, n in enumerate(shape))
@@ -160,7 +193,14 @@ def image_shape(shape: Any, n_pixels: int) -> tuple[int, int]:
 
 
 def names(labels: Any) -> list[str]:
-    """At least one name."""
+    """
+    Check the argument ``labels`` and return it as a list of names.
+
+    Raises
+    ------
+    TypeError
+        For anything but a list of at least one str.
+    """
     if not checks.is_list(labels) or len(labels) == 0:
         raise TypeError(f"labels must be a list of names; got {checks.shown(labels)}")
     if not all(isinstance(name, str) for name in labels):
@@ -169,7 +209,17 @@ def names(labels: Any) -> list[str]:
 
 
 def column(name: str, values: Any) -> Array:
-    """One finite number for each sample, in float64."""
+    """
+    Check an argument that is one finite number for each sample.
+
+    Returns
+    -------
+    (n_samples,) float64 array
+
+    Raises
+    ------
+    TypeError, ValueError
+    """
     array = cast.real(name, values)
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
@@ -181,18 +231,35 @@ def column(name: str, values: Any) -> Array:
 
 
 def finite(name: str, array: Array) -> Array:
-    """In float64, if all is finite."""
+    """
+    Return the array in float64.
+
+    Raises
+    ------
+    ValueError
+        If a number in it is inf or nan.
+    """
     if not np.isfinite(array).all():
-        where = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
-        raise ValueError(f"{name} must be finite; {name}{list(where)} is {array[where]}")
+        index = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+        raise ValueError(f"{name} must be finite; {name}{list(index)} is {array[index]}")
     return array.astype(np.float64)
 
 
 def classes(name: str, values: Any, n_classes: int | None) -> npt.NDArray[np.int64]:
     """
-    The class of each sample: labels as they are; of a row, the place of its highest number.
+    Check class labels or probabilities, and return the class of each sample.
 
-    One number a sample that is no whole one is the probability of class 1.
+    Integers are labels. Of a row of several numbers the column of the highest one is the class. If
+    there is one number for each sample, all are in [0, 1] and not all are whole, they are the
+    probabilities of class 1: the class is 1 above 0.5.
+
+    Returns
+    -------
+    (n_samples,) int64 array
+
+    Raises
+    ------
+    TypeError, ValueError
     """
     array = cast.real(name, values)
     if array.ndim not in (1, 2) or array.size == 0:
@@ -208,7 +275,7 @@ def classes(name: str, values: Any, n_classes: int | None) -> npt.NDArray[np.int
         whole = array == np.floor(array)
         if not whole.all() and array.min() >= 0 and array.max() <= 1:
             array, whole = (array > 0.5).astype(np.float64), np.ones(len(array), bool)
-        bad = ~whole | (array < 0) | (array >= MOST_CLASSES)
+        bad = ~whole | (array < 0) | (array >= MAX_CLASSES)
         if bad.any():
             i = int(np.argmax(bad))
             raise ValueError(
@@ -219,6 +286,6 @@ def classes(name: str, values: Any, n_classes: int | None) -> npt.NDArray[np.int
     if n_classes is not None and labels.max() >= n_classes:
         i = int(np.argmax(labels))
         raise ValueError(
-            f"{name} must hold classes from 0 to {n_classes - 1}; that of sample {i} is {labels[i]}"
+            f"{name} must hold classes from 0 to {n_classes - 1}; sample {i} has class {labels[i]}"
         )
     return labels

@@ -1,4 +1,4 @@
-"""The curves of a fit."""
+"""Curves of the loss and of the learning rate."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.lines import Line2D
 
-DRAWN = "loss", "validation_loss", "learning_rate"
-"""What a history has, and nothing else does."""
+COLUMNS = "loss", "validation_loss", "learning_rate"
+"""What is drawn. An object that has all of these is taken for a history."""
 
 
 def loss_curves(history: Any, ax: Axes | None = None) -> Axes:
     """
-    Draw the training loss, and where there is one the validation loss, epoch by epoch.
+    Draw the training loss of each epoch, and the validation loss if there is one.
 
-    Epochs are counted from 0, as the places in `History`'s arrays are. The training loss of an
-    epoch is taken while it trains, the validation loss after it. The axis of the loss is
-    logarithmic where all losses are positive and span two powers of ten or more. A learning rate
-    that changed is drawn too, against an axis on the right.
+    Epochs are counted from 0, as in the arrays of `History`. The training loss is computed during
+    an epoch, the validation loss after it. The axis of the loss is logarithmic if all losses are
+    positive and span two powers of ten or more. If the learning rate changed, it is drawn too, on
+    an axis on the right.
 
     Parameters
     ----------
     history : History
-        At least one epoch.
+        It must have at least one epoch.
     ax : matplotlib.axes.Axes, optional
-        Where to draw; a new figure if None.
+        Where to draw. None makes a new figure.
 
     Returns
     -------
@@ -41,9 +41,9 @@ def loss_curves(history: Any, ax: Axes | None = None) -> Axes:
     Raises
     ------
     TypeError, ValueError
-        For a history that is none, or empty, or an ``ax`` that is none.
+        For a ``history`` that is no History, for an empty one, and for an ``ax`` that is no Axes.
     ImportError
-        Where matplotlib is missing.
+        Without matplotlib.
 
     Examples
     --------
@@ -52,7 +52,7 @@ def loss_curves(history: Any, ax: Axes | None = None) -> Axes:
     >>> ax = plot.loss_curves(history)
     >>> ax.figure.savefig("loss.png")
     """
-    if not all(hasattr(history, name) for name in DRAWN):
+    if not all(hasattr(history, name) for name in COLUMNS):
         raise TypeError(f"history must be what fit returns; got {checks.shown(history)}")
     if len(history.loss) == 0:
         raise ValueError("history must have at least one epoch; got none")
@@ -73,13 +73,13 @@ def loss_curves(history: Any, ax: Axes | None = None) -> Axes:
         right.set_ylabel("learning rate")
         if canvas.spans_decades(np.asarray(rate)):
             right.set_yscale("log")
-        right.legend(handles=drawn)  # on the upper of the two axes, or a curve would cross it
+        right.legend(handles=drawn)  # these axes are on top, so no curve crosses the legend
     elif len(drawn) > 1:
         ax.legend()
     return ax
 
 
 def _curve(ax: Axes, values: Array, colour: str, style: str, label: str) -> Line2D:
-    marker = "o" if len(values) == 1 else None  # one epoch: a line of no length
+    marker = "o" if len(values) == 1 else None  # a line of one epoch has no length
     (line,) = ax.plot(np.arange(len(values)), values, style, c=colour, marker=marker, label=label)
     return line

@@ -22,22 +22,23 @@ def decision_boundary(
     trainer: Trainer, X: npt.ArrayLike, y: npt.ArrayLike, ax: Axes | None = None
 ) -> Axes:
     """
-    Draw what a net of two inputs answers in the plane, and the samples on top.
+    Draw the predictions of a net of two inputs in the plane, and the samples on top.
 
-    One sigmoid output: its value in colours, and the line where it is 0.5. Softmax outputs: the
-    region of each class, the one of the highest probability. The bar beside has the mark of each
-    class's samples in its place.
+    For one sigmoid output, colours show its value, and a line shows where it is 0.5. For softmax
+    outputs, colours show the class with the highest probability. The colour bar also has the marker
+    of each class's samples.
 
     Parameters
     ----------
     trainer : Trainer
-        With 2 inputs; with 1 sigmoid output or with softmax outputs.
+        It must have 2 inputs, and 1 sigmoid output or softmax outputs.
     X : (n_samples, 2) array-like
-        The plane is drawn around them.
+        The part of the plane around these samples is drawn.
     y : (n_samples,) class labels, or (n_samples, n_outputs) targets
-        Of a row of probabilities the highest is the class; of one, whether it is above 0.5.
+        For several outputs the column of the highest target is the class. For one output a target
+        above 0.5 is class 1.
     ax : matplotlib.axes.Axes, optional
-        Where to draw; a new figure if None.
+        Where to draw. None makes a new figure.
 
     Returns
     -------
@@ -46,9 +47,9 @@ def decision_boundary(
     Raises
     ------
     TypeError, ValueError
-        For another net, or bad samples.
+        For a net of another shape, or bad samples.
     ImportError
-        Where matplotlib is missing.
+        Without matplotlib.
 
     Examples
     --------
@@ -83,11 +84,11 @@ def decision_boundary(
     plane = np.stack(np.meshgrid(across, up), axis=-1).reshape(-1, 2)
     answers = np.asarray(model.predict(plane), np.float64).reshape(n, n, -1)
     draw = canvas.probability if binary else canvas.regions
-    colours, bar, places = draw(ax, across, up, answers)
+    colours, bar, positions = draw(ax, across, up, answers)
     for k in range(n_classes):
         rows = points[classes == k]
-        for where, x, height in ((ax, rows[:, 0], rows[:, 1]), (bar, [0.5], [places[k]])):
-            where.scatter(
+        for target, x, height in ((ax, rows[:, 0], rows[:, 1]), (bar, [0.5], [positions[k]])):
+            target.scatter(
                 x, height, s=30, color=colours[k], marker=canvas.MARKERS[k % len(canvas.MARKERS)],
                 edgecolors="black", linewidths=0.8, zorder=3,
             )  # fmt: skip
@@ -106,18 +107,19 @@ def weights(
     image_shape: tuple[int, int] | None = None,
 ) -> Axes:
     """
-    Draw the weights of a layer: a cell each, blue below 0, white at 0, red above.
+    Draw each weight of a layer as a cell: blue below 0, white at 0 and red above 0.
 
     Parameters
     ----------
     trainer : Trainer
     layer : int
-        Which: 0 is that of the inputs, whose units are read row by row, as ``weights[0]`` is.
+        The layer's number. Layer 0 is next to the inputs: ``weights[0]`` is drawn, with a row for
+        each input and a column for each output unit.
     ax : matplotlib.axes.Axes, optional
-        Where to draw; a new figure if None.
+        Where to draw. None makes a new figure.
     image_shape : (height, width), optional
-        Where the inputs are the pixels of an image: draw for each output unit its weights as such
-        an image. ``(8, 8)`` for images of 64 pixels.
+        The shape of an image whose pixels are the layer's inputs, row by row. The weights of each
+        output unit are drawn as such an image. It is ``(8, 8)`` for images of 64 pixels.
 
     Returns
     -------
@@ -126,9 +128,9 @@ def weights(
     Raises
     ------
     TypeError, ValueError
-        For a layer that is not there, or an ``image_shape`` of another number of pixels.
+        For a layer that does not exist, or an ``image_shape`` of another number of pixels.
     ImportError
-        Where matplotlib is missing.
+        Without matplotlib.
 
     Examples
     --------
@@ -160,9 +162,9 @@ def weights(
         for axis in (ax.xaxis, ax.yaxis):
             canvas.whole_ticks(axis)
     else:
-        places, names = ticks
+        positions, names = ticks
         ax.set_facecolor("0.6")
-        ax.set_yticks(places, names)
+        ax.set_yticks(positions, names)
         ax.set_xticks([])
         ax.set_ylabel("first output unit of the row")
         ax.set_xlabel("one image of input weights for each output unit")

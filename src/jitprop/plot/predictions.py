@@ -1,4 +1,4 @@
-"""Predictions beside what is true."""
+"""Pictures that compare predictions with true values."""
 
 from __future__ import annotations
 
@@ -15,20 +15,21 @@ if TYPE_CHECKING:
 
 def predicted_against_true(y: npt.ArrayLike, p: npt.ArrayLike, ax: Axes | None = None) -> Axes:
     """
-    Draw predictions over true values; right ones lie on the diagonal.
+    Draw predicted values against true values. Exact predictions lie on the diagonal.
 
-    In a corner stands R2 = 1 - sum (y - p)**2 / sum (y - mean y)**2: 1 where all are right, 0
-    where they are no better than the mean. Where the largest value is above 1e100 or below 1e-100,
-    both axes have a power of ten as their unit, and say so.
+    A corner of the picture shows R2 = 1 - sum (y - p)**2 / sum (y - mean y)**2. It is 1 if all
+    predictions are exact, and 0 if they are no better than the mean. If the largest absolute value
+    is above 1e100 or below 1e-100, the unit of both axes is a power of ten, which their labels
+    name.
 
     Parameters
     ----------
     y : (n_samples,) or (n_samples, 1) array-like
         True values.
     p : (n_samples,) or (n_samples, 1) array-like
-        What `Trainer.predict` says of them. Of several outputs, one at a time.
+        The predictions of `Trainer.predict`. Draw several outputs one at a time.
     ax : matplotlib.axes.Axes, optional
-        Where to draw; a new figure if None.
+        Where to draw. None makes a new figure.
 
     Returns
     -------
@@ -37,9 +38,9 @@ def predicted_against_true(y: npt.ArrayLike, p: npt.ArrayLike, ax: Axes | None =
     Raises
     ------
     TypeError, ValueError
-        For values that are no finite numbers, or not equally many.
+        For values that are not finite numbers, and for ``y`` and ``p`` of different lengths.
     ImportError
-        Where matplotlib is missing.
+        Without matplotlib.
 
     Examples
     --------
@@ -78,30 +79,33 @@ def confusion_matrix(
     ax: Axes | None = None,
 ) -> Axes:
     """
-    Draw how many samples of each class were given each class.
+    Draw how many samples of each true class were predicted to be of each class.
 
     Parameters
     ----------
     y : (n_samples,) class labels 0, 1, ..., or (n_samples, n_classes) targets
-    p : the same, or what `Trainer.predict` returns
-        Of a row of probabilities the highest is the class; of one, whether it is above 0.5.
+        The true classes.
+    p : (n_samples,) or (n_samples, n_classes) array-like
+        The predictions of `Trainer.predict`, or predicted class labels. Of several probabilities
+        the highest one is the class. A single probability above 0.5 is class 1.
     labels : list of str, optional
-        The names of the classes, in their order; their numbers if None.
+        The names of the classes, in the order of their numbers. None shows the numbers.
     ax : matplotlib.axes.Axes, optional
-        Where to draw; a new figure if None.
+        Where to draw. None makes a new figure.
 
     Returns
     -------
     matplotlib.axes.Axes
-        A row for each true class, a column for each predicted one; with more than 16 classes the
-        counts are a bar of colours instead of numbers.
+        It has a row for each true class and a column for each predicted one. With more than 16
+        classes a colour bar takes the place of the numbers in the cells.
 
     Raises
     ------
     TypeError, ValueError
-        For classes that are none, not equally many, or more than there are labels.
+        For values that are no classes, for ``y`` and ``p`` of different lengths, and for a class
+        without a label.
     ImportError
-        Where matplotlib is missing.
+        Without matplotlib.
 
     Examples
     --------
@@ -130,7 +134,7 @@ def confusion_matrix(
     if k <= canvas.CLASSES_IN_FULL or labels is not None:
         names = list(map(str, range(k))) if labels is None else list(labels)
         ax.set_xticks(range(k), names)
-        if k * max(map(len, names)) > 30:  # side by side they might touch
+        if k * max(map(len, names)) > 30:  # names so long would overlap side by side
             ax.tick_params("x", rotation=45)
             for text in ax.get_xticklabels():
                 text.set(ha="right", rotation_mode="anchor")
