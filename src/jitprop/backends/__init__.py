@@ -21,7 +21,17 @@ NAMES = ("auto", "numba", "numpy")
 
 
 class Backend(Protocol):
-    """The functions of a backend. `jitprop.reference` documents them."""
+    """
+    The functions and constants that a backend has. `jitprop.reference` documents the functions.
+
+    Attributes
+    ----------
+    FIRST_CALL : float
+        Multiply-adds in the first call of ``train``. Later calls depend on the speed of earlier
+        ones.
+    HALTED : int
+        What ``train`` returns if it was halted in the middle of a batch.
+    """
 
     FIRST_CALL: float
     HALTED: int
