@@ -28,7 +28,7 @@ pytestmark = [
 ROOMS = (
     "trainer", "interrupts", "backends/compiled", "backends/threads", "net/state",
     "training/fitting", "training/running", "training/history", "training/sources",
-    "training/telling", "training/watching", "fleet/fleet", "fleet/course", "fleet/blocks",
+    "training/callback_list", "training/watching", "fleet/fleet", "fleet/course", "fleet/blocks",
     "fleet/stopping", "fleet/state", "sklearn/base", "sklearn/classifier", "sklearn/course",
     "sklearn/descent", "sklearn/ensemble", "sklearn/lbfgs", "sklearn/net",
 )  # fmt: skip

@@ -23,7 +23,7 @@ from jitprop import (
     Trainer,
 )
 from jitprop.files import sealed
-from jitprop.training import callbacks, telling
+from jitprop.training import callback_list, callbacks
 from nets import data
 
 EPOCHS = 30
@@ -375,7 +375,7 @@ def interrupted_at_line(number, files, run):
 @pytest.mark.skipif(sys.gettrace() is not None, reason="another tracer is at work")
 @pytest.mark.parametrize("every", [7, pytest.param(1, marks=pytest.mark.long)])
 def test_ctrl_c_at_any_line_of_the_callbacks_loses_nothing(samples, every):
-    files = {callbacks.__file__, telling.__file__}
+    files = {callbacks.__file__, callback_list.__file__}
     total, ref, stopping = 9, make(), EarlyStopping(patience=3)
     train(ref, samples, stopping, epochs_total=total)
     expected, best = facts(ref, stopping), stopping.best_epoch

@@ -537,14 +537,14 @@ class Trainer(Attributes):
         if validation_data is not None:
             held_out = self._validation(validation_data, dtype, names)
             held_out = held_out.unshared(model.state.params)
-        named, told = resolve_metrics(metrics), resolve_callbacks(callbacks)
+        named, resolved = resolve_metrics(metrics), resolve_callbacks(callbacks)
         kept = model.kept if epochs_total is not None else ()
         backend, state = backends.load(model.backend), model.state.cast(dtype)
         source: Source
         if isinstance(given, Samples):
             given = given.unshared(state.params)
             model.warn_of(given)
-            watch = Watch(self, backend, model.spec, given, held_out, named, told, kept)
+            watch = Watch(self, backend, model.spec, given, held_out, named, resolved, kept)
             source = Arrays(
                 backend,
                 model.spec,
@@ -555,7 +555,7 @@ class Trainer(Attributes):
                 model.n_threads,
             )
         else:
-            watch = Watch(self, backend, model.spec, None, held_out, named, told, kept)
+            watch = Watch(self, backend, model.spec, None, held_out, named, resolved, kept)
             make = partial(self._batch, batches=given, dtype=dtype)
             source = Stream(backend, model.spec, given, make, model.n_threads)
         fit = Fit(source, state, n_epochs, lambda: model.spec.learning_rate, watch)
@@ -819,7 +819,7 @@ class Trainer(Attributes):
     def _states(self) -> Sequence[Kept]:
         """What callbacks keep, of the fit under way or of the last one."""
         under_way = self._under_way
-        return self._model.kept if under_way is None else under_way.watch.told.states()
+        return self._model.kept if under_way is None else under_way.watch.callbacks.states()
 
     def _batch(
         self, X: Any, y: Any, sample_weight: Any, batches: Batches, dtype: np.dtype[Any]

@@ -16,11 +16,11 @@ from jitprop.fleet.model import FleetModel
 from jitprop.fleet.state import FleetState, FleetWhole
 from jitprop.fleet.stopping import Stopping
 from jitprop.interrupts import Interrupts
+from jitprop.training.callback_list import CallbackList
 from jitprop.training.history import VALIDATION_LOSS
 from jitprop.training.kept import apart
 from jitprop.training.progress import Progress
 from jitprop.training.running import Running, changing
-from jitprop.training.telling import Told
 
 BLOCK_SECONDS = 0.1
 """How long a block should take. A longer block would lose more epochs on Ctrl-C. In a shorter one
@@ -50,7 +50,7 @@ class Course:
         How many epochs each member is trained.
     stopping : Stopping or None
         Stops each member by itself.
-    told : Told
+    callbacks : CallbackList
         The other callbacks. They get each epoch's number in this call, and its losses.
 
     Attributes
@@ -74,13 +74,13 @@ class Course:
         validation: Data | None,
         epochs: int | Indices,
         stopping: Stopping | None,
-        told: Told,
+        callbacks: CallbackList,
     ) -> None:
         self.engine, self.spec, self.state = engine, model.spec, state
         self.settings = model.settings
         self.data, self.validation, self.epochs = data, validation, int(np.max(epochs))
         self.blocks = Blocks(engine, model.spec, state, model.settings, data, model.shuffle)
-        self.stopping, self.told = stopping, told
+        self.stopping, self.callbacks = stopping, callbacks
         k = len(state.params)
         self.loss = cast.zeros("epochs", (self.epochs, k), np.float64)  # filled as epochs are done
         self.validation_loss = None
@@ -104,7 +104,7 @@ class Course:
                     self.stopping.begin()
                 self.active = self.stopping.going_on(self.active)
             with interrupts.heard(), running.telling():
-                self.told.begin()
+                self.callbacks.on_fit_begin()
             self._run(progress)
         finally:
             if self.stopping is not None:
@@ -113,7 +113,7 @@ class Course:
             self.engine.close()
 
     def _run(self, progress: Progress | None) -> None:
-        each = bool(self.validation is not None or self.stopping is not None or self.told)
+        each = bool(self.validation is not None or self.stopping is not None or self.callbacks)
         work = 3 * self.data.n_samples * self.state.params.size
         first, size = 0, max(1, int(self.engine.first_work / work))
         while len(self._unfinished(first)) and not self.stopped:
@@ -124,9 +124,9 @@ class Course:
             seconds = time.perf_counter() - began
             size = max(1, int(n_epochs * min(GROWTH, BLOCK_SECONDS / seconds)))
             first += n_epochs
-            if self.told:
+            if self.callbacks:
                 with self.interrupts.heard(), self.running.telling():
-                    self.told.tell(first - 1, self._logs(first - 1))
+                    self.callbacks.on_epoch_end(first - 1, self._logs(first - 1))
             if progress is not None and progress.is_due():
                 with self.interrupts.heard():
                     self._draw(progress, first)
@@ -161,7 +161,7 @@ class Course:
             losses = np.empty((n_epochs, len(members)))
         validated = None
         with self.interrupts.heard():
-            random, kept = self.blocks.random(members), apart(self.told.states())
+            random, kept = self.blocks.random(members), apart(self.callbacks.states())
         self.running.publish(FleetWhole(random, kept))
         try:
             with self.interrupts.heard():

@@ -36,6 +36,7 @@ from jitprop.net.spec import check_batch
 from jitprop.trainer import Trainer, trainer_of
 from jitprop.training import running
 from jitprop.training.attributes import Attributes, Views
+from jitprop.training.callback_list import CallbackList
 from jitprop.training.callbacks import Callback, EarlyStopping
 from jitprop.training.callbacks import resolve as resolve_callbacks
 from jitprop.training.errors import see_own
@@ -43,7 +44,6 @@ from jitprop.training.history import VALIDATION_LOSS
 from jitprop.training.kept import Kept, apart
 from jitprop.training.model import Model, as_copy
 from jitprop.training.progress import Progress
-from jitprop.training.telling import Told
 from jitprop.warn import warn
 
 R = TypeVar("R")
@@ -281,9 +281,9 @@ batch_size, shuffle, dtype, backend
         if self._under_way is None:
             return self._model.found, self._model.kept
         whole: FleetWhole | None = running.published(self)
-        stopping, told = self._under_way.stopping, self._under_way.told
+        stopping, callback_list = self._under_way.stopping, self._under_way.callbacks
         found = None if stopping is None else stopping.found
-        return found, told.states() if whole is None else whole.kept
+        return found, callback_list.states() if whole is None else whole.kept
 
     def __repr__(self) -> str:
         s = self._model.spec
@@ -482,9 +482,9 @@ batch_size, shuffle, dtype, backend
         if validation_data is not None:
             held_out = self._validation(validation_data, kind, names)
         known = ["loss"] if held_out is None else ["loss", VALIDATION_LOSS]
-        listeners, how = told_and_stopping(callbacks, known)
+        others, how = told_and_stopping(callbacks, known)
         found, kept = (None, ()) if epochs_total is None else (model.found, model.kept)
-        told = Told(self, listeners, kept)
+        callback_list = CallbackList(self, others, kept)
         state = model.state.cast(kind)
         data = data.unshared(state.params)
         if held_out is not None:
@@ -497,7 +497,7 @@ batch_size, shuffle, dtype, backend
             held_out,
             to_train,
             None if how is None else Stopping(how, state, found),
-            told,
+            callback_list,
         )
         bar = Progress(course.epochs) if progress else None
         weights = None if data.weights is None else data.weights.array
@@ -513,11 +513,11 @@ batch_size, shuffle, dtype, backend
                 with one_blas_thread():
                     course.run(fit, interrupts, bar)
                 with interrupts.heard(), fit.telling():
-                    told.end()
+                    callback_list.on_fit_end()
                 ended = True
             except BaseException as error:
                 with interrupts.heard(), fit.telling():
-                    told.fail(error)
+                    callback_list.on_fit_error(error)
                 raise
             finally:
                 with running.changing():
@@ -527,7 +527,7 @@ batch_size, shuffle, dtype, backend
                         model.state, model.dtype, model.names = before
                     if ended or course.done.any():
                         model.found = None if course.stopping is None else course.stopping.found
-                        model.kept = apart(told.states())
+                        model.kept = apart(callback_list.states())
                 if bar is not None:
                     bar.close()
         return course.history()

@@ -100,16 +100,16 @@ class Fit:
         try:
             try:
                 with interrupts.heard(), running.telling():
-                    self.watch.told.begin()
+                    self.watch.callbacks.on_fit_begin()
                 self._run(progress)
                 with interrupts.heard(), running.telling():
-                    self.watch.told.end()
-                self.kept = apart(self.watch.told.states())
+                    self.watch.callbacks.on_fit_end()
+                self.kept = apart(self.watch.callbacks.states())
             except BaseException as error:
                 with interrupts.heard(), running.telling():
-                    self.watch.told.fail(error)
+                    self.watch.callbacks.on_fit_error(error)
                 if self.record.done > 0:
-                    self.kept = apart(self.watch.told.states())
+                    self.kept = apart(self.watch.callbacks.states())
                 raise
         finally:
             self.source.close()
@@ -126,7 +126,7 @@ class Fit:
             self.interrupts.arm()
             snapshot = self.state.snapshot()
             with self.interrupts.heard():
-                kept = apart(self.watch.told.states())
+                kept = apart(self.watch.callbacks.states())
             self.running.publish(Whole(snapshot, first, kept))
             try:
                 with self.interrupts.heard():
@@ -138,11 +138,13 @@ class Fit:
             if error is not None:
                 raise error
             self.record.done = last
-            if self.watch.told:  # others see this epoch too while callbacks take their time
+            if self.watch.callbacks:  # others see this epoch too while callbacks take their time
                 self.running.publish(Whole(self.state.snapshot(), last, kept))
             with self.interrupts.heard(), self.running.telling():
                 if self.watch:
-                    self.watch.told.tell(self.state.epochs - 1, self.record.logs(first))
+                    self.watch.callbacks.on_epoch_end(
+                        self.state.epochs - 1, self.record.logs(first)
+                    )
             ended = last == self.epochs or self.stopped
             if progress is not None and (ended or progress.is_due()):
                 with self.interrupts.heard():

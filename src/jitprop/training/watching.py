@@ -15,11 +15,11 @@ from jitprop.data.mapped import Rows
 from jitprop.data.samples import Samples
 from jitprop.metrics import Metric
 from jitprop.net.spec import Spec
+from jitprop.training.callback_list import CallbackList
 from jitprop.training.callbacks import Callback
 from jitprop.training.evaluation import Evaluation
 from jitprop.training.history import VALIDATION, VALIDATION_LOSS
 from jitprop.training.kept import Kept
-from jitprop.training.telling import Told
 
 
 class Watch:
@@ -57,7 +57,9 @@ class Watch:
         before: Sequence[Kept],
     ) -> None:
         self.trainer, self.metrics = trainer, metrics
-        self.told = Told(trainer, callbacks, before, trainer.epochs_trained, self._last_logs)
+        self.callbacks = CallbackList(
+            trainer, callbacks, before, trainer.epochs_trained, self._last_logs
+        )
         self.measured = [
             (begin, Evaluation(backend, spec, samples.X), samples, shown(samples.y))
             for begin, samples in (("", training), (VALIDATION, validation))
@@ -72,7 +74,7 @@ class Watch:
 
     def __bool__(self) -> bool:
         """Whether there is anything to do after each epoch."""
-        return bool(self.names or self.told)
+        return bool(self.names or self.callbacks)
 
     def _last_logs(self) -> dict[str, float]:
         """The numbers of the last epoch that was trained before this fit."""
