@@ -17,6 +17,7 @@ import pytest
 
 from jitprop import Adam, Fleet, Trainer, backends, reference
 from jitprop.backends import compiled
+from jitprop.data.samples import Steps
 from jitprop.fleet import lanes
 from jitprop.fleet.data import Part, samples
 from jitprop.net.spec import make_spec
@@ -150,11 +151,9 @@ def test_the_backend_refuses_read_only_arrays_that_kernels_would_write_to(which)
         "losses": np.zeros(1),
     }
     arrays[which].flags.writeable = False
+    steps = Steps(X, Y, None, None, arrays["losses"], np.ones(1), 0, 1)
     with pytest.raises(ValueError, match=f"{which} must be writable; it is read-only"):
-        compiled.train(
-            net, arrays["params"], arrays["slots"], X, Y, None, None, arrays["losses"],
-            np.ones(1), 0, 1, 0, 0,
-        )  # fmt: skip
+        compiled.train(net, arrays["params"], arrays["slots"], steps, 0, 0)
     assert not arrays["params"].any()
 
 
@@ -165,8 +164,10 @@ def test_backends_train_arrays_of_one_dtype(other, module):
     net, size = module.prepare(spec, len(X), X.dtype, 1, 1), spec.n_parameters
     arrays = [np.zeros(size), np.zeros((2, size)), X, Y, np.ones(len(X))]
     arrays[other] = arrays[other].astype(np.float32)
+    params, slots, *samples = arrays
+    steps = Steps(*samples, None, np.zeros(1), np.ones(1), 0, 1)
     with pytest.raises(TypeError, match="all arrays must have one dtype; got params float"):
-        module.train(net, *arrays, None, np.zeros(1), np.ones(1), 0, 1, 0, 0)
+        module.train(net, params, slots, steps, 0, 0)
 
 
 @pytest.mark.parametrize("which", ["slots", "y", "frozen"])

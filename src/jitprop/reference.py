@@ -32,6 +32,7 @@ import numpy.typing as npt
 
 from jitprop import functions
 from jitprop._types import Array
+from jitprop.data.samples import Steps
 from jitprop.net.custom import CustomLoss
 from jitprop.net.losses import (
     AbsoluteError,
@@ -391,22 +392,10 @@ def close(net: Spec) -> None:
 
 
 def train(
-    net: Spec,
-    params: Array,
-    slots: Array,
-    X: Array,
-    y: Array,
-    weights: Array | None,
-    order: npt.NDArray[np.int64] | None,
-    losses: npt.NDArray[np.float64],
-    rates: npt.NDArray[np.float64],
-    start: int,
-    stop: int,
-    updates: int,
-    dropout_key: int,
+    net: Spec, params: Array, slots: Array, steps: Steps, updates: int, dropout_key: int
 ) -> int:
     """
-    Train on batches ``start`` to ``stop - 1``, which are counted through all epochs.
+    Train on some batches.
 
     Parameters
     ----------
@@ -416,18 +405,8 @@ def train(
         Changed in place.
     slots : (n_slots, P) array
         Changed in place.
-    X : (n_samples, n_inputs) array
-    y : (n_samples, n_targets) array, or (n_samples,) class labels
-    weights : (n_samples,) array or None
-    order : (epochs, n_samples) array or None
-        The order of the samples in each epoch; None for the order that they have.
-    losses : (epochs,) array
-        Changed in place: the summed loss of each batch, sum w E, is added to its epoch's. So is the
-        L2 penalty that the spec's `SklearnRules` ask for.
-    rates : (epochs,) array
-        The learning rate of each epoch.
-    start, stop : int
-        Numbers of batches.
+    steps : Steps
+        The samples, the batches and the learning rates. Its ``losses`` are changed in place.
     updates : int
         The number of updates that were made before.
     dropout_key : int
@@ -436,14 +415,15 @@ def train(
     Returns
     -------
     int
-        ``stop``; or, if the loss of a batch is inf or nan, the number of that batch, whose update
-        is not made; or HALTED, which this backend never returns.
+        ``steps.stop``; or, if the loss of a batch is inf or nan, the number of that batch, whose
+        update is not made; or HALTED, which this backend never returns.
 
     Raises
     ------
     ValueError, TypeError
         If ``params`` or ``slots`` are read-only, or the dtypes differ.
     """
+    X, y, weights, order, losses, rates, start, stop = steps
     check_trained(params, slots, X, y, weights)
     n, size, rules = len(X), net.batch(len(X)), net.sklearn
     n_batches = -(-n // size)

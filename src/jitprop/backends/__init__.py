@@ -8,12 +8,12 @@ from functools import cache
 from typing import Any, Protocol, cast
 
 import numpy as np
-import numpy.typing as npt
 
 from jitprop import checks
 from jitprop._types import Array
 from jitprop.backends.threads import uninterrupted
 from jitprop.checks import quoted
+from jitprop.data.samples import Steps
 from jitprop.interrupts import Interrupts, from_a_handler
 from jitprop.net.spec import Spec
 
@@ -56,14 +56,7 @@ class Backend(Protocol):
         net: Any,
         params: Array,
         slots: Array,
-        X: Array,
-        y: Array,
-        weights: Array | None,
-        order: npt.NDArray[np.int64] | None,
-        losses: npt.NDArray[np.float64],
-        rates: npt.NDArray[np.float64],
-        start: int,
-        stop: int,
+        steps: Steps,
         updates: int,
         dropout_key: int,
     ) -> int: ...

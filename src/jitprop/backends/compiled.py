@@ -18,7 +18,7 @@ import jitprop_kernels as kernels
 from jitprop._types import Array
 from jitprop.backends import alike, threads
 from jitprop.checks import quoted
-from jitprop.data.samples import stand_ins
+from jitprop.data.samples import Steps, stand_ins
 from jitprop.net.custom import CustomActivation, CustomLoss
 from jitprop.net.losses import AbsoluteError, Huber, Loss, Quantile
 from jitprop.net.optimizers import SGD, Adam, AdamW, RMSprop, Rprop
@@ -409,21 +409,10 @@ def _given(
 
 
 def train(
-    net: Net,
-    params: Array,
-    slots: Array,
-    X: Array,
-    y: Array,
-    weights: Array | None,
-    order: npt.NDArray[np.int64] | None,
-    losses: npt.NDArray[np.float64],
-    rates: npt.NDArray[np.float64],
-    start: int,
-    stop: int,
-    updates: int,
-    dropout_key: int,
+    net: Net, params: Array, slots: Array, steps: Steps, updates: int, dropout_key: int
 ) -> int:
-    """Train on batches ``start`` to ``stop``: see `jitprop.reference.train`."""
+    """Train on some batches: see `jitprop.reference.train`."""
+    X, y, weights, order, losses, rates, start, stop = steps
     check_trained(params, slots, X, y, weights)
     check_written(losses=losses)
     rows = NATURAL_ORDER if order is None else flat(order)

@@ -26,6 +26,36 @@ def stand_ins(weights: Array) -> Any:
     return np.where(counted.any(axis=-1), counted.argmax(axis=-1), -1)
 
 
+class Steps(NamedTuple):
+    """
+    Batches that one call of a backend trains on, and their learning rates.
+
+    Attributes
+    ----------
+    X : (n_samples, n_inputs) array
+    y : (n_samples, n_targets) array, or (n_samples,) class labels
+    weights : (n_samples,) array or None
+    order : (epochs, n_samples) array or None
+        The order of the samples in each epoch; None for the order that they have.
+    losses : (epochs,) array
+        Changed in place: the summed loss of each batch, sum w E, is added to its epoch's. So is the
+        L2 penalty that the spec's `SklearnRules` ask for.
+    rates : (epochs,) array
+        The learning rate of each epoch.
+    start, stop : int
+        Train on batches ``start`` to ``stop - 1``, which are counted through all epochs.
+    """
+
+    X: Array
+    y: Array
+    weights: Array | None
+    order: npt.NDArray[np.int64] | None
+    losses: npt.NDArray[np.float64]
+    rates: npt.NDArray[np.float64]
+    start: int
+    stop: int
+
+
 class Samples(NamedTuple):
     """
     Samples that a net is trained or evaluated on, checked and cast.

@@ -18,6 +18,7 @@ from jitprop import backends
 from jitprop._types import Array
 from jitprop.backends import Backend
 from jitprop.backends.threads import NoThreadError, starting_thread, until_the_end
+from jitprop.data.samples import Steps
 from jitprop.fleet.data import Data, Part
 from jitprop.net.optimizers import SGD
 from jitprop.net.spec import Spec
@@ -132,12 +133,12 @@ class Loop:
             spec = self._spec(members, i)
             net = nets[i] = self._take(spec, n, X.dtype)
             try:
+                order = None if orders is None else orders[i]
+                steps = Steps(X, y, weights, order, own_losses[i], own_rates[i], 0, n_steps)
+                updates, key = int(members.updates[i]), int(members.keys[i])
                 done = self.backend.train(
-                    net, members.params[i], members.slots[i], X, y, weights,
-                    None if orders is None else orders[i],
-                    own_losses[i], own_rates[i], 0, n_steps, int(members.updates[i]),
-                    int(members.keys[i]),
-                )  # fmt: skip
+                    net, members.params[i], members.slots[i], steps, updates, key
+                )
             finally:
                 del nets[i]
                 self._give(spec, n, X.dtype, net)

@@ -14,7 +14,7 @@ from jitprop import reference
 from jitprop._types import Array
 from jitprop.checks import quoted
 from jitprop.data import cast
-from jitprop.data.samples import Samples
+from jitprop.data.samples import Samples, Steps
 from jitprop.net import schedules
 from jitprop.net.spec import Spec
 from jitprop.net.state import State, all_finite
@@ -207,10 +207,8 @@ def trace(model: Model, x: Any, y: Any, sample_weight: Any) -> Trace:
 def _updated(spec: Spec, state: State, samples: Samples, rates: Array) -> Array:
     """Return the parameters after one update on all samples, (P,)."""
     params, slots = state.params.copy(), state.slots.copy()
-    trained = reference.train(
-        spec, params, slots, *samples.read(), None, np.zeros(1), rates, 0, 1, state.updates,
-        state.dropout_key,
-    )  # fmt: skip
+    steps = Steps(*samples.read(), None, np.zeros(1), rates, 0, 1)
+    trained = reference.train(spec, params, slots, steps, state.updates, state.dropout_key)
     if trained < 1 or not all_finite(params, slots):
         raise DivergenceError(0, Course().history(), 0, float(rates[0]), spec.custom_functions)
     return params

@@ -18,11 +18,10 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from jitprop._types import Array
 from jitprop.backends import Backend
 from jitprop.data import cast, mapped
 from jitprop.data.batches import Batches
-from jitprop.data.samples import Samples
+from jitprop.data.samples import Samples, Steps
 from jitprop.interrupts import Interrupts
 from jitprop.net.spec import Spec
 from jitprop.net.state import State
@@ -52,31 +51,18 @@ class Reached(NamedTuple):
     batch: int
 
 
-class Call(NamedTuple):
-    """What a call of a backend is told of the samples: arguments of its ``train``."""
-
-    X: Array
-    y: Array
-    weights: Array | None
-    order: Indices | None
-    losses: Numbers
-    rates: Numbers
-    start: int
-    stop: int
-
-
-def train(backend: Backend, net: Any, state: State, call: Call, interrupts: Interrupts) -> int:
+def train(backend: Backend, net: Any, state: State, steps: Steps, interrupts: Interrupts) -> int:
     """Let a backend train; meanwhile Ctrl-C waits. Returns the first batch not trained."""
     interrupts.halt = partial(backend.halt, net)
     try:
         reached = backend.train(
-            net, state.params, state.slots, *call, state.updates, state.dropout_key
+            net, state.params, state.slots, steps, state.updates, state.dropout_key
         )
     finally:
         interrupts.halt = None
     if reached == backend.HALTED:
         interrupts.check()
-    state.updates += reached - call.start
+    state.updates += reached - steps.start
     return reached
 
 
@@ -199,13 +185,13 @@ class Arrays:
             stop = min(done + self.call_steps, n_steps)
             began = time.perf_counter()
             if self.samples.in_files:
-                call = self._piece(losses, rates, order, done, stop)
+                steps = self._piece(losses, rates, order, done, stop)
             else:
-                call = Call(*self.samples.read(), order, losses, rates, done, stop)
-            reached = train(self.backend, self.net, state, call, interrupts)
+                steps = Steps(*self.samples.read(), order, losses, rates, done, stop)
+            reached = train(self.backend, self.net, state, steps, interrupts)
             self._adapt(time.perf_counter() - began)
-            done += reached - call.start
-            if reached < call.stop:
+            done += reached - steps.start
+            if reached < steps.stop:
                 break
             if done < n_steps:
                 interrupts.check()
@@ -215,7 +201,7 @@ class Arrays:
 
     def _piece(
         self, losses: Numbers, rates: Numbers, order: Indices | None, start: int, stop: int
-    ) -> Call:
+    ) -> Steps:
         """Batches from ``start`` on, of one epoch, read from files in their order."""
         epoch, batch = divmod(start, self.n_batches)
         width = sum(math.prod(a.shape[1:]) for a in self.samples if a is not None)
@@ -224,7 +210,7 @@ class Arrays:
         rows = slice(batch * self.batch, min((batch + n) * self.batch, self.n))
         arrays = self.samples.read(rows if order is None else order[epoch, rows])
         one = slice(epoch, epoch + 1)
-        return Call(*arrays, None, losses[one], rates[one], 0, n)
+        return Steps(*arrays, None, losses[one], rates[one], 0, n)
 
     def _adapt(self, seconds: float) -> None:
         """Make calls longer or shorter; what they compute does not depend on it."""
@@ -293,8 +279,8 @@ class Stream:
             interrupts.check()
             X, y, weights = made.unshared(state.params).read()
             total += self.spec.divisor(len(X), weights)
-            net, call = self._net(len(X), X.dtype), Call(X, y, weights, None, losses, rates, 0, 1)
-            if train(self.backend, net, state, call, interrupts) == 0:
+            net, steps = self._net(len(X), X.dtype), Steps(X, y, weights, None, losses, rates, 0, 1)
+            if train(self.backend, net, state, steps, interrupts) == 0:
                 return Reached(0, k)
         state.epochs += 1
         if self.spec.reduction == "mean":
