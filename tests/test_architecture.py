@@ -130,6 +130,50 @@ def test_functions_are_compiled_by_the_one_decorator(path):
         assert not (names | attributes) & {"njit", "vectorize", "guvectorize", "cfunc", "prange"}
 
 
+@pytest.mark.parametrize("path", sorted(KERNELS.rglob("*.py")), ids=lambda p: p.name)
+def test_private_numba_has_one_door(path):
+    names, room = set(imported(path)), path.parent.name == "_private"
+    if not room:
+        internals = {n for n in names if n.startswith("numba.")} - {"numba.errors", "numba.types"}
+        assert not internals
+    if not room and path.name != "_jit.py":
+        assert not {n for n in names if n.startswith("jitprop_kernels._private")}
+
+
+MANY_PARAMETERS = {
+    "jitprop/net/spec.py: make_spec",
+    # What users call has an argument for each setting.
+    "jitprop/sweeps/search.py: sweep",
+    "jitprop/trainer.py: fit",
+}
+"""Functions that have more than 8 parameters. Take out the ones that you mend, and add none."""
+
+
+def n_parameters(function):
+    """Without self."""
+    a = function.args
+    names = [argument.arg for argument in (*a.posonlyargs, *a.args, *a.kwonlyargs)]
+    return len(names) - (names[:1] in (["self"], ["cls"]))
+
+
+def test_no_function_has_more_than_8_parameters():
+    found = set()
+    for path in FILES:
+        tree = ast.parse(path.read_text())
+        classes = [n for n in ast.walk(tree) if isinstance(n, ast.ClassDef)]
+        public = {
+            node for kind in classes if not kind.name.startswith("_")
+            for node in kind.body if getattr(node, "name", "") == "__init__"
+        }  # fmt: skip
+        root = (KERNELS if path.is_relative_to(KERNELS) else SOURCE).parent
+        found |= {
+            f"{path.relative_to(root).as_posix()}: {node.name}"
+            for node in ast.walk(tree)
+            if isinstance(node, ast.FunctionDef) and node not in public and n_parameters(node) > 8
+        }
+    assert found == MANY_PARAMETERS
+
+
 def test_both_backends_offer_the_same_functions():
     for name in ("prepare", "halt", "close", "train", "evaluate", "gradient", "predict"):
         ref = inspect.signature(getattr(reference, name))

@@ -59,10 +59,10 @@ event.register("numba:compile", compiles)
 """
 TRAIN = "found = [numbers(route) for route in routes]"
 READ_ONLY = """
-from jitprop_kernels import _cache
+from jitprop_kernels._private import cache
 def fail(path, content):
     raise OSError(30, "Read-only file system", path)
-_cache._write = fail
+cache._write = fail
 """
 NOBODY = """
 import jitprop.backends.compiled, jitprop.reference  # others may not enter the folders
@@ -213,7 +213,7 @@ def test_an_edit_is_seen(file: str, line: str, warm: Path) -> None:
 
 def test_every_kernel_file_counts(cold: Path) -> None:
     folder = cold / "jitprop_kernels"
-    spec = importlib.util.spec_from_file_location("copy_of_cache", folder / "_cache.py")
+    spec = importlib.util.spec_from_file_location("copy_of_cache", folder / "_private" / "cache.py")
     assert spec is not None
     assert spec.loader is not None
     copy = importlib.util.module_from_spec(spec)

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from jitprop_kernels import _cache, _trust
+from jitprop_kernels import _trust
+from jitprop_kernels._private import cache as _cache
 
 CODE = b"machine code"
 SIGNATURE = "(float64)"

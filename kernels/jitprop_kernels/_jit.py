@@ -1,4 +1,8 @@
-"""The one decorator of every kernel, each option with its reason."""
+"""
+The one decorator of every kernel, each option with its reason.
+
+And the door to what stands in `_private`.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +12,35 @@ from typing import Any, ParamSpec, TypeVar, cast
 
 import numba
 
-from jitprop_kernels._cache import KernelCache
-from jitprop_kernels._linking import (
+from jitprop_kernels._private.cache import KernelCache
+from jitprop_kernels._private.handing import Flat, pointer, read
+from jitprop_kernels._private.intrinsic import declare, intrinsic
+from jitprop_kernels._private.linking import (
     ApartCompiler,
     EntryCompiler,
     InlinedCompiler,
     InnerCompiler,
     make_inner,
 )
+from jitprop_kernels._private.vectors import VectorType, by_llvm, integers, splat_value
 from jitprop_kernels._waiting import unbroken
+
+__all__ = [
+    "INTERPRETED",
+    "OPTIONS",
+    "Flat",
+    "VectorType",
+    "by_llvm",
+    "callback",
+    "declare",
+    "integers",
+    "intrinsic",
+    "jit",
+    "own",
+    "pointer",
+    "read",
+    "splat_value",
+]
 
 P = ParamSpec("P")
 R = TypeVar("R")

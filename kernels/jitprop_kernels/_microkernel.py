@@ -15,11 +15,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from llvmlite import ir
-from numba.core import cgutils, types
+from numba import types
 
-from jitprop_kernels import _handing
-from jitprop_kernels._intrinsic import intrinsic
-from jitprop_kernels._jit import INTERPRETED
+from jitprop_kernels._jit import INTERPRETED, declare, intrinsic, pointer, read
 from jitprop_kernels._types import Array, Scalar
 from jitprop_kernels.records import Matrix, Product
 
@@ -85,7 +83,7 @@ def _sum(builder: Any, suffix: str, alpha: Any, x: Any, beta: Any, y: Any) -> An
     """Alpha x + beta y, of which the first product is rounded only where there is no fma."""
     kind = ir.FunctionType(x.type, [x.type] * 3)
     name = f"llvm.fmuladd.{suffix}"
-    function = cgutils.get_or_insert_function(builder.module, kind, name)
+    function = declare(builder.module, kind, name)
     return builder.call(function, [alpha, x, builder.fmul(beta, y)])
 
 
@@ -138,9 +136,9 @@ def _function(module: Any, number: Any, rows: int, vectors: int, lanes: int) -> 
     names = (f"llvm.masked.{x}.{suffix}.p0{suffix}" for x in ("load", "store"))
     multiply_kind = ir.FunctionType(vector, [vector] * 3)
     # Not a product and a sum that LLVM may fuse: under NUMBA_OPT=0 it does so in all rows but one.
-    multiply_add = cgutils.get_or_insert_function(module, multiply_kind, f"llvm.fmuladd.{suffix}")
-    masked_load = cgutils.get_or_insert_function(module, load_kind, next(names))
-    masked_store = cgutils.get_or_insert_function(module, store_kind, next(names))
+    multiply_add = declare(module, multiply_kind, f"llvm.fmuladd.{suffix}")
+    masked_load = declare(module, load_kind, next(names))
+    masked_store = declare(module, store_kind, next(names))
 
     numbers = ir.Constant(ir.VectorType(INT64, lanes), list(range(lanes)))
     in_last = builder.sub(columns, INT64(lanes * (vectors - 1)))
@@ -159,7 +157,7 @@ def _function(module: Any, number: Any, rows: int, vectors: int, lanes: int) -> 
     # Where C is changed rather than made, ask for it now: it is not needed before the end.
     with builder.if_then(builder.icmp_signed("==", ldk, ldc)):
         prefetch_kind = ir.FunctionType(ir.VoidType(), [BYTES, INT32, INT32, INT32])
-        prefetch = cgutils.get_or_insert_function(module, prefetch_kind, "llvm.prefetch.p0i8")
+        prefetch = declare(module, prefetch_kind, "llvm.prefetch.p0i8")
         for i in range(rows):
             for v in range(vectors):
                 line = builder.gep(c, [builder.add(builder.mul(ldc, INT64(i)), INT64(lanes * v))])
@@ -252,32 +250,33 @@ def multiply_block(
         number = context.get_value_type(array_kind.dtype)
         shape = block_shape(context, array_kind.dtype)
 
-        def read(*names: str) -> Any:
-            return _handing.read(context, builder, kind, product, *names)[0]
+        def number_at(*names: str) -> Any:
+            return read(context, builder, kind, product, *names)[0]
 
         def cast(value: Any) -> Any:
             return value if number == value.type else builder.fptrunc(value, number)
 
-        def pointer(name: str, index: Any) -> Any:
-            array, kind_of = _handing.read(context, builder, kind, product, name, "array")
-            at = builder.add(read(name, "at"), index)
-            return _handing.pointer(context, builder, kind_of, array, at)
+        def place(name: str, index: Any) -> Any:
+            array, kind_of = read(context, builder, kind, product, name, "array")
+            return pointer(
+                context, builder, kind_of, array, builder.add(number_at(name, "at"), index)
+            )
 
         row, step, ldb, depth = (
-            read("A", "row"),
-            read("A", "column"),
-            read("B", "row"),
-            read("depth"),
+            number_at("A", "row"),
+            number_at("A", "column"),
+            number_at("B", "row"),
+            number_at("depth"),
         )
-        ldc, ldd = read("C", "row"), read("D", "row")
+        ldc, ldd = number_at("C", "row"), number_at("D", "row")
         packed = builder.icmp_signed("==", ldb, INT64(0))
         at_b = builder.select(packed, builder.mul(j, depth), j)
         handed = [
-            *[columns, depth, cast(read("alpha")), pointer("A", builder.mul(i, row)), row, step],
-            *[pointer("B", at_b), builder.select(packed, columns, ldb)],
-            *[cast(read("beta")), read("times")],
-            *[pointer("D", builder.add(builder.mul(i, ldd), j)), ldd],
-            *[pointer("C", builder.add(builder.mul(i, ldc), j)), ldc],
+            *[columns, depth, cast(number_at("alpha")), place("A", builder.mul(i, row)), row, step],
+            *[place("B", at_b), builder.select(packed, columns, ldb)],
+            *[cast(number_at("beta")), number_at("times")],
+            *[place("D", builder.add(builder.mul(i, ldd), j)), ldd],
+            *[place("C", builder.add(builder.mul(i, ldc), j)), ldc],
         ]
         end, never = builder.append_basic_block("end"), builder.append_basic_block("never")
         wide = builder.icmp_signed(">", columns, INT64(shape.lanes))
@@ -312,7 +311,7 @@ def transpose_block(typing_context: Any, A: Any, a: Any, lda: Any, C: Any, c: An
 
         def row(kind: Any, array: Any, index: Any, ld: Any, i: int) -> Any:
             place = builder.add(index, builder.mul(ld, INT64(i)))
-            at = _handing.pointer(context, builder, kind, array, place)
+            at = pointer(context, builder, kind, array, place)
             return builder.bitcast(at, vector.as_pointer())
 
         align = kind.dtype.bitwidth // 8

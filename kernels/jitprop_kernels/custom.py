@@ -13,12 +13,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from llvmlite import ir
-from numba.core import types
-from numba.core.errors import NumbaError
-from numba.core.types.misc import CPointer
+from numba import errors, types
 
-from jitprop_kernels._handing import pointer
-from jitprop_kernels._jit import INTERPRETED, callback, own
+from jitprop_kernels._jit import INTERPRETED, callback, own, pointer
 from jitprop_kernels._types import Array
 from jitprop_kernels._waiting import unbroken
 from jitprop_kernels.simd import compiled
@@ -81,10 +78,10 @@ def compile_block(
     if INTERPRETED:
         return _interpreted(loop, dtype)
     number = types.float32 if dtype == np.float32 else types.float64
-    pointers = [CPointer(number)] * POINTERS
+    pointers = [types.CPointer(number)] * POINTERS
     try:
         made = callback(types.void(*pointers, types.int64), loop)
-    except NumbaError as error:
+    except errors.NumbaError as error:
         raise TypeError(str(error)) from error
     return Block(made.address, made)
 

@@ -166,5 +166,5 @@ def power(x: float, n: int) -> float:
 
 @jit()
 def smaller(m: int, n: int) -> int:
-    """min(m, n), for which numba would load all it knows: see `_contexts.TargetContext`."""
+    """min(m, n), for which numba would load all it knows: see `_private.contexts`."""
     return m if m < n else n

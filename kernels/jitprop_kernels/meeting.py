@@ -12,11 +12,9 @@ import sys
 from typing import Any
 
 from llvmlite import ir
-from numba.core import cgutils, types
+from numba import types
 
-from jitprop_kernels._handing import pointer
-from jitprop_kernels._intrinsic import intrinsic
-from jitprop_kernels._jit import INTERPRETED, jit
+from jitprop_kernels._jit import INTERPRETED, declare, intrinsic, jit, pointer
 from jitprop_kernels._types import Indices
 
 COUNT, ROUND, TAKEN, HALT, LEFT, AGREED, RUNNING, GATE_SIZE = 0, 8, 16, 24, 25, 26, 27, 28
@@ -75,7 +73,7 @@ def give_way(typing_context: Any) -> Any:
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         kind = ir.FunctionType(ir.IntType(32), [])
-        function = cgutils.get_or_insert_function(builder.module, kind, GIVE_WAY)
+        function = declare(builder.module, kind, GIVE_WAY)
         builder.call(function, [])
         return context.get_dummy_value()
 

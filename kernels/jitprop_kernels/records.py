@@ -1,5 +1,5 @@
 """
-What belongs together and travels as one record, which kernels hand on as one pointer (`_handing`).
+What belongs together is one record, which kernels hand on as one pointer (`_private.handing`).
 
 Python makes `Samples`, `Work` and `Seat` for a call, and `MemberSamples`, `MemberSettings`,
 `FleetWork` and `Scratch` for one of a fleet. The others are made on the way.

@@ -12,25 +12,23 @@ meaning, for interpreted kernels.
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 import numpy as np
 from llvmlite import ir
-from numba.core import types
-from numba.core.typing.templates import (
-    AbstractTemplate,
-    AttributeTemplate,
-    infer_getattr,
-    infer_global,
-    signature,
-)
-from numba.extending import lower_builtin, lower_cast, models, register_model
+from numba import types
 
-from jitprop_kernels._handing import Flat, pointer
-from jitprop_kernels._intrinsic import intrinsic
-from jitprop_kernels._jit import INTERPRETED
+from jitprop_kernels._jit import (
+    INTERPRETED,
+    Flat,
+    VectorType,
+    by_llvm,
+    integers,
+    intrinsic,
+    pointer,
+    splat_value,
+)
 from jitprop_kernels._types import Array, Scalar, Width
 
 VECTOR_BYTES = 32
@@ -118,102 +116,8 @@ NARROW_VECTORS = {np.dtype(vector.kind): vector for vector in (Narrow32, Narrow6
 FOUR_VECTORS = {Narrow32: Wide32, Narrow64: Wide64, Wide32: Four32, Wide64: Four64}
 
 
-class VectorType(types.Type):
-    """Numba's type of a vector; of booleans, it is the result of a comparison."""
-
-    def __init__(self, dtype: Any, lanes: int) -> None:
-        self.dtype, self.lanes = dtype, lanes
-        super().__init__(f"Vector({dtype} x {lanes})")
-
-
 def _vector(dtype: Any, size: int = VECTOR_BYTES) -> VectorType:
     return VectorType(dtype, size * 8 // dtype.bitwidth)
-
-
-ELEMENTS = {
-    types.float32: ir.FloatType(),
-    types.float64: ir.DoubleType(),
-    types.boolean: ir.IntType(1),
-}
-
-
-@register_model(VectorType)
-class VectorModel(models.PrimitiveModel):  # type: ignore[misc]
-    """What it is to LLVM."""
-
-    def __init__(self, manager: Any, kind: VectorType) -> None:
-        super().__init__(manager, kind, ir.VectorType(ELEMENTS[kind.dtype], kind.lanes))
-
-
-@infer_getattr
-class VectorAttributes(AttributeTemplate):  # type: ignore[misc]
-    """Make ``type(x)(0.5)`` work."""
-
-    key = VectorType
-
-    def resolve___class__(self, kind: VectorType) -> Any:
-        """Treat vectors as numbers, whose type makes one from a float (`_from_float`)."""
-        return types.NumberClass(kind)
-
-
-def _splat(builder: Any, value: Any, lanes: int) -> Any:
-    vector = builder.insert_element(
-        ir.Constant(ir.VectorType(value.type, lanes), ir.Undefined), value, ir.IntType(32)(0)
-    )
-    return builder.shuffle_vector(vector, vector, _integers([0] * lanes))
-
-
-def _integers(values: list[int], bits: int = 32) -> Any:
-    return ir.VectorType(ir.IntType(bits), len(values))(values)
-
-
-@lower_cast(types.Float, VectorType)  # type: ignore[untyped-decorator]
-def _from_float(context: Any, builder: Any, source: Any, target: Any, value: Any) -> Any:
-    return _splat(builder, context.cast(builder, value, source, target.dtype), target.lanes)
-
-
-def _define(function: Any, arity: int, code: Callable[..., Any], compares: bool = False) -> None:
-    """Teach numba ``function`` of ``arity`` vectors."""
-
-    @infer_global(function)
-    class Template(AbstractTemplate):  # type: ignore[misc]
-        def generic(self, args: Any, keywords: Any) -> Any:
-            del keywords
-            if len(args) != arity or not isinstance(args[0], VectorType) or len(set(args)) > 1:
-                return None
-            result = VectorType(types.boolean, args[0].lanes) if compares else args[0]
-            return signature(result, *args)
-
-    @lower_builtin(function, *[VectorType] * arity)  # type: ignore[untyped-decorator]
-    def lower(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        del context, sig
-        return code(builder, *args)
-
-
-def _by_llvm(name: str, builder: Any, *args: Any) -> Any:
-    vector = args[0].type
-    lanes, number = (
-        (f"v{vector.count}", vector.element) if hasattr(vector, "count") else ("", vector)
-    )
-    name = f"llvm.{name}.{lanes}f{32 if number == ir.FloatType() else 64}"
-    kind = ir.FunctionType(vector, [vector] * len(args))
-    return builder.call(builder.module.declare_intrinsic(name, (), kind), args)
-
-
-def _abs(builder: Any, x: Any) -> Any:
-    return _by_llvm("fabs", builder, x)
-
-
-for function in (operator.add, operator.iadd):
-    _define(function, 2, lambda builder, x, y: builder.fadd(x, y))
-_define(operator.sub, 2, lambda builder, x, y: builder.fsub(x, y))
-_define(operator.mul, 2, lambda builder, x, y: builder.fmul(x, y))
-_define(operator.truediv, 2, lambda builder, x, y: builder.fdiv(x, y))
-_define(operator.neg, 1, lambda builder, x: builder.fneg(x))
-_define(abs, 1, _abs)
-_define(operator.lt, 2, lambda builder, x, y: builder.fcmp_ordered("<", x, y), compares=True)
-_define(operator.gt, 2, lambda builder, x, y: builder.fcmp_ordered(">", x, y), compares=True)
-_define(operator.ge, 2, lambda builder, x, y: builder.fcmp_ordered(">=", x, y), compares=True)
 
 
 def compiled(native: Callable[..., Any]) -> Callable[[F], F]:
@@ -328,7 +232,9 @@ def skipped(array: Array, n: int) -> Array:
 
 def _splatted(typing: Any, x: Any) -> Any:
     result = _vector(x)
-    return result(x), lambda context, builder, sig, args: _splat(builder, args[0], result.lanes)
+    return result(x), lambda context, builder, sig, args: splat_value(
+        builder, args[0], result.lanes
+    )
 
 
 @compiled(_splatted)
@@ -378,7 +284,7 @@ def _spread(typing: Any, like: Any, x: Any) -> Any:
 
 def _repeated(context: Any, builder: Any, sig: Any, args: Any) -> Any:
     x, n = sig.args[-1], sig.return_type.lanes
-    return builder.shuffle_vector(args[-1], args[-1], _integers([i % x.lanes for i in range(n)]))
+    return builder.shuffle_vector(args[-1], args[-1], integers([i % x.lanes for i in range(n)]))
 
 
 @compiled(_four_of)
@@ -412,7 +318,7 @@ def _folded_product(typing: Any, like: Any, x: Any, y: Any) -> Any:
         if x == like:
             return builder.fmul(*args[1:], flags=NOT_FUSED)
         (x0, x1), (y0, y1) = (_halves(builder, v, x.lanes // 2) for v in args[1:])
-        half = _by_llvm("fmuladd", builder, x0, y0, builder.fmul(x1, y1))
+        half = by_llvm("fmuladd", builder, x0, y0, builder.fmul(x1, y1))
         return _halved(builder, half, x.lanes // 2, like.lanes)
 
     return like(like, x, x), code
@@ -456,7 +362,7 @@ def select(condition: Any, x: Any, y: Any) -> Any:
 
 
 def _square_root(typing: Any, x: Any) -> Any:
-    return x(x), lambda context, builder, sig, args: _by_llvm("sqrt", builder, args[0])
+    return x(x), lambda context, builder, sig, args: by_llvm("sqrt", builder, args[0])
 
 
 @compiled(_square_root)
@@ -474,9 +380,7 @@ def _halved(builder: Any, vector: Any, n: int, until: int) -> Any:
 
 
 def _halves(builder: Any, vector: Any, n: int) -> list[Any]:
-    return [
-        builder.shuffle_vector(vector, vector, _integers(list(range(i, i + n)))) for i in (0, n)
-    ]
+    return [builder.shuffle_vector(vector, vector, integers(list(range(i, i + n)))) for i in (0, n)]
 
 
 def _lane_sum(typing: Any, x: Any) -> Any:
@@ -496,8 +400,8 @@ def lane_sum(x: Scalar) -> Scalar:
 
 def _first(typing: Any, n: Any, x: Any) -> Any:
     def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        lane = _integers(list(range(x.lanes)), 64)
-        kept = builder.icmp_signed("<", lane, _splat(builder, args[0], x.lanes))
+        lane = integers(list(range(x.lanes)), 64)
+        kept = builder.icmp_signed("<", lane, splat_value(builder, args[0], x.lanes))
         return builder.select(kept, args[1], ir.Constant(args[1].type, [0.0] * x.lanes))
 
     return x(types.int64, x), code
@@ -542,7 +446,7 @@ def _power_of_two(typing: Any, t: Any) -> Any:
         shift, bias = bits(23 if single else 52), bits(0x3F800000 if single else 0x3FF << 52)
         if isinstance(t, VectorType):
             bits = ir.VectorType(bits, t.lanes)
-            shift, bias = (_splat(builder, number, t.lanes) for number in (shift, bias))
+            shift, bias = (splat_value(builder, number, t.lanes) for number in (shift, bias))
         moved = builder.shl(builder.bitcast(args[0], bits), shift)
         return builder.bitcast(builder.add(moved, bias), args[0].type)
 

@@ -4,8 +4,8 @@ How one kernel is compiled: numba's compiler for nopython mode, short of what ke
 Compiling is slow because numba asks much of itself for every single operation. Here it asks less;
 none of it changes a result.
 
-- Each operation is typed once, and its code looked up once (`_contexts`).
-- Arrays and plans are few arguments (`_handing`), and an operation of integers is one (`Lowering`).
+- Each operation is typed once, and its code looked up once (`contexts`).
+- Arrays and plans are few arguments (`handing`), and an operation of integers is one (`Lowering`).
 - Passes that look for what no kernel has do not run.
 - `UnsignedIndices` makes the branch go that numba adds to each signed index.
 
@@ -28,8 +28,8 @@ from numba.core.compiler_machinery import AnalysisPass, register_pass
 from numba.core.lowering import Lower
 from numba.core.typed_passes import BaseNativeLowering, NativeLowering
 
-from jitprop_kernels._contexts import target_context, typing_context
-from jitprop_kernels._handing import room
+from jitprop_kernels._private.contexts import target_context, typing_context
+from jitprop_kernels._private.handing import room
 
 UNNEEDED = {
     # What these look for, no kernel has.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from numba.core import types
+from numba.core import cgutils, types
 from numba.core.extending import _Intrinsic
 from numba.core.imputils import Registry, builtin_registry
 from numba.core.typing.templates import infer, infer_global, make_intrinsic_template
@@ -21,10 +21,15 @@ def intrinsic(definition: Callable[..., Any]) -> Any:
     """
     Let kernels call ``definition``, as `numba.extending.intrinsic`.
 
-    That one has numba's own context load all it knows: see `_contexts.TargetContext`.
+    That one has numba's own context load all it knows: see `contexts.TargetContext`.
     """
     handle = _Intrinsic(definition.__name__, definition)
     numbas = make_intrinsic_template(handle, definition, definition.__name__)
     template = infer(type(numbas)(numbas.__name__, (_Here, numbas), {}))
     infer_global(handle, types.Function(template))
     return handle
+
+
+def declare(module: Any, kind: Any, name: str) -> Any:
+    """Find a function of LLVM or the operating system, to be called."""
+    return cgutils.get_or_insert_function(module, kind, name)

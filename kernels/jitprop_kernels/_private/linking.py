@@ -22,8 +22,8 @@ from numba.core import config
 from numba.core.codegen import JITCodeLibrary
 from numba.core.types.misc import unliteral
 
-from jitprop_kernels._compiling import KernelCompiler
-from jitprop_kernels._handing import handed
+from jitprop_kernels._private.compiling import KernelCompiler
+from jitprop_kernels._private.handing import handed
 
 if config.OPT == 0:
     # LLVM then emits machine code by a quick way, which fuses no product with a sum. What that

@@ -19,7 +19,7 @@ from numba.core.types.misc import unliteral
 from numba.core.typing.context import Context
 from numba.core.utils import OPERATORS_TO_BUILTINS
 
-from jitprop_kernels._handing import room
+from jitprop_kernels._private.handing import room
 
 # Numba types a power with a literal exponent in a way of its own.
 OPERATORS = OPERATORS_TO_BUILTINS.keys() - {operator.pow, operator.ipow}

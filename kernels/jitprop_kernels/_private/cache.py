@@ -72,10 +72,12 @@ CODE_OPTIONS = (
 @cache
 def fingerprint(options: str) -> str:
     """Hash of every source file of the kernels and of the compiler's options; "" without files."""
-    sources = sorted(Path(__file__).parent.glob("*.py"))
+    package = Path(__file__).parents[1]
+    sources = sorted(package.rglob("*.py"))
     digest = hashlib.sha256(options.encode())
     for path in sources:
-        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+        name = path.relative_to(package).as_posix()
+        digest.update(name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest() if sources else ""
 
 
@@ -96,7 +98,7 @@ def _key(fingerprint: str, sig: Any, codegen: Any) -> str:
 
 def _folders() -> list[str]:
     """Where files may be: NUMBA_CACHE_DIR, beside the sources, in the user's cache folder."""
-    found = [os.path.join(os.path.dirname(__file__), "__pycache__")]
+    found = [str(Path(__file__).parents[1] / "__pycache__")]
     if config.CACHE_DIR:
         found.insert(0, os.path.join(config.CACHE_DIR, "jitprop_kernels"))
     home = os.path.expanduser(os.environ.get("XDG_CACHE_HOME", "~"))

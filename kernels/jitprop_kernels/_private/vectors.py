@@ -1,0 +1,112 @@
+"""Vectors, as numba and LLVM know them; what kernels do with them: `simd`."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import ir
+from numba.core import types
+from numba.core.typing.templates import (
+    AbstractTemplate,
+    AttributeTemplate,
+    infer_getattr,
+    infer_global,
+    signature,
+)
+from numba.extending import lower_builtin, lower_cast, models, register_model
+
+
+class VectorType(types.Type):
+    """Numba's type of a vector; of booleans, it is the result of a comparison."""
+
+    def __init__(self, dtype: Any, lanes: int) -> None:
+        self.dtype, self.lanes = dtype, lanes
+        super().__init__(f"Vector({dtype} x {lanes})")
+
+
+ELEMENTS = {
+    types.float32: ir.FloatType(),
+    types.float64: ir.DoubleType(),
+    types.boolean: ir.IntType(1),
+}
+
+
+@register_model(VectorType)
+class VectorModel(models.PrimitiveModel):  # type: ignore[misc]
+    """What it is to LLVM."""
+
+    def __init__(self, manager: Any, kind: VectorType) -> None:
+        super().__init__(manager, kind, ir.VectorType(ELEMENTS[kind.dtype], kind.lanes))
+
+
+@infer_getattr
+class VectorAttributes(AttributeTemplate):  # type: ignore[misc]
+    """Make ``type(x)(0.5)`` work."""
+
+    key = VectorType
+
+    def resolve___class__(self, kind: VectorType) -> Any:
+        """Treat vectors as numbers, whose type makes one from a float (`_from_float`)."""
+        return types.NumberClass(kind)
+
+
+def splat_value(builder: Any, value: Any, lanes: int) -> Any:
+    vector = builder.insert_element(
+        ir.Constant(ir.VectorType(value.type, lanes), ir.Undefined), value, ir.IntType(32)(0)
+    )
+    return builder.shuffle_vector(vector, vector, integers([0] * lanes))
+
+
+def integers(values: list[int], bits: int = 32) -> Any:
+    return ir.VectorType(ir.IntType(bits), len(values))(values)
+
+
+@lower_cast(types.Float, VectorType)  # type: ignore[untyped-decorator]
+def _from_float(context: Any, builder: Any, source: Any, target: Any, value: Any) -> Any:
+    return splat_value(builder, context.cast(builder, value, source, target.dtype), target.lanes)
+
+
+def _define(function: Any, arity: int, code: Callable[..., Any], compares: bool = False) -> None:
+    """Teach numba ``function`` of ``arity`` vectors."""
+
+    @infer_global(function)
+    class Template(AbstractTemplate):  # type: ignore[misc]
+        def generic(self, args: Any, keywords: Any) -> Any:
+            del keywords
+            if len(args) != arity or not isinstance(args[0], VectorType) or len(set(args)) > 1:
+                return None
+            result = VectorType(types.boolean, args[0].lanes) if compares else args[0]
+            return signature(result, *args)
+
+    @lower_builtin(function, *[VectorType] * arity)  # type: ignore[untyped-decorator]
+    def lower(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        del context, sig
+        return code(builder, *args)
+
+
+def by_llvm(name: str, builder: Any, *args: Any) -> Any:
+    vector = args[0].type
+    lanes, number = (
+        (f"v{vector.count}", vector.element) if hasattr(vector, "count") else ("", vector)
+    )
+    name = f"llvm.{name}.{lanes}f{32 if number == ir.FloatType() else 64}"
+    kind = ir.FunctionType(vector, [vector] * len(args))
+    return builder.call(builder.module.declare_intrinsic(name, (), kind), args)
+
+
+def _abs(builder: Any, x: Any) -> Any:
+    return by_llvm("fabs", builder, x)
+
+
+for function in (operator.add, operator.iadd):
+    _define(function, 2, lambda builder, x, y: builder.fadd(x, y))
+_define(operator.sub, 2, lambda builder, x, y: builder.fsub(x, y))
+_define(operator.mul, 2, lambda builder, x, y: builder.fmul(x, y))
+_define(operator.truediv, 2, lambda builder, x, y: builder.fdiv(x, y))
+_define(operator.neg, 1, lambda builder, x: builder.fneg(x))
+_define(abs, 1, _abs)
+_define(operator.lt, 2, lambda builder, x, y: builder.fcmp_ordered("<", x, y), compares=True)
+_define(operator.gt, 2, lambda builder, x, y: builder.fcmp_ordered(">", x, y), compares=True)
+_define(operator.ge, 2, lambda builder, x, y: builder.fcmp_ordered(">=", x, y), compares=True)
