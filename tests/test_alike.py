@@ -58,14 +58,14 @@ def net(functions, **settings):
 @pytest.fixture
 def compilations(monkeypatch):
     """The list of functions that were compiled; none was compiled before."""
-    made, compile_block = [], compiled.kernels.compile_block
+    made, compile_loop = [], compiled.kernels.compile_loop
     monkeypatch.setattr(compiled, "_shared", {})
 
     def counted(value, *others):
         made.append(value)
-        return compile_block(value, *others)
+        return compile_loop(value, *others)
 
-    monkeypatch.setattr(compiled.kernels, "compile_block", counted)
+    monkeypatch.setattr(compiled.kernels, "compile_loop", counted)
     return made
 
 

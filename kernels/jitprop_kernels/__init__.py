@@ -3,7 +3,7 @@
 from jitprop_kernels._jit import INTERPRETED
 from jitprop_kernels._types import BLOCKS, LANES, NARROW, WIDE, Route, Width
 from jitprop_kernels.blocks import DEPTH, REACH, TILE
-from jitprop_kernels.custom import Block, compile_block
+from jitprop_kernels.custom import Loop, compile_loop
 from jitprop_kernels.fleets import evaluate_members, predict_members, train_members
 from jitprop_kernels.groups import N_SUMS
 from jitprop_kernels.meeting import AGREED, GATE_SIZE, HALT, LEFT, RUNNING
@@ -43,8 +43,8 @@ __all__ = [
     "VECTOR_BYTES",
     "WIDE",
     "WIDE_BYTES",
-    "Block",
     "FleetWork",
+    "Loop",
     "MemberSamples",
     "MemberSettings",
     "Plan",
@@ -55,7 +55,7 @@ __all__ = [
     "SklearnRules",
     "Width",
     "Work",
-    "compile_block",
+    "compile_loop",
     "evaluate",
     "evaluate_members",
     "gradient",

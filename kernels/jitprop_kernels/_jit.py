@@ -36,7 +36,7 @@ __all__ = [
     "integers",
     "intrinsic",
     "jit",
-    "own",
+    "jit_custom",
     "pointer",
     "read",
     "splat_value",
@@ -110,7 +110,7 @@ def jit(
     return decorate
 
 
-def own(function: Callable[P, R]) -> Callable[P, R]:
+def jit_custom(function: Callable[P, R]) -> Callable[P, R]:
     """Compile a function of the user's as numba does by itself, but for the division by 0."""
     if INTERPRETED or not isinstance(function, FunctionType):  # NumPy's, and what is compiled
         return function

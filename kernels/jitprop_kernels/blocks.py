@@ -149,7 +149,7 @@ def forward(plan: Plan, params: Array, part: Part) -> None:
         if l < L - 1:
             activate(layers[l, ACTIVATION], memory, z, plan.slopes + z, n_out * m)
             if layers[l, DROPPED] > 0 and part.t > 0:
-                drop(plan, l, memory, z, part.place, m, part.t)
+                drop(plan, l, memory, z, part.position, m, part.t)
 
 
 @jit()
@@ -287,15 +287,15 @@ def bias_gradient(plan: Plan, l: int, part: Part, sink: Sink) -> None:
     T = type(memory[0])
     n, b = plan.layers[l, N_OUT], sink.at + plan.layers[l, BIASES]
     d = plan.deltas + plan.layers[l, OUTPUTS] + part.skip * n
-    whole, side = d + m // 4 * 4 * n, simd.lanes(memory)
+    rest, side = d + m // 4 * 4 * n, simd.lanes(memory)
     for j in range(0, n - side + 1, side):
         v0 = v1 = v2 = v3 = simd.splat(T(0.0))
-        for i in range(d + j, whole + j, 4 * n):
+        for i in range(d + j, rest + j, 4 * n):
             v0 += simd.load(memory, i)
             v1 += simd.load(memory, i + n)
             v2 += simd.load(memory, i + 2 * n)
             v3 += simd.load(memory, i + 3 * n)
-        for i in range(whole + j, d + m * n + j, n):
+        for i in range(rest + j, d + m * n + j, n):
             v0 += simd.load(memory, i)
         total = simd.splat(T(alpha)) * ((v0 + v1) + (v2 + v3))
         if beta != 0.0:
@@ -303,12 +303,12 @@ def bias_gradient(plan: Plan, l: int, part: Part, sink: Sink) -> None:
         simd.store(C, b + j, total)
     for j in range(n // side * side, n):
         s0 = s1 = s2 = s3 = T(0.0)
-        for i in range(d + j, whole + j, 4 * n):
+        for i in range(d + j, rest + j, 4 * n):
             s0 += memory[i]
             s1 += memory[i + n]
             s2 += memory[i + 2 * n]
             s3 += memory[i + 3 * n]
-        for i in range(whole + j, d + m * n + j, n):
+        for i in range(rest + j, d + m * n + j, n):
             s0 += memory[i]
         kept = T(beta) * C[b + j] if beta != 0.0 else T(0.0)
         C[b + j] = kept + T(alpha) * ((s0 + s1) + (s2 + s3))

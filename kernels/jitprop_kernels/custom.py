@@ -15,7 +15,7 @@ import numpy as np
 from llvmlite import ir
 from numba import errors, types
 
-from jitprop_kernels._jit import INTERPRETED, callback, own, pointer
+from jitprop_kernels._jit import INTERPRETED, callback, jit_custom, pointer
 from jitprop_kernels._types import Array
 from jitprop_kernels._waiting import unbroken
 from jitprop_kernels.simd import compiled
@@ -23,7 +23,7 @@ from jitprop_kernels.simd import compiled
 POINTERS = 4
 
 
-class Block(NamedTuple):
+class Loop(NamedTuple):
     """A compiled function, by its address; it is there as long as ``owner`` is."""
 
     address: int
@@ -31,9 +31,9 @@ class Block(NamedTuple):
 
 
 @unbroken
-def compile_block(
+def compile_loop(
     value: Callable[..., float], derivative: Callable[..., float], arity: int, dtype: np.dtype[Any]
-) -> Block:
+) -> Loop:
     """
     Compile a loop over n numbers.
 
@@ -53,7 +53,7 @@ def compile_block(
     """
     T = dtype.type
     nan = T(np.nan)
-    f, g = own(value), own(derivative)
+    f, g = jit_custom(value), jit_custom(derivative)
 
     # An error would end a compiled loop without a word, and leave in memory what was there.
     def of_one(x: Any, y: Any, out: Any, slope: Any, n: int) -> None:
@@ -83,20 +83,20 @@ def compile_block(
         made = callback(types.void(*pointers, types.int64), loop)
     except errors.NumbaError as error:
         raise TypeError(str(error)) from error
-    return Block(made.address, made)
+    return Loop(made.address, made)
 
 
 PROTOTYPE = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * POINTERS, ctypes.c_int64)
 
 
-def _interpreted(loop: Callable[..., None], dtype: np.dtype[Any]) -> Block:
+def _interpreted(loop: Callable[..., None], dtype: np.dtype[Any]) -> Loop:
     def block(*arguments: int) -> None:
         *pointers, n = arguments
         kind = np.ctypeslib.as_ctypes_type(dtype) * n
         loop(*(np.ctypeslib.as_array(kind.from_address(p)) for p in pointers), n)
 
     made = PROTOTYPE(block)
-    return Block(ctypes.cast(made, ctypes.c_void_p).value or 0, made)
+    return Loop(ctypes.cast(made, ctypes.c_void_p).value or 0, made)
 
 
 def _call(
@@ -114,6 +114,6 @@ def _call(
 
 @compiled(_call)
 def call(address: int, memory: Array, x: int, y: int, out: int, slope: int, n: int) -> None:
-    """Call a `Block` on n numbers from the places x, y, out and slope in memory."""
+    """Call a `Loop` on n numbers from the places x, y, out and slope in memory."""
     pointers = [memory.ctypes.data + int(at) * memory.itemsize for at in (x, y, out, slope)]
     PROTOTYPE(int(address))(*pointers, int(n))

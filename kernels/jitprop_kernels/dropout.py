@@ -48,11 +48,11 @@ def layer_seed(key: int, l: int, t: int) -> np.uint64:
 
 
 @jit(apart=True)
-def drop(plan: Plan, l: int, memory: Array, z: int, place: int, m: int, t: int) -> None:
+def drop(plan: Plan, l: int, memory: Array, z: int, position: int, m: int, t: int) -> None:
     """
     Layer l's a and slope, at ``z`` and behind it, times 0 or 1 / (1 - p), in update number t.
 
-    Of m samples, (m, n_out); the first of them has the place ``place`` in its batch.
+    Of m samples, (m, n_out); the first of them is number ``position`` in its batch.
     """
     seed, dropped, n = (
         layer_seed(plan.dropout_key, l, t),
@@ -62,7 +62,7 @@ def drop(plan: Plan, l: int, memory: Array, z: int, place: int, m: int, t: int) 
     kept = type(memory[0])(1.0 / (1.0 - dropped / WHOLE))
     slopes = plan.slopes + z
     for i in range(m * n):
-        f = factor(seed, place * n + i, dropped, kept)
+        f = factor(seed, position * n + i, dropped, kept)
         memory[z + i] *= f
         memory[slopes + i] *= f
 

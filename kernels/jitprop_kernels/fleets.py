@@ -98,8 +98,8 @@ def train_groups(
             at, constant = epoch * rate_step, rate_step == 0
             set_rates(zero, plan, group, work.rates, at, constant, n)
             loss = zero
-            for place in range(0, m, SAMPLES):
-                block = Block(begin, place, smaller(SAMPLES, m - place))
+            for start in range(0, m, SAMPLES):
+                block = Block(begin, start, smaller(SAMPLES, m - start))
                 if fresh:
                     load_block(zero, plan, samples, group, block)
                 forward(zero, plan, group, block, last, n)

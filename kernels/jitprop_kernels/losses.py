@@ -262,12 +262,12 @@ def output_delta(plan: Plan, memory: Array, outputs: Outputs, scale: Scalar) -> 
 def total(memory: Array, start: int, size: int) -> float:
     """Sum in float64, in four interleaved sums; the order is always the same."""
     s0 = s1 = s2 = s3 = 0.0
-    whole = start + size - size % 4
-    for i in range(start, whole, 4):
+    rest = start + size - size % 4
+    for i in range(start, rest, 4):
         s0 += memory[i]
         s1 += memory[i + 1]
         s2 += memory[i + 2]
         s3 += memory[i + 3]
-    for i in range(whole, start + size):
+    for i in range(rest, start + size):
         s0 += memory[i]
     return (s0 + s1) + (s2 + s3)

@@ -32,8 +32,8 @@ def atomic_add(typing_context: Any, array: Any, index: Any, value: Any) -> Any:
     """array[index] += value, in one piece; returns what was there."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        place = pointer(context, builder, signature.args[0], args[0], args[1])
-        return builder.atomic_rmw("add", place, args[2], "seq_cst")
+        at = pointer(context, builder, signature.args[0], args[0], args[1])
+        return builder.atomic_rmw("add", at, args[2], "seq_cst")
 
     return types.int64(array, types.int64, types.int64), codegen
 
@@ -53,8 +53,8 @@ def atomic_load(typing_context: Any, array: Any, index: Any) -> Any:
     """array[index], as other threads wrote it."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        place = pointer(context, builder, signature.args[0], args[0], args[1])
-        return builder.load_atomic(place, "seq_cst", 8)
+        at = pointer(context, builder, signature.args[0], args[0], args[1])
+        return builder.load_atomic(at, "seq_cst", 8)
 
     return types.int64(array, types.int64), codegen
 
@@ -104,9 +104,10 @@ def meet(gate: Indices, ranks: int) -> None:
 @jit()
 def halted(gate: Indices) -> bool:
     """
-    Whether Python has asked the threads to leave, by ``gate[HALT]``; notes that one was told so.
+    Whether Python has asked the threads to leave, by ``gate[HALT]``; notes that one left.
 
-    Who is told leaves its work half done, and the state of no use: see `agree`.
+    A thread that leaves does so in the middle of its work. The state is of no use then: see
+    `agree`.
     """
     if atomic_load(gate, HALT) == 0:
         return False

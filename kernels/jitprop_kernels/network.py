@@ -199,7 +199,7 @@ def tile_of(first: int, m: int, n_samples: int, memory: Array) -> Part:
     """Of all samples m, from ``first`` on, which go through the net together from ``memory``."""
     return Part(
         first=first,
-        place=0,
+        position=0,
         skip=0,
         size=m,
         batch_size=n_samples,

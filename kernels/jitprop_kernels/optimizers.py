@@ -25,14 +25,14 @@ SQUARES_PIECE = 4096
 def sum_of_squares(gradients: Array, start: int, stop: int) -> float:
     """Of ``gradients[start:stop]``, in float64; the order is always the same."""
     side = lanes(gradients)
-    whole = start + (stop - start) // (2 * side) * (2 * side)
+    rest = start + (stop - start) // (2 * side) * (2 * side)
     v0 = v1 = widened(splat(type(gradients[0])(0.0)))
-    for i in range(start, whole, 2 * side):
+    for i in range(start, rest, 2 * side):
         x, y = widened(load(gradients, i)), widened(load(gradients, i + side))
         v0 += x * x
         v1 += y * y
     total: float = lane_sum(v0 + v1)
-    for i in range(whole, stop):
+    for i in range(rest, stop):
         total += np.float64(gradients[i]) * np.float64(gradients[i])
     return total
 

@@ -1,4 +1,4 @@
-"""What a kernel is told of a net and its training, and how its scratch memory is laid out."""
+"""What a kernel knows of a net and its training, and how its scratch memory is laid out."""
 
 from __future__ import annotations
 

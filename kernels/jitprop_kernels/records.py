@@ -75,10 +75,10 @@ class Part(NamedTuple):
 
     first: int
     """The first one's number in ``rows``, or in X if there are none;"""
-    place: int
-    """its place in the batch, of which dropout depends;"""
+    position: int
+    """its number in the batch, of which dropout depends;"""
     skip: int
-    """and its place in the blocks of ``memory``."""
+    """and its number in the blocks of ``memory``."""
     size: int
     batch_size: int
     t: int
@@ -263,7 +263,7 @@ class Block(NamedTuple):
     begin: int
     """Where in ``rows``, or in X if there are none, the batch begins."""
     first: int
-    """The first one's place in the batch."""
+    """The first one's number in the batch."""
     size: int
 
 

@@ -129,17 +129,17 @@ def compiled(native: Callable[..., Any]) -> Callable[[F], F]:
     return decorate
 
 
-def _place(context: Any, builder: Any, kind: Any, args: Any, vector: Any) -> tuple[Any, int]:
+def _vector_at(context: Any, builder: Any, kind: Any, args: Any, vector: Any) -> tuple[Any, int]:
     """Pointer to the vector that begins at ``array[at]``, the first args, and its alignment."""
     array, at = args[:2]
-    place = context.get_data_type(vector).as_pointer()
-    found = builder.bitcast(pointer(context, builder, kind, array, at), place)
+    kind_of_pointer = context.get_data_type(vector).as_pointer()
+    found = builder.bitcast(pointer(context, builder, kind, array, at), kind_of_pointer)
     return found, kind.dtype.bitwidth // 8
 
 
 def _loaded(array: Any, vector: VectorType) -> Any:
     def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        pointer, align = _place(context, builder, sig.args[0], args, vector)
+        pointer, align = _vector_at(context, builder, sig.args[0], args, vector)
         return builder.load(pointer, align=align)
 
     return vector(array, types.int64), code
@@ -158,7 +158,7 @@ def load(array: Array, at: int) -> Scalar:
 
 def _load_like(typing: Any, like: Any, array: Any, at: Any) -> Any:
     def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        pointer, align = _place(context, builder, sig.args[1], args[1:], sig.args[0])
+        pointer, align = _vector_at(context, builder, sig.args[1], args[1:], sig.args[0])
         return builder.load(pointer, align=align)
 
     return like(like, array, types.int64), code
@@ -174,7 +174,7 @@ def load_like(like: Scalar, array: Array, at: int) -> Scalar:
 
 def _store(typing: Any, array: Any, at: Any, x: Any) -> Any:
     def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        pointer, align = _place(context, builder, sig.args[0], args, sig.args[2])
+        pointer, align = _vector_at(context, builder, sig.args[0], args, sig.args[2])
         builder.store(args[2], pointer, align=align)
         return context.get_dummy_value()
 
@@ -190,7 +190,7 @@ def store(array: Array, at: int, x: Scalar) -> None:
 def _prefetched(to_write: int) -> Callable[..., Any]:
     def native(typing: Any, array: Any, at: Any) -> Any:
         def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            pointer, _ = _place(context, builder, sig.args[0], args, _vector(sig.args[0].dtype))
+            pointer, _ = _vector_at(context, builder, sig.args[0], args, _vector(sig.args[0].dtype))
             byte, integer = ir.IntType(8).as_pointer(), ir.IntType(32)
             kind = ir.FunctionType(ir.VoidType(), [byte, integer, integer, integer])
             function = builder.module.declare_intrinsic("llvm.prefetch", (byte,), kind)

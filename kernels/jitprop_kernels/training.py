@@ -65,7 +65,7 @@ def part_of(plan: Plan, work: Work, batch: Batch, t: int) -> Part:
     samples, in_place = work.samples, reads_in_place(plan, work.samples)
     return Part(
         first=batch.begin,
-        place=0,
+        position=0,
         skip=0,
         size=batch.size,
         batch_size=batch.size,
@@ -81,7 +81,7 @@ def portion(part: Part, skip: int, size: int) -> Part:
     """Some of its samples, where they are."""
     return Part(
         first=part.first + skip,
-        place=part.place + skip,
+        position=part.position + skip,
         skip=part.skip + skip,
         size=size,
         batch_size=part.batch_size,
@@ -97,7 +97,7 @@ def portion_to_front(plan: Plan, part: Part, skip: int, size: int, in_place: boo
     """Some of its samples, which go to the beginning of the blocks."""
     return Part(
         first=part.first + skip,
-        place=part.place + skip,
+        position=part.position + skip,
         skip=0,
         size=size,
         batch_size=part.batch_size,

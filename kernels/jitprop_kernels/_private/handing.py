@@ -50,12 +50,12 @@ class Table(types.Type):
         super().__init__(f"Table({array})")
 
 
-class Place(types.Type):
-    """Where a record stands."""
+class RecordPointer(types.Type):
+    """A pointer to a record."""
 
     def __init__(self, record: BaseNamedTuple) -> None:
         self.record = record
-        super().__init__(f"Place({record})")
+        super().__init__(f"RecordPointer({record})")
 
 
 @register_model(Flat)
@@ -72,9 +72,9 @@ class _TableModel(models.PrimitiveModel):  # type: ignore[misc]
         super().__init__(manager, kind, array.as_pointer())
 
 
-@register_model(Place)
-class _PlaceModel(models.PrimitiveModel):  # type: ignore[misc]
-    def __init__(self, manager: Any, kind: Place) -> None:
+@register_model(RecordPointer)
+class _RecordPointerModel(models.PrimitiveModel):  # type: ignore[misc]
+    def __init__(self, manager: Any, kind: RecordPointer) -> None:
         record = manager.lookup(kind.record).get_value_type()
         super().__init__(manager, kind, record.as_pointer())
 
@@ -89,7 +89,7 @@ def handed(kind: Any) -> Any:
     """What a kernel gets for an argument of this type."""
     if isinstance(kind, types.Array) and kind.ndim == 1:
         return Flat(kind.dtype)
-    return Place(kind) if isinstance(kind, BaseNamedTuple) else kind
+    return RecordPointer(kind) if isinstance(kind, BaseNamedTuple) else kind
 
 
 def pointer(context: Any, builder: Any, kind: Any, array: Any, at: Any) -> Any:
@@ -110,18 +110,18 @@ def _flat_of(context: Any, builder: Any, source: Any, target: Any, value: Any) -
     return _flat(context, builder, target, context.make_array(source)(context, builder, value))
 
 
-@lower_cast(BaseNamedTuple, Place)  # type: ignore[untyped-decorator]
-def _place_of(context: Any, builder: Any, source: Any, target: Any, value: Any) -> Any:
+@lower_cast(BaseNamedTuple, RecordPointer)  # type: ignore[untyped-decorator]
+def _pointer_of(context: Any, builder: Any, source: Any, target: Any, value: Any) -> Any:
     del source, target
     if isinstance(value, ir.LoadInstr):  # a variable's: another copy for each call takes its time
         return value.operands[0]
-    place = getattr(value, "place", None)
-    if place is None:
-        place = room(builder, value.type)
-        builder.store(value, place)
+    at = getattr(value, "kept_at", None)
+    if at is None:
+        at = room(builder, value.type)
+        builder.store(value, at)
         if isinstance(value, ir.Instruction):
-            value.place = place  # for the next call in the same block
-    return place
+            value.kept_at = at  # for the next call in the same block
+    return at
 
 
 @infer_getattr
@@ -146,21 +146,21 @@ def _itemsize(context: Any, builder: Any, kind: Any, array: Any) -> Any:
 
 
 @infer_getattr
-class _PlaceAttributes(AttributeTemplate):  # type: ignore[misc]
-    key = Place
+class _RecordPointerAttributes(AttributeTemplate):  # type: ignore[misc]
+    key = RecordPointer
 
-    def generic_resolve(self, kind: Place, name: str) -> Any:
+    def generic_resolve(self, kind: RecordPointer, name: str) -> Any:
         field = kind.record[kind.record.fields.index(name)]
         if isinstance(field, types.Array) and field.ndim == 2:
             return Table(field)
         return handed(field)
 
 
-@lower_getattr_generic(Place)  # type: ignore[untyped-decorator]
-def field(context: Any, builder: Any, kind: Place, place: Any, name: str) -> Any:
+@lower_getattr_generic(RecordPointer)  # type: ignore[untyped-decorator]
+def field(context: Any, builder: Any, kind: RecordPointer, at: Any, name: str) -> Any:
     """What kernels get for a record's field of this name."""
     i = kind.record.fields.index(name)
-    found, of = cgutils.gep_inbounds(builder, place, 0, i), kind.record[i]
+    found, of = cgutils.gep_inbounds(builder, at, 0, i), kind.record[i]
     if isinstance(of, BaseNamedTuple):
         return found
     if isinstance(of, types.Array):
@@ -169,12 +169,12 @@ def field(context: Any, builder: Any, kind: Place, place: Any, name: str) -> Any
     return builder.load(found)
 
 
-def read(context: Any, builder: Any, kind: Place, place: Any, *names: str) -> tuple[Any, Any]:
+def read(context: Any, builder: Any, kind: RecordPointer, at: Any, *names: str) -> tuple[Any, Any]:
     """What stands in a record under a name, in a record in it under the next; and of what type."""
     for name in names:
         i = kind.record.fields.index(name)
-        kind, place = handed(kind.record[i]), field(context, builder, kind, place, name)
-    return place, kind
+        kind, at = handed(kind.record[i]), field(context, builder, kind, at, name)
+    return at, kind
 
 
 @infer_global(operator.getitem)

@@ -49,8 +49,8 @@ class InnerLibrary(KernelLibrary):
     def add_ir_module(self, ir_module: Any) -> None:
         """Take the function, marked."""
         for function in ir_module.functions:
-            own = not function.is_declaration and function.linkage != "internal"
-            if self.attribute and own:
+            defined = not function.is_declaration and function.linkage != "internal"
+            if self.attribute and defined:
                 function.attributes.add(self.attribute)
         super().add_ir_module(ir_module)
 

@@ -99,7 +99,7 @@ class Net(NamedTuple):
     parts: Array
     """The loss of each part of a batch."""
     team: threads.Team
-    own: list[kernels.Block]
+    own: list[kernels.Loop]
     """The user's own functions, which are there as long as this is."""
     gate: npt.NDArray[np.int64]
     """Where threads meet, and are halted."""
@@ -295,28 +295,28 @@ def close(net: Net) -> None:
     net.team.close()
 
 
-_blocks: WeakKeyDictionary[CustomActivation | CustomLoss, dict[Any, kernels.Block]] = (
+_loops: WeakKeyDictionary[CustomActivation | CustomLoss, dict[Any, kernels.Loop]] = (
     WeakKeyDictionary()
 )
 
 
-_shared: dict[Any, kernels.Block] = {}
+_shared: dict[Any, kernels.Loop] = {}
 """Those that others of the same code may use; numba would not free their machine code anyway."""
 
 
-def _block(own: CustomActivation | CustomLoss, dtype: np.dtype[Any]) -> kernels.Block:
+def _loop(own: CustomActivation | CustomLoss, dtype: np.dtype[Any]) -> kernels.Loop:
     """The user's own activation or loss, compiled once for each dtype."""
     arity = 1 if isinstance(own, CustomActivation) else 2
     value, derivative = alike.key(own.value), alike.key(own.derivative)
-    known: dict[Any, kernels.Block]
+    known: dict[Any, kernels.Loop]
     key: Any
     if value is not None and derivative is not None:
         known, key = _shared, (value, derivative, arity, dtype)
     else:
-        known, key = _blocks.setdefault(own, {}), dtype
+        known, key = _loops.setdefault(own, {}), dtype
     if key not in known:
         try:
-            known[key] = kernels.compile_block(own.value, own.derivative, arity, dtype)
+            known[key] = kernels.compile_loop(own.value, own.derivative, arity, dtype)
         except TypeError as error:
             raise TypeError(
                 f"numba cannot compile {quoted(own.name)}; write it with numbers, math and NumPy "
@@ -327,18 +327,18 @@ def _block(own: CustomActivation | CustomLoss, dtype: np.dtype[Any]) -> kernels.
 
 def _activation_code(activation: str | CustomActivation, dtype: np.dtype[Any]) -> int:
     if isinstance(activation, CustomActivation):
-        return _block(activation, dtype).address
+        return _loop(activation, dtype).address
     return ACTIVATION_CODES[activation]
 
 
 def _loss_code(loss: Loss, dtype: np.dtype[Any]) -> int:
-    return _block(loss, dtype).address if isinstance(loss, CustomLoss) else LOSS_CODES[loss.name]
+    return _loop(loss, dtype).address if isinstance(loss, CustomLoss) else LOSS_CODES[loss.name]
 
 
-def _own(spec: Spec, dtype: np.dtype[Any]) -> list[kernels.Block]:
+def _own(spec: Spec, dtype: np.dtype[Any]) -> list[kernels.Loop]:
     """What the addresses in a plan lead to."""
     functions = (*spec.activations, spec.loss)
-    return [_block(f, dtype) for f in functions if isinstance(f, CustomActivation | CustomLoss)]
+    return [_loop(f, dtype) for f in functions if isinstance(f, CustomActivation | CustomLoss)]
 
 
 def _pieces(loss: Loss) -> tuple[float, float, float]:
