@@ -616,3 +616,57 @@ def test_ctrl_c_during_a_compile_is_heard_and_the_next_fit_works(seconds, tmp_pa
             limit.cancel()
             process.kill()
     assert heard - pressed < PROMISED * SLACK
+
+
+WAITS = {
+    "a fit": "threads.Team(2).run(2, lambda rank: slow())",
+    "a fleet": "engines.run(lambda i: slow(), 2, 2)",
+    "an import": "threads.uninterrupted(slow)",
+    "the compiler": "unbroken(slow)()",
+}
+
+BETWEEN = """
+import signal, threading, time
+from jitprop.backends import threads
+from jitprop.fleet import engines
+from jitprop_kernels._waiting import unbroken
+
+def late(*_):
+    raise TimeoutError
+
+def slow():
+    global working
+    working = True
+    time.sleep(0.3)
+    return 0
+
+def enter(condition, enter=threading.Condition.__enter__):
+    global working
+    made = enter(condition)
+    if working and threading.current_thread() is threading.main_thread():
+        working = False
+        signal.raise_signal(signal.SIGINT)  # the lock is taken, and no `with` would release it
+    return made
+
+working = False
+threading.Condition.__enter__ = enter
+signal.signal(signal.SIGINT, late)
+timer = threading.Timer(0.15, signal.raise_signal, [signal.SIGINT])
+timer.start()  # where nothing of the wait enters a condition
+try:
+    {wait}
+except TimeoutError:
+    print("heard")
+"""
+
+
+@pytest.mark.parametrize("wait", WAITS.values(), ids=WAITS.keys())
+def test_a_signal_between_two_steps_of_a_wait_for_threads_leaves_no_lock_taken(wait):
+    ran = subprocess.run(
+        [sys.executable, "-c", BETWEEN.format(wait=wait)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ran.stdout == "heard\n", ran.stderr

@@ -33,7 +33,10 @@ def unbroken(function: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(function)
     def compile_elsewhere(*args: P.args, **kwargs: P.kwargs) -> R:
-        ended = threading.Event()
+        # An Event would not do: a handler that raises between two steps of its `wait` can leave
+        # its lock taken, and then `set` waits for ever.
+        working = threading.Lock()
+        working.acquire()
         results: list[R] = []
         errors: list[BaseException] = []
 
@@ -43,14 +46,14 @@ def unbroken(function: Callable[P, R]) -> Callable[P, R]:
             except BaseException as error:
                 errors.append(error)
             finally:
-                ended.set()
+                working.release()
 
         if not _has_signals():
             return function(*args, **kwargs)
         thread = Compiler(target=work, name="jitprop")
         if not _started(thread):
             return function(*args, **kwargs)
-        while not ended.wait(LISTEN):
+        while not working.acquire(timeout=LISTEN):
             pass
         thread.join()
         if errors:

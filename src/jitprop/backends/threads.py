@@ -146,6 +146,32 @@ class starting_thread:  # noqa: N801
             raise NoThreadError(str(error)) from error
 
 
+class End:
+    """
+    The end of some work in another thread. The wait for it may be interrupted at any step.
+
+    That is not so with `threading.Event` and `concurrent.futures.wait`: a signal handler that
+    raises an exception between two of their steps can leave their lock taken. Then the thread that
+    works waits for ever to say that it has ended.
+    """
+
+    def __init__(self) -> None:
+        self._reached = False
+        self._lock = threading.Lock()
+        self._lock.acquire()
+
+    def reach(self) -> None:
+        """Say that the work has ended; to be called once."""
+        self._reached = True
+        self._lock.release()
+
+    def wait(self) -> None:
+        """Wait for the end, as often as wanted, in one thread."""
+        # On Windows Ctrl-C is only handled when a wait ends.
+        while not (self._reached or self._lock.acquire(timeout=LISTEN)):
+            pass
+
+
 class Uninterrupted(threading.Thread):
     """A thread that runs what no signal handler may interrupt. A fork waits for its end."""
 
@@ -161,7 +187,7 @@ def uninterrupted(function: Callable[[], T]) -> T:
     if threading.current_thread() is not threading.main_thread() or not real():
         return function()
     made: Future[T] = Future()
-    ended = threading.Event()
+    end = End()
 
     def work() -> None:
         try:
@@ -169,17 +195,19 @@ def uninterrupted(function: Callable[[], T]) -> T:
         except BaseException as error:
             made.set_exception(error)
         finally:
-            ended.set()
+            end.reach()
 
     thread = Uninterrupted(target=work, name="jitprop")
-    try:
-        with starting_thread():
-            thread.start()
-    except NoThreadError:
-        return function()
-    while not ended.wait(LISTEN):  # on Windows Ctrl-C is only handled when a wait ends
-        pass
-    thread.join()
+    with Interrupts() as interrupts:
+        try:
+            with starting_thread():
+                thread.start()
+        except NoThreadError:
+            with interrupts.heard():
+                return function()
+        with interrupts.heard():
+            end.wait()
+        thread.join()
     return made.result()
 
 
@@ -189,18 +217,6 @@ def _wait_for_work() -> None:
         # A thread that an exception kept from starting can stay in the list for ever.
         if isinstance(thread, Uninterrupted) and thread.is_alive():
             thread.join()
-
-
-def until_the_end(wait: Callable[[], object], ended: Callable[[], bool]) -> None:
-    """Wait until ``ended()`` is true, through any exceptions; then raise the last of them."""
-    last: BaseException | None = None
-    while not ended():
-        try:
-            wait()
-        except BaseException as error:
-            last = error
-    if last is not None:
-        raise last
 
 
 class Team:
@@ -266,9 +282,15 @@ class Team:
                 go = verdict
                 decided.set()
 
+        end = End()
+
         def wait_and_run(rank: int) -> int:
             decided.wait()
-            return function(rank) if go else 0
+            try:
+                return function(rank) if go else 0
+            finally:
+                if rank == 0:
+                    end.reach()
 
         results: list[Future[int]] = []
         with Interrupts() as interrupts:
@@ -278,8 +300,7 @@ class Team:
                         results.append(self._pool.submit(wait_and_run, rank))
                 decide(True)
                 with interrupts.heard():
-                    while not results[0].done():  # on Windows Ctrl-C waits for the end of a wait
-                        wait(results[:1], LISTEN)
+                    end.wait()
                 return results[0].result()
             except BaseException:  # such as NoThreadError or KeyboardInterrupt
                 decide(False)

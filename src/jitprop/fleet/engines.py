@@ -17,9 +17,10 @@ import numpy.typing as npt
 from jitprop import backends
 from jitprop._types import Array
 from jitprop.backends import Backend
-from jitprop.backends.threads import NoThreadError, starting_thread, until_the_end
+from jitprop.backends.threads import End, NoThreadError, starting_thread
 from jitprop.data.samples import Steps
 from jitprop.fleet.data import Data, Part
+from jitprop.interrupts import Interrupts
 from jitprop.net.optimizers import SGD
 from jitprop.net.spec import Spec
 
@@ -222,13 +223,6 @@ def threads_for(work: float, n_threads: int) -> int:
     return min(n_threads, int(work / THREAD_WORK))
 
 
-def _done(workers: list[threading.Thread], ended: list[threading.Event]) -> bool:
-    """Whether all that were started are at their end."""
-    return all(
-        thread.ident is None or end.is_set() for thread, end in zip(workers, ended, strict=True)
-    )
-
-
 def run(
     work: Callable[[int], None], n: int, n_threads: int, halt: Callable[[], None] | None = None
 ) -> None:
@@ -245,42 +239,43 @@ def run(
     numbers, lock = iter(range(n)), threading.Lock()
     errors: list[BaseException] = []
     # Not `Thread.join`: once Ctrl-C broke it off it holds a thread that still works for ended.
-    ended = [threading.Event() for _ in range(min(n, n_threads))]
+    ends = [End() for _ in range(min(n, n_threads))]
 
     def take() -> int | None:
         with lock:
             return next(numbers, None) if not errors else None
 
-    def worker(end: threading.Event) -> None:
+    def worker(end: End) -> None:
         try:
             while (i := take()) is not None:
                 work(i)
         except BaseException as error:
             errors.append(error)
         finally:
-            end.set()
+            end.reach()
 
-    workers = [threading.Thread(target=worker, args=(end,)) for end in ended]
-
-    def wait() -> None:
-        for thread, end in zip(workers, ended, strict=True):
-            if thread.ident is not None:
+    started: list[End] = []
+    with Interrupts() as interrupts:
+        try:
+            for end in ends:
+                with starting_thread():
+                    threading.Thread(target=worker, args=(end,)).start()
+                started.append(end)
+        except NoThreadError:  # those that were started do it all
+            pass
+        try:
+            with interrupts.heard():
+                if not started:
+                    worker(ends[0])
+                for end in started:
+                    end.wait()
+        except BaseException as error:
+            errors.append(error)
+            if halt is not None:
+                halt()
+            raise
+        finally:
+            for end in started:
                 end.wait()
-
-    try:
-        for thread in workers:
-            with starting_thread():
-                thread.start()
-        wait()
-    except NoThreadError:  # those that were started do it all
-        if workers[0].ident is None:
-            worker(ended[0])
-        until_the_end(wait, lambda: _done(workers, ended))
-    except BaseException as error:
-        errors.append(error)
-        if halt is not None:
-            halt()
-        until_the_end(wait, lambda: _done(workers, ended))
-        raise
     if errors:
         raise errors[0]
