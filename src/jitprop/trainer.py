@@ -1,4 +1,4 @@
-"""The trainer: checks and casts once, hands the arrays to a backend, returns plain arrays."""
+"""The trainer: it checks and casts its input once, and lets a backend compute."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ Order: TypeAlias = "npt.ArrayLike | Callable[[int], npt.ArrayLike]"
 
 class Gradients(NamedTuple):
     """
-    Loss of one batch, and its derivatives by every weight and bias, in the trainer's dtype.
+    The loss of one batch and its gradients by all weights and biases, in the trainer's dtype.
 
     Attributes
     ----------
@@ -66,21 +66,22 @@ class Trainer(Attributes):
     """
     A multilayer perceptron and its training by backpropagation.
 
-    With a[0] = X, layer l computes a[l + 1] = f_l(a[l] @ W[l] + b[l]). A sample's loss is the sum
-    over its outputs; ``reduction`` makes the mean or the sum of a batch's samples. Gradients are
-    the exact derivatives of that number.
+    With a[0] = X, layer l computes a[l + 1] = f_l(a[l] @ W[l] + b[l]). The loss of a sample is the
+    sum over its outputs. The loss of a batch is the mean or the sum of its samples' losses, as
+    ``reduction`` says. Gradients are the exact derivatives of the batch's loss.
 
     Parameters
     ----------
     layer_sizes : sequence of int
-        Units of each layer, inputs first, outputs last: at least those two.
+        The number of units of each layer, from the inputs to the outputs: at least two layers.
     activation : str, CustomActivation or sequence of them, default "sigmoid"
-        Of all hidden layers, or one for each: "sigmoid", "tanh", "relu", "leaky_relu" (0.01),
-        "elu" (1), "softplus", "gelu" (the tanh form), "silu", "identity", or one of your own.
+        One for all hidden layers, or one for each: "sigmoid", "tanh", "relu", "leaky_relu" (slope
+        0.01), "elu" (alpha 1), "softplus", "gelu" (the tanh form), "silu", "identity", or a
+        `CustomActivation`.
     output_activation : str or CustomActivation, default "sigmoid"
-        One of these; or "exp"; or "softmax", which goes with the loss "cross_entropy" alone.
+        One of these, "exp", or "softmax". Softmax needs the loss "cross_entropy".
     loss : str or Loss, default "half_squared_error"
-        Of a sample with outputs a and targets y, as a name or as an object with settings:
+        The loss of a sample with outputs a and targets y, as a name or as an object with settings:
 
         - "half_squared_error", 1/2 sum (a - y)**2;
         - "squared_error", sum (a - y)**2;
@@ -100,78 +101,80 @@ class Trainer(Attributes):
         Poisson and the cross-entropies are computed from z, so that no output gives log(0), and
         their delta is a - y, with the rate as a. Sources: `jitprop.net.losses`.
     reduction : {"mean", "sum"}, default "mean"
-        How the samples of a batch combine, in the loss and so in the gradient.
+        Whether the loss of a batch, and so its gradient, is the mean or the sum over its samples.
     optimizer : str or object, default "sgd"
-        "sgd", "adam", "adamw", "rmsprop", "rprop"; or, with settings of its own, an `SGD`, `Adam`,
-        `AdamW`, `RMSprop` or `Rprop`.
+        "sgd", "adam", "adamw", "rmsprop" or "rprop". With settings: an `SGD`, `Adam`, `AdamW`,
+        `RMSprop` or `Rprop`.
     learning_rate : float, schedule, callable or None, default None
-        A number above 0; None is 0.1 for SGD and Rprop, 0.001 for Adam, AdamW and RMSprop. Or a
-        `Step`, `Exponential`, `InverseScaling`, `Cosine` (with warm-up), `OneCycle` or
-        `ReduceOnPlateau`; or a function that takes the epoch's number (counted from 0 over all
-        calls of `fit`) and returns the rate of that epoch, at least 0. It is called once for each
-        epoch, ahead of training. May be set anew between calls of `fit`, and by callbacks.
+        A number above 0, or a `Step`, `Exponential`, `InverseScaling`, `Cosine` (with warm-up),
+        `OneCycle` or `ReduceOnPlateau`. Or a function that takes the epoch's number, counted from 0
+        over all calls of `fit`, and returns the rate of that epoch, at least 0. It is called once
+        for each epoch, before the epoch is trained. None is 0.1 for SGD and Rprop, and 0.001 for
+        Adam, AdamW and RMSprop. The attribute can be set between calls of `fit` and by callbacks.
     weight_decay : float, default 0.0
-        Adds ``weight_decay * W`` to the gradient, of weights and not of biases; for AdamW see
-        there. Losses and `gradients` are those of the data alone.
+        Adds ``weight_decay * W`` to the gradient of the weights, but not to that of the biases.
+        `AdamW` applies it in another way. Losses and `gradients` do not contain it.
     dropout : float or sequence of float, default 0.0
-        In [0, 1), of all hidden layers or one for each: the probability p with which a unit has no
-        part in an update, drawn for each sample anew. Kept units count 1 / (1 - p) times, so that
-        `predict`, `evaluate` and `gradients` need no dropout and have none (Srivastava et al.,
-        *Dropout*, JMLR 15, 2014); the losses of `fit` are those of the units kept.
+        One for all hidden layers, or one for each, in [0, 1). It is the probability p with which a
+        unit is left out of an update, drawn anew for each sample. The other units are multiplied by
+        1 / (1 - p), so `predict`, `evaluate` and `gradients` use no dropout (Srivastava et al.,
+        *Dropout*, JMLR 15, 2014). The losses that `fit` reports are those with dropout.
     clip_norm : float or None, default None
-        Above 0: the largest norm that the gradient g of a batch may have. A longer one becomes
-        g clip_norm / norm, norm = sqrt(sum g**2) being that of all weights and biases together,
-        before weight decay: Keras' global_clipnorm; PyTorch's ``clip_grad_norm_``, which adds 1e-6
-        to the norm. Losses and `gradients` are not clipped. In float64 a norm beyond 1e154, whose
-        square overflows, is taken for inf: that batch changes nothing but by momentum and decay.
+        The largest norm of a batch's gradient g, above 0. The norm sqrt(sum g**2) is that of all
+        weights and biases together, before weight decay. A gradient with a larger norm is
+        multiplied by clip_norm / norm. This is Keras' global_clipnorm. PyTorch's
+        ``clip_grad_norm_`` also adds 1e-6 to the norm. Losses and `gradients` are not clipped. In
+        float64 the square of a norm beyond 1e154 overflows, and the norm is taken for inf: such a
+        batch changes the parameters by momentum and weight decay alone.
     batch_size : int or None, default None
-        Samples per update; a last short batch is trained too. None is all samples.
+        Samples of an update. A shorter last batch is trained too. None is all samples.
     shuffle : bool, default True
-        Present the samples in a new random order each epoch. Full batches are not shuffled:
-        their gradient does not depend on the order.
+        Whether each epoch presents the samples in a new random order. Full batches are not
+        shuffled, because their gradient does not depend on the order.
     dtype : {None, "float32", "float64"} or NumPy dtype, default None
-        Of parameters and computation. None is settled by the first `fit`: float32 if its X is
-        float32, else float64.
+        The dtype of parameters and computation. With None the first `fit` decides: float32 if its X
+        is float32, else float64.
     seed : int or None, default None
-        Of the initial parameters, the shuffles and the units dropped; None takes one from the
-        operating system.
+        The seed of the initial parameters, the shuffles and the dropped units. None takes a seed
+        from the operating system.
     init : str or (weights, biases), default "glorot_uniform"
-        "glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "lecun_normal", each with
-        biases 0; "uniform", all from [0, 1); or the arrays themselves, as in `set_parameters`.
+        "glorot_uniform", "glorot_normal", "he_uniform", "he_normal" or "lecun_normal", with biases
+        0. "uniform" draws all weights and biases from [0, 1). Or the arrays themselves, as in
+        `set_parameters`.
     backend : {"auto", "numba", "numpy"}, default "auto"
-        "auto" is numba, or NumPy with a warning where numba cannot be imported.
+        "auto" is numba, or NumPy with a warning if numba cannot be imported.
     n_threads : int or None, default None
-        At most this many threads train, on the route for wide layers; each gets 32 samples of a
-        batch or more. None is as many as a batch has work for, of those that the process may use.
-        Where other processes want the processor it may be one. Results do not depend on it, to
-        the bit. The NumPy backend has one thread.
+        The largest number of threads on the route for wide layers. Each gets at least 32 samples of
+        a batch. None uses as many as a batch has work for and the process may use. While other
+        processes need the processor that may be one. Results do not depend on it, bit for bit. The
+        NumPy backend has one thread.
     history_limit : int or None, default None
-        `history` keeps the last so many epochs, at least 1; None is all. With a limit memory, files
-        and pickles do not grow, however long `partial_fit` goes on. What `fit` returns holds all
-        epochs of the call.
+        `history` keeps at most so many of the last epochs, at least 1. None keeps all. With a
+        limit, memory, files and pickles do not grow, however long `partial_fit` goes on. What `fit`
+        returns has all epochs of the call.
 
     Attributes
     ----------
     parameters : (P,) array, float32 or float64
-        All of W[0] (row by row), b[0], W[1], b[1], ... The same array all along, but for two cases:
-        with ``dtype`` None a first `fit` on float32 samples replaces it, and `fit` replaces an
-        array that was made read-only by a copy.
+        W[0] (row by row), b[0], W[1], b[1], ... It stays the same array, with two exceptions. If
+        ``dtype`` is None, a first `fit` on float32 samples replaces it. And `fit` replaces a
+        read-only array by a copy.
     weights, biases : tuples of arrays
-        Views of it: (n_in, n_out) and (n_out,). Writing to them changes the net.
+        Views of the parameters, (n_in, n_out) and (n_out,). Writing to them changes the net.
     learning_rate : float, schedule or callable
-        The one setting that may be set. The others can be read under their names: ``loss`` and
-        ``optimizer`` as objects, ``activation`` and ``dropout`` as tuples; ``seed`` as a number,
-        which was drawn if none was given.
+        The only setting that can be changed. The other settings can be read under their names:
+        ``loss`` and ``optimizer`` as objects, ``activation`` and ``dropout`` as tuples. ``seed`` is
+        an int, also if it was drawn.
     feature_names_in_ : (n_inputs,) array of str
-        The names of the columns, after a fit with a data frame. Later frames must have the same,
-        in the same order.
+        The names of the columns, after a fit with a data frame. Later frames must have the same
+        names in the same order.
     epochs_trained : int
-        Over all calls of `fit`.
+        How many epochs were trained, over all calls of `fit`.
 
     Raises
     ------
     TypeError, ValueError
-        For an argument that is not as above, named with what was expected and what came.
+        For a bad argument. The message says its name, what was expected and what it got.
 
     References
     ----------
@@ -246,55 +249,60 @@ class Trainer(Attributes):
         made._model = model
         return made
 
-    # What a user may look at.
+    # Attributes.
 
     @property
     def parameters(self) -> Array:
-        """All weights and biases, one flat vector: (P,), the net's own memory."""
+        """All weights and biases in one flat vector, (P,). The array is the net's own memory."""
         return self._model.state.params
 
     @property
     def weights(self) -> tuple[Array, ...]:
-        """Views of the weights, (n_in, n_out) each: ``weights[0][:] = W`` writes to the net."""
+        """Views of the weights, each (n_in, n_out). ``weights[0][:] = W`` writes to the net."""
         return Views(self._model.spec.split(self._model.state.params)[0])
 
     @property
     def biases(self) -> tuple[Array, ...]:
-        """Views of the biases, (n_out,) each."""
+        """Views of the biases, each (n_out,)."""
         return Views(self._model.spec.split(self._model.state.params)[1])
 
     @property
     def weight_decay(self) -> float:
-        """What times W is added to the gradient."""
+        """The factor of W that is added to the gradient of the weights."""
         return self._model.spec.weight_decay
 
     @property
     def dropout(self) -> tuple[float, ...]:
-        """The probability with which a unit is dropped, of each hidden layer."""
+        """The probability with which a unit is dropped, for each hidden layer."""
         return self._model.spec.dropout
 
     @property
     def seed(self) -> int | None:
         """
-        The seed, which makes the same net again where none was given too.
+        The seed, which makes the same net again, also if it was drawn.
 
-        None of a trainer that was read from a file.
+        It is None for a trainer that was read from a file.
         """
         return self._model.seed
 
     @property
     def history_limit(self) -> int | None:
-        """How many of the last epochs `history` keeps; None for all."""
+        """How many of the last epochs `history` keeps. None is all."""
         return self._model.course.limit
 
     @property
     def epochs_trained(self) -> int:
-        """Epochs trained, over all calls of `fit`."""
+        """How many epochs were trained, over all calls of `fit`."""
         return self._model.state.epochs
 
     @property
     def learning_rate(self) -> LearningRate:
-        """The learning rate; a new one holds from the next `fit` on, in a callback at once."""
+        """
+        The learning rate, or its schedule.
+
+        A new one takes effect in the next `fit`. One that a callback sets takes effect in the next
+        epoch.
+        """
         return self._model.spec.learning_rate
 
     @learning_rate.setter
@@ -304,7 +312,7 @@ class Trainer(Attributes):
 
     @property
     def history(self) -> History:
-        """The course of all fits, one after the other; during a fit, with its epochs so far."""
+        """The history of all fits, one after the other. During a fit it has its epochs so far."""
         return self._model.course.history()
 
     def _whole(self) -> Model:
@@ -348,23 +356,23 @@ class Trainer(Attributes):
             f"epochs_trained={self._model.state.epochs})"
         )
 
-    # What a user does.
+    # Methods.
 
     def set_parameters(
         self, weights: Sequence[npt.ArrayLike], biases: Sequence[npt.ArrayLike]
     ) -> None:
         """
-        Copy weights and biases into the net; the optimizer's state stays.
+        Copy weights and biases into the net. The optimizer's state does not change.
 
         Parameters
         ----------
-        weights : sequence of (n_in, n_out) arrays
-        biases : sequence of (n_out,) arrays
+        weights : sequence of (n_in, n_out) array-likes
+        biases : sequence of (n_out,) array-likes
 
         Raises
         ------
         TypeError, ValueError
-            For another number of arrays, another shape, or values that are not finite numbers.
+            For a wrong number of arrays, a wrong shape, or values that are not finite numbers.
         """
         self._model.set_parameters(weights, biases)
 
@@ -386,80 +394,85 @@ class Trainer(Attributes):
         progress: bool = False,
     ) -> History:
         """
-        Train for some epochs; called again it goes on, to the bits of one longer call.
+        Train for some epochs. Another call goes on, bit for bit as one longer call would.
 
         Parameters
         ----------
         X : (n_samples, n_inputs) array-like, or batches
-            Lists, arrays of any real dtype and layout, data frames. Masked values are refused. In a
-            frame, categories that are numbers are read as these numbers. Never written to; not
-            copied if it is C-contiguous and of the trainer's dtype, nor if it is a `numpy.memmap`
-            or a view of one, which else is read and cast some rows at a time.
+            Lists, arrays of any real dtype and layout, or data frames. Masked values are refused.
+            In a frame, categories that are numbers are read as these numbers. X is never written
+            to. It is not copied if it is C-contiguous and of the trainer's dtype. A `numpy.memmap`
+            or a view of one is not copied either: where it must be cast, some rows are read at a
+            time.
 
-            Without ``y``, batches: an iterable such as a list or a loader, or a function that
-            returns an iterator for each epoch (a generator's, uncalled), of (X, y) or
-            (X, y, sample_weight) each, as here. Each is one update, whatever its size;
-            ``batch_size`` and ``shuffle`` do not matter then, and the arguments
-            ``sample_weight``, ``order`` and ``validation_fraction`` are for arrays.
+            Without ``y``, X gives batches of (X, y) or (X, y, sample_weight). It is an iterable,
+            such as a list or a loader, or a function that returns an iterator for each epoch, such
+            as a generator function. Each batch is one update, whatever its size. ``batch_size`` and
+            ``shuffle`` have no effect then, and ``sample_weight``, ``order`` and
+            ``validation_fraction`` are refused.
 
             Samples that are views of the trainer's parameters are copied first, in a list of
-            batches too. Batches that come later are read when they come.
+            batches too. Batches of an iterator are read when they come.
         y : (n_samples, n_outputs) array-like
             Or (n_samples,) for one output, and for class labels 0, 1, ... with "cross_entropy".
         epochs : int
-            How many more, at least 1. Callbacks begin anew.
+            How many more epochs to train, at least 1. Callbacks start anew.
         epochs_total : int, optional
-            Instead of ``epochs``: resume, and train until `epochs_trained` is this number, at
-            least 1. Callbacks take up the state that they had when the trainer was saved or its
-            last fit ended, so that a fit that was interrupted goes on to the bits of one that never
-            was; see `Callback.get_state`. The first call may say the same. If so many epochs are
-            done already, nothing is trained, and an empty History comes back.
+            In place of ``epochs``: resume, and train until `epochs_trained` is this number, at
+            least 1. Callbacks resume from the states that they had when the trainer was saved or
+            its last fit ended. So an interrupted fit goes on as if it had not been interrupted, bit
+            for bit; see `Callback.get_state`. The first call may use ``epochs_total`` too. If so
+            many epochs are done already, nothing is trained, and the History is empty.
         sample_weight : (n_samples,) array-like, optional
-            Numbers w of at least 0, not all 0. A batch's loss is sum w l / sum w over its samples'
-            losses l, with ``reduction="sum"`` it is sum w l; so an integer weight does what so many
-            equal rows in one batch would do. A batch whose weights are all 0 has the gradient 0.
-            A sample of weight 0 may hold any finite numbers: nothing that overflows in it counts.
+            Weights w of at least 0, not all 0. With losses l of its samples, the loss of a batch is
+            sum w l / sum w, or sum w l with ``reduction="sum"``. So an integer weight has the
+            effect of so many equal rows in one batch. A batch whose weights are all 0 has the
+            gradient 0. A sample of weight 0 may have any finite numbers: overflows in it do not
+            count.
         validation_data : (X, y) or (X, y, sample_weight), optional
-            Samples that are not trained on; after each epoch their loss is taken.
+            Samples that are not trained on. After each epoch the loss on them is computed.
         validation_fraction : float, optional
-            Instead of these: the share of the samples to be held out at random, above 0 and below
-            1. It is drawn from the trainer's seed, and is the same in every `fit` on the same
-            number of samples. What remains, in its order, is what is trained on, a copy if it is in
-            memory; ``order`` counts that.
-        metrics : names or functions, default none
-            Taken after each epoch on the training data, which costs what `predict` does (but not
-            on batches), and on the validation data: "mse", "mae", "r2", "accuracy", "log_loss" (see
-            `jitprop.metrics`), or functions of (y, prediction) that return a number and go by
-            their ``__name__``. ``prediction`` is that of `predict`; y is (n_samples, n_outputs), or
-            int labels if labels were given. Samples count alike, whatever their weights.
-        callbacks : Callback objects or functions, default none
-            Told of each epoch. See `jitprop.Callback`; what they return is ignored, and `stop` ends
+            In place of ``validation_data``: the fraction of the samples to hold out at random,
+            above 0 and below 1. The choice is drawn from the trainer's seed. It is the same in
+            every `fit` on the same number of samples. The other samples keep their order, and are
+            copied if they are in memory. ``order`` is that of these samples.
+        metrics : str, function or list of these, default ()
+            Computed after each epoch on the training data and on the validation data. On the
+            training data it takes as long as `predict`; training data that come in batches have no
+            metrics. Names are "mse", "mae", "r2", "accuracy" and "log_loss" (see
+            `jitprop.metrics`). Functions take (y, prediction), return a number, and are named by
+            their ``__name__``. ``prediction`` is what `predict` returns. y is
+            (n_samples, n_outputs), or int labels if labels were given. Metrics ignore the weights
+            of samples.
+        callbacks : Callback, function or list of these, default ()
+            Called after each epoch; see `jitprop.Callback`. Return values are ignored. `stop` ends
             the fit.
         order : (epochs, n_samples) int array or callable, optional
-            The samples' order of presentation in each epoch, instead of a shuffle, with
-            ``epochs_total`` a row for each of all these epochs; or a function
-            that takes the epoch's number (counted from 0 over all calls of `fit`) and returns it.
+            The order in which each epoch presents the samples, in place of a shuffle. With
+            ``epochs_total`` the array has a row for each of all these epochs. Or a function that
+            takes the epoch's number, counted from 0 over all calls of `fit`, and returns the order.
             It is called ahead of training, for up to a million samples.
         progress : bool, default False
-            Draw a bar in a terminal or notebook, at most ten times a second; elsewhere, as in a log
-            file, write a line every ten seconds. Needs tqdm (extra ``progress``).
+            Show a progress bar in a terminal or notebook, drawn at most ten times a second. In
+            other outputs, such as a log file, write a line every ten seconds. It needs tqdm
+            (``pip install 'jitprop[progress]'``).
 
         Returns
         -------
         History
-            The epochs of this call; losses with weights are sum w l / sum w over all samples,
-            or sum w l. `history` has those of all calls.
+            The epochs of this call. With weights the losses are sum w l / sum w over all samples,
+            or sum w l. `history` has the epochs of all calls.
 
         Raises
         ------
         TypeError, ValueError
-            For bad input; the trainer is as before. What a function gives for a later epoch is
-            seen when its turn comes: the trainer keeps a whole number of epochs before it. So
-            it does when a callback or a metric raises an error, which comes out as it is, and
-            when batches are bad, come to none, or raise an error.
+            For bad input. The trainer does not change. What a function returns for a later epoch is
+            checked when it is called: then the trainer keeps the complete epochs before. The same
+            holds if a callback or a metric raises an error, which `fit` passes on, and if batches
+            are bad, are empty or raise an error.
         DivergenceError
-            If the loss becomes inf or nan; the trainer keeps the last good epoch, or with an
-            `EarlyStopping` that restores the best one, the parameters of that.
+            If the loss becomes inf or nan. The trainer keeps the last good epoch. With an
+            `EarlyStopping` that restores the best epoch, it has the parameters of that epoch.
         KeyboardInterrupt
             On Ctrl-C, within 0.3 s however long a batch takes (with the NumPy backend, after the
             operation under way); the trainer keeps its whole epochs, with their history, and the
@@ -468,39 +481,55 @@ class Trainer(Attributes):
             handler of your own raises, of any signal, ends the fit in the same way. Python runs
             handlers in the main thread alone: a fit in another thread goes on.
         RuntimeError
-            From a callback, or from another thread, while the trainer is in a fit. It is raised
-            before any input is looked at. Meanwhile other threads may save, copy and pickle the
-            trainer: they get its last whole epoch.
+            If the trainer is in a fit already, from a callback or from another thread. It is raised
+            before the input is checked. Other threads may save, copy and pickle the trainer during
+            a fit. They get the end of its last complete epoch.
         ImportError
-            For ``backend="numba"`` where numba cannot be imported, and ``progress`` without tqdm.
+            For ``backend="numba"`` if numba cannot be imported, and for ``progress`` without tqdm.
 
         Warns
         -----
         TargetWarning
-            Once, if the output activation cannot reach all targets, as a sigmoid does not reach 2.
+            Once, if the output activation cannot reach all targets: a sigmoid cannot reach 2.
 
         Notes
         -----
-        What a fit takes beside X and y, in numbers of the trainer's dtype, for P parameters, an
-        optimizer that keeps s numbers of each (SGD 0, with momentum 1, Adam 2), batches of m
-        samples, U units without the inputs and T threads:
+        Memory beside X and y, in numbers of the trainer's dtype. The net has P parameters, U units
+        besides the inputs, and a widest layer of w units. The optimizer keeps s numbers for each
+        parameter (SGD 0, SGD with momentum 1, Adam 2). Batches have m samples:
 
-        - (1 + s) P for the net, and as much twice again, to go back to; with callbacks once more,
-          for other threads to see;
-        - scratch for one batch, m (n_inputs + 3 U + 2 n_outputs + 1) and P for the gradient. On the
-          route for wide layers, which narrow ones take too where this is beyond 32 MB, large
-          batches of nets that are not large (m >= 512, P <= 256 units, inputs among them) pass in
-          chunks instead: for each thread 64 samples take the place of m, and the gradient is
-          P ceil(m / 256);
-        - on that route copies of the weights: at most 2 P, with chunks for each thread; and for
-          each thread 32 times the widest layer, 288 times if that has rows of 4 KB or more.
+        ============================================  ======================================
+        What                                          Numbers
+        ============================================  ======================================
+        the net                                       (1 + s) P
+        two copies, to go back to                     2 (1 + s) P
+        with callbacks, a copy for other threads      (1 + s) P
+        scratch for a batch                           m (n_inputs + 3 U + 2 n_outputs + 1)
+        the gradient                                  P
+        wide layers: copies of the weights            at most 2 P
+        wide layers: each thread                      32 w; 288 w if rows of w are 4 KB or more
+        ============================================  ======================================
 
-        To these come 24 bytes an epoch, and 8 more for each number that is watched; with shuffling
-        16 a sample or 16 MB if that is more, and an ``order`` or labels of your own once more;
-        to a file that is cast, a million numbers of it. The history of a trainer that is fitted
-        again and again has room for twice its epochs. Of batches scratch is kept for the largest
-        of those whose sizes are within a factor of 2.
-        Nothing is allocated for a step or an epoch.
+        Narrow layers take the route for wide ones too, if the scratch for a batch is beyond 32 MB.
+        On this route batches of 512 samples or more pass in chunks, if P is at most 256 times the
+        number of units, inputs included. Then each thread has scratch for 64 samples in place of m,
+        and its own copies of the weights. The gradients take P ceil(m / 256) numbers.
+
+        Further memory:
+
+        ============================================  ======================================
+        What                                          Memory
+        ============================================  ======================================
+        history                                       24 bytes an epoch
+        each further number that is watched           8 bytes an epoch
+        shuffling                                     16 bytes a sample, or 16 MB if more
+        an ``order``, or labels                       a copy
+        a file that must be cast                      a million numbers
+        ============================================  ======================================
+
+        The history of a trainer that is fitted again and again has room for twice its epochs. For
+        batches, scratch is kept for the largest of those whose sizes are within a factor of 2. A
+        step or an epoch allocates nothing.
         """
         model = self._model
         n_epochs = int(checks.epochs(epochs, epochs_total, model.state.epochs))
@@ -586,27 +615,27 @@ class Trainer(Attributes):
         self, X: npt.ArrayLike, y: npt.ArrayLike, *, sample_weight: npt.ArrayLike | None = None
     ) -> Trainer:
         """
-        Train for one epoch on some samples, of many that come in parts.
+        Train for one epoch on some samples, where the samples come in parts.
 
-        As ``fit(X, y, 1)`` does: in batches of ``batch_size``, shuffled if ``shuffle`` says so. It
-        counts as an epoch, in `history` and for a schedule of the learning rate.
+        It does what ``fit(X, y, 1)`` does, with ``batch_size`` and ``shuffle``. It counts as an
+        epoch, in `history` and for a schedule of the learning rate.
 
         Parameters
         ----------
         X, y, sample_weight
-            As in `fit`. Labels may be of some classes only. There are no validation data: a
-            `ReduceOnPlateau` goes by "loss".
+            As in `fit`. Labels need not be of all classes. There are no validation data, so a
+            `ReduceOnPlateau` must monitor "loss".
 
         Returns
         -------
         Trainer
-            This one, as of scikit-learn's estimators, so that calls may follow each other. The
-            loss is ``history.loss[-1]``.
+            The trainer itself, as with scikit-learn's estimators. The loss is
+            ``history.loss[-1]``.
 
         Raises
         ------
         TypeError, ValueError, DivergenceError, KeyboardInterrupt, ImportError
-            As `fit` does.
+            As from `fit`.
         """
         if y is None:
             raise TypeError("y must be an array of real numbers; got None")
@@ -615,20 +644,20 @@ class Trainer(Attributes):
 
     def stop(self) -> None:
         """
-        End the fit under way after the epoch that is being trained.
+        End the current fit after the current epoch.
 
-        To be called from a callback, from a metric or another function that the fit calls, or from
-        another thread. `fit` then returns as it does after its last epoch. Where nothing is
-        watched, epochs are trained in blocks of about a tenth of a second, and the fit ends after
-        such a block. Called before the first epoch, as in `Callback.on_fit_begin`, nothing is
-        trained. Outside a fit it does nothing: the next fit does not remember it.
+        A callback, a metric, another function that the fit calls, or another thread may call it.
+        `fit` then returns as it does after its last epoch. Without callbacks, metrics and
+        validation data, epochs are trained in blocks of about a tenth of a second, and the fit ends
+        after the current block. If it is called before the first epoch, as in
+        `Callback.on_fit_begin`, nothing is trained. Outside a fit it has no effect on later fits.
         """
         if self._under_way is not None:
             self._under_way.stop()
 
     def predict(self, X: npt.ArrayLike) -> Array:
         """
-        Outputs of the net.
+        Compute the outputs of the net.
 
         Parameters
         ----------
@@ -637,7 +666,7 @@ class Trainer(Attributes):
         Returns
         -------
         (n_samples, n_outputs) array, of the trainer's dtype
-            With softmax, the probability of each class.
+            With softmax they are the probabilities of the classes.
 
         Raises
         ------
@@ -650,7 +679,7 @@ class Trainer(Attributes):
         self, X: npt.ArrayLike, y: npt.ArrayLike, *, sample_weight: npt.ArrayLike | None = None
     ) -> float:
         """
-        The loss, samples combined by ``reduction``.
+        Compute the loss: the mean or the sum over the samples, as ``reduction`` says.
 
         Parameters
         ----------
@@ -672,7 +701,7 @@ class Trainer(Attributes):
         self, X: npt.ArrayLike, y: npt.ArrayLike, *, sample_weight: npt.ArrayLike | None = None
     ) -> Gradients:
         """
-        Loss and gradient of one full batch, by backpropagation; nothing is updated.
+        Compute the loss and the gradients of one full batch by backpropagation. Nothing is updated.
 
         Parameters
         ----------
@@ -682,8 +711,8 @@ class Trainer(Attributes):
         Returns
         -------
         Gradients
-            ``loss``, and ``weights`` and ``biases``, lists of arrays shaped as the trainer's: the
-            derivatives of ``loss``, so without weight decay.
+            ``loss``, and its derivatives ``weights`` and ``biases``, lists of arrays with the
+            shapes of the trainer's. They do not contain weight decay.
 
         Raises
         ------
@@ -697,7 +726,7 @@ class Trainer(Attributes):
         self, x: npt.ArrayLike, y: npt.ArrayLike, *, sample_weight: npt.ArrayLike | None = None
     ) -> Trace:
         """
-        One update on these samples as one batch, with every number in sight; nothing is changed.
+        Compute one update on these samples as one batch, and show every number. Nothing changes.
 
         Parameters
         ----------
@@ -709,8 +738,8 @@ class Trainer(Attributes):
         -------
         Trace
             Every z, a and delta, the gradients, and what `fit` with this batch would add to each
-            parameter; with the formula of each. It is shown as a table. With dropout, units are
-            dropped that the next update would drop, of which `gradients` knows nothing.
+            parameter, with the formula of each. It is shown as a table. With dropout it drops the
+            units that the next update would drop, while `gradients` drops none.
 
         Raises
         ------
@@ -721,7 +750,7 @@ class Trainer(Attributes):
 
         Notes
         -----
-        Computed by `jitprop.reference`, for any backend; the kernels' numbers are the same up to
+        `jitprop.reference` computes it, for any backend. The kernels' numbers are the same up to
         the order of their sums.
 
         Examples
@@ -737,15 +766,15 @@ class Trainer(Attributes):
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """
-        Write all that is needed to go on training to the same bits, as one file.
+        Write one file with all that is needed to go on training bit for bit.
 
-        The file is in the safetensors format, its layout is in `jitprop.files.saving` and
-        `jitprop.files.sealed`. It is whole or not there: if the process or the machine stops
-        meanwhile, the file that was at ``path`` stays as it was. A process that is killed may
-        leave a ``.jitprop-*.tmp`` beside it.
+        The file has the safetensors format. `jitprop.files.saving` and `jitprop.files.sealed`
+        describe its layout. It is written completely or not at all: if the process or the machine
+        stops meanwhile, an older file at ``path`` stays as it was. A process that is killed may
+        leave a file ``.jitprop-*.tmp`` beside it.
 
-        While the trainer is in a fit, what is saved is the end of its last whole epoch; a callback
-        saves the trainer as it is.
+        During a fit the end of the last complete epoch is saved. A callback saves the trainer as it
+        is then.
 
         Parameters
         ----------
@@ -766,7 +795,7 @@ class Trainer(Attributes):
 
         Notes
         -----
-        The arrays are written as they are: saving takes little memory beside them.
+        The arrays are written without a copy, so saving takes little memory besides.
         """
         saving.write(path, self._whole())
 
@@ -785,8 +814,7 @@ class Trainer(Attributes):
         ----------
         path : str or path-like
         custom_objects : dict of str to object, optional
-            Functions and objects of your own that the trainer was made with. A file holds their
-            names alone.
+            The trainer's custom functions and objects, by name. A file has their names alone.
 
         Returns
         -------
@@ -803,7 +831,7 @@ class Trainer(Attributes):
         MemoryError
             Where there is too little memory for the net, naming the file.
         TypeError
-            For ``custom_objects`` that are no dict.
+            If ``custom_objects`` is no dict.
 
         Notes
         -----
@@ -814,7 +842,7 @@ class Trainer(Attributes):
         model, _ = saving.read(path, custom_objects)
         return cls._of(model)
 
-    # How it is done.
+    # Internals.
 
     def _states(self) -> Sequence[Kept]:
         """What callbacks keep, of the fit under way or of the last one."""
@@ -824,17 +852,17 @@ class Trainer(Attributes):
     def _batch(
         self, X: Any, y: Any, sample_weight: Any, batches: Batches, dtype: np.dtype[Any]
     ) -> Samples:
-        """A batch of a stream, checked and cast."""
+        """Check and cast a batch of a stream."""
         samples = self._model.samples(X, y, sample_weight, dtype)
         self._model.names = self._model.names or cast.names_of(X)
-        if batches.epoch == 0:  # a tenth of the time of a small batch
+        if batches.epoch == 0:  # once is enough: it takes a tenth of a small batch's time
             self._model.warn_of(samples)
         return samples
 
     def _validation(
         self, data: Any, dtype: np.dtype[Any], names: tuple[str, ...] | None
     ) -> Samples:
-        """The same of ``validation_data``, whose columns have the ``names`` of those of X."""
+        """Check and cast ``validation_data``, whose columns must have the names of X's columns."""
         parts = validation.parts(data)
         try:
             cast.check_names(parts[0], names)
@@ -844,11 +872,11 @@ class Trainer(Attributes):
 
     def _of_whole_epochs(self, compute: Callable[[Model], R]) -> R:
         """
-        Compute something from the model, whose parameters are those of a whole epoch.
+        Compute something from the model at the end of an epoch.
 
-        In the fit of another thread they are what that fit has published. If such a fit began
-        meanwhile and changed them, it is computed again, from a copy. To copy them first in every
-        call would cost as much as to predict one sample.
+        During a fit of another thread the model is the one that the fit has published. If such a
+        fit began during the computation and changed the parameters, the computation is repeated on
+        a copy. A copy at the start of every call would take as long as the prediction of a sample.
         """
         model, state = self._model, self._model.state
         whole: Whole | None = running.published_elsewhere(self)

@@ -1,4 +1,4 @@
-"""Callbacks: what is told of each epoch of a fit."""
+"""Callbacks: objects that a fit calls after each epoch."""
 
 from __future__ import annotations
 
@@ -25,17 +25,16 @@ HIGHER_IS_BETTER = ("r2", "accuracy")
 
 class Callback:
     """
-    Is told when a fit begins, after each of its epochs, and when it ends.
+    The base class of callbacks. A fit calls them when it begins, after each epoch and when it ends.
 
-    To be inherited from; each method does nothing here. Where only the second is wanted, a plain
-    function with the arguments of `on_epoch_end` will do.
+    Derive a class from it and override what you need. The methods of this class do nothing. In
+    place of a class with `on_epoch_end` alone, a plain function with the same arguments will do.
 
-    With a callback, each epoch is a call of the backend of its own. `Trainer.stop` ends the fit
-    after the epoch that the callback is told of; what a callback returns is ignored. An exception
-    in one comes out of `Trainer.fit`, with the epoch that it was told of in the trainer. What a
-    callback changes in the trainer, parameters or ``learning_rate``, holds from the next epoch on.
-    Where it has an attribute ``monitor``, a name in ``logs``, a fit that has no such number is
-    refused.
+    With a callback, each epoch is a separate call of the backend. `Trainer.stop` ends the fit after
+    the current epoch. Return values are ignored. `Trainer.fit` passes on an exception of a
+    callback, and the trainer keeps the epoch for which it was called. Changes of the parameters or
+    of ``learning_rate`` take effect in the next epoch. If a callback has an attribute ``monitor``,
+    it must be a name in ``logs``, or the fit is refused.
 
     Examples
     --------
@@ -54,13 +53,13 @@ class Callback:
     """
 
     def on_fit_begin(self, trainer: Any) -> None:
-        """Before the first epoch."""
+        """Do something before the first epoch."""
 
     def on_epoch_end(self, trainer: Any, epoch: int, logs: dict[str, float]) -> None:
         """
-        After an epoch, with the trainer as it is then.
+        Do something after an epoch.
 
-        ``trainer.stop()`` ends the fit here. The epoch's other callbacks are called all the same.
+        ``trainer.stop()`` ends the fit after this epoch. The other callbacks are still called.
 
         Parameters
         ----------
@@ -73,44 +72,44 @@ class Callback:
         """
 
     def on_fit_end(self, trainer: Any) -> None:
-        """After the last epoch, also of a fit that was stopped; not after an exception."""
+        """Do something after the last epoch, also of a stopped fit, but not after an exception."""
 
     def on_fit_error(self, trainer: Any, error: BaseException) -> None:
         """
-        When an exception ends the fit: Ctrl-C, `DivergenceError`, an error in a callback.
+        Do something when an exception ends the fit: Ctrl-C, `DivergenceError` or another error.
 
-        The trainer is as the exception leaves it. The exception comes out of `fit` afterwards.
+        The trainer is as the exception leaves it. `fit` raises the exception afterwards.
         """
 
     def get_state(self) -> Mapping[str, Any] | None:
         """
-        What the callback needs for a fit to be resumed; called after each epoch that is saved.
+        Return what the callback needs to resume the fit. It is called after each saved epoch.
 
-        It is in the files of `Trainer.save` and `Checkpoint`, in pickles and copies of the trainer,
-        and in the trainer itself when the fit has ended.
+        The state is stored in the files of `Trainer.save` and `Checkpoint`, in pickles and copies
+        of the trainer, and in the trainer itself after the fit.
 
         Returns
         -------
         dict or None
-            Of str to None, bool, int, float, str, float32 or float64 arrays, and lists and dicts
-            of these. Tuples come back as lists. None where there is nothing to keep.
+            Keys are str. Values are None, bool, int, float, str, float32 or float64 arrays, and
+            lists and dicts of these. Tuples come back as lists. None means that there is no state.
         """
         return None
 
     def set_state(self, trainer: Any, state: Mapping[str, Any]) -> None:
         """
-        Take up what `get_state` returned, where ``fit(..., epochs_total=n)`` resumes a fit.
+        Resume from what `get_state` returned, where ``fit(..., epochs_total=n)`` resumes a fit.
 
-        Called after `on_fit_begin`, on the first of the callbacks whose class has the name of the
-        one that the state is of; with several of one class, in their order. If the trainer was
-        saved after an epoch that this callback had not been told of yet, it is told of it next;
-        and told of it again, if Ctrl-C came while it was told.
+        It is called after `on_fit_begin`. Each state goes to the first callback whose class has the
+        same name, and several states of one class go to its callbacks in their order. If the
+        trainer was saved after an epoch but before this callback's `on_epoch_end`, that is called
+        next. If Ctrl-C came during `on_epoch_end`, it is called again.
 
         Parameters
         ----------
         trainer : Trainer or Fleet
         state : dict
-            Its arrays are not to be written to.
+            The arrays in it must not be written to.
         """
 
 
@@ -124,12 +123,18 @@ class _Function(Callback):
         self.function = function
 
     def on_epoch_end(self, trainer: Any, epoch: int, logs: dict[str, float]) -> None:
-        """Call it; what it returns is ignored."""
+        """Call the function and ignore what it returns."""
         self.function(trainer, epoch, logs)
 
 
 def resolve(callbacks: Any) -> list[Callback]:
-    """`Trainer.fit`'s ``callbacks``: one or a list of them, functions made callbacks."""
+    """
+    Check the argument ``callbacks`` of `Trainer.fit` and return a list of callbacks.
+
+    Raises
+    ------
+    TypeError
+    """
     if isinstance(callbacks, Callback | ReduceOnPlateau) or callable(callbacks):
         callbacks = [callbacks]
     if not isinstance(callbacks, Sequence) or isinstance(callbacks, str):
@@ -156,47 +161,50 @@ def resolve(callbacks: Any) -> list[Callback]:
 @hinting_class
 class EarlyStopping(Callback):
     """
-    Stop when a number has not got better for some epochs.
+    Stop the fit when a monitored number has not improved for some epochs.
 
-    Its state is saved with the trainer: ``fit(..., epochs_total=n)`` resumes a fit that was
-    interrupted or saved, and goes on to the same bits, to the same last and the same best epoch.
+    Its state is saved with the trainer. So ``fit(..., epochs_total=n)`` resumes an interrupted or
+    saved fit bit for bit, with the same last and the same best epoch.
 
     Parameters
     ----------
     monitor : str, default "validation_loss"
-        Its name in the ``logs`` of callbacks.
+        The name of the number in the ``logs`` of callbacks.
     patience : int, default 10
-        Stop after so many epochs in a row, at least 1, without a better one.
+        The number of epochs in a row without an improvement, at least 1, after which the fit is
+        stopped.
     min_delta : float, default 0.0
-        An epoch is better whose number is so by more than this, at least 0.
+        At least 0. An improvement must be larger than this.
     restore_best : bool, default True
-        At the end put the weights and biases of the best epoch back, whether it was stopped or
-        not, and also where Ctrl-C, divergence or another exception ends the fit. The optimizer's
-        state, the random state and the count of epochs stay those of the last epoch, as in Keras.
-        The parameters of the last epoch are kept as well, for a fit that is resumed.
+        Whether to restore the weights and biases of the best epoch when the fit ends. They are
+        restored whether or not the fit was stopped, and also if Ctrl-C, divergence or another
+        exception ends it. The optimizer's state, the random state and the count of epochs stay
+        those of the last epoch, as in Keras. The parameters of the last epoch are kept too, so that
+        the fit can be resumed.
     mode : {"auto", "min", "max"}, default "auto"
-        Whether lower or higher is better; "auto" is "max" for r2 and accuracy, else "min".
+        Whether lower or higher numbers are better. "auto" is "max" for r2 and accuracy, else "min".
 
     Attributes
     ----------
     best : float
-        The best number so far in the latest fit. nan is never better; a fit in which every number
-        was nan keeps its last parameters, and a RuntimeWarning names ``monitor``.
+        The best number so far in the latest fit. nan is never an improvement. A fit in which every
+        number was nan keeps the parameters of its last epoch, and warns.
     best_epoch : int or None
-        Its epoch, counted from 0 over all calls of `Trainer.fit`.
+        The epoch of the best number, counted from 0 over all calls of `Trainer.fit`.
     stopped : bool
-        Whether the latest fit was stopped here.
+        Whether this callback stopped the latest fit.
 
     Raises
     ------
     TypeError, ValueError
-        For anything else, naming the argument; and from `Trainer.fit`, at its start, where no
-        number has the name ``monitor``, or where a fit is resumed whose number had another name.
+        For a bad argument, which the message names. `Trainer.fit` raises a ValueError at its start
+        if ``logs`` have no number named ``monitor``, or if the fit that it resumes monitored
+        another number.
 
     Notes
     -----
-    Each fit counts anew, unless ``epochs_total`` resumes one. Then parameters that were set
-    meanwhile are trained on, and count anew too.
+    Each fit counts anew, unless ``epochs_total`` resumes one. If the parameters were set before it
+    is resumed, it trains them and counts anew too.
 
     References
     ----------
@@ -263,7 +271,7 @@ class EarlyStopping(Callback):
         self.stopped = False
         self._first = epochs
         self._last: int | None = None
-        # Of the best epoch; once these are in the trainer, those that they took the place of.
+        # Those of the best epoch. After these were restored, those of the last epoch.
         self._parameters: Any = None
         self._restored: int | None = None
 
@@ -275,13 +283,13 @@ class EarlyStopping(Callback):
         )
 
     def on_fit_begin(self, trainer: Any) -> None:
-        """Begin anew."""
+        """Count anew."""
         self._forget(trainer.epochs_trained)
 
     def on_epoch_end(self, trainer: Any, epoch: int, logs: dict[str, float]) -> None:
-        """Count, and keep the parameters if they are the best."""
+        """Count the epoch, and keep its parameters if they are the best."""
         value = logs[self.monitor]
-        # Told of an epoch twice, as when Ctrl-C comes in between, it does nothing new.
+        # A second call for the same epoch, as after Ctrl-C, must change nothing.
         if self.rule.is_better(value, self.best):
             parameters = _frozen(trainer.parameters) if self.restore_best else None
             self._parameters, self.best, self.best_epoch = parameters, value, epoch
@@ -291,21 +299,21 @@ class EarlyStopping(Callback):
             trainer.stop()
 
     def on_fit_end(self, trainer: Any) -> None:
-        """Put the best parameters back; warn if no epoch had a number to go by."""
+        """Restore the best parameters. Warn if the number was nan or infinite in every epoch."""
         self._restore(trainer)
         if self.best_epoch is None and self._last is not None:
             warn(
-                f"EarlyStopping goes by {quoted(self.monitor)}, which was nan or infinite in each "
-                "epoch: no epoch is the best, and the parameters are those of the last one"
+                f"EarlyStopping monitors {quoted(self.monitor)}, which was nan or infinite in "
+                "every epoch: there is no best epoch, and the parameters are those of the last one"
             )
 
     def on_fit_error(self, trainer: Any, error: BaseException) -> None:
-        """Put the best parameters back."""
+        """Restore the best parameters, and note it in the error."""
         if self._restore(trainer):
             error.add_note(f"EarlyStopping put the parameters of epoch {self.best_epoch} back")
 
     def _restore(self, trainer: Any) -> bool:
-        """Let the best parameters and those of the last epoch change places, once."""
+        """Swap the best parameters and those of the last epoch, once."""
         if self._parameters is None or self._restored is not None:
             return False
         self._swap(trainer, _checksum(self._parameters))
@@ -314,11 +322,11 @@ class EarlyStopping(Callback):
     def _swap(self, trainer: Any, restored: int | None) -> None:
         parameters = trainer.parameters
         present = _frozen(parameters)
-        # One statement without a call, so that Ctrl-C is heard before or after it.
+        # One statement without a call, so that Ctrl-C comes before or after it, never inside.
         parameters[:], self._parameters, self._restored = self._parameters, present, restored
 
     def get_state(self) -> dict[str, Any]:
-        """The best number and epoch, where it counts from, and the parameters."""
+        """Return the best number and epoch, the first and last epoch, and the parameters."""
         return {
             "monitor": self.monitor,
             "higher_is_better": self.higher_is_better,
@@ -331,12 +339,12 @@ class EarlyStopping(Callback):
         }
 
     def set_state(self, trainer: Any, state: Mapping[str, Any]) -> None:
-        """Go on where a fit was saved, with the parameters of its last epoch."""
+        """Resume where the fit was saved, with the parameters of its last epoch."""
         check_same(self, state.get("monitor"), state.get("higher_is_better"))
         check_state(state, trainer.parameters.size, trainer.epochs_trained)
         parameters, restored = state["parameters"], state["restored"]
         if restored is not None and restored != _checksum(trainer.parameters):
-            return  # they were set since
+            return  # the parameters were set since then
         self.best, self.best_epoch = state["best"], state["best_epoch"]
         self._first, self._last = state["first"], state["last"]
         self._parameters = parameters
@@ -359,16 +367,17 @@ STATE = {
     "parameters",
     "restored",
 }
-"""What `EarlyStopping.get_state` returns."""
+"""The keys of what `EarlyStopping.get_state` returns."""
 
 
 def check_state(state: Mapping[str, Any], n_parameters: int, epochs: int) -> None:
     """
-    Refuse a state that no `EarlyStopping` has, of a net with so many parameters and epochs.
+    Check a state of `EarlyStopping` for a net with so many parameters and trained epochs.
 
     Raises
     ------
     TypeError, ValueError
+        If no `EarlyStopping` can have this state.
     """
     if lacking := sorted(STATE - set(state)):
         raise ValueError(f"the state of EarlyStopping must have {lacking[0]}")
@@ -394,7 +403,13 @@ def check_state(state: Mapping[str, Any], n_parameters: int, epochs: int) -> Non
 
 
 def check_same(stopping: EarlyStopping, monitor: Any, higher_is_better: Any) -> None:
-    """Refuse to resume a fit that went by another number."""
+    """
+    Check that the fit to be resumed monitored the same number.
+
+    Raises
+    ------
+    ValueError
+    """
     if (monitor, higher_is_better) != (stopping.monitor, stopping.higher_is_better):
         wanted, found = (
             "higher" if higher else "lower"
@@ -408,43 +423,43 @@ def check_same(stopping: EarlyStopping, monitor: Any, higher_is_better: Any) -> 
 
 
 def _frozen(parameters: Array) -> Array:
-    """A copy that nobody writes to, so that it need not be copied again."""
+    """Return a read-only copy, which need not be copied again."""
     made = parameters.copy()
     made.flags.writeable = False
     return made
 
 
 def _checksum(parameters: Array) -> int:
-    """By which other parameters are told apart."""
+    """Return a checksum that tells whether the parameters have changed."""
     return zlib.crc32(parameters.data)
 
 
 @hinting_class
 class Checkpoint(Callback):
     """
-    Save the trainer every so many epochs and at the end of the fit, always to the same file.
+    Save the trainer to one file every few epochs and at the end of the fit.
 
-    Whatever ends the process, the file is whole and the latest one saved. With the trainer that
-    `Trainer.load` makes of it, ``fit(..., epochs_total=n)`` resumes the fit, with the state of its
-    callbacks, to the bits of one that never stopped. After `EarlyStopping` in the list of
-    callbacks, what it holds at the end are the best parameters, if those are put back; before, they
-    are those of the last epoch.
+    However the process ends, the file is complete and has the latest saved epoch. Load it with
+    `Trainer.load`, and ``fit(..., epochs_total=n)`` resumes the fit and the states of its callbacks
+    bit for bit. If `EarlyStopping` restores the best parameters and stands before this callback in
+    the list, the last save has the best parameters. If it stands after, the last save has those of
+    the last epoch.
 
     Parameters
     ----------
     path : str or path-like
     every : int, default 1
-        Save when so many more epochs are done, counted over all calls of `Trainer.fit`.
+        Save after each multiple of so many epochs, counted over all calls of `Trainer.fit`.
 
     Raises
     ------
     TypeError, ValueError
-        For anything else, naming the argument.
+        For a bad argument, which the message names.
     FileNotFoundError
-        From `Trainer.fit`, at its start, where the folder is missing.
+        From `Trainer.fit`, at its start, if the folder does not exist.
     OSError
-        From `Trainer.fit`, as `Trainer.save` does: at its start, where a file that is there may not
-        be replaced. After a full disk the file is the latest one that was saved whole.
+        From `Trainer.fit`, as from `Trainer.save`. If an existing file may not be replaced, it is
+        raised at the start. If the disk is full, the file stays the latest complete one.
 
     Examples
     --------
@@ -466,16 +481,16 @@ class Checkpoint(Callback):
         return f"Checkpoint({str(self.path)!r}, every={self.every})"
 
     def on_fit_begin(self, trainer: Any) -> None:
-        """Look at the folder, and at what stands there: better now than after hours."""
+        """Check that the file can be written: better now than after hours."""
         if not self.path.parent.is_dir():
             raise FileNotFoundError(f"no such folder: {str(self.path.parent)!r}")
         atomic.check(self.path)
 
     def on_epoch_end(self, trainer: Any, epoch: int, logs: dict[str, float]) -> None:
-        """Save, if it is time."""
+        """Save the trainer if the number of epochs is a multiple of ``every``."""
         if (epoch + 1) % self.every == 0:
             trainer.save(self.path)
 
     def on_fit_end(self, trainer: Any) -> None:
-        """Save."""
+        """Save the trainer."""
         trainer.save(self.path)
