@@ -431,7 +431,9 @@ def test_what_is_nan_all_along_leaves_the_last_epoch_and_a_warning(
     monkeypatch.setattr("jitprop.training.evaluation.Evaluation.loss", lambda *given: worth)
     trainer, ref, path = make(backend), make(backend), tmp_path / "net"
     stopping = EarlyStopping(watched, patience=3)
-    with pytest.warns(RuntimeWarning, match=f"by '{watched}', which was nan or inf") as caught:
+    with pytest.warns(
+        RuntimeWarning, match=f"monitors '{watched}', which was nan or inf"
+    ) as caught:
         trainer.fit(
             *samples,
             9,
