@@ -8,7 +8,7 @@
 # matters. Nor is it a running sum: a gradient counts for two updates only. The penalty of l1 appears
 # in cost_, but not in the gradient: the weights are the same bits for any l1.
 set -euo pipefail
-"$(dirname "$0")/with-packages" mlxtend==0.25.0 scikit-learn==1.9.1 numpy==2.2.6 <<'PY'
+"$(dirname "$0")/with-packages" mlxtend==0.25.0 scikit-learn==1.9.1 numpy==2.4.6 <<'PY'
 import numpy as np
 from mlxtend.classifier import MultiLayerPerceptron
 

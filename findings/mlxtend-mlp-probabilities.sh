@@ -8,7 +8,7 @@
 # predicted classes stay right, so nobody sees it. Thresholds and log losses computed from
 # predict_proba are wrong.
 set -euo pipefail
-"$(dirname "$0")/with-packages" mlxtend==0.25.0 scikit-learn==1.9.1 numpy==2.2.6 <<'PY'
+"$(dirname "$0")/with-packages" mlxtend==0.25.0 scikit-learn==1.9.1 numpy==2.4.6 <<'PY'
 import numpy as np
 from mlxtend.classifier import MultiLayerPerceptron
 
