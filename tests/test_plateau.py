@@ -51,7 +51,7 @@ def make(backend, **settings):
 def test_a_rate_that_falls_for_nan_is_told_once(backend, worth, samples, monkeypatch):
     monkeypatch.setattr("jitprop.training.evaluation.Evaluation.loss", lambda *given: worth)
     trainer = make(backend)
-    with pytest.warns(RuntimeWarning, match="goes by 'validation_loss', which was nan") as caught:
+    with pytest.warns(RuntimeWarning, match="monitors 'validation_loss', which was nan") as caught:
         history = trainer.fit(*samples, 6, validation_data=samples)
     assert [warning.filename for warning in caught] == [__file__]
     assert history.learning_rate.tolist() == [0.5, 0.5, 0.25, 0.25, 0.125, 0.125]

@@ -103,7 +103,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     n_members : int, default 1
         The number of nets to train at once, as a `jitprop.Fleet`. Each has its own initial weights
         and shuffles, and stops by itself. Predictions are the members' mean. Early stopping of
-        several members goes by the validation loss.
+        several members monitors the validation loss.
     bootstrap : bool, default False
         Train each of several members on a bootstrap sample: n_samples samples, drawn with
         replacement.

@@ -186,9 +186,9 @@ class Fit:
         lower, best, _ = self.state.plateau
         if best is None and lower is not None and lower < rate == schedule.initial:
             warn(
-                f"ReduceOnPlateau goes by {schedule.monitor!r}, which was nan or infinite in every "
-                f"epoch so far: after {schedule.patience} such epochs the learning rate falls from "
-                f"{rate:g} to {lower:g}"
+                f"ReduceOnPlateau monitors {schedule.monitor!r}, which was nan or infinite in "
+                f"every epoch so far: after {schedule.patience} such epochs the learning rate "
+                f"falls from {rate:g} to {lower:g}"
             )
 
     def _diverged(self, epoch: int, batch: int, last: int, saved: list[Saved]) -> DivergenceError:
