@@ -587,3 +587,14 @@ def test_an_altered_reading_is_refused(change):
 
 def test_the_reading_of_files_before_it_was_kept():
     assert reading.from_json(None, ["?"]) == Reading(".", "", missing=("?", "None"))
+
+
+def test_a_mark_beside_few_numbers_is_noted(tmp_path):
+    content = written(",", x=["1.5", "?", "2.5", "2.5"], y=["a", "b", "a", "b"])
+    inferred, (note,) = tell(tmp_path, content)
+    assert inferred.frame["x"].tolist() == ["1.5", "?", "2.5", "2.5"]
+    assert "'x' is read as text, since '?' stands beside its numbers: say --missing '?'" in note
+    assert tell(tmp_path, content, missing=("?",))[1] == []
+    assert tell(tmp_path, content, text=("x",))[1] == []
+    few = written(",", x=["1.5", "low", "high", "low"], y=["a", "b", "a", "b"])
+    assert tell(tmp_path, few)[1] == []

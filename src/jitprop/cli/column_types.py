@@ -230,6 +230,12 @@ def _inferred(
             f"column {column.name!r} is read as text, since {fields.code!r} begins with 0 and "
             f"looks like a code; {typed('--number', column.name)} reads numbers"
         )
+    elif not fields.typed and (other := fields.beside_numbers()):
+        notes.say(
+            f"column {column.name!r} is read as text, since {other!r} stands beside its numbers: "
+            f"say --missing {other!r} if that means a missing value; "
+            f"{typed('--text', column.name)} says that it is text"
+        )
     return _categories(column, fields, reading)
 
 

@@ -250,6 +250,17 @@ class Fields:
                 f"{typed('--drop', name)}"
             )
 
+    def beside_numbers(self) -> str | None:
+        """
+        Return a text that stands beside numbers; None if few values are numbers, or all are.
+
+        It may mark a missing value in a column that has too few numbers to be refused.
+        """
+        regular = _are_numbers(self.different, STYLES)
+        others = self.different.filter(pa.array(~regular))
+        few = 0 < len(others) <= MAX_MARKS and len(others) < regular.sum()
+        return str(others[0].as_py()) if few else None
+
     def _refuse_units(self) -> None:
         """Refuse many numbers that all have the same unit, since they are not categories."""
         texts = self.different.to_pylist()

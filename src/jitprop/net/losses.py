@@ -398,7 +398,8 @@ def _check_settings(loss: BinaryCrossEntropy | CrossEntropy) -> None:
         given = [given[i] for i in range(len(given))]
     if not checks.is_list(given):
         raise TypeError(
-            f"class_weight must be a list of floats or a dict of them; got {checks.shown(given)}"
+            "class_weight must be a list of floats or a dict of them, one for each class; "
+            f"got {checks.shown(given)}"
         )
     weights = [checks.number(f"class_weight[{i}]", w, low=0.0) for i, w in enumerate(given)]
     if not any(weights):
