@@ -142,7 +142,7 @@ def test_what_was_compiled_lives_as_long_as_it_is_used():
     gc.collect()
     trainer.fit([[1.0]], [0.5], 2)
     own = weakref.ref(trainer._model.spec.activations[0])
-    assert own() in compiled._blocks
+    assert own() in compiled._loops
     del trainer
     gc.collect()
     assert own() is None
