@@ -1,4 +1,4 @@
-"""The trainer: it checks and casts its input once, and lets a backend compute."""
+"""The trainer. It checks and casts its input once, and a backend computes."""
 
 from __future__ import annotations
 
@@ -244,7 +244,7 @@ class Trainer(Attributes):
 
     @classmethod
     def _of(cls, model: Model) -> Self:
-        """A trainer of this model, whose arrays become its own."""
+        """Make a trainer of this model, with the model's arrays, not copied."""
         made = cls.__new__(cls)
         made._model = model
         return made
@@ -317,9 +317,11 @@ class Trainer(Attributes):
 
     def _whole(self) -> Model:
         """
-        The model with whole epochs, whoever asks, and whatever fit is under way.
+        Return the model at the end of a complete epoch.
 
-        Its arrays are the trainer's own where nobody can change them meanwhile.
+        During a fit it has the state that the fit has published. Only the fit's callbacks get the
+        trainer as it is. The arrays are the trainer's own only if nothing can change them
+        meanwhile. Otherwise they are copies.
         """
         with running.changing():
             state, done, kept = self._model.state, None, self._states()
@@ -332,7 +334,7 @@ class Trainer(Attributes):
             return as_copy(self._model, state=state, course=course, kept=kept)
 
     def __getstate__(self) -> dict[str, Any]:
-        # A copy is in no fit.
+        # A fit of this trainer is not a fit of its copy.
         return pickles.stamped(self.__dict__ | {"_model": self._whole(), "_under_way": None})
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -343,7 +345,7 @@ class Trainer(Attributes):
         return copy.deepcopy(self)
 
     def _go_back_to(self, whole: Whole) -> None:
-        """Return to the last state that a fit published: see `jitprop.training.running`."""
+        """Go back to the state that a fit published last. See `jitprop.training.running`."""
         self._under_way, self._model.kept = None, whole.kept
         self._model.course.end(whole.done)
         self._model.state.restore(whole.snapshot)
@@ -590,7 +592,7 @@ class Trainer(Attributes):
         fit = Fit(source, state, n_epochs, lambda: model.spec.learning_rate, watch)
         bar = Progress(n_epochs) if progress else None
         under_way = running.of(self)
-        with Interrupts() as interrupts:  # so that state and history always have the same epochs
+        with Interrupts() as interrupts:  # state and history must always have the same epochs
             with running.changing():
                 fit.record = model.course.begin(n_epochs, watch.names)
                 before = model.state, model.dtype, model.names
@@ -605,7 +607,7 @@ class Trainer(Attributes):
                     under_way.publish(None)
                     self._under_way = None
                     model.course.end()
-                    if fit.record.done == 0:  # the first epoch settles the dtype and the names
+                    if fit.record.done == 0:  # the first epoch decides the dtype and the names
                         model.state, model.dtype, model.names = before
                     if fit.kept is not None:
                         model.kept = fit.kept
@@ -845,7 +847,7 @@ class Trainer(Attributes):
     # Internals.
 
     def _states(self) -> Sequence[Kept]:
-        """What callbacks keep, of the fit under way or of the last one."""
+        """Return the states of the callbacks, in the current fit or the last one."""
         under_way = self._under_way
         return self._model.kept if under_way is None else under_way.watch.callbacks.states()
 
@@ -855,14 +857,14 @@ class Trainer(Attributes):
         """Check and cast a batch of a stream."""
         samples = self._model.samples(X, y, sample_weight, dtype)
         self._model.names = self._model.names or cast.names_of(X)
-        if batches.epoch == 0:  # once is enough: it takes a tenth of a small batch's time
+        if batches.epoch == 0:  # once is enough: the check takes a tenth of a small batch's time
             self._model.warn_of(samples)
         return samples
 
     def _validation(
         self, data: Any, dtype: np.dtype[Any], names: tuple[str, ...] | None
     ) -> Samples:
-        """Check and cast ``validation_data``, whose columns must have the names of X's columns."""
+        """Check and cast ``validation_data``. Its columns must have the names of X's columns."""
         parts = validation.parts(data)
         try:
             cast.check_names(parts[0], names)
@@ -874,9 +876,9 @@ class Trainer(Attributes):
         """
         Compute something from the model at the end of an epoch.
 
-        During a fit of another thread the model is the one that the fit has published. If such a
-        fit began during the computation and changed the parameters, the computation is repeated on
-        a copy. A copy at the start of every call would take as long as the prediction of a sample.
+        During a fit of another thread it uses the state that the fit has published. If such a fit
+        begins or changes the parameters during the computation, the computation is repeated on a
+        copy. A copy in every call would take as long as predicting one sample.
         """
         model, state = self._model, self._model.state
         whole: Whole | None = running.published_elsewhere(self)
@@ -890,5 +892,5 @@ class Trainer(Attributes):
 
 
 def trainer_of(model: Model) -> Trainer:
-    """Return a trainer of this model, whose arrays become its own."""
+    """Return a trainer of this model, with the model's arrays, not copied."""
     return Trainer._of(model)

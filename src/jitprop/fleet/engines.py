@@ -1,7 +1,8 @@
 """
-How a fleet's members are trained: what an engine does, and the one that trains each by itself.
+Engines train the members of a fleet. This module has their protocol, and `Loop`.
 
-Engines train whole epochs of some members, in place, and change nothing else.
+An engine trains whole epochs of some members in place, and changes nothing else. `Loop` trains each
+member by itself.
 """
 
 from __future__ import annotations
@@ -29,76 +30,77 @@ Mask = npt.NDArray[np.bool_]
 
 
 FIRST_WORK = 1e8
-"""Multiply-adds that compiled kernels do in 0.05 s at the most, and in 0.01 s in lanes."""
+"""Compiled kernels do so many multiply-adds in at most 0.05 s, and in 0.01 s in lanes."""
 
 THREAD_WORK = 5e6
-"""Multiply-adds for which a thread is started, which takes 0.1 ms: some 0.5 ms of them."""
+"""The multiply-adds for each thread: about 0.5 ms of work. Starting a thread takes 0.1 ms."""
 
 
 class Members(NamedTuple):
-    """Some members of a fleet, A of them, on their way through some epochs."""
+    """Some members of a fleet, A of them, with all that an engine needs to train them."""
 
     numbers: Indices
-    """(A,): which they are."""
+    """(A,): their numbers in the fleet."""
     params: Array
-    """(A, P), changed in place."""
+    """(A, P). Training changes them in place."""
     slots: Array
-    """(A, n_slots, P), changed in place."""
+    """(A, n_slots, P). Training changes them in place."""
     updates: Indices
-    """(A,): how many updates came before."""
+    """(A,): how many updates each member had before."""
     decays: Array
-    """(A,) weight decays;"""
+    """(A,): weight decays."""
     momenta: Array
-    """(A,) and momenta."""
+    """(A,): momenta."""
     dropout: Array
-    """(A, hidden layers)."""
+    """(A, hidden layers): probabilities of dropping a unit."""
     keys: Indices
-    """(A,): of the units that dropout drops."""
+    """(A,): the numbers from which dropout computes its masks."""
 
     def take(self, which: Any, n_updates: int) -> Members:
-        """Return copies of some of these members, with so many more updates."""
+        """Return copies of some of these members, with ``n_updates`` more updates counted."""
         made = Members(*(part[which] for part in self))
         return made._replace(updates=made.updates + n_updates)
 
 
 class Engine(Protocol):
-    """What trains, evaluates and predicts."""
+    """An object that trains the members of a fleet, evaluates them and predicts with them."""
 
     first_work: float
-    """Multiply-adds after which it had better be asked whether Ctrl-C came."""
+    """The multiply-adds of a fit's first block, before the engine's speed has been measured."""
     n_threads: int
-    """How many it may use at most."""
+    """The largest number of threads that it may use."""
 
     def train(
         self, members: Members, data: Data, orders: Indices | None, losses: Array, rates: Array
     ) -> Mask:
         """
-        Train the epochs of ``losses``, (epochs, A), C-contiguous, which become each one's loss.
+        Train ``len(losses)`` epochs, and write each member's losses to ``losses``.
 
-        ``orders`` is (A, epochs, n) or None for the order of the samples, ``rates`` (epochs, A).
-        Returns whether all of a member's losses were finite, (A,); after one that was not, its
-        numbers are of no use.
+        ``losses``, (epochs, A), is C-contiguous. ``orders``, (A, epochs, n), has the order in which
+        each epoch presents the samples. With None they keep their own order. ``rates`` is
+        (epochs, A). Returns for each member whether all its losses were finite, (A,). If one was
+        not, the member's arrays must not be used.
         """
 
     def evaluate(self, members: Members, data: Data) -> Array:
-        """Each member's summed loss, (A,)."""
+        """Return each member's loss, summed over the samples: (A,)."""
 
     def predict(self, members: Members, X: Part, out: Array) -> None:
-        """Each member's outputs into ``out``, (A, n, n_outputs)."""
+        """Write each member's outputs to ``out``, (A, n, n_outputs)."""
 
     def close(self) -> None:
-        """Give back what is held."""
+        """Release what the engine holds."""
 
 
 class Loop:
     """
-    Each member by itself, as a `Trainer` would do it, several at once in threads.
+    An engine that trains each member by itself, as a `Trainer` does. Threads share the members.
 
     Parameters
     ----------
     backend : Backend
     spec : Spec
-        Of all members, but for weight decay and momentum.
+        It holds for all members, except for weight decay, momentum and dropout.
     n_threads : int
     """
 
@@ -181,16 +183,16 @@ class Loop:
         run(work, len(out), self._threads(out.shape[0] * out.shape[1]))
 
     def _threads(self, passes: int) -> int:
-        """For so many samples through one net each."""
+        """Return how many threads to use if so many samples pass through a net."""
         if self.backend is backends.load("numpy"):
-            return 0  # Python itself hears Ctrl-C there, and only one thread may run it
+            return 0  # Python handles Ctrl-C there, and the NumPy backend has one thread
         return threads_for(passes * self.spec.n_parameters, self.n_threads)
 
     def _tiled(self) -> Spec:
         return replace(self.spec, batch_size=256)
 
     def _take(self, spec: Spec, n: int, dtype: np.dtype[Any]) -> Any:
-        """A net that is ready, if there is one: to prepare one takes 0.1 ms."""
+        """Return a kept net if one fits, else a new one. Preparing one takes 0.1 ms."""
         wanted = _key(spec, n, dtype)
         with self._lock:
             for i, (key, _) in enumerate(self._nets):
@@ -199,7 +201,7 @@ class Loop:
         return self.backend.prepare(spec, n, dtype, 1, 1)
 
     def _give(self, spec: Spec, n: int, dtype: np.dtype[Any], net: Any) -> None:
-        """Keep a net for the next one that wants such."""
+        """Keep a net for the next call that needs such a net."""
         with self._lock:
             self._nets.append((_key(spec, n, dtype), net))
             old = self._nets.pop(0)[1] if len(self._nets) > 2 * self.n_threads + 2 else None
@@ -207,19 +209,19 @@ class Loop:
             self.backend.close(old)
 
     def close(self) -> None:
-        """Give back what nets hold."""
+        """Release what the nets hold."""
         while self._nets:
             self.backend.close(self._nets.pop()[1])
 
 
 def _key(spec: Spec, n: int, dtype: np.dtype[Any]) -> Any:
-    """What makes two nets the same, among those of one fleet."""
+    """Return a key. Two nets of one fleet are interchangeable if their keys are equal."""
     momentum = getattr(spec.optimizer, "momentum", None)
     return spec.weight_decay, momentum, spec.dropout, spec.batch_size, n, dtype
 
 
 def threads_for(work: float, n_threads: int) -> int:
-    """For so many multiply-adds: some, up to ``n_threads``, or 0 for the thread that asks."""
+    """Return how many threads to start for so many multiply-adds. 0 is the caller's own."""
     return min(n_threads, int(work / THREAD_WORK))
 
 
@@ -227,10 +229,10 @@ def run(
     work: Callable[[int], None], n: int, n_threads: int, halt: Callable[[], None] | None = None
 ) -> None:
     """
-    Call ``work(0)`` to ``work(n - 1)`` from several threads; the first error comes out.
+    Call ``work(0)`` to ``work(n - 1)`` from several threads, and raise the first error.
 
-    With 0 threads in this one. Else it hears Ctrl-C meanwhile, calls ``halt`` and waits until
-    nobody works any more.
+    With 0 threads, the calling thread does the work. Otherwise it waits for the threads. On Ctrl-C
+    it calls ``halt``, and still waits until no thread works any more.
     """
     if n_threads == 0:
         for i in range(n):
@@ -238,7 +240,7 @@ def run(
         return
     numbers, lock = iter(range(n)), threading.Lock()
     errors: list[BaseException] = []
-    # Not `Thread.join`: once Ctrl-C broke it off it holds a thread that still works for ended.
+    # Not `Thread.join`: after Ctrl-C has interrupted it, it takes a running thread for ended.
     ends = [End() for _ in range(min(n, n_threads))]
 
     def take() -> int | None:
@@ -261,7 +263,7 @@ def run(
                 with starting_thread():
                     threading.Thread(target=worker, args=(end,)).start()
                 started.append(end)
-        except NoThreadError:  # those that were started do it all
+        except NoThreadError:  # the threads that were started do all the work
             pass
         try:
             with interrupts.heard():

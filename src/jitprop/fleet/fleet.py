@@ -266,7 +266,7 @@ batch_size, shuffle, dtype, backend
         return len(self._model)
 
     def __getstate__(self) -> dict[str, Any]:
-        # A copy is in no fit.
+        # A fit of this fleet is not a fit of its copy.
         return pickles.stamped(self.__dict__ | {"_model": self._whole(), "_under_way": None})
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -469,7 +469,7 @@ batch_size, shuffle, dtype, backend
         progress: Any = False,
         epochs_total: Any = None,
     ) -> FleetHistory:
-        """Do all of `fit` but its warnings."""
+        """Do all that `fit` does, except for its warnings at the end."""
         model = self._model
         to_train = checks.epochs(epochs, epochs_total, model.state.epochs)
         progress = checks.boolean("progress", progress)
@@ -503,7 +503,7 @@ batch_size, shuffle, dtype, backend
         weights = None if data.weights is None else data.weights.array
         model.warn_of_targets(reach.with_weight(y, weights) for y in [data.y.array])
         fit = running.of(self)
-        with Interrupts() as interrupts:  # the beginning and the end are whole
+        with Interrupts() as interrupts:  # no signal interrupts the beginning or the end
             with running.changing():
                 before = model.state, model.dtype, model.names
                 model.state, model.dtype = state, kind
@@ -523,7 +523,7 @@ batch_size, shuffle, dtype, backend
                 with running.changing():
                     fit.publish(None)
                     self._under_way = None
-                    if not course.done.any():  # the first epoch settles the dtype
+                    if not course.done.any():  # the first epoch decides the dtype
                         model.state, model.dtype, model.names = before
                     if ended or course.done.any():
                         model.found = None if course.stopping is None else course.stopping.found
@@ -734,8 +734,8 @@ batch_size, shuffle, dtype, backend
         """
         Compute something from members that are at the end of an epoch, as `Trainer` does.
 
-        During a fit of another thread it is computed from copies. If such a fit began during the
-        computation, it is computed again.
+        During a fit of another thread it uses copies. If such a fit begins or changes the members
+        during the computation, the computation is repeated on copies.
         """
         model, everyone = self._model, np.arange(len(self))
         with running.changing():
@@ -800,7 +800,11 @@ batch_size, shuffle, dtype, backend
             return model.take(numbers, self._take_state(numbers))
 
     def _take_state(self, numbers: npt.NDArray[np.int64]) -> FleetState:
-        """Return a copy of the state of some members. In a fit it is that of an epoch's end."""
+        """
+        Return a copy of the state of some members.
+
+        During a fit it is the state at the end of an epoch.
+        """
         state = self._model.state.take(numbers)
         whole: FleetWhole | None = running.published(self)
         if whole is not None and whole.random:
@@ -811,9 +815,10 @@ batch_size, shuffle, dtype, backend
 
     def _whole(self) -> FleetModel:
         """
-        The model with whole epochs, whoever asks, and whatever fit is under way.
+        Return the model at the end of a complete epoch.
 
-        Its arrays are the fleet's own where nobody can change them meanwhile.
+        Its arrays are the fleet's own only if nothing can change them meanwhile. Otherwise they are
+        copies.
         """
         with running.changing():
             found, kept = self._states()
@@ -824,7 +829,7 @@ batch_size, shuffle, dtype, backend
             return model
 
     def _go_back_to(self, whole: FleetWhole) -> None:
-        """Return to the last state that a fit published: see `jitprop.training.running`."""
+        """Go back to the state that a fit published last. See `jitprop.training.running`."""
         if self._under_way is not None and self._under_way.stopping is not None:
             self._model.found = self._under_way.stopping.found
         self._model.kept, self._under_way = whole.kept, None

@@ -1,4 +1,4 @@
-"""The engine for tiny nets: members in the lanes of vectors, groups of them in threads."""
+"""The engine for tiny nets. Members are the lanes of vectors, and threads share the groups."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from jitprop.net.state import check_trained
 
 class Lanes:
     """
-    As many members as a vector has lanes, by one kernel.
+    An engine whose kernel trains as many members at once as a vector has lanes.
 
     Parameters
     ----------
     spec : Spec
-        Of all members, but for weight decay and momentum.
+        It holds for all members, except for weight decay, momentum and dropout.
     n_members : int
-        Of the fleet. As many as fit into two narrow vectors get such: two of them take no longer
-        than one that is wide. Members who stop early change nothing in that, lest kernels compile
-        in the middle of a fit.
+        The number of members of the fleet. If they fit into two narrow vectors, narrow vectors are
+        used, because two of them take no longer than a wide one. The width stays the same when
+        members stop early. Otherwise kernels would be compiled in the middle of a fit.
     n_threads : int
     """
 
@@ -37,7 +37,7 @@ class Lanes:
         self.first_work = FIRST_WORK
 
     def _vectors(self, dtype: np.dtype[Any]) -> tuple[kernels.Width, int]:
-        """How wide vectors are, and their lanes."""
+        """Return the width of the vectors, and the number of their lanes."""
         few = self.n_members * dtype.itemsize <= 2 * kernels.NARROW_BYTES
         size = kernels.NARROW_BYTES if few else kernels.WIDE_BYTES
         return kernels.NARROW if few else kernels.WIDE, size // dtype.itemsize
@@ -55,7 +55,7 @@ class Lanes:
         rows = compiled.NATURAL_ORDER if orders is None else orders.reshape(-1)
         gate = np.zeros(kernels.GATE_SIZE, np.int64)
         rate_step = 0 if rates.strides[0] == 0 else rates.shape[1]
-        # A copy where nothing needs one: a view of one row is read-only, another type to numba.
+        # Always a copy: a view of a broadcast array is read-only, which is another type to numba.
         rates = rates.copy() if rate_step else rates[0].copy()
         divisors = np.empty(len(members.numbers))
         divisors[:] = data.divisors(self.spec, members.numbers)
@@ -132,10 +132,10 @@ class Lanes:
         self._run(work, gate, params.size * n)
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: this engine holds nothing."""
 
     def _run(self, work: Callable[[int], None], gate: Indices, size: float) -> None:
-        """Call the kernel from threads, which take groups until there are none."""
+        """Call the kernel from several threads. Each takes groups until none is left."""
         n = threads_for(size, self.n_threads)
 
         def halt() -> None:
@@ -147,7 +147,7 @@ class Lanes:
 def _samples(
     data: Data, numbers: Indices, rows: Indices = compiled.NATURAL_ORDER
 ) -> kernels.MemberSamples:
-    """The samples of the members with these numbers."""
+    """Return the samples of the members with these numbers, as kernels take them."""
     weights, weights_step = np.empty(0, data.X.array.dtype), 0
     if data.weights is not None:
         weights, weights_step = data.weights.array, data.weights.step
@@ -187,7 +187,12 @@ def _scratch(size: int, v: int, dtype: np.dtype[Any]) -> kernels.Scratch:
 
 
 def _to_lanes(members: Array, v: int) -> Array:
-    """(A, s, P) as (G, s, P, V), flat: a number of V neighbours side by side; the last fills up."""
+    """
+    Return a copy of an (A, s, P) array in the layout (G, s, P, V), as a flat array.
+
+    V members make a group. Their values of the same parameter lie side by side. Copies of the last
+    member fill the last group.
+    """
     a, s, p = members.shape
     g = -(-a // v)
     lanes = compiled.aligned_zeros(g * s * p * v, members.dtype)
@@ -201,7 +206,7 @@ def _to_lanes(members: Array, v: int) -> Array:
 
 
 def _from_lanes(lanes: Array, members: Array, v: int) -> None:
-    """Back, in place."""
+    """Copy the members out of the layout of `_to_lanes` into an (A, s, P) array."""
     a, s, p = members.shape
     view, whole = lanes.reshape(-(-a // v), s, p, v), a // v
     members[: whole * v].reshape(whole, v, s, p)[:] = view[:whole].transpose(0, 3, 1, 2)

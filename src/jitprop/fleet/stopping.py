@@ -1,4 +1,4 @@
-"""Early stopping of each member by itself."""
+"""Early stopping for fleets, of each member by itself."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from jitprop.training.callbacks import Callback, EarlyStopping, check_same
 from jitprop.training.watching import check_monitors
 
 TOGETHER = 1 << 14
-"""Numbers that are copied at a time: what is between takes little memory."""
+"""So many numbers are copied at a time, so that temporary arrays take little memory."""
 
 
 def told_and_stopping(given: Any, known: list[str]) -> tuple[list[Callback], EarlyStopping | None]:
-    """`Fleet.fit`'s ``callbacks``, checked: those that are told of the fleet, and the other one."""
+    """Check `Fleet.fit`'s ``callbacks``. Separate the `EarlyStopping`, if any, from the others."""
     made = callbacks.resolve(given)
     check_monitors(made, known)
     stopping = [callback for callback in made if isinstance(callback, EarlyStopping)]
@@ -34,23 +34,26 @@ def told_and_stopping(given: Any, known: list[str]) -> tuple[list[Callback], Ear
 @dataclass
 class Found:
     """
-    What early stopping found out about K members: what a fit needs that is resumed.
+    The state of early stopping for K members, from which a fit can be resumed.
 
-    Epochs are each member's own, counted from 0 over all calls of `Fleet.fit`.
+    Epochs are those of each member, counted from 0 over all calls of `Fleet.fit`.
 
     Attributes
     ----------
     monitor : str
+        The name of the monitored number.
     higher_is_better : bool
     best : (K,) float64 array
+        The best number of each member.
     best_epoch : (K,) int64 array
-        -1 where there is none.
+        The epoch of the best number; -1 if there is none.
     first, last : (K,) int64 arrays
-        The first epoch that counts, and the last one that was told.
+        The first epoch that counts, and the last one whose number was reported.
     params : (K, P) array or None
-        Those of the best epochs; once these are in the fleet, those that they took the place of.
+        The parameters of the best epochs. After these were restored, it has the parameters of the
+        last epochs instead. None if the best epochs are not to be restored.
     restored : (K,) int64 array
-        Checksums of the best parameters that are in the fleet, else -1.
+        Checksums of the best parameters of members for which they were restored; else -1.
     """
 
     monitor: str
@@ -63,14 +66,14 @@ class Found:
     restored: Indices
 
     def take(self, which: Any) -> Found:
-        """Copies of what was found about some members."""
+        """Return a copy of the state of some members."""
         parts = {field.name: getattr(self, field.name) for field in fields(self)}
         return Found(
             **{k: v[which].copy() if isinstance(v, np.ndarray) else v for k, v in parts.items()}
         )
 
     def member(self, i: int) -> dict[str, Any]:
-        """What `EarlyStopping.get_state` gives for one of them."""
+        """Return the state of one member, in the form that `EarlyStopping.get_state` returns."""
         best_epoch, last, restored = (
             None if number < 0 else int(number)
             for number in (self.best_epoch[i], self.last[i], self.restored[i])
@@ -92,25 +95,26 @@ class Found:
 
 class Stopping:
     """
-    What `EarlyStopping` counts and keeps, for K members.
+    Early stopping of K members, as `EarlyStopping` does it for one trainer.
 
     Parameters
     ----------
     how : EarlyStopping
-        Never changed.
+        The settings. It is never changed.
     state : FleetState
-        Whose parameters the best ones are, and are put back into.
+        The best parameters are copied from it, and restored to it.
     before : Found or None
-        What the fit before found, where this one resumes it.
+        The state at the end of the previous fit, if this fit resumes it.
 
     Attributes
     ----------
     found : Found
+        The state of early stopping in this fit.
 
     Raises
     ------
     ValueError
-        Where the fit before went by another number.
+        If the previous fit monitored another number, or took the other direction for better.
     """
 
     def __init__(self, how: EarlyStopping, state: FleetState, before: Found | None) -> None:
@@ -132,12 +136,20 @@ class Stopping:
 
     @property
     def best_epoch(self) -> Indices:
-        """(K,): counted from the first epoch of this fit or of the one that it resumes; or -1."""
+        """
+        The best epoch of each member, (K,); -1 if there is none.
+
+        It is counted from the first epoch of this fit, or of the fit that it resumes.
+        """
         found = self.found
         return np.where(found.best_epoch < 0, -1, found.best_epoch - found.first)
 
     def begin(self) -> None:
-        """Take up what the fit before found, with the parameters of the last epochs."""
+        """
+        Continue from the state of the previous fit, with the parameters of its last epochs.
+
+        If a member's best parameters were restored and have been changed since, it counts anew.
+        """
         if self.before is None:
             return
         before, fresh = self.before.take(slice(None)), self.found
@@ -156,16 +168,20 @@ class Stopping:
         self.found = before
 
     def going_on(self, members: Indices) -> Indices:
-        """Those of the members whose patience is not exhausted."""
+        """Return the members that still have patience left."""
         found = self.found
         exhausted = self.how.rule.is_exhausted(found.first, found.best_epoch, found.last)
         going_on: Indices = members[~exhausted[members]]
         return going_on
 
     def look(self, members: Indices, values: Array) -> Indices:
-        """Those of the members, (A,), that go on after an epoch with these numbers, (A,)."""
+        """
+        Count an epoch of some members, (A,), in which they had these numbers, (A,).
+
+        The parameters of those that became better are kept. Returns the members that go on.
+        """
         found, epochs = self.found, self.state.epochs[members] - 1
-        with np.errstate(invalid="ignore"):  # inf - inf, which is not better
+        with np.errstate(invalid="ignore"):  # inf - inf is nan, which is not better
             which = self.how.rule.is_better(values, found.best[members])
         better = members[which]
         if found.params is not None:
@@ -176,7 +192,7 @@ class Stopping:
         return self.going_on(members)
 
     def restore(self) -> None:
-        """Let the parameters of the best epochs and of the last ones change places."""
+        """Swap the parameters of the best epochs and those of the last epochs."""
         found = self.found
         if found.params is not None:
             better = np.flatnonzero((found.best_epoch >= 0) & (found.restored < 0))
@@ -186,17 +202,17 @@ class Stopping:
 
 
 def checksums(params: Array, members: Indices) -> Indices:
-    """Of the parameters of each of these, by which others are told apart."""
+    """Return a checksum of each member's parameters, which shows whether they changed."""
     return np.array([zlib.crc32(params[i].data) for i in members.tolist()], np.int64)
 
 
 def swap(a: Array, b: Array, members: Indices) -> None:
-    """Let the rows of some members change places."""
+    """Swap the rows of some members between two arrays."""
     for some in _pieces(a, members):
         a[some], b[some] = b[some], a[some]
 
 
 def _pieces(params: Array, members: Indices) -> Iterator[Indices]:
-    """The members, some at a time."""
+    """Yield the members in pieces: at most `TOGETHER` parameters each, or one member."""
     size = max(1, TOGETHER // params.shape[1])
     return (members[first : first + size] for first in range(0, len(members), size))

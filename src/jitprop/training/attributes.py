@@ -1,9 +1,9 @@
 """
-What can be read from a net, and set on it.
+The attributes of a net: which can be read, and which can be set.
 
-A setting that is written where nothing reads it does nothing, and says nothing: so settings are
-read-only, and a name that a net does not have is refused. Subclasses may have attributes of their
-own.
+Without these checks, setting an attribute that nothing reads would silently have no effect. So
+settings are read-only, and names that a net does not have are refused. Subclasses may have
+attributes of their own.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ RESULTS = {
     "history": "",
     "feature_names_in_": "",
 }
-"""Properties that are no settings, and what to do instead of setting them."""
+"""Properties that are no settings. The text says what to do instead of setting them."""
 
 
 class Views(tuple[Array, ...]):
-    """Views of a net's parameters. Another array in the place of one would not change the net."""
+    """Views of a net's parameters. Replacing a view by another array would not change the net."""
 
     __slots__ = ()
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        if value is not self[key]:  # as it is after ``weights[0] += 1``, which has written to it
+        if value is not self[key]:  # it is the same after ``weights[0] += 1``, which wrote to it
             raise TypeError(
                 "a new array in the place of a view does not change the net"
                 + IN_PLACE.format(name="weights", index="[0]")
@@ -46,7 +46,7 @@ class Views(tuple[Array, ...]):
 
 
 class Attributes:
-    """The attributes that a `Trainer` and a `Fleet` have in common."""
+    """The attributes that `Trainer` and `Fleet` have in common."""
 
     _model: BaseModel
 
@@ -57,7 +57,7 @@ class Attributes:
         there = getattr(type(self), name, None)
         if isinstance(there, property) and there.fset is None:
             if name == "parameters" and value is self._model.state.params:
-                return  # as it is after ``parameters += 1``, which has written to it
+                return  # it is the same after ``parameters += 1``, which wrote to it
             instead = RESULTS.get(name, f": make a new one, with another {name}")
             raise AttributeError(f"{name} of a {type(self).__name__} is read-only{instead}")
         own = type(self).__module__.startswith("jitprop.")
@@ -73,7 +73,7 @@ class Attributes:
 
     @property
     def layer_sizes(self) -> tuple[int, ...]:
-        """Units of each layer, inputs first."""
+        """The number of units of each layer, from the inputs to the outputs."""
         return self._model.spec.layer_sizes
 
     @property
@@ -93,7 +93,7 @@ class Attributes:
 
     @property
     def reduction(self) -> str:
-        """How the samples of a batch combine: "mean" or "sum"."""
+        """Whether the loss of a batch is the "mean" or the "sum" over its samples."""
         return self._model.spec.reduction
 
     @property
@@ -103,45 +103,46 @@ class Attributes:
 
     @property
     def clip_norm(self) -> float | None:
-        """The largest norm that a batch's gradient may have; None where it is not clipped."""
+        """The largest norm of a batch's gradient. None if gradients are not clipped."""
         return self._model.spec.clip_norm
 
     @property
     def batch_size(self) -> int | None:
-        """Samples of a batch; None for all."""
+        """The number of samples of a batch. None is all samples."""
         return self._model.spec.batch_size
 
     @property
     def shuffle(self) -> bool:
-        """Whether samples are presented in a new random order each epoch."""
+        """Whether each epoch presents the samples in a new random order."""
         return self._model.shuffle
 
     @property
     def dtype(self) -> np.dtype[Any] | None:
-        """The dtype of parameters and computation; None until the first fit settles it."""
+        """The dtype of parameters and computation. None until the first fit decides it."""
         return self._model.dtype
 
     @property
     def backend(self) -> str:
-        """The backend as it was asked for: "auto", "numba" or "numpy"."""
+        """The argument ``backend``: "auto", "numba" or "numpy"."""
         return self._model.backend
 
     @property
     def n_threads(self) -> int | None:
-        """The most threads that train; None for as many as there is work for."""
+        """The largest number of threads. None uses as many as there is work for."""
         return self._model.n_threads
 
     @property
     def init(self) -> str | None:
-        """How the parameters were drawn; None where they were given, or read from a file."""
+        """The name of the method that drew the parameters. None if they were given or loaded."""
         return self._model.init
 
     @property
     def feature_names_in_(self) -> Any:
         """
-        Names of the columns that the first fit with a data frame had: (n_inputs,) array of str.
+        The names of the columns in the first fit with a data frame: (n_inputs,) array of str.
 
-        There is no such attribute before. Later frames must have the same names, in this order.
+        Before such a fit the attribute does not exist. Later data frames must have the same names
+        in the same order.
         """
         if self._model.names is None:
             raise AttributeError("feature_names_in_ is there after a fit with a data frame")

@@ -1,4 +1,4 @@
-"""Errors of jitprop's own; bad input gets Python's ValueError or TypeError."""
+"""The errors and warnings of jitprop's own. Bad input raises Python's ValueError or TypeError."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from jitprop.training.history import History
 
 
 def see_own(own: Sequence[str], sentence: str) -> str:
-    """Put into a sentence where to look, if functions of the user's own take part in a loss."""
+    """Return a sentence that names the user's functions as a possible cause; "" without any."""
     return sentence.format(f"where {' or '.join(own)} raises an error or gives nan") if own else ""
 
 
 class DivergenceError(ArithmeticError):
     """
-    The loss, the parameters or the optimizer's state became inf or nan; training stopped.
+    Training stopped because the loss, the parameters or the optimizer's state became inf or nan.
 
-    The trainer keeps the parameters, optimizer state and random state of the last epoch boundary
-    from which a batch was still trained with a finite loss, so that `fit` can go on from there,
-    with a smaller ``learning_rate``. With an `EarlyStopping` that restores the best epoch, the
-    parameters are those of that epoch.
+    The trainer goes back to the last epoch boundary after which at least one batch still had a
+    finite loss. It has the parameters, the optimizer's state and the random state of this boundary.
+    So `fit` can go on from there, with a smaller ``learning_rate``. With an `EarlyStopping` that
+    restores the best epoch, the parameters are those of the best epoch.
 
     Attributes
     ----------
     epoch : int
-        The first epoch of this `fit`, counted from 0, whose loss or update was not finite.
+        The first epoch of this `fit` whose loss or update was not finite, counted from 0.
     history : History
-        The epochs before it.
+        The epochs of this `fit` before that one.
     kept_epochs : int
         How many epochs of this `fit` the trainer keeps.
     """
@@ -53,22 +53,27 @@ class DivergenceError(ArithmeticError):
         self._learning_rate, self._own = learning_rate, tuple(own)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle by what it is made of, not by its message: process pools hand errors on."""
+        """
+        Pickle the arguments of the error, not its message.
+
+        Process pools pickle errors to pass them on, and the message alone cannot make the error.
+        """
         made_of = self.epoch, self.history, self.kept_epochs, self._learning_rate, self._own
         return type(self), made_of
 
 
 class CheckpointError(ValueError):
     """
-    A file is no checkpoint that can be trusted: foreign, truncated, altered, or from the future.
+    A file cannot be loaded as a checkpoint.
 
-    The message says which file, and what is wrong with it.
+    For example, jitprop did not write it, it is truncated or altered, or a newer version wrote it.
+    The message names the file and says what is wrong with it.
     """
 
 
 class TargetWarning(UserWarning):
     """
-    Targets lie outside the range of the output activation: the net cannot learn them.
+    Targets lie outside the range of the output activation, so the net cannot learn them.
 
-    A sigmoid, the default, lies between 0 and 1. Each net says so once.
+    For example, the values of a sigmoid, the default, lie between 0 and 1. Each net warns once.
     """

@@ -1,4 +1,4 @@
-"""A net on given samples, parameters as they are: loss, gradient and predictions."""
+"""Loss, gradient and predictions of a net on given samples, without an update."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from jitprop.data.samples import Samples
 from jitprop.net.spec import Spec
 
 TILE = 256
-"""Samples that a backend takes at a time: little scratch for any number of them."""
+"""A backend takes so many samples at a time, so that it needs little scratch memory."""
 
 PIECE_WORK = 2e8
-"""Multiply-adds of a call that goes forward: up to 0.1 s. Between calls Python hears Ctrl-C.
-Of units, in all samples of a call, there are no more than `mapped.CHUNK`: the NumPy backend holds
-them all, and files may be copied."""
+"""The most multiply-adds of a call that computes outputs or losses. They take up to 0.1 s, and
+between calls Python handles Ctrl-C. A call also computes at most `mapped.CHUNK` numbers: one for
+each unit and sample. The NumPy backend holds all of these in memory, and rows of a file may be
+copied. A call takes at least `TILE` samples, even if that is more."""
 
 
 class Evaluation:
@@ -31,7 +32,7 @@ class Evaluation:
     backend : Backend
     spec : Spec
     X : (n_samples, n_inputs) array, or rows of a file
-        What it is prepared for; as many samples may be handed to its methods.
+        The net is prepared for so many samples of this dtype. The methods take no more samples.
     """
 
     def __init__(self, backend: Backend, spec: Spec, X: Rows) -> None:
@@ -39,13 +40,14 @@ class Evaluation:
         self.net = backend.prepare(replace(spec, batch_size=TILE), len(X), X.dtype, 1, 1)
 
     def _pieces(self, n_samples: int) -> list[slice]:
-        # Of whole tiles, and of a size that depends on the net alone, as then do the bits.
+        # Pieces are whole tiles. Their size depends on the net alone, so that losses are always
+        # summed in the same order.
         size = min(PIECE_WORK / self.spec.n_parameters, mapped.CHUNK / sum(self.spec.layer_sizes))
         size = max(1, int(size) // TILE) * TILE
         return [slice(i, i + size) for i in range(0, n_samples, size)]
 
     def loss(self, params: Array, samples: Samples) -> float:
-        """The loss, samples combined by the spec's reduction."""
+        """Return the loss: the mean or the sum over the samples, as the spec says."""
         X, y, weights = samples
         loss = 0.0
         for i in self._pieces(len(X)):
@@ -56,12 +58,12 @@ class Evaluation:
         return loss / self.spec.divisor(len(X), weights)
 
     def gradient(self, params: Array, samples: Samples, out: Array) -> float:
-        """The gradient of the loss into ``out``, (P,); returns the loss."""
+        """Write the gradient of the loss to ``out``, (P,), and return the loss."""
         loss = self.backend.gradient(self.net, params, *samples.read(), out)
         return loss / self.spec.divisor(len(samples.X), samples.weights)
 
     def predict(self, params: Array, X: Rows) -> Array:
-        """(n_samples, n_outputs) outputs."""
+        """Return the outputs, (n_samples, n_outputs)."""
         out = np.empty((len(X), self.spec.layer_sizes[-1]), X.dtype)
         for i in self._pieces(len(X)):
             self.backend.predict(self.net, params, X[i], out[i])

@@ -1,4 +1,4 @@
-"""What `Trainer.fit` returns and `Trainer.history` holds, and how it is written during a fit."""
+"""The history of training: what `Trainer.fit` returns, and how a fit writes it."""
 
 from __future__ import annotations
 
@@ -18,36 +18,41 @@ if TYPE_CHECKING:
 Numbers = npt.NDArray[np.float64]
 
 VALIDATION = "validation_"
-"""What the names of numbers begin with that are computed on the validation data."""
+"""Names of numbers that are computed on the validation data begin with this."""
 
 VALIDATION_LOSS = VALIDATION + "loss"
 
 ALWAYS = "loss", "learning_rate", "seconds"
-"""Columns that every history has."""
+"""The columns that every history has."""
 
 
 @dataclass(frozen=True, eq=False)
 class History:
     """
-    The course of one `Trainer.fit`, or of all of them: arrays with one entry an epoch.
+    The history of one `Trainer.fit`, or of all of them: arrays with one entry for each epoch.
 
-    The arrays are read-only, since they are the trainer's own memory; ``loss.copy()`` is yours.
+    The arrays are the trainer's own memory, so they are read-only. ``loss.copy()`` gives you a
+    copy that you can change.
 
     Attributes
     ----------
     loss : (epochs,) float64 array
-        The loss over all samples of each epoch, their mean or sum as ``reduction`` says. Each
-        batch is taken before its own update, so with full batches ``loss[0]`` is that of the
-        initial parameters.
+        The training loss of each epoch: the mean or the sum over all samples, as ``reduction``
+        says. The loss of a batch is computed before the batch's own update. So with full batches
+        ``loss[0]`` is the loss of the initial parameters.
     validation_loss : (epochs,) float64 array
-        The loss on the validation data after each epoch; nan where there were none.
+        The loss on the validation data after each epoch. It is nan in epochs of fits without
+        validation data.
     metrics : dict of (epochs,) float64 arrays
-        Each metric by its name, after each epoch, on the training data; and beside it
-        ``"validation_" + name`` on the validation data. nan in epochs of fits without it.
+        Each metric after each epoch. ``name`` is the metric on the training data, and
+        ``"validation_" + name`` is the metric on the validation data. A metric is nan in epochs of
+        fits that did not compute it.
     learning_rate : (epochs,) float64 array
+        The learning rate of each epoch.
     seconds : (epochs,) float64 array
-        Of training, validation and metrics, not of callbacks. Epochs that were trained in one
-        block, as all are where nothing is watched, share its time evenly.
+        The time of each epoch, with validation and metrics, but without callbacks. Without
+        validation data, metrics and callbacks, epochs are trained in blocks, and each epoch has an
+        equal share of the block's time.
     """
 
     loss: Numbers
@@ -64,7 +69,7 @@ class History:
 
     @property
     def columns(self) -> dict[str, Numbers]:
-        """All of them by name, as callbacks get them; no validation loss where none was taken."""
+        """All columns by name. The validation loss is left out if no epoch has one."""
         validated = (
             {} if np.isnan(self.validation_loss).all() else {VALIDATION_LOSS: self.validation_loss}
         )
@@ -78,28 +83,28 @@ class History:
 
     def to_frame(self) -> pd.DataFrame:
         """
-        The same as a table: a row for each epoch, a column for each number.
+        Return the history as a table, with a row for each epoch and a column for each number.
 
         Returns
         -------
         pandas.DataFrame
-            Its index, "epoch", counts from 0.
+            Its index is named "epoch" and counts from 0.
 
         Raises
         ------
         ImportError
-            Without pandas.
+            If pandas cannot be imported.
         """
         return frame(self.columns, "epoch")
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """
-        Draw it: `jitprop.plot.loss_curves`.
+        Draw the losses with `jitprop.plot.loss_curves`.
 
         Parameters
         ----------
         ax : matplotlib.axes.Axes, optional
-            Where to draw; a new figure if None.
+            The axes to draw on. With None a new figure is made.
 
         Returns
         -------
@@ -108,11 +113,11 @@ class History:
         Raises
         ------
         ValueError
-            Where there is no epoch.
+            If the history has no epoch.
         ImportError
-            Without matplotlib.
+            If matplotlib cannot be imported.
         """
-        from jitprop.plot import curves  # needs matplotlib, as most fits do not
+        from jitprop.plot import curves  # it needs matplotlib, which most fits do not
 
         return curves.loss_curves(self, ax)
 
@@ -123,7 +128,7 @@ class History:
 
 
 def frame(columns: Mapping[str, Any], rows: str | None = None) -> pd.DataFrame:
-    """Columns as a data frame; its index, which counts from 0, has the name ``rows``."""
+    """Return a data frame of these columns. Its index counts from 0 and is named ``rows``."""
     try:
         import pandas as pd
     except ImportError as error:
@@ -134,33 +139,34 @@ def frame(columns: Mapping[str, Any], rows: str | None = None) -> pd.DataFrame:
 
 
 def read_only(column: Numbers) -> Numbers:
-    """A view that cannot be written through."""
+    """Return a read-only view."""
     view = column[:]
     view.flags.writeable = False
     return view
 
 
 def missing(n: int) -> Numbers:
-    """A column of which there is nothing."""
-    return np.broadcast_to(np.nan, n)  # takes no memory
+    """Return a column of n nan, for numbers that were not computed."""
+    return np.broadcast_to(np.nan, n)  # it takes no memory
 
 
 class Record:
     """
-    The history of one fit, while it is written.
+    The history of one fit, while the fit writes it.
 
     Parameters
     ----------
     columns : dict of (epochs,) float64 arrays
-        To be written to: one for each name in `ALWAYS`, and one for each number that is watched.
+        The fit writes to these arrays. There is one for each name in `ALWAYS`, and one for each
+        number that is watched.
 
     Attributes
     ----------
     loss, learning_rate, seconds : (epochs,) float64 arrays
     watched : dict of (epochs,) float64 arrays
-        The validation loss and metrics, where the fit has them.
+        The validation loss and the metrics, if the fit has them.
     done : int
-        Epochs that are trained and kept, with all their numbers.
+        The number of epochs that are trained and kept, with all their numbers.
     """
 
     def __init__(self, columns: Mapping[str, Numbers]) -> None:
@@ -169,7 +175,7 @@ class Record:
         self.done = 0
 
     def logs(self, epoch: int) -> dict[str, float]:
-        """The numbers of one epoch, by name."""
+        """Return the numbers of one epoch, by name."""
         columns = {
             "loss": self.loss,
             **self.watched,
@@ -179,7 +185,7 @@ class Record:
         return {name: float(column[epoch]) for name, column in columns.items()}
 
     def history(self, epochs: int | None = None) -> History:
-        """The history of the first epochs; without a number, of those that are done."""
+        """Return the history of the first ``epochs`` epochs, or of all that are done."""
         n = self.done if epochs is None else epochs
         watched = {name: column[:n] for name, column in self.watched.items()}
         validation_loss = watched.pop(VALIDATION_LOSS, missing(n))
@@ -190,16 +196,17 @@ class Record:
 
 class Written(NamedTuple):
     """
-    Columns of which a part is written: epochs ``start`` to ``stop``, and after these a fit's.
+    The columns of a `Course`, and which part of them is written.
 
     Attributes
     ----------
     columns : dict of (room,) float64 arrays
     start, stop : int
+        ``columns[name][start:stop]`` has the epochs of the fits that have ended.
     record : Record or None
-        Of the fit under way, whose arrays are views of the columns, from ``stop`` on.
+        The record of the current fit. Its arrays are views of the columns, from ``stop`` on.
     before : Written or None
-        What there was before that fit.
+        The columns as they were before the current fit.
     """
 
     columns: Mapping[str, Numbers]
@@ -211,18 +218,19 @@ class Written(NamedTuple):
 
 class Course:
     """
-    The course of all fits of a trainer.
+    The history of all fits of a trainer.
 
-    The columns have room at their end for epochs to come, twice as much each time it is used up:
-    to add an epoch, and to look at the last one, takes the same time after a million of them. What
-    was written is never changed, so that a history may be a view of it.
+    The columns have room for later epochs at their end. When it is used up, they grow to at least
+    twice the kept epochs. So adding an epoch takes no longer after a million epochs than after a
+    few, and neither does reading the last one. Numbers that were written never change, so a history
+    can be a view of them.
 
     Parameters
     ----------
     limit : int or None
-        How many of the last epochs are kept; None is all.
+        How many of the last epochs are kept. None keeps all.
     history : History, optional
-        To begin with.
+        The history to begin with.
     """
 
     def __init__(self, limit: int | None = None, history: History | None = None) -> None:
@@ -230,17 +238,17 @@ class Course:
         if history is None:
             history = Record({name: np.empty(0) for name in ALWAYS}).history()
         columns, n = _columns(history), len(history.loss)
-        # One assignment: another thread sees the one or the other.
+        # This is one assignment, so that another thread sees either the old or the new state.
         self._now = Written(columns, self._first(0, n), n)
 
     def begin(self, epochs: int, watched: Iterable[str]) -> Record:
         """
-        Make room for a fit.
+        Make room for a fit, and return the record that the fit writes to.
 
         Raises
         ------
         ValueError
-            Where there is not as much memory.
+            If there is not enough memory.
         """
         columns, start, stop, *_ = before = self._now
         names = list(dict.fromkeys([*columns, *watched]))
@@ -261,7 +269,7 @@ class Course:
         return record
 
     def end(self, done: int | None = None) -> None:
-        """Keep the epochs of the fit under way that are done, or the first ``done`` of them."""
+        """End the current fit. Keep the epochs that are done, or the first ``done`` of them."""
         columns, start, stop, record, before = self._now
         if record is None or before is None:
             return
@@ -274,12 +282,12 @@ class Course:
             columns = {name: column[start:stop].copy() for name, column in columns.items()}
             start, stop = 0, stop - start
         elif n < len(record.loss):
-            # Somebody may have seen what is written behind it, which is not to be written over.
+            # A history may be a view of the later epochs too, so these are not overwritten.
             columns = {name: column[:stop] for name, column in columns.items()}
         self._now = Written(columns, start, stop)
 
     def history(self, done: int | None = None) -> History:
-        """All fits; of one under way those epochs that are done, or the first ``done``."""
+        """Return all fits. Of the current fit it has the epochs done, or the first ``done``."""
         columns, start, stop, record, _ = self._now
         if record is not None:
             stop += record.done if done is None else done
@@ -290,11 +298,11 @@ class Course:
         return History(**always, validation_loss=validation_loss, metrics=parts)
 
     def _first(self, start: int, stop: int) -> int:
-        """Where that begins which is kept."""
+        """Return the index of the first epoch that is kept."""
         return start if self.limit is None else max(start, stop - self.limit)
 
     def __getstate__(self) -> dict[str, Any]:
-        # Views are pickled and copied without what is behind them.
+        # A history has views of the kept epochs alone, so a pickle does not have the empty room.
         return {"limit": self.limit, "history": self.history()}
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
@@ -302,7 +310,7 @@ class Course:
 
 
 def _columns(history: History) -> dict[str, Numbers]:
-    """As a `Course` has them: without a validation loss where none was taken."""
+    """Return the columns of a history, without the validation loss if no epoch has one."""
     columns = {name: getattr(history, name) for name in ALWAYS} | dict(history.metrics)
     if not np.isnan(history.validation_loss).all():
         columns[VALIDATION_LOSS] = history.validation_loss

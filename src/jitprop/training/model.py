@@ -1,4 +1,4 @@
-"""A net as one object: what a trainer holds, and what files, traces, checks and pictures take."""
+"""The model of a trainer: its settings, state and history in one object."""
 
 from __future__ import annotations
 
@@ -32,33 +32,34 @@ PREPARED = (
     "a category is an input, and an output that is a quantity is standardised too. `jitprop info` "
     "shows how, and `jitprop predict` does it"
 )
-"""What is said of a net whose inputs are not the columns of a table."""
+"""The warning about a net whose inputs are not the columns of a table."""
 
 
 @dataclass(kw_only=True)
 class BaseModel:
     """
-    What a trainer's model and a fleet's have in common: all that training does not change.
+    The part that a trainer's model and a fleet's model have in common.
 
     Attributes
     ----------
     spec : Spec
     shuffle : bool
     dtype : dtype or None
-        None until the first fit settles it.
+        None until the first fit decides it.
     backend : str
-        As it was asked for: "auto", "numba" or "numpy".
+        The argument ``backend``: "auto", "numba" or "numpy".
     n_threads : int or None
     init : str or None
-        How the parameters were drawn; None where they were given, or read from a file.
+        The name of the method that drew the parameters. None if they were given as arrays or read
+        from a file.
     names : tuple of str or None
-        Of the columns of the first data frame.
+        The names of the columns of the first data frame.
     prepared : bool
-        Whether the command line trained the net, on columns that it had prepared.
+        Whether the command line trained the net on columns that it had prepared.
     warned : bool
-        Whether a warning said that the output cannot reach all targets.
+        Whether this net has already warned of targets that the output cannot reach.
     state : State or fleet.FleetState
-        All that training changes.
+        All that training changes, such as the parameters and the optimizer's state.
     """
 
     spec: Spec
@@ -73,13 +74,17 @@ class BaseModel:
     state: Any
 
     def check_names(self, X: Any) -> None:
-        """Refuse a frame whose columns are not those of the first; warn of columns as they are."""
+        """
+        Refuse a data frame whose columns differ from those of the first one.
+
+        Warn of a data frame if the net needs prepared columns.
+        """
         cast.check_names(X, self.names)
         if self.prepared and hasattr(X, "columns"):
             warn(f"{PREPARED}. A data frame's columns are not prepared here", UserWarning)
 
     def warn_of_targets(self, pieces: Iterable[Array]) -> None:
-        """Warn, once, of targets that the output cannot reach."""
+        """Warn once if the output cannot reach all targets."""
         if not self.warned and (text := reach.warning(pieces, self.spec)):
             warn(text, TargetWarning)
             self.warned = True
@@ -88,18 +93,18 @@ class BaseModel:
 @dataclass(kw_only=True)
 class Model(BaseModel):
     """
-    A net: its settings, its state and its history.
+    A net with its settings, its state and its history.
 
     Attributes
     ----------
     state : State
-        All that training changes.
+        All that training changes, such as the parameters and the optimizer's state.
     course : Course
         The history of all fits.
     seed : int or None
-        None where the net was read from a file.
+        None if the net was read from a file.
     kept : sequence of Kept
-        What the callbacks of the last fit keep.
+        The states of the callbacks of the last fit.
     """
 
     state: State
@@ -120,11 +125,12 @@ class Model(BaseModel):
         history_limit: Any = None,
     ) -> Model:
         """
-        Make a model whose parameters are 0, from arguments of `Trainer`, each checked.
+        Check arguments of `Trainer`, and make a model from them. Its parameters are 0.
 
         Raises
         ------
         TypeError, ValueError
+            For a bad argument.
         """
         shuffle, kind = checks.boolean("shuffle", shuffle), cast.dtype(dtype)
         backend = backends.check(backend)
@@ -152,7 +158,7 @@ class Model(BaseModel):
         )
 
     def begin(self, init: Any) -> None:
-        """Draw the parameters, or take those that are given: `Trainer`'s argument ``init``."""
+        """Draw the parameters, or copy given ones, as `Trainer`'s argument ``init`` says."""
         self.init = name = initializers.named(init)
         if name is None or self.seed is None:
             self.set_parameters(*init)
@@ -164,7 +170,7 @@ class Model(BaseModel):
     def set_parameters(
         self, weights: Sequence[npt.ArrayLike], biases: Sequence[npt.ArrayLike]
     ) -> None:
-        """Copy weights and biases into the net; see `Trainer.set_parameters`."""
+        """Copy weights and biases into the net, as `Trainer.set_parameters` does."""
         params = self.state.params
         made = cast.parameters(weights, biases, self.spec.shapes, params.dtype)
         for views, arrays in zip(self.spec.split(params), made, strict=True):
@@ -172,7 +178,7 @@ class Model(BaseModel):
                 view[:] = array
 
     def samples(self, X: Any, y: Any, sample_weight: Any, dtype: np.dtype[Any] | None) -> Samples:
-        """Samples as `Trainer.fit` takes them, checked and cast."""
+        """Check and cast samples, as `Trainer.fit` takes them."""
         spec = self.spec
         self.check_names(X)
         inputs = cast.inputs(X, spec.layer_sizes[0], dtype)
@@ -182,7 +188,7 @@ class Model(BaseModel):
         return Samples(inputs, targets, cast.with_class_weights(weights, targets, spec.loss))
 
     def warn_of(self, samples: Samples) -> None:
-        """Warn, once, of targets among these that the output cannot reach."""
+        """Warn once if the output cannot reach all targets of these samples."""
         _, y, weights = samples
         self.warn_of_targets(
             reach.with_weight(y[rows], None if weights is None else weights[rows])
@@ -190,7 +196,7 @@ class Model(BaseModel):
         )
 
     def predict(self, X: Any) -> Array:
-        """Outputs of the net, (n_samples, n_outputs); see `Trainer.predict`."""
+        """Compute the outputs, (n_samples, n_outputs), as `Trainer.predict` does."""
         params = self.state.params
         self.check_names(X)
         inputs = cast.inputs(X, self.spec.layer_sizes[0], params.dtype)
@@ -198,14 +204,14 @@ class Model(BaseModel):
             return self._evaluation(inputs).predict(params, inputs)
 
     def loss(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """The loss; see `Trainer.evaluate`."""
+        """Compute the loss, as `Trainer.evaluate` does."""
         params = self.state.params
         samples = self.samples(X, y, sample_weight, params.dtype)
         with Interrupts() as interrupts, one_blas_thread(), interrupts.heard():
             return self._evaluation(samples.X).loss(params, samples)
 
     def gradient(self, X: Any, y: Any, sample_weight: Any = None) -> tuple[float, Array]:
-        """The loss and its derivatives by all parameters, (P,); see `Trainer.gradients`."""
+        """Compute the loss and its gradient by all parameters, (P,). See `Trainer.gradients`."""
         params = self.state.params
         samples = self.samples(X, y, sample_weight, params.dtype)
         gradient = np.zeros_like(params)
@@ -221,9 +227,9 @@ M = TypeVar("M", bound=BaseModel)
 
 def as_copy(model: M, **changes: Any) -> M:
     """
-    Return the model with these changes, for a copy: another net, which warns for itself.
+    Return a copy of the model with these changes.
 
-    What is not changed is shared.
+    The copy shares all other attributes. It warns of targets anew, since it belongs to another net.
     """
     return replace(model, warned=False, **changes)
 
@@ -235,7 +241,7 @@ def model_of(trainer: Any) -> Model:
     Raises
     ------
     TypeError
-        For what is no trainer.
+        If ``trainer`` is not a `Trainer`.
     """
     model = getattr(trainer, "_model", None)
     if not isinstance(model, Model):

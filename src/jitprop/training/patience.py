@@ -1,4 +1,4 @@
-"""The rule of early stopping: for one number, or for arrays with a number of each net."""
+"""The rule of early stopping, for one number or for arrays with one number for each net."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import numpy as np
 @dataclass(frozen=True)
 class Patience:
     """
-    How long a fit goes on although a number does not improve.
+    The rule that says when a fit stops because a number no longer improves.
 
-    `jitprop.EarlyStopping` asks it about one net, a fleet about all its members at once. The
-    estimators of `jitprop.sklearn` follow scikit-learn's own rule, which counts otherwise.
+    `jitprop.EarlyStopping` applies it to one net. A fleet applies it to all its members at once.
+    The estimators of `jitprop.sklearn` follow scikit-learn's own rule, which counts differently.
 
     Attributes
     ----------
     epochs : int
-        Stop after this many epochs in a row without a better one.
+        The fit stops after so many epochs in a row without a better number.
     min_delta : float
-        A number is better if it improves by more than this.
+        A number is better only if it improves by more than this.
     higher_is_better : bool
     """
 
@@ -31,19 +31,19 @@ class Patience:
 
     @property
     def worst(self) -> float:
-        """The number that any other is better than: inf, or -inf if higher is better."""
+        """The worst number: inf, or -inf if higher is better."""
         return -np.inf if self.higher_is_better else np.inf
 
     def is_better(self, value: Any, best: Any) -> Any:
-        """Whether a number is better than the best one so far; nan never is."""
+        """Return whether a number is better than the best one so far. nan is never better."""
         sign = 1.0 if self.higher_is_better else -1.0
         return sign * (value - best) > self.min_delta
 
     def is_exhausted(self, first: Any, best_epoch: Any, last: Any) -> Any:
         """
-        Whether to stop after epoch ``last`` of a fit that began with epoch ``first``.
+        Return whether a fit that began with epoch ``first`` must stop after epoch ``last``.
 
-        ``best_epoch`` is -1 where no epoch is the best.
+        ``best_epoch`` is -1 if there is no best epoch.
         """
         better = np.where(np.less(best_epoch, 0), np.subtract(first, 1), best_epoch)
         return np.subtract(last, better) >= self.epochs

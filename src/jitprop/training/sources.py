@@ -1,9 +1,9 @@
 """
-Where the batches of an epoch come from: arrays at hand, or a stream.
+Sources of batches: arrays in memory or in files, or a stream.
 
-A source trains whole epochs from them. Arrays can be presented again, in the same order, so that
-many epochs make one call of a backend, and a fit that diverged finds its way to any epoch before.
-A stream passes by once; each of its epochs begins with a copy of the state.
+A source trains whole epochs. Arrays can be presented again in the same order. So one call of a
+backend can train many epochs, and a fit that diverged can go back to an earlier epoch. The batches
+of a stream come only once, so the fit copies the state before each epoch of a stream.
 """
 
 from __future__ import annotations
@@ -31,28 +31,30 @@ Indices: TypeAlias = npt.NDArray[np.int64]
 Order: TypeAlias = Callable[[int], npt.ArrayLike]
 
 STEP_WORK = 500
-"""What a step costs beside its multiply-adds, counted in them."""
+"""The cost of a step besides its multiply-adds, expressed as a number of multiply-adds."""
 
 CALL_SECONDS = (0.03, 0.1)
-"""How long a call of a backend may take: below, the next does twice as much, above, half as much.
-A Ctrl-C waits for its end; a call costs up to 0.1 ms."""
+"""The time that a call of a backend should take. After a shorter call the next one does twice as
+many steps, and after a longer call half as many. Ctrl-C waits for the end of a call, so calls are
+short. A call costs up to 0.1 ms, so they are not shorter."""
 
 ORDER_SIZE = 1 << 20
-"""Indices of samples drawn ahead: 8 MB of them."""
+"""So many indices of samples are drawn ahead at most: 8 MB. One epoch may have more."""
 
 MANY_UPDATES = 1 << 20
-"""Updates expected of a stream, of which nobody knows: enough for threads to pay, if ever."""
+"""The number of updates that is assumed for a stream, whose real number is not known. It is large,
+so that threads are used if the batches are large enough for them."""
 
 
 class Reached(NamedTuple):
-    """How far training came: ``epoch`` whole epochs, and ``batch`` batches of the next."""
+    """How far training came: ``epoch`` complete epochs, and ``batch`` batches of the next one."""
 
     epoch: int
     batch: int
 
 
 def train(backend: Backend, net: Any, state: State, steps: Steps, interrupts: Interrupts) -> int:
-    """Let a backend train; meanwhile Ctrl-C waits. Returns the first batch not trained."""
+    """Train with a backend, and return the first batch that was not trained. Ctrl-C waits."""
     interrupts.halt = partial(backend.halt, net)
     try:
         reached = backend.train(
@@ -67,21 +69,21 @@ def train(backend: Backend, net: Any, state: State, steps: Steps, interrupts: In
 
 
 class Source(Protocol):
-    """What `Fit` trains from."""
+    """What `Fit` needs of a source of batches."""
 
     spec: Spec
 
     def block(self) -> int:
-        """How many epochs `train` may do in a row."""
+        """Return how many epochs one call of `train` may do."""
 
     def draw(
         self, state: State, first: int, last: int, drawn: Indices | None = None
     ) -> Indices | None:
         """
-        The order of presentation in the epochs ``first`` to ``last`` of this fit.
+        Return the order of the samples in the epochs ``first`` to ``last - 1`` of this fit.
 
-        To see them again, it is given what it returned before, ``drawn``, and brings the random
-        state to where it was after that.
+        To repeat these epochs, the caller passes the order that an earlier call returned as
+        ``drawn``. A shuffle is then drawn again, so that the random state advances as before.
         """
 
     def train(
@@ -93,18 +95,18 @@ class Source(Protocol):
         interrupts: Interrupts,
     ) -> Reached:
         """
-        Train as many epochs as there are ``losses``, which become theirs.
+        Train ``len(losses)`` epochs, and write their losses to ``losses``.
 
-        It ends before the first batch whose loss is inf or nan.
+        Training ends before the first batch whose loss is inf or nan.
         """
 
     def close(self) -> None:
-        """Give back what the backend took."""
+        """Release what the backend holds."""
 
 
 class Arrays:
     """
-    Batches of arrays, in their order or another.
+    Batches of arrays, in the order of the samples or in another order.
 
     Parameters
     ----------
@@ -112,10 +114,10 @@ class Arrays:
     spec : Spec
     samples : Samples
     epochs : int
-        Of the whole fit.
+        The number of epochs of the whole fit.
     order : (epochs, n_samples) int64 array, function of the epoch, or None
     shuffle : bool
-        Whether to draw an order where none is given.
+        Whether to draw a random order for each epoch if ``order`` is None.
     n_threads : int or None
     """
 
@@ -142,11 +144,11 @@ class Arrays:
         self.call_steps = max(1, int(backend.FIRST_CALL / step_work))
 
     def close(self) -> None:
-        """Give back what the backend took."""
+        """Release what the backend holds."""
         self.backend.close(self.net)
 
     def block(self) -> int:
-        """As many epochs as one call trains; of drawn orders, not more than memory should hold."""
+        """Return how many epochs one call trains, or fewer if their orders would be too large."""
         epochs = max(1, self.call_steps // self.n_batches)
         if self.shuffle or callable(self.order):
             epochs = min(epochs, max(1, ORDER_SIZE // self.n))
@@ -155,14 +157,14 @@ class Arrays:
     def draw(
         self, state: State, first: int, last: int, drawn: Indices | None = None
     ) -> Indices | None:
-        """A shuffle; or what the user gave."""
+        """Draw a shuffle, or return the order that the user gave."""
         if self.shuffle:
             rows = np.arange((last - first) * self.n).reshape(-1, self.n)
-            rows -= rows[:, :1].copy()  # in place: it is the largest array of some fits
+            rows -= rows[:, :1].copy()  # in place, because this is the largest array of some fits
             return state.rng.permuted(rows, axis=1, out=rows)
         if not callable(self.order):
             return None if self.order is None else self.order[first:last]
-        if drawn is not None:  # the user's function may not repeat itself
+        if drawn is not None:  # the user's function may return another order now
             return drawn[: last - first]
         rows = np.empty((last - first, self.n), np.int64)
         for i in range(last - first):
@@ -196,13 +198,13 @@ class Arrays:
             if done < n_steps:
                 interrupts.check()
         state.epochs += done // self.n_batches
-        losses /= self.divisor  # in place: they may be many
+        losses /= self.divisor  # in place, because there may be many
         return Reached(*divmod(done, self.n_batches))
 
     def _piece(
         self, losses: Numbers, rates: Numbers, order: Indices | None, start: int, stop: int
     ) -> Steps:
-        """Batches from ``start`` on, of one epoch, read from files in their order."""
+        """Read batches of one epoch from files, from batch ``start`` on, in their order."""
         epoch, batch = divmod(start, self.n_batches)
         width = sum(math.prod(a.shape[1:]) for a in self.samples if a is not None)
         most = max(1, mapped.CHUNK // (width * self.batch))
@@ -213,7 +215,7 @@ class Arrays:
         return Steps(*arrays, None, losses[one], rates[one], 0, n)
 
     def _adapt(self, seconds: float) -> None:
-        """Make calls longer or shorter; what they compute does not depend on it."""
+        """Make calls longer or shorter. The results do not depend on it."""
         if seconds < CALL_SECONDS[0]:
             self.call_steps *= 2
         elif seconds > CALL_SECONDS[1]:
@@ -222,16 +224,16 @@ class Arrays:
 
 class Stream:
     """
-    Batches that come one by one, each an update.
+    Batches that come one by one. Each batch is one update.
 
     Parameters
     ----------
     backend : Backend
     spec : Spec
-        Its batch size does not matter.
+        Its batch size is ignored.
     batches : Batches
     make : function
-        Makes `Samples` of X, y and weights, or raises.
+        Makes `Samples` from X, y and weights, or raises an error.
     n_threads : int or None
     """
 
@@ -248,18 +250,18 @@ class Stream:
         self.nets: dict[int, tuple[int, Any]] = {}
 
     def close(self) -> None:
-        """Give back what the backend took."""
+        """Release what the backend holds."""
         for _, net in self.nets.values():
             self.backend.close(net)
 
     def block(self) -> int:
-        """One epoch: it will not come back."""
+        """Return 1, because the batches of an epoch cannot be read again."""
         return 1
 
     def draw(
         self, state: State, first: int, last: int, drawn: Indices | None = None
     ) -> Indices | None:
-        """No order: samples come as they come."""
+        """Return None, because the stream sets the order of the samples."""
         del state, first, last, drawn
         return None
 
@@ -271,7 +273,7 @@ class Stream:
         order: Indices | None,
         interrupts: Interrupts,
     ) -> Reached:
-        """Train one epoch, a batch a call."""
+        """Train one epoch, with one call of the backend for each batch."""
         del order
 
         total = 0.0
@@ -289,15 +291,16 @@ class Stream:
 
     def _net(self, size: int, dtype: np.dtype[Any]) -> Any:
         """
-        A net prepared for batches of ``size`` samples.
+        Return a net that is prepared for batches of ``size`` samples.
 
-        Sums may be ordered otherwise in large batches than in small ones, and the bits must not
-        depend on what came before: so only sizes of one order share a net.
+        A backend may add in another order in large batches than in small ones. The result must not
+        depend on earlier batches, bit for bit. So sizes share a net only if the backend adds in the
+        same order for them.
         """
         most = self.backend.most_alike(self.spec, size, dtype)
         prepared, net = self.nets.get(most, (0, None))
         if size > prepared:
-            # Sizes that change again and again are prepared for twice, not each time.
+            # The second net is prepared for all sizes that can share it, so there is no third.
             n = size if net is None else most
             if net is not None:
                 self.backend.close(net)
