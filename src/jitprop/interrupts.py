@@ -1,9 +1,9 @@
 """
-Signals during a fit: heard at once, but where a section must be done as a whole, at its end.
+Signals during a fit: they are heard at once, or at the end of a section that must not break off.
 
-Handlers of signals that are functions of Python's run between any two steps of the main thread,
-and what they raise comes out there: KeyboardInterrupt on Ctrl-C, or the error of a user's time
-limit. So for as long as a fit takes, a `StandIn` takes the place of each of them.
+A signal handler written in Python can run between any two steps of the main thread. Its error is
+raised there: KeyboardInterrupt on Ctrl-C, or the error of a user's time limit. This could leave a
+change half done. So a `StandIn` replaces each handler for as long as a fit takes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from itertools import compress
 from types import FrameType, TracebackType
 from typing import Any
 
-# What `signal` wraps: its look for a name of each handler takes 10 us, and a fit needs several.
+# `signal` wraps these functions. Its search for a name of each handler takes 10 us, and a fit
+# makes several calls.
 _get: Callable[[int], Any] = _signal.getsignal
 _set: Callable[[int, Any], Any] = _signal.signal
 
@@ -28,27 +29,28 @@ NUMBERS = sorted(_signal.valid_signals())
 
 class Listener:
     """
-    Hears all signals that have handlers in Python, and calls these handlers: at once, or later.
+    Hears all signals that have handlers in Python, and calls these handlers at once or later.
 
-    It begins deaf: what it hears waits until `held` is 0. A stand-in that somebody kept, and sets
-    again after the end, just calls its handler.
+    A new listener calls no handlers: signals wait until `held` is 0. Other code may keep a
+    stand-in and set it again after the end. Such a stand-in calls its handler at once.
 
     Attributes
     ----------
     held : int
-        How many sections that must not be broken off are open. Above 0, signals wait.
+        Number of open sections that no signal may break off. Signals wait while it is above 0.
     halt : callable or None
-        Tells a backend that trains to come back soon, and returns whether it will. Then Ctrl-C
-        waits too. A handler of the user's does not: it may return, and then training goes on.
+        Asks the backend to return soon from training, and returns whether it will. If it will,
+        Ctrl-C waits until then. A user's handler does not wait for the backend: the handler may
+        return without an error, and then training goes on.
     taken : list of int
-        Numbers of the signals whose handlers it stands in for.
+        Numbers of the signals whose handlers were replaced.
     noted : list of (handler, number)
-        Those that wait.
+        The signals that wait, with their handlers.
     raised : BaseException or None
-        What a handler raised last. A Ctrl-C after KeyboardInterrupt is not heard, so that it does
-        not disturb the way back.
+        The last error that a handler raised. If it is a KeyboardInterrupt, a further Ctrl-C is
+        ignored, so that it does not disturb the cleanup.
     lost : BaseException or None
-        The same, where Python let it get lost.
+        The same error, if Python could not raise it where the handler ran. See `unraisable`.
     """
 
     def __init__(self) -> None:
@@ -62,19 +64,19 @@ class Listener:
         self.hook: Callable[[Any], object] = sys.unraisablehook
 
     def begin(self) -> None:
-        """Take the place of all handlers."""
+        """Replace all handlers by stand-ins."""
         global _listener
         try:
             _listener = self
             self.take()
             self.hook, sys.unraisablehook = sys.unraisablehook, self.unraisable
-        except BaseException:  # of a handler whose turn had not come
+        except BaseException:  # from a handler that was not replaced yet
             self.end()
             raise
 
     def take(self) -> None:
-        """Take the place of those handlers that are no stand-ins yet."""
-        # All numbers take 4 us in this way, and 8 us in a plain loop.
+        """Replace each handler that is not a stand-in of this listener yet."""
+        # This takes 4 us for all numbers. A plain loop takes 8 us.
         for number in compress(NUMBERS, map(callable, map(_get, NUMBERS))):
             handler = _get(number)
             if not (isinstance(handler, StandIn) and handler.listener is self):
@@ -83,12 +85,12 @@ class Listener:
                 _set(number, StandIn(self, handler))
 
     def end(self) -> None:
-        """Put the handlers back, and call those that wait."""
+        """Put the handlers back, and call those whose signals wait."""
         global _listener
         _listener = self.halt = self.raised = None
         try:
             self._put_back()
-        finally:  # the first that is back may raise an error before the last one is
+        finally:  # a handler put back early may raise before the last one is back
             self.held = 0
             self._put_back()
             self._check_all()
@@ -101,7 +103,7 @@ class Listener:
             sys.unraisablehook = self.hook
 
     def hear(self, handler: Any, number: int, frame: FrameType | None) -> None:
-        """Take a signal: call its handler, or note it."""
+        """Take a signal. Call its handler now, or let it wait."""
         own = handler is signal.default_int_handler
         if own and isinstance(self.raised, KeyboardInterrupt):
             return
@@ -111,7 +113,7 @@ class Listener:
             self.check(frame)
 
     def check(self, frame: FrameType | None = None) -> None:
-        """Call the handlers that wait, unless they still have to."""
+        """Call the handlers that wait, unless a section still holds them."""
         while self.held == 0 and self.noted:
             handler, number = self.noted.pop(0)
             try:
@@ -125,7 +127,7 @@ class Listener:
             raise lost
 
     def _check_all(self) -> None:
-        """Call all that wait, though one of them raises an error."""
+        """Call all handlers that wait, even if one of them raises an error."""
         try:
             self.check()
         finally:
@@ -134,9 +136,10 @@ class Listener:
 
     def unraisable(self, unraisable: Any) -> None:
         """
-        Keep the error of a handler that came where Python lets no error out, to raise it later.
+        Keep an error of a handler that Python cannot raise where the handler ran.
 
-        Such a place is a ``__del__``, or a callback of a weak reference.
+        This happens in a ``__del__`` or in a callback of a weak reference. `check` raises the
+        error later.
         """
         if self.raised is not None and unraisable.exc_value is self.raised:
             self.lost = self.raised
@@ -145,39 +148,44 @@ class Listener:
 
 
 class StandIn:
-    """What is set instead of a handler, as long as its listener listens."""
+    """Replaces the handler of a signal while its listener is active."""
 
     def __init__(self, listener: Listener, handler: Any) -> None:
         self.listener, self.handler = listener, handler
-        if isinstance(handler, StandIn):  # kept, and set again
+        if isinstance(handler, StandIn):  # other code kept it and set it again
             self.handler = handler.handler
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
-        """Tell the listener."""
+        """Pass the signal to the listener."""
         self.listener.hear(self.handler, number, frame)
 
 
 _listener: Listener | None = None
-"""The one that listens now."""
+"""The active listener of the main thread. None if no section is open there."""
 
 
 def take_new() -> None:
-    """After a call of the user's: in a section, the handlers that it has set wait as well."""
+    """
+    Replace the handlers that a user's function has set.
+
+    Inside a section, their signals then wait too. Call this after each call of such a function.
+    """
     if _listener is not None and threading.get_ident() == threading.main_thread().ident:
         _listener.take()
 
 
 class Interrupts:
     """
-    A section of code that no signal breaks off; those that came are heard at the end.
+    A section of code that no signal breaks off. Signals wait until its end.
 
-    Inside it, `heard` is a part in which they are heard as usual. So what comes before that part
-    and what comes after it, such as taking a lock and giving it back, is done as a whole. Sections
-    may be nested.
+    Inside the section, `heard` opens a part in which signals are heard as usual. The code before
+    and after that part always runs to its end. Such code takes a lock and gives it back, for
+    example. Sections may be nested.
 
-    That holds for all handlers that were set in Python before the outermost section, Python's own
-    and the user's. Each is called once for each signal. Elsewhere than in the main thread no
-    handlers run, and a section does nothing.
+    A section holds back all handlers that were set in Python before the outermost section:
+    Python's own and the user's. A user's handler is called once for each signal. Several waiting
+    Ctrl-C call Python's own handler once. Handlers run only in the main thread, so a section in
+    another thread does nothing.
     """
 
     def __init__(self) -> None:
@@ -209,12 +217,12 @@ class Interrupts:
             self._listener.check()
 
     def heard(self) -> Heard:
-        """The part of the section in which signals are heard."""
+        """Return a context inside the section in which signals are heard."""
         return Heard(self._listener, self._before)
 
     @property
     def halt(self) -> Callable[[], bool] | None:
-        """See `Listener`. To be set while a backend trains."""
+        """See `Listener`. Set it while a backend trains."""
         return self._listener.halt
 
     @halt.setter
@@ -222,16 +230,16 @@ class Interrupts:
         self._listener.halt = value
 
     def arm(self) -> None:
-        """Hear the next Ctrl-C though one was raised: whoever got that has not ended the fit."""
+        """Re-arm after a KeyboardInterrupt that a callback caught: the next Ctrl-C is heard."""
         self._listener.raised = None
 
     def check(self) -> None:
-        """Call the handlers of what came meanwhile."""
+        """Call the handlers of the signals that wait, unless a section holds them."""
         self._listener.check()
 
 
 class Heard:
-    """The part of an `Interrupts` in which signals are heard."""
+    """A part of an `Interrupts` section in which signals are heard."""
 
     def __init__(self, listener: Listener, held: int) -> None:
         self._listener, self._inside, self._outside = listener, held, listener.held
@@ -246,15 +254,15 @@ class Heard:
 
     def __exit__(self, *exception: object) -> None:
         self._listener.held = self._outside
-        self._listener.halt = None  # what trained inside does so no more
+        self._listener.halt = None  # the training inside has ended
 
 
 def from_a_handler(error: BaseException) -> bool:
     """
-    Whether a handler of a signal raised this error, and not what was called.
+    Return whether a signal handler raised this error, and not the function that was called.
 
-    A time limit, for example, is often a handler of SIGALRM that raises TimeoutError, which is an
-    OSError. Who expects errors of a call, and goes on, must let those of a handler through.
+    For example, a time limit is often a handler of SIGALRM that raises TimeoutError, which is an
+    OSError. Code that catches the errors of a call must let the errors of a handler through.
     """
     codes = {_code(_get(number)) for number in NUMBERS} | {_code(Listener.check)}
     traceback = error.__traceback__
@@ -266,7 +274,7 @@ def from_a_handler(error: BaseException) -> bool:
 
 
 def _code(handler: Any) -> Any:
-    """The code that a call of a handler runs: of a function or method, a partial or an object."""
+    """Return the code of a handler: a function, a method, a partial or a callable object."""
     while isinstance(handler, functools.partial):
         handler = handler.func
     if callable(handler) and not hasattr(handler, "__code__"):
@@ -276,11 +284,12 @@ def _code(handler: Any) -> Any:
 
 class Expected:
     """
-    A context that goes on after some errors, as `contextlib.suppress`, but not a handler's.
+    A context that suppresses errors as `contextlib.suppress` does, but not a handler's errors.
 
     Parameters
     ----------
     *kinds : types of exceptions
+        The errors to suppress.
     """
 
     def __init__(self, *kinds: type[BaseException]) -> None:
@@ -299,9 +308,9 @@ class Expected:
 
 
 def _forget_in_child() -> None:
-    """In a forked child no other thread is left: if one of them was listening, none listens now."""
+    """End another thread's listener in a forked child, which has only the thread that forked."""
     if _listener is not None and _listener.thread != threading.get_ident():
-        _listener.noted.clear()  # the parent hears them
+        _listener.noted.clear()  # the parent process hears these signals
         _listener.end()
 
 

@@ -1,11 +1,15 @@
 """
-The course of a fit: epochs in blocks, blocks in calls of a backend.
+The course of a fit. It trains epochs in blocks, and it trains each block in calls of a backend.
 
-A backend trains batches, many in one call. Behind each call Ctrl-C is heeded; a call that would
-take long is halted. Between blocks, which are whole epochs, the state is copied: a fit that is
-interrupted or diverges goes back to such a copy and, training being deterministic, forward again
-to the epoch wanted. So safety costs one copy per tenth of a second and nothing per epoch. The copy
-is also what other threads see of the trainer meanwhile.
+A backend trains many batches in one call. Ctrl-C takes effect after a call. A call that would take
+long is halted for it.
+
+A block is one or more whole epochs. The fit copies the state before each block. A fit that is
+interrupted goes back to the last copy. A fit that diverges goes back to a copy, and trains forward
+again from there to the epoch boundary that it needs. It reaches the same state as before, since
+training is deterministic. So safety costs one copy per block. If nothing happens after each epoch,
+short epochs share blocks of up to about a tenth of a second. Other threads see the copy of the
+state during the fit.
 """
 
 from __future__ import annotations
@@ -38,11 +42,11 @@ class Whole(NamedTuple):
     done: int
     """The number of epochs that this fit has finished."""
     kept: Sequence[Kept]
-    """What its callbacks keep from one epoch to the next."""
+    """The states of the fit's callbacks."""
 
 
 class Saved(NamedTuple):
-    """The beginning of a block: its first epoch, the state then, its order of presentation."""
+    """The beginning of a block: its first epoch, the state before it, and the order of samples."""
 
     first: int
     snapshot: Snapshot
@@ -51,28 +55,30 @@ class Saved(NamedTuple):
 
 class Fit:
     """
-    One call of `Trainer.fit`, all input checked and cast.
+    One call of `Trainer.fit`. All input is already checked and cast.
 
     Parameters
     ----------
     source : Source
-        Of the batches.
+        Where the batches come from.
     state : State
-        Changed in place.
+        The fit changes it in place.
     epochs : int
     learning_rate : callable
-        Gives the learning rate or schedule; asked before each block.
+        Returns the learning rate or schedule. The fit calls it before each block.
     watch : Watch
-        What to do after each epoch.
+        What the fit does after each epoch.
 
     Attributes
     ----------
     record : Record
-        The history so far; to be given before `run`.
+        The history so far. Set it before `run`.
     kept : list of Kept, or None
-        What the callbacks keep, once the fit has ended; None where it was refused.
+        The callback states at the end of the fit. None before that. It stays None if the fit
+        fails and no finished epoch remains.
     stopped : bool
-        Whether the fit was told to end after the epoch under way.
+        Whether the fit was told to end after the current block. With callbacks, a block is one
+        epoch.
     """
 
     record: Record
@@ -91,11 +97,11 @@ class Fit:
         self.kept: list[Kept] | None = None
 
     def stop(self) -> None:
-        """End after the epoch under way; any thread may say so."""
+        """End the fit after the current block. Any thread may call this."""
         self.stopped = True
 
     def run(self, running: Running, interrupts: Interrupts, progress: Progress | None) -> None:
-        """Train, and write the history. Ctrl-C is heard where the state is whole, or made so."""
+        """Train, and write the history. Ctrl-C is heard where the state is whole or is restored."""
         self.running, self.interrupts = running, interrupts
         try:
             try:
@@ -117,7 +123,7 @@ class Fit:
                 progress.close()
 
     def _run(self, progress: Progress | None) -> None:
-        # Two copies: the epoch to go back to may be the last of the block before.
+        # Keep two copies: a fit that diverges may go back into the previous block.
         saved: list[Saved] = []
         last = 0
         while last < self.epochs and not self.stopped:
@@ -131,14 +137,14 @@ class Fit:
             try:
                 with self.interrupts.heard():
                     error = self._train_block(first, last, snapshot, saved)
-            except BaseException:  # Ctrl-C, or an error in a function of the user's
+            except BaseException:  # Ctrl-C, or an error in a user's function
                 self.state.restore(snapshot)
                 self.record.done = first
                 raise
             if error is not None:
                 raise error
             self.record.done = last
-            if self.watch.callbacks:  # others see this epoch too while callbacks take their time
+            if self.watch.callbacks:  # callbacks may be slow; others see this epoch meanwhile
                 self.running.publish(Whole(self.state.snapshot(), last, kept))
             with self.interrupts.heard(), self.running.telling():
                 if self.watch:
@@ -151,14 +157,18 @@ class Fit:
                     progress.draw(last, self.record.logs(last - 1))
 
     def _block(self) -> int:
-        """How many epochs to train before the state is copied again."""
+        """Return the number of epochs to train before the state is copied again."""
         one = self.watch or isinstance(self.learning_rate(), ReduceOnPlateau)
         return 1 if one else self.source.block()
 
     def _train_block(
         self, first: int, last: int, snapshot: Snapshot, saved: list[Saved]
     ) -> DivergenceError | None:
-        """Train epochs ``first`` to ``last`` and write down their numbers."""
+        """
+        Train the epochs from ``first`` up to ``last``, and record their numbers.
+
+        ``last`` itself is not trained. If training diverges, the error is returned.
+        """
         record = self.record
         began = time.perf_counter()
         rates, losses = record.learning_rate[first:last], record.loss[first:last]
@@ -171,10 +181,10 @@ class Fit:
         saved.append(Saved(first, snapshot, order))
         reached = self.source.train(self.state, losses, rates, order, self.interrupts)
         whole = reached.epoch == last - first and self.state.is_finite()
-        if whole and self.watch:  # of one epoch
+        if whole and self.watch:  # then the block is one epoch
             for name, value in self.watch.measure(self.state.params).items():
                 record.watched[name][first] = value
-        if whole and isinstance(learning_rate, ReduceOnPlateau):  # of one epoch too
+        if whole and isinstance(learning_rate, ReduceOnPlateau):  # one epoch, too
             loss = record.logs(first)[learning_rate.monitor]
             self.state.plateau = learning_rate.after(self.state.plateau, loss)
             self._look_at_plateau(learning_rate, float(rates[0]))
@@ -182,7 +192,7 @@ class Fit:
         return None if whole else self._diverged(first + reached.epoch, reached.batch, last, saved)
 
     def _look_at_plateau(self, schedule: ReduceOnPlateau, rate: float) -> None:
-        """Warn where the learning rate falls for the first time, and no number said that it may."""
+        """Warn when the learning rate first falls, if no monitored number was finite so far."""
         lower, best, _ = self.state.plateau
         if best is None and lower is not None and lower < rate == schedule.initial:
             warn(
@@ -193,12 +203,14 @@ class Fit:
 
     def _diverged(self, epoch: int, batch: int, last: int, saved: list[Saved]) -> DivergenceError:
         """
-        Go back to the last epoch boundary from which a batch was trained with a finite loss.
+        Go back to the last epoch boundary after which a batch was trained with a finite loss.
 
-        All before this batch of this epoch had one; if they all did before epoch ``last``, the
-        state overflowed. It may have done so long ago, where a saturated unit hides it from the
-        loss: then the last finite state is searched for, by halves, since what is inf once does
-        not become finite again.
+        All batches before batch ``batch`` of epoch ``epoch`` had a finite loss. If ``epoch`` is
+        ``last``, all batches of the block had a finite loss, but the state overflowed.
+
+        The state may have overflowed much earlier, because a saturated unit can hide this from
+        the loss. A bisection then finds the last epoch boundary with a finite state. It works
+        because a value that is inf once does not become finite again.
         """
         kept = epoch if batch > 0 else max(0, epoch - 1)
         epoch = min(epoch, last - 1)
@@ -218,7 +230,7 @@ class Fit:
         return DivergenceError(epoch, self.record.history(epoch), kept, rate, own)
 
     def _go_to(self, epoch: int, block: Saved) -> None:
-        """Bring the state to the beginning of an epoch, from that of a block before it."""
+        """Bring the state to the beginning of an epoch: restore ``block``, then train forward."""
         self.state.restore(block.snapshot)
         if epoch > block.first:
             order = self.source.draw(self.state, block.first, epoch, block.order)

@@ -1,4 +1,4 @@
-"""What callbacks keep of a fit, so that it can be resumed: in trainers, pickles and files."""
+"""Callback states, so that a fit can be resumed. Trainers, pickles and files hold them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from jitprop.checks import quoted
 from jitprop.files import encoding
 
 TENSOR = "callbacks."
-"""What the names of the tensors begin with that are arrays in states of callbacks."""
+"""Prefix of the names of all tensors that hold arrays of callback states."""
 
 KNOWN = (
     "get_state of {} must return a dict of str to None, bool, int, float, str, float32 or float64 "
@@ -26,16 +26,16 @@ Layout: TypeAlias = dict[str, tuple[np.dtype[Any], tuple[int, ...]]]
 
 class Kept(NamedTuple):
     """
-    What one callback keeps.
+    The state of one callback.
 
     Attributes
     ----------
     name : str
-        Of its class.
+        Name of the callback's class.
     told : int
-        How many epochs it was told of, over all calls of `fit`.
+        Number of epochs that were reported to the callback, over all calls of `fit`.
     state : dict
-        What its ``get_state`` returned.
+        What the callback's ``get_state`` returned.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Kept(NamedTuple):
 
 
 def apart(kept: Iterable[Kept]) -> list[Kept]:
-    """The same, with copies of all arrays that someone may still write to."""
+    """Return the same states, with copies of all arrays that are writable."""
     return [Kept(name, told, {k: _apart(v) for k, v in of.items()}) for name, told, of in kept]
 
 
@@ -58,12 +58,12 @@ def _apart(value: Any) -> Any:
 
 def encoded(kept: Sequence[Kept]) -> tuple[list[Any], dict[str, Array]]:
     """
-    What JSON knows of the states, and the arrays in them, by their names in a file.
+    Return the states as JSON values, and the arrays in them by their names in a file.
 
     Raises
     ------
     TypeError
-        For a state that has something else in it, naming the callback.
+        If a state holds something that cannot be saved. The message names the callback.
     """
     tensors: dict[str, Array] = {}
     made = []
@@ -97,7 +97,7 @@ def _encoded(name: str, where: str, value: Any, tensors: dict[str, Array]) -> An
 
 
 def layout(part: Any) -> Layout:
-    """Which tensors go with encoded states."""
+    """Return the dtype and shape of each tensor that belongs to encoded states, by its name."""
     made: Layout = {}
     for entry in _entries(part):
         _look_for_tensors(entry.get("state"), made)
@@ -122,12 +122,12 @@ def _look_for_tensors(value: Any, made: Layout) -> None:
 
 
 def decoded(part: Any, tensors: Mapping[str, Array], epochs: int) -> list[Kept]:
-    """The states after so many epochs, from what JSON knows of them and the tensors."""
+    """Return the states after ``epochs`` epochs, from their JSON values and tensors."""
     made = []
     for entry in _entries(part):
         encoding.check_known("callbacks", entry, ("class", "told", "state"))
         name, told = entry.get("class"), entry.get("told")
-        # A fit that diverges may go back by one epoch, of which callbacks were told.
+        # A fit that diverges may go back by one epoch that was already reported to callbacks.
         told = checks.integer("told", told, low=0, high=epochs + 1)
         state = _decoded(entry.get("state"), tensors)
         if not isinstance(name, str) or not isinstance(state, dict):

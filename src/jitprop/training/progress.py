@@ -1,4 +1,4 @@
-"""How far a fit is: a bar in a terminal or notebook, a line now and then in a log."""
+"""The progress of a fit: a bar in a terminal or notebook, an occasional line in a log."""
 
 from __future__ import annotations
 
@@ -7,26 +7,27 @@ import time
 from typing import Any
 
 REDRAW = 0.1
-"""Seconds from one drawing of the bar to the next, at the least. One takes about 0.1 ms."""
+"""Least seconds between two drawings of the bar. One drawing takes about 0.1 ms."""
 
 NEXT_LINE = 10.0
-"""Seconds from one line to the next, at the least, where the output is not a terminal."""
+"""Least seconds between two lines, if the output is not a terminal or notebook."""
 
 SHOWN = ("loss", "validation_loss")
 
 
 class Progress:
     """
-    Draws how many epochs of a fit are done, and its losses, to standard error.
+    Shows on standard error how many epochs of a fit are done, and the losses.
 
     Parameters
     ----------
     epochs : int
+        Number of epochs of the fit.
 
     Raises
     ------
     ImportError
-        Without tqdm.
+        If tqdm is not installed.
     """
 
     def __init__(self, epochs: int) -> None:
@@ -40,7 +41,7 @@ class Progress:
         in_notebook = auto.notebook_tqdm is not auto.std_tqdm
         self._bar: Any = None
         if in_notebook or sys.stderr.isatty():
-            # It redraws whenever it is told; how often that is, is settled here.
+            # The bar redraws at every update. `is_due` decides how often we update it.
             self._bar = auto.tqdm(
                 total=epochs, unit="epoch", unit_scale=True, mininterval=0, miniters=0
             )
@@ -48,11 +49,11 @@ class Progress:
         self._drawn = time.perf_counter()
 
     def is_due(self) -> bool:
-        """Whether it is time to draw again."""
+        """Return whether it is time to draw again."""
         return time.perf_counter() - self._drawn >= self._pause
 
     def draw(self, done: int, logs: dict[str, float]) -> None:
-        """Show so many epochs, and the numbers of the last."""
+        """Show the number of finished epochs, and the losses of the last one."""
         numbers = ", ".join(f"{name} {logs[name]:.6g}" for name in SHOWN if name in logs)
         if self._bar is None:
             print(f"epoch {done:,} of {self.epochs:,}: {numbers}", file=sys.stderr, flush=True)
@@ -62,6 +63,6 @@ class Progress:
         self._drawn = time.perf_counter()
 
     def close(self) -> None:
-        """Leave the bar as it is, and the cursor on the next line."""
+        """Leave the bar as it is, and move the cursor to the next line."""
         if self._bar is not None:
             self._bar.close()

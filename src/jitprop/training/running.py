@@ -1,9 +1,9 @@
 """
-Fits under way: one at a time for each object, and what others may see of the object meanwhile.
+Fits under way: one at a time for each object, and the state that others see during the fit.
 
-What a fit changes is not whole at every moment. So the fit publishes its last whole state, and who
-saves, copies or pickles the object from elsewhere gets that. Nothing of this is kept in the object
-itself: files, pickles and copies never hold a lock.
+During a fit, the state of the object is not whole at every moment. So the fit publishes its last
+whole state. Code that saves, copies or pickles the object gets that state, except in the fit's
+callbacks. The object itself stores none of this, so files, pickles and copies never hold a lock.
 """
 
 from __future__ import annotations
@@ -28,27 +28,28 @@ _running: dict[int, Running] = {}
 
 class Running:
     """
-    The fit of an object, as a context: in it no other fit of that object can begin.
+    The fit of an object, as a context. No other fit of that object can begin inside it.
 
     Parameters
     ----------
     owner : object
     name : str
-        What the message calls it.
+        What the error message calls the object.
 
     Attributes
     ----------
     thread : int
-        Which one the fit is in.
+        Identifier of the thread that runs the fit.
     published : object or None
-        The last whole state; None where the fit has not begun to change anything.
+        The last whole state. None if the fit has not changed anything yet.
     live : bool
-        Whether the thread of the fit now runs a callback, which sees the object as it is.
+        Whether the fit's thread is running a callback. A callback sees the object itself, not the
+        published state.
 
     Raises
     ------
     RuntimeError
-        On entering, if the object is in a fit.
+        On entering, if the object is already in a fit.
     """
 
     def __init__(self, owner: Any, name: str) -> None:
@@ -59,7 +60,7 @@ class Running:
 
     def __enter__(self) -> Running:
         try:
-            # One step of the interpreter, so of two threads one gets in.
+            # setdefault is atomic, so only one of two threads enters.
             if _running.setdefault(id(self.owner), self) is self:
                 return self
             raise RuntimeError(
@@ -78,17 +79,17 @@ class Running:
             del _running[id(self.owner)]
 
     def publish(self, whole: Any) -> None:
-        """Let others see this state; it is never changed afterwards."""
-        with Interrupts(), changing():  # wait for who copies the object itself
+        """Let others see this state. It must never be changed afterwards."""
+        with Interrupts(), changing():  # another thread may be copying the object
             self.published = whole
 
     def telling(self) -> Telling:
-        """While callbacks run, which see the object as it is."""
+        """Return a context for calls of callbacks. They see the object itself."""
         return Telling(self)
 
 
 class Telling:
-    """See `Running.telling`."""
+    """The context that `Running.telling` returns."""
 
     def __init__(self, fit: Running) -> None:
         self.fit = fit
@@ -102,20 +103,25 @@ class Telling:
 
 
 def changing() -> AbstractContextManager[object]:
-    """Held while a state is published or taken, and while a fit begins or ends. Never for long."""
+    """
+    Return the lock for publishing or reading a state, and for beginning or ending a fit.
+
+    No thread holds it for long.
+    """
     return _changing
 
 
 def of(owner: Any) -> Running:
-    """The fit that an object is in: for its own methods, inside the fit."""
+    """Return the fit that an object is in. Only its own methods call this, inside the fit."""
     return _running[id(owner)]
 
 
 def published(owner: Any) -> Any:
     """
-    The last whole state of an object in a fit; None where the object itself is whole.
+    Return the last whole state of an object in a fit. None if the object itself is whole.
 
-    That is where it is in no fit, where its fit has changed nothing yet, and for its callbacks.
+    The object itself is whole if it is in no fit, or if its fit has not changed anything yet. It
+    is also whole for the callbacks of its fit.
     """
     fit = _running.get(id(owner))
     if fit is None or (fit.live and fit.thread == threading.get_ident()):
@@ -124,13 +130,13 @@ def published(owner: Any) -> Any:
 
 
 def published_elsewhere(owner: Any) -> Any:
-    """The same for another thread than that of the fit, which sees the object itself."""
+    """Return the same for other threads. The fit's own thread gets None: it sees the object."""
     fit = _running.get(id(owner))
     return None if fit is None or fit.thread == threading.get_ident() else fit.published
 
 
 def may_change(owner: Any) -> bool:
-    """Whether another thread may begin to change an object while this one reads it."""
+    """Return whether another thread may begin to change an object while this thread reads it."""
     fit = _running.get(id(owner))
     in_own_fit = fit is not None and fit.thread == threading.get_ident()
     return threading.active_count() > 1 and not in_own_fit
@@ -140,9 +146,9 @@ def one_at_a_time(
     name: str,
 ) -> Callable[[Callable[Concatenate[S, P], R]], Callable[Concatenate[S, P], R]]:
     """
-    Make a method a fit of its object, of which there can be one at a time.
+    Make a method a fit of its object. An object can be in only one fit at a time.
 
-    Signals are heard in the method, and not while the fit is written down as begun or ended.
+    Signals are heard in the method. They wait while the beginning or end of the fit is recorded.
     """
 
     def decorate(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P], R]:
@@ -157,7 +163,7 @@ def one_at_a_time(
 
 
 def _before_fork() -> None:
-    _changing.acquire()  # no other thread must be in the middle of a change
+    _changing.acquire()  # no other thread may be in the middle of a change
 
 
 def _after_fork() -> None:
@@ -165,7 +171,7 @@ def _after_fork() -> None:
 
 
 def _forget_in_child() -> None:
-    """In a forked child other threads and their fits are gone: put the objects back."""
+    """End the fits of other threads, which a forked child lacks, and restore their objects."""
     global _changing
     _changing = threading.RLock()
     for fit in list(_running.values()):

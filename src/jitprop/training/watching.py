@@ -1,4 +1,4 @@
-"""What is looked at after each epoch of a fit: the validation loss, metrics; and who is told."""
+"""What follows each epoch of a fit: the validation loss, the metrics and the callbacks."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from jitprop.training.kept import Kept
 
 class Watch:
     """
-    The watching of one fit.
+    The measurements and callbacks of one fit.
 
     Parameters
     ----------
@@ -32,17 +32,18 @@ class Watch:
     backend : Backend
     spec : Spec
     training : Samples or None
-        None where they pass by once.
+        None if the training data are a stream, which passes by only once.
     validation : Samples or None
     metrics : dict of functions
     callbacks : list of Callback
     before : list of Kept
-        What callbacks of the fit before kept, where this one resumes it.
+        The callback states of the fit that this one resumes. Empty if it resumes none.
 
     Raises
     ------
     ValueError
-        Where a callback wants a number that there is not, and for metrics without samples.
+        If a callback monitors a number that this fit does not have, or if there are metrics but
+        no samples to measure them on.
     """
 
     def __init__(
@@ -73,11 +74,11 @@ class Watch:
         check_monitors(callbacks, self.known)
 
     def __bool__(self) -> bool:
-        """Whether there is anything to do after each epoch."""
+        """Return whether there is anything to do after each epoch."""
         return bool(self.names or self.callbacks)
 
     def _last_logs(self) -> dict[str, float]:
-        """The numbers of the last epoch that was trained before this fit."""
+        """Return the numbers of the last epoch that was trained before this fit."""
         columns = self.trainer.history.columns
         return {
             name: float(columns[name][-1])
@@ -86,21 +87,21 @@ class Watch:
         }
 
     def measure(self, params: Array) -> dict[str, float]:
-        """The validation loss and the metrics, of the parameters as they are."""
+        """Return the validation loss and the metrics for these parameters."""
         found = {}
         for begin, net, samples, y in self.measured:
             if begin:
                 found[VALIDATION_LOSS] = net.loss(params, samples)
             if self.metrics:
                 prediction = read_only(net.predict(params, samples.X))
-                with np.errstate(over="ignore", invalid="ignore"):  # divergence is told by the loss
+                with np.errstate(over="ignore", invalid="ignore"):  # the loss reports divergence
                     for name, metric in self.metrics.items():
                         found[begin + name] = as_number(name, metric(y, prediction))
         return found
 
 
 def check_monitors(callbacks: Sequence[Callback], known: Sequence[str]) -> None:
-    """Refuse callbacks that want a number which a fit does not have."""
+    """Raise a ValueError if a callback monitors a number that the fit does not have."""
     for callback in callbacks:
         monitor = getattr(callback, "monitor", None)
         if isinstance(monitor, str):
@@ -108,7 +109,7 @@ def check_monitors(callbacks: Sequence[Callback], known: Sequence[str]) -> None:
 
 
 def check_monitor(who: str, monitor: str, known: Sequence[str]) -> None:
-    """Raise a ValueError where somebody wants a number that is not among those known."""
+    """Raise a ValueError if ``monitor`` is not one of the numbers of this fit."""
     if monitor not in known:
         needed = "; it needs validation data" if monitor.startswith(VALIDATION) else ""
         if meant := hints.word("monitor", monitor):
@@ -120,24 +121,24 @@ def check_monitor(who: str, monitor: str, known: Sequence[str]) -> None:
 
 
 def read_only(array: Array) -> Array:
-    """The array, made so that no metric can change what the next one gets."""
+    """Make the array read-only, so that no metric can change what the next one gets."""
     array.flags.writeable = False
     return array
 
 
 def shown(y: Rows) -> Array:
-    """Targets as metrics get them: labels are ints, and nothing can be written to."""
+    """Return the targets as metrics get them. They are read-only, and labels are ints."""
     return read_only(y[:].astype(np.int64) if y.ndim == 1 else y[:])
 
 
 def as_number(name: str, value: Any, what: str = "metric") -> float:
-    """What a metric or scorer returned: a real number, or an array of one."""
+    """Return the result of a metric or scorer, a real number or an array of one, as a float."""
     came = checks.shown(value)
     try:
         if isinstance(value, np.ndarray):
             came = f"an array of shape {value.shape}"
             value = value.item()
-        if not isinstance(value, str | bytes):  # float would read text
+        if not isinstance(value, str | bytes):  # float() would accept text
             return float(value)
     except (TypeError, ValueError):
         pass
