@@ -88,8 +88,12 @@ def test_one_compile_serves_every_net(route, dtype, rng):
     assert compiles.count == 0
 
 
-def test_the_listener_would_have_seen_a_compile():
+def test_the_listener_would_have_seen_a_compile(monkeypatch, tmp_path):
+    from numba.core import config
+
     from jitprop_kernels._jit import jit
+
+    monkeypatch.setattr(config, "CACHE_DIR", str(tmp_path))  # an earlier run kept its kernels
 
     @jit(entry=True)
     def add_one(x):
