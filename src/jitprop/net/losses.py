@@ -397,9 +397,10 @@ def _check_settings(loss: BinaryCrossEntropy | CrossEntropy) -> None:
             )
         given = [given[i] for i in range(len(given))]
     if not checks.is_list(given):
+        hint = ": len(y) / (n_classes * np.bincount(y)) is balanced" if given == "balanced" else ""
         raise TypeError(
             "class_weight must be a list of floats or a dict of them, one for each class; "
-            f"got {checks.shown(given)}"
+            f"got {checks.shown(given)}{hint}"
         )
     weights = [checks.number(f"class_weight[{i}]", w, low=0.0) for i, w in enumerate(given)]
     if not any(weights):
