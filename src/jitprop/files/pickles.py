@@ -15,11 +15,9 @@ def stamped(state: Mapping[str, Any]) -> dict[str, Any]:
     """
     Return the state for ``__getstate__``, with the version of jitprop added.
 
-    ``_warned`` is left out: a copy is a new net, for which a warning is given again. Names are
-    sorted, so that equal nets have equal pickles, in whatever order attributes were set.
+    Names are sorted, so that equal nets have equal pickles, in whatever order attributes were set.
     """
-    kept = {name: state[name] for name in sorted(state) if name != "_warned"}
-    return {**kept, KEY: __version__}
+    return {**{name: state[name] for name in sorted(state)}, KEY: __version__}
 
 
 def opened(name: str, state: Mapping[str, Any]) -> dict[str, Any]:

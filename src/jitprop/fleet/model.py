@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from jitprop import backends, checks
 from jitprop._types import Array
 from jitprop.data import cast
 from jitprop.fleet.settings import (
@@ -27,7 +26,7 @@ from jitprop.net import initializers, optimizers
 from jitprop.net.seeds import generator, words
 from jitprop.net.spec import Spec, make_spec
 from jitprop.training.kept import Kept
-from jitprop.training.model import BaseModel, as_copy
+from jitprop.training.model import BaseModel, as_copy, checked
 
 MEMBERS_DRAWN = 4096
 """Parameters are drawn for so many members at a time. All at once would take K P numbers of
@@ -107,11 +106,9 @@ class FleetModel(BaseModel):
         ------
         TypeError, ValueError
         """
-        shuffle, kind = checks.boolean("shuffle", shuffle), cast.dtype(dtype)
-        backend = backends.check(backend)
-        n_threads = checks.optional_integer("n_threads", n_threads, low=1)
+        shared = checked(shuffle, dtype, backend, n_threads)
         k, size, n_slots = len(settings.decays), spec.n_parameters, spec.optimizer.n_slots
-        started_as = kind or np.dtype(np.float64)
+        started_as = shared["dtype"] or np.dtype(np.float64)
         state = FleetState(
             params=cast.zeros("members", (k, size), started_as),
             slots=cast.zeros("members", (k, n_slots, size), started_as),
@@ -124,10 +121,7 @@ class FleetModel(BaseModel):
             state.keys[:] = words(seeds, "dropout")[:, 0] >> np.uint64(1)
         return cls(
             spec=spec,
-            shuffle=shuffle,
-            dtype=kind,
-            backend=backend,
-            n_threads=n_threads,
+            **shared,
             settings=settings,
             state=state,
         )

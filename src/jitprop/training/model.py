@@ -90,6 +90,23 @@ class BaseModel:
             self.warned = True
 
 
+def checked(shuffle: Any, dtype: Any, backend: Any, n_threads: Any) -> dict[str, Any]:
+    """
+    Check arguments that `Trainer` and `Fleet` have in common, and return them as a model has them.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For a bad argument.
+    """
+    return {
+        "shuffle": checks.boolean("shuffle", shuffle),
+        "dtype": cast.dtype(dtype),
+        "backend": backends.check(backend),
+        "n_threads": checks.optional_integer("n_threads", n_threads, low=1),
+    }
+
+
 @dataclass(kw_only=True)
 class Model(BaseModel):
     """
@@ -132,13 +149,11 @@ class Model(BaseModel):
         TypeError, ValueError
             For a bad argument.
         """
-        shuffle, kind = checks.boolean("shuffle", shuffle), cast.dtype(dtype)
-        backend = backends.check(backend)
-        n_threads = checks.optional_integer("n_threads", n_threads, low=1)
+        shared = checked(shuffle, dtype, backend, n_threads)
         drawn = secrets.randbits(64) if seed is None else checks.integer("seed", seed, low=0)
         seeds = streams(drawn)
         size, n_slots = spec.n_parameters, spec.optimizer.n_slots
-        started_as = kind or np.dtype(np.float64)
+        started_as = shared["dtype"] or np.dtype(np.float64)
         state = State(
             params=cast.zeros("layer_sizes", (size,), started_as),
             slots=cast.zeros("layer_sizes", (n_slots, size), started_as),
@@ -148,10 +163,7 @@ class Model(BaseModel):
         )
         return cls(
             spec=spec,
-            shuffle=shuffle,
-            dtype=kind,
-            backend=backend,
-            n_threads=n_threads,
+            **shared,
             state=state,
             course=Course(checks.optional_integer("history_limit", history_limit, low=1)),
             seed=drawn,
@@ -160,9 +172,10 @@ class Model(BaseModel):
     def begin(self, init: Any) -> None:
         """Draw the parameters, or copy given ones, as `Trainer`'s argument ``init`` says."""
         self.init = name = initializers.named(init)
-        if name is None or self.seed is None:
+        if name is None:
             self.set_parameters(*init)
             return
+        assert self.seed is not None, "a net that was read from a file has its parameters"
         rng = np.random.default_rng(streams(self.seed).init)
         weights, biases = initializers.draw(name, self.spec.shapes, [rng])
         self.set_parameters([W[0] for W in weights], [b[0] for b in biases])
