@@ -42,7 +42,7 @@ def bits(X, y, order=None, **settings):
 
 def compiled():
     entries = (kernels.train, kernels.predict, kernels.evaluate, kernels.gradient)
-    return [list(getattr(entry, "signatures", ())) for entry in entries]  # empty without JIT
+    return [list(entry.codes) for entry in entries]  # empty without JIT
 
 
 def strided(array):

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import itertools
-from pathlib import Path
 
 import numba.core.event as numba_events
 import numpy as np
 import pytest
 
-import jitprop_kernels
 from jitprop import Trainer
 from jitprop.backends import compiled, threads
 from jitprop.data import cast
@@ -91,11 +89,11 @@ def test_one_compile_serves_every_net(route, dtype, rng):
 def test_the_listener_would_have_seen_a_compile(monkeypatch, tmp_path):
     from numba.core import config
 
-    from jitprop_kernels._jit import jit
+    from jitprop_kernels._jit import entry
 
     monkeypatch.setattr(config, "CACHE_DIR", str(tmp_path))  # an earlier run kept its kernels
 
-    @jit(entry=True)
+    @entry
     def add_one(x):
         return x + 1
 
@@ -147,22 +145,8 @@ def test_the_route_goes_by_the_size_of_the_layers():
     assert not compiled.uses_lanes(spec([784, 512, 10]))
 
 
-def test_right_data_are_not_copied(rng):
-    X, _ = data([4, 2], 6, "half_squared_error", False, rng)
-    assert np.shares_memory(compiled.flat(X), X)
-    X.flags.writeable = False
-    flat = compiled.flat(X)
-    assert flat.flags.writeable
-    assert np.shares_memory(flat, X)
-
-
 def test_what_kernels_index_with_is_a_copy():
     order, labels = np.array([[1, 0, 2]]), np.array([0.0, 1.0, 1.0])
     assert not np.shares_memory(cast.order("order", order, (1, 3)), order)
     kept = cast.targets(labels, 3, 2, CrossEntropy(), labels.dtype)
     assert not np.shares_memory(kept, labels)
-
-
-def test_numba_can_ask_the_cache_what_it_asks_of_its_own():
-    Trainer([2, 2, 1], seed=0, backend="numba").fit([[0, 1]], [0], 1)
-    assert Path(jitprop_kernels.train.stats.cache_path).is_dir()

@@ -1,15 +1,24 @@
-"""Every compiled function of jitprop: arrays and numbers in, arrays and numbers out."""
+"""
+Every compiled function of jitprop: arrays and numbers in, arrays and numbers out.
 
-from jitprop_kernels._jit import INTERPRETED
+Importing this needs no numba. Numba is imported to compile a kernel for which there is no machine
+code yet: see `entry`.
+"""
+
 from jitprop_kernels._types import BLOCKS, LANES, NARROW, WIDE, Route, Width
-from jitprop_kernels.blocks import DEPTH, REACH, TILE
-from jitprop_kernels.custom import Loop, compile_loop
-from jitprop_kernels.fleets import evaluate_members, predict_members, train_members
-from jitprop_kernels.groups import N_SUMS
-from jitprop_kernels.meeting import AGREED, GATE_SIZE, HALT, LEFT, RUNNING
-from jitprop_kernels.members import SAMPLES
-from jitprop_kernels.network import evaluate, gradient, predict
-from jitprop_kernels.optimizers import SQUARES_PIECE
+from jitprop_kernels.entry import (
+    ENTRIES,
+    INTERPRETED,
+    Bound,
+    evaluate,
+    evaluate_members,
+    gradient,
+    predict,
+    predict_members,
+    train,
+    train_members,
+)
+from jitprop_kernels.own import Loop, compile_loop
 from jitprop_kernels.plan import Plan, SklearnRules
 from jitprop_kernels.records import (
     FleetWork,
@@ -20,13 +29,28 @@ from jitprop_kernels.records import (
     Seat,
     Work,
 )
-from jitprop_kernels.simd import NARROW_BYTES, VECTOR_BYTES, WIDE_BYTES
-from jitprop_kernels.training import train
+from jitprop_kernels.sizes import (
+    AGREED,
+    DEPTH,
+    GATE_SIZE,
+    HALT,
+    LEFT,
+    N_SUMS,
+    NARROW_BYTES,
+    REACH,
+    RUNNING,
+    SAMPLES,
+    SQUARES_PIECE,
+    TILE,
+    VECTOR_BYTES,
+    WIDE_BYTES,
+)
 
 __all__ = [
     "AGREED",
     "BLOCKS",
     "DEPTH",
+    "ENTRIES",
     "GATE_SIZE",
     "HALT",
     "INTERPRETED",
@@ -43,6 +67,7 @@ __all__ = [
     "VECTOR_BYTES",
     "WIDE",
     "WIDE_BYTES",
+    "Bound",
     "FleetWork",
     "Loop",
     "MemberSamples",

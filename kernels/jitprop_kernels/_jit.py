@@ -12,18 +12,17 @@ from typing import Any, ParamSpec, TypeVar, cast
 
 import numba
 
-from jitprop_kernels._private.cache import KernelCache
+from jitprop_kernels._private.entering import object_code
 from jitprop_kernels._private.handing import Flat, pointer, read
 from jitprop_kernels._private.intrinsic import declare, intrinsic
 from jitprop_kernels._private.linking import (
     ApartCompiler,
-    EntryCompiler,
     InlinedCompiler,
     InnerCompiler,
     make_inner,
 )
 from jitprop_kernels._private.vectors import VectorType, by_llvm, integers, splat_value
-from jitprop_kernels._waiting import unbroken
+from jitprop_kernels.entry import INTERPRETED, LocalEntry
 
 __all__ = [
     "INTERPRETED",
@@ -33,10 +32,12 @@ __all__ = [
     "by_llvm",
     "callback",
     "declare",
+    "entry",
     "integers",
     "intrinsic",
     "jit",
     "jit_custom",
+    "object_code",
     "pointer",
     "read",
     "splat_value",
@@ -59,21 +60,15 @@ OPTIONS: dict[str, Any] = {
     "_nrt": False,
 }
 
-INTERPRETED = bool(numba.config.DISABLE_JIT)
-"""NUMBA_DISABLE_JIT=1: kernels are plain Python, to be debugged and covered, in one thread."""
-
 
 def jit(
-    *, entry: bool = False, apart: bool = False, inlined: bool = False
+    *, apart: bool = False, inlined: bool = False
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """
     Compile a kernel.
 
     Parameters
     ----------
-    entry : bool, default False
-        True for functions called from Python. Only these go to the disk cache: the machine code
-        of all they call is inside theirs.
     apart : bool, default False
         True for a function that shall stay one in the machine code. LLVM would rather put it into
         the one that calls it, and optimise that: 0.3 s for `train`, of which a long function at the
@@ -93,21 +88,21 @@ def jit(
         if INTERPRETED:
             return function
         compiler = InlinedCompiler if inlined else ApartCompiler if apart else InnerCompiler
-        compiler = EntryCompiler if entry else compiler
         dispatcher = numba.njit(
             pipeline_class=compiler,
-            no_cpython_wrapper=not entry,
+            no_cpython_wrapper=True,
             no_cfunc_wrapper=True,
             **OPTIONS,
         )(function)
-        if entry:
-            dispatcher._cache = KernelCache(function, OPTIONS)
-            dispatcher._compile_for_args = unbroken(dispatcher._compile_for_args)
-        else:
-            make_inner(dispatcher)
+        make_inner(dispatcher)
         return cast(Callable[P, R], dispatcher)
 
     return decorate
+
+
+def entry(function: Callable[P, R]) -> Callable[P, R]:
+    """Make a kernel that Python calls: see `jitprop_kernels.entry.Entry`."""
+    return cast(Callable[P, R], LocalEntry(jit()(function)))
 
 
 def jit_custom(function: Callable[P, R]) -> Callable[P, R]:

@@ -36,16 +36,6 @@ from jitprop_kernels.plan import (
 )
 from jitprop_kernels.records import Matrix, Outputs, Part, Product, Sink
 
-TILE = 32
-"""Samples of a batch, and rows of weights, that are not divided among threads: a multiple of
-`block_columns`."""
-
-DEPTH = 256
-"""Samples of whose deltas a gradient is computed at a time: they stay in the cache."""
-
-REACH = 64
-"""Samples that go through all layers together, their numbers still in the cache."""
-
 
 @jit(inlined=True)
 def multiply(product: Product) -> None:

@@ -24,7 +24,6 @@ from jitprop_kernels.groups import (
 from jitprop_kernels.losses import softmax
 from jitprop_kernels.meeting import halted, take
 from jitprop_kernels.members import (
-    SAMPLES,
     backward,
     block_width,
     forward,
@@ -41,6 +40,7 @@ from jitprop_kernels.records import (
     Scratch,
 )
 from jitprop_kernels.simd import size_of, skipped, widened, zeros
+from jitprop_kernels.sizes import SAMPLES
 
 
 @jit()
@@ -113,7 +113,7 @@ def train_groups(
         number = take(gate)
 
 
-@jit(entry=True)
+@jit()
 def train_members(
     width: Width, plan: Plan, work: FleetWork, scratch: Scratch, gate: Indices
 ) -> None:
@@ -178,7 +178,7 @@ def predict_groups(
         number = take(gate)
 
 
-@jit(entry=True)
+@jit()
 def predict_members(
     width: Width,
     plan: Plan,
@@ -228,7 +228,7 @@ def evaluate_groups(
         number = take(gate)
 
 
-@jit(entry=True)
+@jit()
 def evaluate_members(
     width: Width,
     plan: Plan,

@@ -16,12 +16,13 @@ from jitprop_kernels.members import block_width, inputs_of, member_in
 from jitprop_kernels.plan import N_IN, SMALLEST, Plan
 from jitprop_kernels.records import Block, Group, MemberSamples
 from jitprop_kernels.simd import load_like, prefetch_to_write, size_of, store, sum_apart, widened
+from jitprop_kernels.sizes import N_SUMS
 
 POWERS = 64
 """Updates after which Adam's powers of beta are computed anew: in between, each is the one before
 times beta, which costs a tenth."""
 
-WEIGHTS, POWERS_1, POWERS_2, LOSSES, FAULTS, DIVISORS, N_SUMS = range(7)
+WEIGHTS, POWERS_1, POWERS_2, LOSSES, FAULTS, DIVISORS = range(N_SUMS)
 """
 What ``sums`` holds of a group, V numbers of each: what weights are divided by; for Adam beta_1**t
 and beta_2**t; an epoch's loss so far; nan once one was not finite; what losses are divided by.

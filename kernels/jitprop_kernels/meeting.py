@@ -16,9 +16,7 @@ from numba import types
 
 from jitprop_kernels._jit import INTERPRETED, declare, intrinsic, jit, pointer
 from jitprop_kernels._types import Indices
-
-COUNT, ROUND, TAKEN, HALT, LEFT, AGREED, RUNNING, GATE_SIZE = 0, 8, 16, 24, 25, 26, 27, 28
-"""Places in the gate, a cache line apart save those that are written at most once; its size."""
+from jitprop_kernels.sizes import AGREED, COUNT, HALT, LEFT, ROUND, TAKEN
 
 SPINS = 20_000
 """Looks at the gate, about 20 us of them, before the processor is offered to other threads."""

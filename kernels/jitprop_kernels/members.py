@@ -43,9 +43,7 @@ from jitprop_kernels.simd import (
     store,
     sum_apart,
 )
-
-SAMPLES = 4
-"""Of a block: so many sums fit into the registers, beside what they are made of."""
+from jitprop_kernels.sizes import SAMPLES
 
 
 @jit()

@@ -240,13 +240,13 @@ def pass_tiles(
     return loss * weight_sum
 
 
-@jit(entry=True)
+@jit()
 def evaluate(plan: Plan, route: Route, params: Array, samples: Samples, memory: Array) -> float:
     """Summed loss of all samples."""
     return pass_tiles(plan, route, OFF, params, samples, memory, memory)
 
 
-@jit(entry=True)
+@jit()
 def gradient(
     plan: Plan, route: Route, params: Array, samples: Samples, out: Array, memory: Array
 ) -> float:
@@ -254,7 +254,7 @@ def gradient(
     return pass_tiles(plan, route, ON, params, samples, out, memory)
 
 
-@jit(entry=True)
+@jit()
 def predict(
     plan: Plan, route: Route, params: Array, X: Array, rows: Indices, out: Array, memory: Array
 ) -> None:

@@ -17,9 +17,6 @@ from jitprop_kernels.plan import Plan
 from jitprop_kernels.records import Update, Work
 from jitprop_kernels.simd import lane_sum, lanes, load, splat, square_root, widened
 
-SQUARES_PIECE = 4096
-"""Squares of a gradient that are added up by one thread: 2 us of work."""
-
 
 @jit(apart=True)
 def sum_of_squares(gradients: Array, start: int, stop: int) -> float:

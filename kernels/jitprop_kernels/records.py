@@ -258,7 +258,7 @@ class Group(NamedTuple):
 
 
 class Block(NamedTuple):
-    """Up to `members.SAMPLES` samples of a batch, on their way through all layers."""
+    """Up to `sizes.SAMPLES` samples of a batch, on their way through all layers."""
 
     begin: int
     """Where in ``rows``, or in X if there are none, the batch begins."""

@@ -30,15 +30,7 @@ from jitprop_kernels._jit import (
     splat_value,
 )
 from jitprop_kernels._types import Array, Scalar, Width
-
-VECTOR_BYTES = 32
-"""4 lanes of float64, 8 of float32: a register of AVX2, which most nets this small fill once."""
-
-WIDE_BYTES = 64
-"""8 lanes of float64, 16 of float32: one register of AVX-512, or two of AVX2."""
-
-NARROW_BYTES = 16
-"""2 lanes of float64, 4 of float32. Four of them are one register of AVX-512."""
+from jitprop_kernels.sizes import NARROW_BYTES, VECTOR_BYTES, WIDE_BYTES
 
 NOT_FUSED = ("arcp",)
 """Flags of its own, lest numba gives an operation "contract". Which products become one operation

@@ -9,7 +9,7 @@ from jitprop_kernels._jit import jit
 from jitprop_kernels._types import BLOCKS, LANES, Array, Route
 from jitprop_kernels.elementary import smaller
 from jitprop_kernels.losses import total
-from jitprop_kernels.meeting import AGREED, RUNNING, TAKEN, agree, halted, meet, take
+from jitprop_kernels.meeting import agree, halted, meet, take
 from jitprop_kernels.network import (
     add_gradients,
     load_batch,
@@ -18,9 +18,18 @@ from jitprop_kernels.network import (
     padded,
     sum_of_weights,
 )
-from jitprop_kernels.optimizers import SQUARES_PIECE, sum_of_squares, update
+from jitprop_kernels.optimizers import sum_of_squares, update
 from jitprop_kernels.plan import BIASES, N_IN, N_OUT, WEIGHTS, Plan
 from jitprop_kernels.records import Batch, Part, Samples, Seat, Sink, Update, Work
+from jitprop_kernels.sizes import (
+    AGREED,
+    DEPTH,
+    REACH,
+    RUNNING,
+    SQUARES_PIECE,
+    TAKEN,
+    TILE,
+)
 
 SPAN = 1024
 """Rows of weights that are updated before a look whether to leave, a multiple of TILE: with 8,000
@@ -240,8 +249,8 @@ def compute_chunks(plan: Plan, work: Work, seat: Seat, batch: Part, weight_sum: 
     while chunk * plan.chunk < m and not halted(gate):
         low, high = chunk * plan.chunk, smaller(m, (chunk + 1) * plan.chunk)
         loss = 0.0
-        for skip in range(low, high, blocks.REACH):
-            size = smaller(blocks.REACH, high - skip)
+        for skip in range(low, high, REACH):
+            size = smaller(REACH, high - skip)
             part = portion_to_front(plan, batch, skip, size, in_place)
             load_batch(plan, BLOCKS, work.samples, part, weight_sum, in_place)
             loss += loss_of(plan, BLOCKS, work.params, part)
@@ -274,9 +283,9 @@ def compute_samples(
 ) -> None:
     """Forward and backward of this thread's samples of a batch: each tile's loss."""
     n_outputs, memory, gate = plan.layers[len(plan.layers) - 1, N_OUT], work.memory, seat.gate
-    low, high = share(batch.size, blocks.TILE, seat.rank, seat.ranks)
-    for skip in range(low, high, blocks.REACH):
-        part = portion(batch, skip, smaller(blocks.REACH, high - skip))
+    low, high = share(batch.size, TILE, seat.rank, seat.ranks)
+    for skip in range(low, high, REACH):
+        part = portion(batch, skip, smaller(REACH, high - skip))
         if fresh:
             in_place = reads_in_place(plan, work.samples)
             load_batch(plan, BLOCKS, work.samples, part, weight_sum, in_place)
@@ -287,9 +296,9 @@ def compute_samples(
         if halted(gate):
             return
         blocks.backward(plan, part)
-    for skip in range(low, high, blocks.TILE):
-        size = smaller(blocks.TILE, high - skip) * n_outputs
-        work.parts[skip // blocks.TILE] = total(memory, plan.errors + skip * n_outputs, size)
+    for skip in range(low, high, TILE):
+        size = smaller(TILE, high - skip) * n_outputs
+        work.parts[skip // TILE] = total(memory, plan.errors + skip * n_outputs, size)
 
 
 @jit()
@@ -314,13 +323,13 @@ def update_rows(
     for l in range(len(plan.layers)):
         n_in, n_out = plan.layers[l, N_IN], plan.layers[l, N_OUT]
         w, b = plan.layers[l, WEIGHTS], plan.layers[l, BIASES]
-        low, high = share(n_in, blocks.TILE, rank, ranks)
+        low, high = share(n_in, TILE, rank, ranks)
         for k in range(low, high, SPAN):
             n = smaller(SPAN, high - k)
-            for skip in range(0, batch.size if computing else 0, blocks.DEPTH):
+            for skip in range(0, batch.size if computing else 0, DEPTH):
                 if halted(gate):
                     return
-                part = portion(batch, skip, smaller(blocks.DEPTH, batch.size - skip))
+                part = portion(batch, skip, smaller(DEPTH, batch.size - skip))
                 sink = first if skip == 0 else following
                 blocks.weight_gradient(plan, l, k, n, part, sink, rank)
             if updating:
@@ -363,7 +372,7 @@ def train_blocks(plan: Plan, work: Work, seat: Seat, start: int, stop: int, upda
         meet(gate, ranks)
         if gate[AGREED] != 0:
             return step
-        size = plan.chunk if plan.chunk > 0 else blocks.TILE
+        size = plan.chunk if plan.chunk > 0 else TILE
         n_parts = (m + size - 1) // size
         loss = 0.0
         for i in range(n_parts):
@@ -389,7 +398,7 @@ def train_blocks(plan: Plan, work: Work, seat: Seat, start: int, stop: int, upda
     return stop
 
 
-@jit(entry=True)
+@jit()
 def train(
     plan: Plan, route: Route, work: Work, seat: Seat, start: int, stop: int, updates: int
 ) -> int:

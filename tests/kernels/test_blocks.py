@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jitprop_kernels import blocks
-from jitprop_kernels._jit import jit
+from jitprop_kernels._jit import entry
 from jitprop_kernels._microkernel import block_columns
 from jitprop_kernels.plan import BIASES, N_IN, N_OUT, OUTPUTS, PACKED, Plan
 from jitprop_kernels.records import Matrix, Part, Product, Sink
@@ -23,12 +23,12 @@ SETTINGS = settings(max_examples=150, deadline=None, derandomize=True, database=
 both_dtypes = pytest.mark.parametrize("dtype", [np.float64, np.float32])
 
 
-@jit(entry=True)
+@entry
 def columns(array):
     return block_columns(array)
 
 
-@jit(entry=True)
+@entry
 def multiply(
     height, width, depth, alpha, A, row, step, B, ldb, beta, times, D, d, ldd, C, c, outside
 ):
@@ -39,7 +39,7 @@ def multiply(
     )
 
 
-@jit(entry=True)
+@entry
 def copy(transposed, W, n_in, n_out, k, rows, memory, at):
     if transposed:
         blocks.pack_transposed(W, 0, n_in, n_out, k, rows, memory, at)
@@ -47,13 +47,13 @@ def copy(transposed, W, n_in, n_out, k, rows, memory, at):
         blocks.pack(W, 0, n_in, n_out, k, rows, memory, at)
 
 
-@jit(entry=True)
+@entry
 def weight_gradient(plan, k, rows, alpha, beta, X, memory, m, C):
     part = Part(0, 0, 0, m, m, 1, X, 0, memory)
     blocks.weight_gradient(plan, 0, k, rows, part, Sink(C, 0, alpha, beta, 0.0), 0)
 
 
-@jit(entry=True)
+@entry
 def bias_gradient(plan, alpha, beta, memory, m, C, c):
     part = Part(0, 0, 0, m, m, 1, memory, 0, memory)
     blocks.bias_gradient(plan, 0, part, Sink(C, c, alpha, 0.0, beta))
@@ -72,7 +72,7 @@ def inside(memory):
 
 def panels(B):
     """Return B packed in panels of the kernel's number of columns."""
-    n = columns(B)
+    n = columns(B.ravel())
     return np.concatenate([B[:, j : j + n].ravel() for j in range(0, B.shape[1], n)])
 
 

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from jitprop_kernels import activations, elementary
-from jitprop_kernels._jit import jit
+from jitprop_kernels._jit import entry
 
 mpmath.mp.prec = 170  # with 50 digits
 
 
-@jit(entry=True)
+@entry
 def sweep(code, x, out):
     # One compiled loop over all functions, since inner kernels cannot be called from Python.
     for i in range(x.size):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jitprop_kernels import activations, codes, simd
-from jitprop_kernels._jit import jit
+from jitprop_kernels._jit import entry
 from jitprop_kernels._types import NARROW, WIDE
 
 CODES = [
@@ -15,7 +15,7 @@ CODES = [
 ]  # fmt: skip
 
 
-@jit(entry=True)
+@entry
 def three(code, one, other, wide, size):
     zero = type(one[0])(0.0)
     activations.activate(code, one, 0, size, size)
@@ -23,7 +23,7 @@ def three(code, one, other, wide, size):
     activations.activate_by(simd.zeros(WIDE, wide), code, wide, 0, size, size)
 
 
-@jit(entry=True)
+@entry
 def sums(x, out, n):
     v = simd.load(x, 0)
     out[0] = simd.lane_sum(v)
@@ -31,7 +31,7 @@ def sums(x, out, n):
     simd.store(out, 2, simd.first(n, v))
 
 
-@jit(entry=True)
+@entry
 def fours(few, x, out):
     none = simd.zeros(few, x)
     V, one = simd.size_of(none), simd.load_like(none, x, 0)

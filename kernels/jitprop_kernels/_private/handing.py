@@ -3,8 +3,8 @@ What kernels hand to one another: of an array its pointer and its size, of a rec
 
 To LLVM numba's arrays are seven arguments each, which every call and every function takes apart
 and puts together again, and a plan is forty. Here an array is two and a record one: a third less
-code to compile. Python calls an entry with arrays and records. They become these where the entry
-calls another kernel (`handed`). An index is never counted from the end.
+code to compile. An index is never counted from the end: the branch for that hides from LLVM that
+neighbours are neighbours. With it XOR took 0.28 us an epoch, without 0.19 (Zen 4).
 
 A record is a NamedTuple. Its fields are numbers, arrays and other records. Who needs an array of a
 record in a loop reads it before the loop: LLVM does not know that a store leaves the record alone.
@@ -43,11 +43,11 @@ class Flat(types.Type):
 
 
 class Table(types.Type):
-    """`plan.layers`: where an array of two dimensions stands."""
+    """An array of two dimensions, `plan.layers`."""
 
-    def __init__(self, array: types.Array) -> None:
-        self.array = array
-        super().__init__(f"Table({array})")
+    def __init__(self, dtype: Any) -> None:
+        self.dtype = dtype
+        super().__init__(f"Table({dtype})")
 
 
 class RecordPointer(types.Type):
@@ -66,10 +66,10 @@ class _FlatModel(models.StructModel):  # type: ignore[misc]
 
 
 @register_model(Table)
-class _TableModel(models.PrimitiveModel):  # type: ignore[misc]
+class _TableModel(models.StructModel):  # type: ignore[misc]
     def __init__(self, manager: Any, kind: Table) -> None:
-        array = manager.lookup(kind.array).get_value_type()
-        super().__init__(manager, kind, array.as_pointer())
+        members = [("data", CPointer(kind.dtype)), ("rows", types.int64), ("columns", types.int64)]
+        super().__init__(manager, kind, members)
 
 
 @register_model(RecordPointer)
@@ -87,27 +87,13 @@ def room(builder: Any, kind: Any) -> Any:
 
 def handed(kind: Any) -> Any:
     """What a kernel gets for an argument of this type."""
-    if isinstance(kind, types.Array) and kind.ndim == 1:
-        return Flat(kind.dtype)
     return RecordPointer(kind) if isinstance(kind, BaseNamedTuple) else kind
 
 
 def pointer(context: Any, builder: Any, kind: Any, array: Any, at: Any) -> Any:
     """Where ``array[at]`` stands."""
-    if isinstance(kind, Flat):
-        return builder.gep(builder.extract_value(array, 0), [at])
-    return builder.gep(context.make_array(kind)(context, builder, array).data, [at])
-
-
-def _flat(context: Any, builder: Any, target: Any, array: Any) -> Any:
-    flat = cgutils.create_struct_proxy(target)(context, builder)
-    flat.data, flat.size = array.data, array.nitems
-    return flat._getvalue()
-
-
-@lower_cast(types.Array, Flat)  # type: ignore[untyped-decorator]
-def _flat_of(context: Any, builder: Any, source: Any, target: Any, value: Any) -> Any:
-    return _flat(context, builder, target, context.make_array(source)(context, builder, value))
+    del context, kind
+    return builder.gep(builder.extract_value(array, 0), [at])
 
 
 @lower_cast(BaseNamedTuple, RecordPointer)  # type: ignore[untyped-decorator]
@@ -150,10 +136,7 @@ class _RecordPointerAttributes(AttributeTemplate):  # type: ignore[misc]
     key = RecordPointer
 
     def generic_resolve(self, kind: RecordPointer, name: str) -> Any:
-        field = kind.record[kind.record.fields.index(name)]
-        if isinstance(field, types.Array) and field.ndim == 2:
-            return Table(field)
-        return handed(field)
+        return handed(kind.record[kind.record.fields.index(name)])
 
 
 @lower_getattr_generic(RecordPointer)  # type: ignore[untyped-decorator]
@@ -163,9 +146,6 @@ def field(context: Any, builder: Any, kind: RecordPointer, at: Any, name: str) -
     found, of = cgutils.gep_inbounds(builder, at, 0, i), kind.record[i]
     if isinstance(of, BaseNamedTuple):
         return found
-    if isinstance(of, types.Array):
-        array = context.make_array(of)(context, builder, ref=found)
-        return found if of.ndim == 2 else _flat(context, builder, handed(of), array)
     return builder.load(found)
 
 
@@ -184,7 +164,7 @@ class _GetItem(AbstractTemplate):  # type: ignore[misc]
         if isinstance(array, Flat) and isinstance(at, types.Integer):
             return signature(array.dtype, array, types.int64)
         if isinstance(array, Table):
-            return signature(array.array.dtype, array, at)
+            return signature(array.dtype, array, at)
         return None
 
 
@@ -195,11 +175,10 @@ def _get(context: Any, builder: Any, sig: Any, args: Any) -> Any:
 
 @lower_builtin(operator.getitem, Table, BaseTuple)  # type: ignore[untyped-decorator]
 def _get_from_table(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-    table = context.make_array(sig.args[0].array)(context, builder, ref=args[0])
-    columns = builder.extract_value(table.shape, 1)
+    data, _, columns = cgutils.unpack_tuple(builder, args[0])
     row, column = cgutils.unpack_tuple(builder, args[1])
     at = builder.add(builder.mul(row, columns), column)
-    return builder.load(builder.gep(table.data, [at]))
+    return builder.load(builder.gep(data, [at]))
 
 
 @infer_global(operator.setitem)
@@ -226,5 +205,4 @@ class _Length(AbstractTemplate):  # type: ignore[misc]
 
 @lower_builtin(len, Table)  # type: ignore[untyped-decorator]
 def _length(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-    table = context.make_array(sig.args[0].array)(context, builder, ref=args[0])
-    return builder.extract_value(table.shape, 0)
+    return builder.extract_value(args[0], 1)

@@ -1,50 +1,33 @@
 """
-How the kernels are linked: inner functions are optimised once, inside the entry that calls them.
+What the compiler of one kernel leaves behind: LLVM's intermediate form, unoptimised.
 
 Numba by itself optimises each function as if it were to be called from Python, emits its machine
-code, and then does both again inside each caller, level by level. Here an inner function stops at
-LLVM's intermediate form. The entry links all of them, private to it, and optimises the whole: that
-took two thirds of the time, and since LLVM inlines private functions more readily, XOR 0.26 us an
-epoch instead of 0.33.
+code, and then does both again inside each caller, level by level. Here a kernel stops at LLVM's
+intermediate form. The entry links all of them, private to it, and optimises the whole (`entering`):
+that took two thirds of the time, and since LLVM inlines private functions more readily, XOR 0.26 us
+an epoch instead of 0.33.
 """
 
 from __future__ import annotations
 
 from typing import Any, NoReturn
 
-from llvmlite.binding import (
-    Linkage,
-    create_pass_builder,
-    create_pipeline_tuning_options,
-    set_option,
-)
-from numba.core import config
 from numba.core.codegen import JITCodeLibrary
 from numba.core.types.misc import unliteral
 
 from jitprop_kernels._private.compiling import KernelCompiler
 from jitprop_kernels._private.handing import handed
 
-if config.OPT == 0:
-    # LLVM then emits machine code by a quick way, which fuses no product with a sum. What that
-    # cannot do, wide vectors for one, goes the usual way, which fuses them. So bits depended on the
-    # width of vectors, and with that on how many members a fleet has.
-    set_option("jitprop", "-fast-isel=false")
 
+class InnerLibrary(JITCodeLibrary):  # type: ignore[misc]
+    """The code of one kernel."""
 
-class KernelLibrary(JITCodeLibrary):  # type: ignore[misc]
-    """The code of one kernel, as numba writes it."""
+    attribute: str | None = None
+    """Of LLVM's, for the function."""
 
     def _optimize_functions(self, ll_module: Any) -> None:
         # Numba would, to save memory, before it optimises the whole: 1 s of 6.
         ll_module.data_layout = self._codegen._data_layout
-
-
-class InnerLibrary(KernelLibrary):
-    """The code of one inner function."""
-
-    attribute: str | None = None
-    """Of LLVM's, for the function."""
 
     def add_ir_module(self, ir_module: Any) -> None:
         """Take the function, marked."""
@@ -62,44 +45,15 @@ class InnerLibrary(KernelLibrary):
 
 
 class ApartLibrary(InnerLibrary):
-    """The code of one inner function that LLVM does not put into another."""
+    """The code of one kernel that LLVM does not put into another."""
 
     attribute = "noinline"
 
 
 class InlinedLibrary(InnerLibrary):
-    """The code of one inner function that LLVM puts into each that calls it."""
+    """The code of one kernel that LLVM puts into each that calls it."""
 
     attribute = "alwaysinline"
-
-
-class EntryLibrary(KernelLibrary):
-    """The code of an entry, and of all it calls."""
-
-    _linking_libraries: list[Any]
-
-    def finalize(self) -> None:
-        """Link all that is called, at whatever depth; optimise; make machine code."""
-        libraries = dict.fromkeys(self._linking_libraries)
-        waiting = list(libraries)
-        while waiting:
-            called = [l for l in waiting.pop()._linking_libraries if l not in libraries]
-            libraries.update(dict.fromkeys(called))
-            waiting.extend(called)
-        self._linking_libraries = list(libraries)
-        super().finalize()
-
-    def _optimize_final_module(self) -> None:
-        for function in self._final_module.functions:
-            if function.linkage == Linkage.linkonce_odr and not function.is_declaration:
-                function.linkage = "internal"
-        # Nets need no unrolled loops: those over samples become vectors, and of those over units,
-        # which are short, an epoch of XOR sees only the branches around them: 0.092 us without,
-        # 0.110 us with.
-        options = create_pipeline_tuning_options(config.OPT)
-        options.loop_vectorization, options.loop_unrolling = True, False
-        builder = create_pass_builder(self._codegen._tm, options)
-        builder.getModulePassManager().run(self._final_module, builder)
 
 
 def _no_executable(library: Any, fndesc: Any, env: Any) -> object:
@@ -109,7 +63,7 @@ def _no_executable(library: Any, fndesc: Any, env: Any) -> object:
 
 
 class InnerCompiler(KernelCompiler):
-    """The compiler of inner functions, short of machine code."""
+    """The compiler of kernels, short of machine code."""
 
     library: type[InnerLibrary] = InnerLibrary
 
@@ -122,26 +76,15 @@ class InnerCompiler(KernelCompiler):
 
 
 class ApartCompiler(InnerCompiler):
-    """The compiler of inner functions that stay functions."""
+    """The compiler of kernels that stay functions."""
 
     library = ApartLibrary
 
 
 class InlinedCompiler(InnerCompiler):
-    """The compiler of inner functions that vanish in those that call them."""
+    """The compiler of kernels that vanish in those that call them."""
 
     library = InlinedLibrary
-
-
-class EntryCompiler(KernelCompiler):
-    """The compiler of entries."""
-
-    def define_pipelines(self) -> list[Any]:
-        """The same passes, with our library."""
-        state = self.state
-        state.library = EntryLibrary(state.targetctx.codegen(), state.func_id.func_qualname)
-        state.library.enable_object_caching()
-        return super().define_pipelines()
 
 
 def make_inner(dispatcher: Any) -> None:

@@ -114,7 +114,7 @@ def interpreted() -> bool:
 
 def cache_folder() -> str | None:
     """The folder that keeps the compiled kernels; None where none can be written."""
-    return kernels.train.stats.cache_path  # type: ignore[attr-defined, no-any-return]
+    return next((code.folder for code in kernels.train.codes.values()), None)
 
 
 def uses_lanes(spec: Spec, column: int = 0) -> bool:
@@ -369,43 +369,20 @@ def _optimizer(spec: Spec) -> tuple[int, tuple[float, float, float, float]]:
             return codes.RPROP, (eta_minus, eta_plus, step_min, step_max)
 
 
-class _Writable:
-    """What NumPy makes a writable array of, on the memory of a read-only one."""
-
-    def __init__(self, array: Array) -> None:
-        self.array = array
-        data = (array.ctypes.data, False)
-        self.__array_interface__ = {**array.__array_interface__, "data": data}
-
-
-def flat(array: Array) -> Array:
-    """
-    A flat view that may be written to.
-
-    Kernels write neither X nor y; but numba holds a read-only array for another type, and would
-    compile everything a second time for it.
-    """
-    flat = array.reshape(-1)
-    if flat.flags.writeable:
-        return flat
-
-    return np.asarray(_Writable(flat))
-
-
 def _given(
     plan: kernels.Plan, X: Array, y: Array, weights: Array | None, rows: Array, dropout_key: int = 0
 ) -> tuple[kernels.Plan, kernels.Samples]:
     """The samples, and the plan for them."""
     flat_weights, stand_in = np.empty(0, y.dtype), -1
     if weights is not None:
-        flat_weights, stand_in = flat(weights), int(stand_ins(weights))
+        flat_weights, stand_in = weights, int(stand_ins(weights))
     plan = plan._replace(
         labels=y.ndim == 1,
         weighted=weights is not None,
         stand_in=stand_in,
         dropout_key=dropout_key,
     )
-    return plan, kernels.Samples(flat(X), flat(y), flat_weights, rows)
+    return plan, kernels.Samples(X.reshape(-1), y.reshape(-1), flat_weights, rows)
 
 
 def train(
@@ -415,7 +392,7 @@ def train(
     X, y, weights, order, losses, rates, start, stop = steps
     check_trained(params, slots, X, y, weights)
     check_written(losses=losses)
-    rows = NATURAL_ORDER if order is None else flat(order)
+    rows = NATURAL_ORDER if order is None else order.reshape(-1)
     plan, samples = _given(net.plan, X, y, weights, rows, dropout_key)
     flat_slots = slots.reshape(-1)
 
@@ -431,7 +408,7 @@ def train(
             net.parts,
         )
         seat = kernels.Seat(rank, n_threads, net.gate)
-        return kernels.train(plan, net.route, arrays, seat, start, stop, updates)
+        return int(kernels.train(plan, net.route, arrays, seat, start, stop, updates))
 
     try:
         if net.team.n == 1 and not net.long:
@@ -457,7 +434,7 @@ def train(
 def evaluate(net: Net, params: Array, X: Array, y: Array, weights: Array | None) -> float:
     """Summed loss of all samples, each times its weight."""
     plan, samples = _given(net.plan, X, y, weights, NATURAL_ORDER)
-    return float(kernels.evaluate(plan, net.route, flat(params), samples, net.memory[0]))
+    return float(kernels.evaluate(plan, net.route, params, samples, net.memory[0]))
 
 
 def gradient(
@@ -466,12 +443,12 @@ def gradient(
     """Gradient of the reduced loss of one batch into ``out``, (P,). Returns the summed loss."""
     check_written(out=out)
     plan, samples = _given(net.plan, X, y, weights, NATURAL_ORDER)
-    return kernels.gradient(plan, net.route, flat(params), samples, out, net.memory[0])
+    return float(kernels.gradient(plan, net.route, params, samples, out, net.memory[0]))
 
 
 def predict(net: Net, params: Array, X: Array, out: Array) -> None:
     """Outputs of all samples into ``out``, (n_samples, n_outputs)."""
     check_written(out=out)
     kernels.predict(
-        net.plan, net.route, flat(params), flat(X), NATURAL_ORDER, out.reshape(-1), net.memory[0]
+        net.plan, net.route, params, X.reshape(-1), NATURAL_ORDER, out.reshape(-1), net.memory[0]
     )

@@ -112,7 +112,7 @@ class Lanes:
 
         nothing, numbers = np.empty(0, dtype), members.numbers
         samples = kernels.MemberSamples(
-            compiled.flat(X.array), X.step, nothing, 0, nothing, 0, numbers, n, numbers,
+            X.array.reshape(-1), X.step, nothing, 0, nothing, 0, numbers, n, numbers,
             compiled.NATURAL_ORDER,
         )  # fmt: skip
         settings = _settings(members)
@@ -153,11 +153,11 @@ def _samples(
         weights, weights_step = data.weights.array, data.weights.step
     found = data.stand_ins
     return kernels.MemberSamples(
-        X=compiled.flat(data.X.array),
+        X=data.X.array.reshape(-1),
         X_step=data.X.step,
-        Y=compiled.flat(data.y.array),
+        Y=data.y.array.reshape(-1),
         Y_step=data.y.step,
-        weights=compiled.flat(weights),
+        weights=weights.reshape(-1),
         weights_step=weights_step,
         stand_ins=np.repeat(found, len(numbers)) if len(found) == 1 else found[numbers],
         n_samples=data.n_samples,

@@ -1,0 +1,237 @@
+"""
+Entries: the kernels that Python calls.
+
+`Entry.bind` lays out the arguments once. `Bound` then calls the kernel, as often as wanted, with
+what lies there now. The machine code comes from a file that a wheel brought, from the cache on
+disk, or from numba, which then is imported.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import inspect
+import os
+import threading
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol, TypeAlias, cast
+
+from jitprop_kernels import loading, stored
+from jitprop_kernels._waiting import unbroken
+from jitprop_kernels.layout import INTEGER, NOTHING, RecordKind, kind_of, layout_of
+from jitprop_kernels.target import host, settings
+
+INTERPRETED = settings().interpreted
+"""NUMBA_DISABLE_JIT=1: kernels are plain Python, to be debugged and covered, in one thread."""
+
+Path: TypeAlias = "tuple[int | str, ...]"
+
+
+class Bound(Protocol):
+    """An entry with its arguments."""
+
+    def __call__(self) -> Any:
+        """Call the kernel; return what it returns. Other threads of Python go on meanwhile."""
+
+    def briefly(self) -> Any:
+        """
+        Call the kernel while all other threads of Python, and signals, wait.
+
+        For calls of some microseconds: whoever looks on sees all that it changes, or nothing.
+        """
+
+    def put(self, path: Path, value: Any) -> None:
+        """Replace an argument: the path is its number, and then the names of fields in it."""
+
+
+class Code(NamedTuple):
+    """
+    Machine code in memory.
+
+    Attributes
+    ----------
+    call, hold : callable
+        The function, to be called without and with the GIL.
+    source : str
+        "prebuilt", "cache" or "compiled".
+    folder : str or None
+        Where it was read from or written to.
+    """
+
+    call: Callable[[int], None]
+    hold: Callable[[int], None]
+    source: str
+    folder: str | None
+
+
+WITHOUT_GIL = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+WITH_GIL = ctypes.PYFUNCTYPE(None, ctypes.c_void_p)
+
+
+class Entry:
+    """
+    A kernel that Python calls.
+
+    Parameters
+    ----------
+    module, name : str
+        Where the kernel stands. Its module is imported only to compile it.
+
+    Attributes
+    ----------
+    codes : dict
+        The machine code, by the kind of its arguments.
+    """
+
+    def __init__(self, module: str, name: str) -> None:
+        self.module, self.name = module, name
+        self.codes: dict[RecordKind, Code] = {}
+
+    def function(self) -> Any:
+        """Return the kernel: a function of numba's, or if interpreted of Python's."""
+        return getattr(importlib.import_module(self.module), self.name)
+
+    def bind(self, *args: Any) -> Bound:
+        """Lay out the arguments. Compile the kernel for their kinds, if need be."""
+        if INTERPRETED:
+            return cast(Bound, _Interpreted(self.function(), args))
+        kind = RecordKind(None, tuple(map(kind_of, args)))
+        code = self.codes.get(kind) or self._code(kind)
+        return cast(Bound, _Compiled(code, kind, args))
+
+    def __call__(self, *args: Any) -> Any:
+        """Call the kernel once."""
+        return self.bind(*args)()
+
+    def _code(self, kind: RecordKind) -> Code:
+        code: Code = unbroken(self._find)(kind)
+        return code
+
+    def _find(self, kind: RecordKind) -> Code:
+        """Load the machine code, or compile it. Threads that ask for the same wait for one."""
+        with _finding:
+            if kind not in self.codes:
+                self.codes[kind] = self._loaded(kind) or self._compiled(kind)
+            return self.codes[kind]
+
+    def key(self, kind: RecordKind) -> str:
+        """Return all that the machine code for this processor depends on."""
+        return stored.key_of(kind, host())
+
+    def _loaded(self, kind: RecordKind) -> Code | None:
+        self._file = file = stored.Stored(self.name, self.key(kind))
+        content = file.load()
+        if content is None:
+            return None
+        try:
+            return _code(loading.load(content), "cache", file.folder)
+        except Exception as error:  # LLVM's own, of any kind
+            file.refuse(error)
+            return None
+
+    def _compiled(self, kind: RecordKind) -> Code:
+        from jitprop_kernels._jit import object_code  # it needs numba
+
+        content = object_code(self.function(), kind, host())
+        code = _code(loading.load(content), "compiled", None)
+        self._file.save(content)
+        return code._replace(folder=self._file.folder)
+
+
+class LocalEntry(Entry):
+    """An entry for a function that stands elsewhere than in the kernels, as in tests."""
+
+    def __init__(self, kernel: Any) -> None:
+        super().__init__(kernel.__module__, kernel.__name__)
+        self.kernel = kernel
+
+    def function(self) -> Any:
+        """Return the kernel."""
+        return self.kernel
+
+    def key(self, kind: RecordKind) -> str:
+        """Return the same with the kernel's own source."""
+        return super().key(kind) + inspect.getsource(inspect.unwrap(self.kernel))
+
+
+def _code(address: int, source: str, folder: str | None) -> Code:
+    return Code(WITHOUT_GIL(address), WITH_GIL(address), source, folder)
+
+
+class _Compiled:
+    """See `Bound`."""
+
+    def __init__(self, code: Code, kind: RecordKind, args: tuple[Any, ...]) -> None:
+        self._layout = layout = layout_of(kind)
+        self._call, self._hold = code.call, code.hold
+        self._buffer = bytearray(layout.size)
+        self._ints = memoryview(self._buffer)[:16].cast("q")
+        self._floats = memoryview(self._buffer)[8:16].cast("d")
+        self._address = ctypes.addressof(ctypes.c_char.from_buffer(self._buffer))
+        self._kept: dict[Path, Any] = {(): args}  # the arrays must live as long as this
+        layout.write(self._buffer, args)
+
+    def __call__(self) -> Any:
+        self._call(self._address)
+        return self._result()
+
+    def briefly(self) -> Any:
+        self._hold(self._address)
+        return self._result()
+
+    def _result(self) -> Any:
+        kind = self._ints[0]
+        if kind == NOTHING:
+            return None
+        return self._ints[1] if kind == INTEGER else self._floats[0]
+
+    def put(self, path: Path, value: Any) -> None:
+        self._kept[path] = value
+        self._layout.put(self._buffer, path, value)
+
+
+class _Interpreted:
+    """See `Bound`."""
+
+    def __init__(self, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
+        self._function, self._args = function, args
+
+    def __call__(self) -> Any:
+        return self._function(*self._args)
+
+    briefly = __call__
+
+    def put(self, path: Path, value: Any) -> None:
+        self._args = _replaced(self._args, path, value)
+
+
+def _replaced(record: Any, path: Path, value: Any) -> Any:
+    if not path:
+        return value
+    step, *rest = path
+    if isinstance(step, str):
+        return record._replace(**{step: _replaced(getattr(record, step), tuple(rest), value)})
+    changed = _replaced(record[step], tuple(rest), value)
+    return (*record[:step], changed, *record[step + 1 :])
+
+
+_finding = threading.RLock()
+
+
+def _after_fork() -> None:
+    """In a forked child no other thread is about to give the lock back."""
+    global _finding
+    _finding = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+train = Entry("jitprop_kernels.training", "train")
+evaluate = Entry("jitprop_kernels.network", "evaluate")
+gradient = Entry("jitprop_kernels.network", "gradient")
+predict = Entry("jitprop_kernels.network", "predict")
+train_members = Entry("jitprop_kernels.fleets", "train_members")
+evaluate_members = Entry("jitprop_kernels.fleets", "evaluate_members")
+predict_members = Entry("jitprop_kernels.fleets", "predict_members")
+ENTRIES = (train, evaluate, gradient, predict, train_members, evaluate_members, predict_members)

@@ -1,0 +1,248 @@
+"""
+Machine code kept on disk between processes: one file for each entry and kind of arguments.
+
+A file holds object code, as a C compiler makes it: it needs neither numba nor Python. Its name is a
+hash of all that the code depends on: see `key_of`. So what one installation, version or option left
+is never taken by another.
+
+A file is read from the first folder that has it, and written to the first folder that can be
+written: see `folders`. It begins with a hash of what follows. A damaged file is never run: the
+kernel is compiled again, and the file replaced.
+
+A wheel brings such files for some processors, in its folder `prebuilt`: see `Prebuilt`.
+
+Files of other versions, 60 KB each, stay: another environment may be using them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import os
+import secrets
+import sys
+import warnings
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+
+from jitprop_kernels import _trust
+from jitprop_kernels.layout import RecordKind
+from jitprop_kernels.target import Target, settings
+
+SUFFIX = ".kernel"
+MAGIC = b"jitprop kernel 1\n"
+HASH_SIZE = hashlib.sha256().digest_size
+NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+
+PACKAGE = Path(__file__).parent
+
+PREBUILT = PACKAGE / "prebuilt"
+
+
+@cache
+def fingerprint() -> str:
+    """Hash of every source file of the kernels; "" where there are none."""
+    sources = sorted(PACKAGE.rglob("*.py"))
+    digest = hashlib.sha256()
+    for path in sources:
+        name = path.relative_to(PACKAGE).as_posix()
+        digest.update(name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest() if sources else ""
+
+
+@cache
+def _versions() -> tuple[str, ...]:
+    return tuple(importlib.metadata.version(name) for name in ("numba", "llvmlite"))
+
+
+def key_of(kind: RecordKind, target: Target) -> str:
+    """Return all that machine code depends on: sources, arguments, processor and versions."""
+    return repr((fingerprint(), str(kind), tuple(target), _versions()))
+
+
+def folders() -> list[str]:
+    """Where files may be: NUMBA_CACHE_DIR, beside the sources, in the user's cache folder."""
+    found = [str(PACKAGE / "__pycache__")]
+    if named := settings().cache_folder:
+        found.insert(0, os.path.join(named, "jitprop_kernels"))
+    home = os.path.expanduser(os.environ.get("XDG_CACHE_HOME", "~"))
+    if os.path.isabs(home):  # without a home it is "~", in the working folder
+        found.append(_users_folder())
+    return found
+
+
+def _users_folder() -> str:
+    """The folder for what the user's programs may make anew, as each system has it."""
+    home = os.path.expanduser("~")
+    if sys.platform == "win32":
+        local = os.environ.get("LOCALAPPDATA", os.path.join(home, "AppData", "Local"))
+        return os.path.join(local, "jitprop", "Cache")
+    if sys.platform == "darwin":
+        return os.path.join(home, "Library", "Caches", "jitprop")
+    caches = os.environ.get("XDG_CACHE_HOME") or os.path.join(home, ".cache")
+    return os.path.join(os.path.expanduser(caches), "jitprop")
+
+
+_said: set[str] = set()
+
+
+def _warn_once(topic: str, message: str) -> None:
+    if topic not in _said:
+        _said.add(topic)
+        warnings.warn(message, RuntimeWarning, stacklevel=3)
+
+
+def _read(path: str, key: str) -> bytes:
+    """
+    Read the machine code that was written for a key.
+
+    Raises
+    ------
+    OSError
+        If there is no file, or it cannot be read, or others could have written it.
+    ValueError
+        If it is not what was written.
+    """
+    with open(path, "rb") as file:
+        _trust.file(path, file.fileno())
+        content = file.read()
+    code = content[len(MAGIC) + HASH_SIZE :]
+    if content != _sealed(code, key):
+        raise ValueError("its hash does not fit")
+    return code
+
+
+def _sealed(code: bytes, key: str) -> bytes:
+    # With the key in the hash, a file that was given the name of another is damaged, too.
+    return MAGIC + hashlib.sha256(key.encode() + b"\0" + code).digest() + code
+
+
+def _write(path: str, content: bytes) -> None:
+    """Write a file whole, or not at all."""
+    beside = f"{path}.{secrets.token_hex(8)}.tmp"
+    try:
+        # The mode is given, for the umask may let others write.
+        with open(os.open(beside, NEW_FILE, 0o644), "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())  # else a power cut may leave the name and not the bytes
+        try:
+            os.replace(beside, path)
+        except PermissionError:
+            # Windows replaces no open file. Another process has just written the same code.
+            if sys.platform != "win32" or not os.path.exists(path):
+                raise
+    finally:
+        with suppress(OSError):  # it is not there if it was moved
+            os.unlink(beside)
+
+
+def _make_folder(path: str) -> None:
+    """Make a folder and those above it, so that only the user can write to them."""
+    if not os.path.isdir(path):
+        parent = os.path.dirname(path)
+        if parent != path:
+            _make_folder(parent)
+        with suppress(FileExistsError):  # another process was faster
+            os.mkdir(path, 0o755)
+
+
+class Stored:
+    """
+    The file of one entry's machine code for one kind of arguments.
+
+    Parameters
+    ----------
+    name : str
+        The entry's.
+    key : str
+        What its code depends on.
+
+    Attributes
+    ----------
+    folder : str or None
+        The folder last read from or written to; None before, and where there is none.
+    """
+
+    def __init__(self, name: str, key: str) -> None:
+        self.key, self.folder = key, None
+        self._file = f"{name}-{_hash(name, key)}{SUFFIX}"
+        self._unusable: list[str] = []
+
+    folder: str | None
+
+    def load(self) -> bytes | None:
+        """Read the machine code; None where there is none that may be run."""
+        if not fingerprint():
+            return None
+        first, *others = folders()
+        for candidate in (first, *others):
+            try:
+                folder = _trust.folder(candidate)
+                code = _read(os.path.join(folder, self._file), self.key)
+            except OSError:  # not there, or not ours to use: another folder may have it
+                continue
+            except ValueError as error:
+                self._unusable.append(f"{os.path.join(folder, self._file)} is damaged: {error}")
+                continue
+            self.folder = folder
+            if settings().cache_folder and candidate != first:
+                with suppress(OSError):  # who names a folder finds all kernels there
+                    self.folder = _put(first, self._file, _sealed(code, self.key))
+            return code
+        return None
+
+    def refuse(self, error: Exception) -> None:
+        """Note that the code that was read cannot be loaded. `save` tells it."""
+        path = os.path.join(self.folder or "", self._file)
+        self._unusable.append(f"{path} cannot be loaded: {error!r}")
+
+    def save(self, code: bytes) -> None:
+        """Write the machine code; a full disk is no error."""
+        if not fingerprint():
+            _warn_unkept(["the source files of the kernels are not on disk"])
+            return
+        content = _sealed(code, self.key)
+        reasons = []
+        for candidate in folders():
+            try:
+                self.folder = _put(candidate, self._file, content)
+            except OSError as error:
+                reasons.append(str(error))
+            else:
+                break
+        else:
+            _warn_unkept(reasons)
+            reasons.clear()
+        if reasons and settings().cache_folder:
+            _warn_once("unused", f"jitprop does not use NUMBA_CACHE_DIR: {reasons[0]}")
+        # Not before: to those who make warnings errors this is one, and now the file is mended.
+        if self._unusable:
+            unusable, self._unusable = self._unusable, []
+            _warn_once(
+                "unusable",
+                f"jitprop compiled a kernel that was on disk: {'; '.join(unusable)}",
+            )
+
+
+def _hash(*parts: str) -> str:
+    return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:32]
+
+
+def _put(candidate: str, file: str, content: bytes) -> str:
+    """Write a file to a folder, which is made if need be; returns the folder."""
+    folder = _trust.folder(candidate)
+    _make_folder(folder)
+    _trust.folder(folder)  # another user may have been faster
+    _write(os.path.join(folder, file), content)
+    return folder
+
+
+def _warn_unkept(reasons: list[str]) -> None:
+    _warn_once(
+        "unkept",
+        f"jitprop cannot keep its kernels on disk ({'; '.join(reasons)}), so each process compiles "
+        "them anew. To keep them, set NUMBA_CACHE_DIR to a folder that belongs to you and that "
+        "nobody else can write to",
+    )
