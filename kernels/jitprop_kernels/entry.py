@@ -115,11 +115,11 @@ class Entry:
             return self.codes[kind]
 
     def key(self, kind: RecordKind) -> str:
-        """Return all that the machine code for this processor depends on."""
-        return stored.key_of(kind, host())
+        """Return what the machine code depends on, besides the sources of the kernels."""
+        return str(kind)
 
     def _loaded(self, kind: RecordKind) -> Code | None:
-        self._file = file = stored.Stored(self.name, self.key(kind))
+        self._file = file = stored.Stored(self.name, self.key(kind), host())
         content = file.load()
         if content is None:
             return None
@@ -136,6 +136,19 @@ class Entry:
         code = _code(loading.load(content), "compiled", None)
         self._file.save(content)
         return code._replace(folder=self._file.folder)
+
+
+def check() -> None:
+    """
+    Make sure that kernels can run: there is machine code of some, or numba to compile them.
+
+    Raises
+    ------
+    ImportError
+        Or whatever error a broken numba raises when it is imported.
+    """
+    if not stored.any_for(host()):
+        importlib.import_module("numba")
 
 
 class LocalEntry(Entry):

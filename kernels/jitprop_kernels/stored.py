@@ -27,7 +27,6 @@ from functools import cache
 from pathlib import Path
 
 from jitprop_kernels import _trust
-from jitprop_kernels.layout import RecordKind
 from jitprop_kernels.target import Target, settings
 
 SUFFIX = ".kernel"
@@ -56,9 +55,19 @@ def _versions() -> tuple[str, ...]:
     return tuple(importlib.metadata.version(name) for name in ("numba", "llvmlite"))
 
 
-def key_of(kind: RecordKind, target: Target) -> str:
-    """Return all that machine code depends on: sources, arguments, processor and versions."""
-    return repr((fingerprint(), str(kind), tuple(target), _versions()))
+def stamp_of(target: Target) -> str:
+    """Return a hash of what all machine code depends on: sources, processor and versions."""
+    return _hash(repr((fingerprint(), tuple(target), _versions())))
+
+
+def any_for(target: Target) -> bool:
+    """Return whether there is machine code of any kernel for this processor."""
+    end = f"-{stamp_of(target)}{SUFFIX}"
+    for candidate in folders():
+        with suppress(OSError):
+            if any(name.endswith(end) for name in os.listdir(_trust.folder(candidate))):
+                return True
+    return False
 
 
 def folders() -> list[str]:
@@ -157,7 +166,8 @@ class Stored:
     name : str
         The entry's.
     key : str
-        What its code depends on.
+        What its code depends on, besides the stamp.
+    target : Target
 
     Attributes
     ----------
@@ -165,9 +175,10 @@ class Stored:
         The folder last read from or written to; None before, and where there is none.
     """
 
-    def __init__(self, name: str, key: str) -> None:
-        self.key, self.folder = key, None
-        self._file = f"{name}-{_hash(name, key)}{SUFFIX}"
+    def __init__(self, name: str, key: str, target: Target) -> None:
+        stamp = stamp_of(target)
+        self.key, self.folder = f"{name} {key} {stamp}", None
+        self._file = f"{name}-{_hash(key)[:16]}-{stamp}{SUFFIX}"
         self._unusable: list[str] = []
 
     folder: str | None
@@ -226,8 +237,8 @@ class Stored:
             )
 
 
-def _hash(*parts: str) -> str:
-    return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:32]
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def _put(candidate: str, file: str, content: bytes) -> str:

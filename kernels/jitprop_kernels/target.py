@@ -48,7 +48,7 @@ class Settings(NamedTuple):
 
 def settings() -> Settings:
     """Return numba's settings. Numba is asked only if it is imported, or has a file to read."""
-    if "numba" in sys.modules or os.path.isfile(CONFIG_FILE):
+    if sys.modules.get("numba") or os.path.isfile(CONFIG_FILE):
         return _of_numba()
     found = {name[6:]: value for name, value in os.environ.items() if name.startswith("NUMBA_")}
     try:

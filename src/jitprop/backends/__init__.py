@@ -1,4 +1,4 @@
-"""The choice of the backend. Numba is imported here, when a backend that needs it is first used."""
+"""The choice of the backend, and the first check that it works."""
 
 from __future__ import annotations
 
@@ -120,14 +120,18 @@ def load(name: str) -> Backend:
 
 def _compiled() -> Backend | Exception:
     """
-    Import the backend that needs numba and return it, or the error of the import.
+    Import the backend of the kernels and return it, or the error of the import.
+
+    Numba is imported too, unless there is machine code already.
 
     It must be called where no signal can interrupt it: after half an import, numba cannot be
     imported again in the same process.
     """
     try:
         with Interrupts():
-            return cast(Backend, importlib.import_module("jitprop.backends.compiled"))
+            module = importlib.import_module("jitprop.backends.compiled")
+            module.check()
+            return cast(Backend, module)
     except Exception as error:  # a broken numba may raise other errors than ImportError
         if from_a_handler(error):
             raise

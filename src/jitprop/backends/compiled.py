@@ -107,6 +107,9 @@ class Net(NamedTuple):
     """A batch is worth halting; shorter ones may end."""
 
 
+check = kernels.check
+
+
 def interpreted() -> bool:
     """Whether NUMBA_DISABLE_JIT is set, so that kernels are plain Python."""
     return kernels.INTERPRETED
