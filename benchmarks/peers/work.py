@@ -1,4 +1,4 @@
-"""The fits that every system does: nets, data and initial parameters."""
+"""What every system does: nets, data and initial parameters, for fits and for single calls."""
 
 from dataclasses import dataclass, replace
 from functools import cache
@@ -12,6 +12,16 @@ TENTH = float(np.float32(0.1))
 
 class CannotError(Exception):
     """A system is not installed or cannot do this fit. The message says which."""
+
+
+def drawn(sizes, dtype):
+    """Return random weights and biases, the same numbers in each dtype."""
+    rng = np.random.default_rng(1)
+    weights = [rng.normal(0, a**-0.5, (a, b)) for a, b in pairwise(sizes)]
+    biases = [rng.normal(0, 0.1, b) for b in sizes[1:]]
+    return [
+        [array.astype(np.float32).astype(dtype) for array in arrays] for arrays in (weights, biases)
+    ]
 
 
 @dataclass(frozen=True)
@@ -78,13 +88,7 @@ class Work:
     @cache  # noqa: B019  there are six works
     def drawn_start(self):
         """Draw the initial weights and biases; they are the same numbers in each dtype."""
-        rng = np.random.default_rng(1)
-        weights = [rng.normal(0, a**-0.5, (a, b)) for a, b in pairwise(self.sizes)]
-        biases = [rng.normal(0, 0.1, b) for b in self.sizes[1:]]
-        return [
-            [array.astype(np.float32).astype(self.dtype) for array in arrays]
-            for arrays in (weights, biases)
-        ]
+        return drawn(self.sizes, self.dtype)
 
     def flops(self):
         """
@@ -106,3 +110,47 @@ WORKS = (
     Work("W5", (784, 128, 64, 10), 128, 10, np.float32),
     Work("W6", (784, 512, 512, 10), 128, 10, np.float32),
 )
+
+
+@dataclass(frozen=True)
+class Net:
+    """
+    A net whose calls are timed one by one.
+
+    The loss of a batch is the mean over its samples of half the squared error or of the cross
+    entropy. An update is plain SGD.
+    """
+
+    sizes: tuple[int, ...]
+    dtype: type
+    activation: str = "sigmoid"
+    output_activation: str = "sigmoid"
+    loss: str = "half_squared_error"
+    learning_rate: float = TENTH
+
+    def __str__(self):
+        """Describe the net, such as: 3-4-1 sigmoid, float64."""
+        names = dict.fromkeys([self.activation, self.output_activation])
+        return f"{'-'.join(map(str, self.sizes))} {' '.join(names)}, {self.dtype.__name__}"
+
+    def as_float64(self):
+        """Return the same net with the same numbers, in float64."""
+        return replace(self, dtype=np.float64)
+
+    def data(self, n_samples):
+        """Return random X and y; y are random labels, one-hot, if the loss is the cross entropy."""
+        rng = np.random.default_rng(0)
+        X = rng.random((n_samples, self.sizes[0]), np.float32)
+        if self.loss == "cross_entropy":
+            y = np.eye(self.sizes[-1])[rng.integers(self.sizes[-1], size=n_samples)]
+        else:
+            y = rng.random((n_samples, self.sizes[-1]), np.float32)
+        return X.astype(self.dtype, copy=False), y.astype(self.dtype, copy=False)
+
+    def start(self):
+        """Return the initial weights and biases, the same numbers in each dtype."""
+        return drawn(self.sizes, self.dtype)
+
+
+SMALL = Net((3, 4, 1), np.float64)
+BIG = Net((784, 128, 64, 10), np.float32, "relu", "softmax", "cross_entropy")
