@@ -66,6 +66,18 @@ class Vector64(Vector):
     kind = np.float64
 
 
+class Quad32(Vector32):
+    """32 numbers of float32."""
+
+    bytes = 4 * VECTOR_BYTES
+
+
+class Quad64(Vector64):
+    """16 numbers of float64."""
+
+    bytes = 4 * VECTOR_BYTES
+
+
 class Narrow32(Vector32):
     """4 numbers of float32."""
 
@@ -105,7 +117,14 @@ class Four64(Vector64):
 VECTORS = {np.dtype(vector.kind): vector for vector in (Vector32, Vector64)}
 WIDE_VECTORS = {np.dtype(vector.kind): vector for vector in (Wide32, Wide64)}
 NARROW_VECTORS = {np.dtype(vector.kind): vector for vector in (Narrow32, Narrow64)}
-FOUR_VECTORS = {Narrow32: Wide32, Narrow64: Wide64, Wide32: Four32, Wide64: Four64}
+FOUR_VECTORS = {
+    Vector32: Quad32,
+    Vector64: Quad64,
+    Narrow32: Wide32,
+    Narrow64: Wide64,
+    Wide32: Four32,
+    Wide64: Four64,
+}
 
 
 def _vector(dtype: Any, size: int = VECTOR_BYTES) -> VectorType:
@@ -291,6 +310,73 @@ def spread(like: Scalar, x: Scalar) -> Scalar:
     return np.tile(x, like.size // x.size).view(type(like))
 
 
+def _beside(builder: Any, vectors: Any) -> Any:
+    """Four vectors as one."""
+    n = vectors[0].type.count
+    pairs = [
+        builder.shuffle_vector(*vectors[i : i + 2], integers(list(range(2 * n)))) for i in (0, 2)
+    ]
+    return builder.shuffle_vector(*pairs, integers(list(range(4 * n))))
+
+
+def _four_beside(typing: Any, x0: Any, x1: Any, x2: Any, x3: Any) -> Any:
+    def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return _beside(builder, args)
+
+    return VectorType(x0.dtype, 4 * x0.lanes)(x0, x0, x0, x0), code
+
+
+@compiled(_four_beside)
+def four_beside(x0: Scalar, x1: Scalar, x2: Scalar, x3: Scalar) -> Scalar:
+    """Four vectors as one."""
+    return np.concatenate([x0, x1, x2, x3]).view(FOUR_VECTORS[type(x0)])
+
+
+def _four_places(context: Any, builder: Any, kind: Any, args: Any, vector: Any) -> Any:
+    """Pointers to the vectors that begin ``step`` numbers apart: array, at and step are args."""
+    array, at, step = args
+    for _ in range(4):
+        yield _vector_at(context, builder, kind, (array, at), vector)
+        at = builder.add(at, step)
+
+
+def _load_four(typing: Any, array: Any, at: Any, step: Any) -> Any:
+    quarter = _vector(array.dtype)
+
+    def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        places = _four_places(context, builder, sig.args[0], args, quarter)
+        return _beside(builder, [builder.load(place, align=align) for place, align in places])
+
+    return VectorType(array.dtype, 4 * quarter.lanes)(array, types.int64, types.int64), code
+
+
+@compiled(_load_four)
+def load_four(array: Array, at: int, step: int) -> Scalar:
+    """The vectors from ``array[at]``, ``array[at + step]`` and so on, four as one."""
+    vectors = [load(array, at + i * step) for i in range(4)]
+    return np.concatenate(vectors).view(FOUR_VECTORS[type(vectors[0])])
+
+
+def _store_four(typing: Any, array: Any, at: Any, step: Any, x: Any) -> Any:
+    def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        n, x = sig.args[3].lanes // 4, args[3]
+        vector = VectorType(sig.args[0].dtype, n)
+        places = _four_places(context, builder, sig.args[0], args[:3], vector)
+        for i, (place, align) in enumerate(places):
+            quarter = integers(list(range(i * n, i * n + n)))
+            builder.store(builder.shuffle_vector(x, x, quarter), place, align=align)
+        return context.get_dummy_value()
+
+    return types.void(array, types.int64, types.int64, x), code
+
+
+@compiled(_store_four)
+def store_four(array: Array, at: int, step: int, x: Scalar) -> None:
+    """Write the quarters of x from ``array[at]``, ``array[at + step]`` and so on."""
+    for i, quarter in enumerate(x.reshape(4, -1)):
+        array[at + i * step : at + i * step + quarter.size] = quarter
+
+
 def _folded(typing: Any, like: Any, x: Any) -> Any:
     def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         return _halved(builder, args[1], x.lanes, like.lanes)
@@ -320,6 +406,18 @@ def _folded_product(typing: Any, like: Any, x: Any, y: Any) -> Any:
 def folded_product(like: Scalar, x: Scalar, y: Scalar) -> Scalar:
     """`folded` of x y."""
     return folded(like, x * y)
+
+
+def _plus_product(typing: Any, x: Any, y: Any, z: Any) -> Any:
+    return x(x, x, x), lambda context, builder, sig, args: by_llvm(
+        "fmuladd", builder, args[1], args[2], args[0]
+    )
+
+
+@compiled(_plus_product)
+def plus_product(x: Scalar, y: Scalar, z: Scalar) -> Scalar:
+    """x + y z, of which the product is rounded only where there is no fma."""
+    return x + y * z
 
 
 def _sum_apart(typing: Any, x: Any, y: Any) -> Any:
@@ -388,6 +486,34 @@ def lane_sum(x: Scalar) -> Scalar:
     """Sum of the lanes: the upper half onto the lower, until one is left."""
     half = x.size // 2
     return lane_sum(x[:half] + x[half:]) if half else x[0]
+
+
+def _folded_parts(builder: Any, x: Any, y: Any, n: int) -> Any:
+    """Of each n lanes the upper half onto the lower: n lanes of x and n of y in turns."""
+    count = x.type.count
+    parts = [part for start in range(0, count, n) for part in (start, count + start)]
+    sides = ([part + side + i for part in parts for i in range(n // 2)] for side in (0, n // 2))
+    return builder.fadd(*(builder.shuffle_vector(x, y, integers(side)) for side in sides))
+
+
+def _four_sums(typing: Any, x0: Any, x1: Any, x2: Any, x3: Any) -> Any:
+    def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        n = x0.lanes
+        even, odd = (_folded_parts(builder, args[i], args[i + 2], n) for i in (0, 1))
+        x = _folded_parts(builder, even, odd, n // 2)
+        if n == 8:  # two lanes for each sum
+            sides = (integers(list(range(i, n, 2))) for i in (0, 1))
+            x = builder.fadd(*(builder.shuffle_vector(x, x, side) for side in sides))
+        return x
+
+    return VectorType(x0.dtype, 4)(x0, x0, x0, x0), code
+
+
+@compiled(_four_sums)
+def four_sums(x0: Scalar, x1: Scalar, x2: Scalar, x3: Scalar) -> Scalar:
+    """`lane_sum` of each, side by side: the same bits by half the operations."""
+    vector = Narrow32 if x0.dtype == np.float32 else Vector64
+    return np.array([lane_sum(x) for x in (x0, x1, x2, x3)]).view(vector)
 
 
 def _first(typing: Any, n: Any, x: Any) -> Any:

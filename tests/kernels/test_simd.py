@@ -48,6 +48,21 @@ def fours(few, x, out):
     out[13 * V], out[13 * V + 1] = rest[0], rest.size
 
 
+@entry
+def quarters(x, out, step):
+    n = simd.lanes(x)
+    four = simd.load_four(x, 1, step)
+    simd.store_four(out, 0, 2 * n, four)
+    x0, x1 = simd.load(x, 1), simd.load(x, 1 + step)
+    x2, x3 = simd.load(x, 1 + 2 * step), simd.load(x, 1 + 3 * step)
+    simd.store_four(out, n, 2 * n, four - simd.four_beside(x0, x1, x2, x3))
+    each = simd.four_sums(x0, x1, x2, x3)
+    simd.store(out, 8 * n, each)
+    simd.store(out, 8 * n + 4, simd.plus_product(each, each, each))
+    for i in range(4):
+        out[8 * n + 8 + i] = simd.lane_sum(simd.load(x, 1 + i * step))
+
+
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_activations_of_vectors_are_those_of_numbers(dtype):
     z = np.linspace(-50, 50, 1024, dtype=dtype)
@@ -86,3 +101,20 @@ def test_four_vectors_side_by_side(few, size, dtype):
     np.testing.assert_array_equal(out[11 * lanes : 12 * lanes], (four * four).sum(axis=0))
     np.testing.assert_array_equal(out[12 * lanes : 13 * lanes], one * one)
     np.testing.assert_array_equal(out[13 * lanes :], [lanes + 1, 4 * lanes - 1])
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_four_vectors_at_a_step_and_their_sums(dtype):
+    lanes = 32 // np.dtype(dtype).itemsize
+    step = lanes + 3
+    x = np.random.default_rng(0).normal(size=4 * step + 1).astype(dtype)
+    out = np.full(8 * lanes + 12, 7, dtype)
+    quarters(x, out, step)
+    four = np.stack([x[1 + i * step :][:lanes] for i in range(4)])
+    there, beside = out[: 8 * lanes].reshape(4, 2, lanes).swapaxes(0, 1)
+    np.testing.assert_array_equal(there, four)
+    np.testing.assert_array_equal(beside, np.zeros_like(four))
+    sums, products, single = out[8 * lanes :].reshape(3, 4)
+    np.testing.assert_array_equal(sums, single)  # bit for bit
+    np.testing.assert_allclose(sums, four.sum(axis=1), rtol=1e-5)
+    np.testing.assert_allclose(products, sums + sums * sums, rtol=1e-5)
