@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from jitprop import CustomActivation, CustomLoss, Trainer
-from jitprop.backends import alike, compiled
+from jitprop.backends import alike, plans
 
 FACTOR = 1.0
 TABLE = np.ones(3)
@@ -58,14 +58,14 @@ def net(functions, **settings):
 @pytest.fixture
 def compilations(monkeypatch):
     """The list of functions that were compiled; none was compiled before."""
-    made, compile_loop = [], compiled.kernels.compile_loop
-    monkeypatch.setattr(compiled, "_shared", {})
+    made, compile_loop = [], plans.kernels.compile_loop
+    monkeypatch.setattr(plans, "_shared", {})
 
     def counted(value, *others):
         made.append(value)
         return compile_loop(value, *others)
 
-    monkeypatch.setattr(compiled.kernels, "compile_loop", counted)
+    monkeypatch.setattr(plans.kernels, "compile_loop", counted)
     return made
 
 

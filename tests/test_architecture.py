@@ -47,10 +47,14 @@ def test_kernels_know_arrays_and_numbers_alone(path):
     assert outside <= {"jitprop_kernels", "numba", "llvmlite", "numpy"}
 
 
+COMPILED = "backends/compiled.py", "backends/plans.py", "fleet/lanes.py"
+"""The files that know the kernels."""
+
+
 @pytest.mark.parametrize("path", sorted(SOURCE.rglob("*.py")), ids=lambda p: p.name)
 def test_only_the_compiled_backend_knows_the_kernels(path):
     assert not top_level(path) & {"numba", "llvmlite"}
-    compiled_parts = SOURCE / "backends" / "compiled.py", SOURCE / "fleet" / "lanes.py"
+    compiled_parts = {SOURCE / name for name in COMPILED}
     if path not in compiled_parts:
         assert "jitprop_kernels" not in top_level(path)
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from jitprop import CustomActivation, CustomLoss, DivergenceError, Fleet, Trainer, sweep
-from jitprop.backends import compiled
+from jitprop.backends import plans
 from jitprop.sklearn import MLPRegressor
 from test_compiled import CountCompiles, numba_events
 
@@ -142,7 +142,7 @@ def test_what_was_compiled_lives_as_long_as_it_is_used():
     gc.collect()
     trainer.fit([[1.0]], [0.5], 2)
     own = weakref.ref(trainer._model.spec.activations[0])
-    assert own() in compiled._loops
+    assert own() in plans._loops
     del trainer
     gc.collect()
     assert own() is None

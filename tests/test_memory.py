@@ -10,6 +10,7 @@ import pytest
 
 from jitprop import Trainer
 from jitprop.backends import threads
+from jitprop.training.nets import Nets
 from nets import limit_calls
 
 SMALL = 20_000
@@ -35,6 +36,7 @@ def peak(X, y, epochs, sizes, **arguments):
     trainer = Trainer(sizes, dtype="float32", seed=0, backend="numba", **arguments)
     for _ in range(2):  # compiles and imports
         trainer.fit(X, y, 1)
+    trainer._model.nets = Nets()  # it forgets the net that it has prepared
     tracemalloc.start()
     try:
         trainer.fit(X, y, epochs)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jitprop import Adam, Callback, DivergenceError, Trainer
-from jitprop.backends import compiled
+from jitprop.backends import compiled, plans
 from jitprop.net import schedules
 
 SIZES = {"lanes": [3, 4, 2], "blocks": [20, 70, 5]}
@@ -161,9 +161,9 @@ def test_a_net_is_prepared_once_for_batches_of_one_size(monkeypatch):
 @pytest.mark.parametrize("sizes", [(3, 4, 2), (3, 40, 2)], ids=str)
 def test_a_batch_beside_the_limit_of_a_route_has_the_same_bits_after_any_others(sizes, monkeypatch):
     spec = make(sizes)._model.spec
-    numbers = compiled._numbers(spec)
+    numbers = plans.numbers(spec)
     monkeypatch.setattr(
-        compiled, "LANES_BYTES", 40 * numbers * 8
+        plans, "LANES_BYTES", 40 * numbers * 8
     )  # batches of up to 40 samples take the lanes route
     assert compiled.uses_lanes(spec, 40 * 8) == (sizes[1] == 4)
     assert not compiled.uses_lanes(spec, 41 * 8)

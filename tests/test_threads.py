@@ -131,7 +131,7 @@ def test_blas_is_held_to_one_thread_during_a_fit_and_put_back(rng):
     with threadpool_limits(2, "blas"):
         before = blas_threads()
         with pytest.raises(KeyboardInterrupt):
-            Trainer([3, 2], seed=0).fit(X, y, 2, order=order)
+            Trainer([3, 2], seed=0, backend="numpy").fit(X, y, 2, order=order)
         assert blas_threads() == before
     assert set(np.ravel(seen)) == {1}
 

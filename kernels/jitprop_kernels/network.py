@@ -14,12 +14,14 @@ import numpy as np
 
 from jitprop_kernels import blocks, codes, lanes, simd
 from jitprop_kernels._jit import jit
-from jitprop_kernels._types import OFF, ON, Array, Indices, Route, Switch
+from jitprop_kernels._types import Array, Indices, Route
 from jitprop_kernels.activations import activate
 from jitprop_kernels.elementary import smaller
 from jitprop_kernels.losses import softmax, total
+from jitprop_kernels.meeting import agree, halted, meet
 from jitprop_kernels.plan import ACTIVATION, N_IN, N_OUT, OUTPUTS, SMALLEST, Plan
-from jitprop_kernels.records import Part, Samples, Sink
+from jitprop_kernels.records import Part, Pass, Samples, Seat, Sink
+from jitprop_kernels.sizes import AGREED, LOOK_AT_INPUTS, LOOK_AT_NOTHING, REFUSED
 
 CACHE_LINE = 64
 AHEAD = 16
@@ -195,8 +197,50 @@ def pack_weights(plan: Plan, route: Route, params: Array, memory: Array, transpo
 
 
 @jit()
-def tile_of(first: int, m: int, n_samples: int, memory: Array) -> Part:
-    """Of all samples m, from ``first`` on, which go through the net together from ``memory``."""
+def all_finite(array: Array, start: int, stop: int) -> bool:
+    """Whether ``array[start:stop]`` has neither inf nor nan."""
+    n = simd.lanes(array)
+    rest = start + (stop - start) // (2 * n) * (2 * n)
+    T = type(array[0])
+    # 0 times a number is 0, and 0 times inf or nan is nan.
+    v0 = v1 = simd.splat(T(0.0))
+    for i in range(start, rest, 2 * n):
+        v0 += simd.load(array, i) * simd.splat(T(0.0))
+        v1 += simd.load(array, i + n) * simd.splat(T(0.0))
+    total = simd.lane_sum(v0 + v1)
+    for i in range(rest, stop):
+        total += array[i] * T(0.0)
+    return bool(total == T(0.0))
+
+
+@jit()
+def all_within(array: Array, start: int, stop: int, plan: Plan) -> bool:
+    """Whether ``array[start:stop]`` are targets as the plan allows them: see `Plan.low`."""
+    for i in range(start, stop):
+        y = float(array[i])
+        if not (plan.low <= y <= plan.high) or (plan.labels and float(np.int64(y)) != y):
+            return False
+    return True
+
+
+@jit(apart=True)
+def are_refused(plan: Plan, samples: Samples, first: int, m: int) -> bool:
+    """Look at m samples, as far as the plan asks for it (`Plan.look`)."""
+    if plan.look == LOOK_AT_NOTHING:
+        return False
+    n_in, n_targets = plan.layers[0, N_IN], 1 if plan.labels else plan.n_targets
+    if not all_finite(samples.X, first * n_in, (first + m) * n_in):
+        return True
+    if plan.look == LOOK_AT_INPUTS:
+        return False
+    return not all_within(samples.Y, first * n_targets, (first + m) * n_targets, plan)
+
+
+@jit()
+def tile_of(
+    plan: Plan, X: Array, first: int, m: int, n_samples: int, in_place: bool, memory: Array
+) -> Part:
+    """Of all samples m, from ``first`` on, which go through the net together."""
     return Part(
         first=first,
         position=0,
@@ -204,74 +248,138 @@ def tile_of(first: int, m: int, n_samples: int, memory: Array) -> Part:
         size=m,
         batch_size=n_samples,
         t=0,
-        inputs=memory,
-        at=0,
+        inputs=X if in_place else memory,
+        at=first * plan.layers[0, N_IN] if in_place else 0,
         memory=memory,
     )
 
 
 @jit()
-def pass_tiles(
-    plan: Plan,
-    route: Route,
-    backward: Switch,
-    params: Array,
-    samples: Samples,
-    out: Array,
-    memory: Array,
-) -> float:
-    """
-    Summed loss of all samples, in tiles of the plan's batch size; there are no ``rows``.
-
-    And with the switch on, the gradient of the batch that they are, into ``out``, (P,): the sum
-    over tiles is in their order.
-    """
-    n_samples = samples.X.size // plan.layers[0, N_IN]
-    weight_sum = sum_of_weights(plan, samples, 0, n_samples)
-    pack_weights(plan, route, params, memory, len(backward) > 0)
-    loss = 0.0
-    for first in range(0, n_samples, plan.batch_size):
-        part = tile_of(first, smaller(plan.batch_size, n_samples - first), n_samples, memory)
-        load_batch(plan, route, samples, part, weight_sum, False)
-        loss += loss_of(plan, route, params, part)
-        if len(backward) > 0:
-            beta = 0.0 if first == 0 else 1.0
-            add_gradients(plan, route, params, part, Sink(out, 0, 1.0, beta, beta))
-    return loss * weight_sum
+def weight_sum_of(plan: Plan, work: Pass, tile: int) -> float:
+    """`sum_of_weights` of the group that a tile is in."""
+    n_samples, size = work.samples.X.size // plan.layers[0, N_IN], work.group * plan.batch_size
+    first = tile // work.group * size
+    return sum_of_weights(plan, work.samples, first, smaller(size, n_samples - first))
 
 
 @jit()
-def evaluate(plan: Plan, route: Route, params: Array, samples: Samples, memory: Array) -> float:
-    """Summed loss of all samples."""
-    return pass_tiles(plan, route, OFF, params, samples, memory, memory)
+def pass_tile(
+    plan: Plan, route: Route, work: Pass, seat: Seat, tile: int, weight_sum: float
+) -> Part:
+    """Take a tile of samples forward, to their deltas; their loss is put to ``work.parts``."""
+    samples = work.samples
+    n_samples = samples.X.size // plan.layers[0, N_IN]
+    in_place = len(route) > 0 and not plan.weighted
+    first = tile * plan.batch_size
+    m = smaller(plan.batch_size, n_samples - first)
+    part = tile_of(plan, samples.X, first, m, n_samples, in_place, work.memory)
+    if are_refused(plan, samples, first, m):
+        seat.gate[REFUSED] = 1
+        work.parts[tile] = 0.0
+    else:
+        load_batch(plan, route, samples, part, weight_sum, in_place)
+        work.parts[tile] = loss_of(plan, route, work.params, part)
+    return part
+
+
+@jit()
+def total_loss(plan: Plan, work: Pass, n_tiles: int) -> float:
+    """Summed loss of all samples: of each group the tiles in their order, and then the groups."""
+    total = 0.0
+    for begin in range(0, n_tiles, work.group):
+        loss = 0.0
+        for tile in range(begin, smaller(begin + work.group, n_tiles)):
+            loss += work.parts[tile]
+        total += loss * weight_sum_of(plan, work, begin)
+    return total
+
+
+@jit()
+def evaluate(plan: Plan, route: Route, work: Pass, seat: Seat) -> float:
+    """
+    Summed loss of all samples, in tiles of the plan's batch size; there are no ``rows``.
+
+    Several threads may run it at once on the same arrays, each with its own ``seat`` and memory.
+    The one with rank 0 returns the loss. A sample that is refused makes ``gate[REFUSED]`` 1. Then,
+    or if they were halted, what is returned is of no use.
+    """
+    n_samples = work.samples.X.size // plan.layers[0, N_IN]
+    n_tiles = (n_samples + plan.batch_size - 1) // plan.batch_size
+    pack_weights(plan, route, work.params, work.memory, False)
+    for tile in range(seat.rank, n_tiles, seat.ranks):
+        if halted(seat.gate):
+            break
+        pass_tile(plan, route, work, seat, tile, weight_sum_of(plan, work, tile))
+    meet(seat.gate, seat.ranks)
+    return total_loss(plan, work, n_tiles) if seat.rank == 0 else 0.0
 
 
 @jit()
 def gradient(
-    plan: Plan, route: Route, params: Array, samples: Samples, out: Array, memory: Array
+    plan: Plan, route: Route, work: Pass, out: Array, gradients: Array, seat: Seat
 ) -> float:
-    """Gradient of one batch, all samples, into ``out``, (P,). Returns their summed loss."""
-    return pass_tiles(plan, route, ON, params, samples, out, memory)
+    """
+    Gradient of one batch, all samples, into ``out``, (P,). Returns their summed loss.
+
+    As `evaluate`, with all tiles in one group. The gradients of tiles are added in the order of the
+    tiles: several threads put theirs into ``gradients``, (ranks * P,), first.
+    """
+    gate, rank, ranks = seat.gate, seat.rank, seat.ranks
+    n_samples, P = work.samples.X.size // plan.layers[0, N_IN], work.params.size
+    n_tiles = (n_samples + plan.batch_size - 1) // plan.batch_size
+    weight_sum = weight_sum_of(plan, work, 0)
+    pack_weights(plan, route, work.params, work.memory, True)
+    low, high = P * rank // ranks, P * (rank + 1) // ranks
+    for first in range(0, n_tiles, ranks):
+        tile = first + rank
+        if tile < n_tiles:
+            part = pass_tile(plan, route, work, seat, tile, weight_sum)
+            beta = 1.0 if ranks == 1 and tile > 0 else 0.0
+            target = out if ranks == 1 else gradients
+            sink = Sink(target, 0 if ranks == 1 else rank * P, 1.0, beta, beta)
+            add_gradients(plan, route, work.params, part, sink)
+        agree(gate, rank)
+        meet(gate, ranks)
+        if gate[AGREED] != 0:
+            break
+        if ranks > 1:
+            for other in range(smaller(ranks, n_tiles - first)):
+                for i in range(low, high):
+                    before = type(out[0])(0.0) if first + other == 0 else out[i]
+                    out[i] = before + gradients[other * P + i]
+            meet(gate, ranks)
+    return total_loss(plan, work, n_tiles) if rank == 0 else 0.0
 
 
 @jit()
-def predict(
-    plan: Plan, route: Route, params: Array, X: Array, rows: Indices, out: Array, memory: Array
-) -> None:
-    """Outputs of all samples into ``out``, (n_samples * n_outputs,). ``rows`` is empty."""
+def predict(plan: Plan, route: Route, work: Pass, out: Array, seat: Seat) -> None:
+    """Outputs of all samples into ``out``, (n_samples * n_outputs,). As `evaluate`."""
+    samples, params, memory = work.samples, work.params, work.memory
     n_inputs = plan.layers[0, N_IN]
-    n_samples = X.size // n_inputs
-    n, z = plan.layers[len(plan.layers) - 1, N_OUT], plan.layers[len(plan.layers) - 1, OUTPUTS]
-    activation = plan.layers[len(plan.layers) - 1, ACTIVATION]
+    n_samples = samples.X.size // n_inputs
+    last = len(plan.layers) - 1
+    n, z, activation = (
+        plan.layers[last, N_OUT],
+        plan.layers[last, OUTPUTS],
+        plan.layers[last, ACTIVATION],
+    )
+    in_place = len(route) > 0
     pack_weights(plan, route, params, memory, False)
-    for first in range(0, n_samples, plan.batch_size):
+    stride = seat.ranks * plan.batch_size
+    for first in range(seat.rank * plan.batch_size, n_samples, stride):
+        if halted(seat.gate):
+            break
         m = smaller(plan.batch_size, n_samples - first)
+        if are_refused(plan, samples, first, m):
+            seat.gate[REFUSED] = 1
+            break
         width = padded(route, memory, m)
-        load(route, X, rows, first, m, n_inputs, memory, 0)
+        part = tile_of(plan, samples.X, first, m, n_samples, in_place, memory)
         if len(route) == 0:
+            load(route, samples.X, samples.rows, first, m, n_inputs, memory, 0)
             lanes.forward(plan, params, memory, activation, m, width, 0)
         else:
-            blocks.forward(plan, params, tile_of(first, m, n_samples, memory))
+            blocks.forward(plan, params, part)
             activate(activation, memory, z, plan.slopes + z, n * width)
         sample_stride, unit_stride = (1, width) if len(route) == 0 else (n, 1)
         if activation == codes.SOFTMAX:

@@ -69,6 +69,13 @@ class Plan(NamedTuple):
     stand_in: int
     """Number of a sample whose weight is not 0, which those of weight 0 are replaced by; -1 where
     there is none. Of a fleet each member has its own instead."""
+    look: int
+    """Which samples nobody has looked at yet: LOOK_AT_NOTHING where all are right, LOOK_AT_INPUTS,
+    or LOOK_AT_ALL, with the targets. A kernel refuses inputs that are inf or nan;"""
+    low: float
+    """and targets below this,"""
+    high: float
+    """or above; and labels that are not whole."""
     batch_size: int
     chunk: int
     """Samples of a batch that have a gradient of their own; 0 if the batch has only one."""

@@ -25,6 +25,28 @@ class Samples(NamedTuple):
     """(epochs * n_samples,): the order of presentation, epoch after epoch; empty for that of X."""
 
 
+class Once(NamedTuple):
+    """
+    One update that is done whole or not at all, with all that tells of it.
+
+    Whoever looks on from Python sees the state before it or behind it: no signal and no other
+    thread comes between.
+    """
+
+    kept: Array
+    """Room for a copy of the parameters and slots; empty for any other training."""
+    counts: Indices
+    """(2,): become 1 more, the epochs and the updates that were done."""
+    divisor: float
+    """What the batch's summed loss is divided by, for the history."""
+    losses: Array
+    """float64: the history's losses, where the next one is written;"""
+    rates: Array
+    """and its learning rates."""
+    written: Indices
+    """(1,): how many epochs stand in these columns. Becomes 1 more."""
+
+
 class Work(NamedTuple):
     """What `train` reads and writes."""
 
@@ -46,6 +68,22 @@ class Work(NamedTuple):
     parts: Array
     """(tiles or chunks,) float64: scratch, the loss of each. Behind them, with clipping, stands the
     sum of squares of each `SQUARES_PIECE` of a gradient."""
+    once: Once
+
+
+class Pass(NamedTuple):
+    """What `evaluate`, `gradient` and `predict` read and write."""
+
+    params: Array
+    """(P,): the net."""
+    samples: Samples
+    memory: Array
+    """Scratch: see `Plan`. Each thread has its own."""
+    parts: Array
+    """(tiles,) float64: scratch, the loss of each."""
+    group: int
+    """Tiles whose losses are added up by themselves, and whose weights become shares of their own
+    sum. Whoever reads samples from a file passes a group at a time, and gets the same bits."""
 
 
 class Seat(NamedTuple):

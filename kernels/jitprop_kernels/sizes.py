@@ -31,6 +31,9 @@ SQUARES_PIECE = 4096
 N_SUMS = 6
 """Vectors that a group of a fleet's members has in ``Scratch.sums``: see `groups`."""
 
-COUNT, ROUND, TAKEN, HALT, LEFT, AGREED, RUNNING, GATE_SIZE = 0, 8, 16, 24, 25, 26, 27, 28
+COUNT, ROUND, TAKEN, HALT, LEFT, AGREED, RUNNING, REFUSED, GATE_SIZE = 0, 8, 16, *range(24, 30)
 """Places in the gate where threads meet, a cache line apart save those that are written at most
 once; and the gate's size."""
+
+LOOK_AT_NOTHING, LOOK_AT_INPUTS, LOOK_AT_ALL = range(3)
+"""What a kernel looks at, to refuse samples: see `Plan.look`."""

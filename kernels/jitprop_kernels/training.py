@@ -12,6 +12,8 @@ from jitprop_kernels.losses import total
 from jitprop_kernels.meeting import agree, halted, meet, take
 from jitprop_kernels.network import (
     add_gradients,
+    all_finite,
+    are_refused,
     load_batch,
     loss_of,
     pack_weights,
@@ -398,6 +400,39 @@ def train_blocks(plan: Plan, work: Work, seat: Seat, start: int, stop: int, upda
     return stop
 
 
+@jit(apart=True)
+def begin_whole(plan: Plan, work: Work) -> bool:
+    """Look at the samples, and copy what is about to change: see `Once`. Whether to go on."""
+    params, slots, kept = work.params, work.slots, work.once.kept
+    if are_refused(plan, work.samples, 0, work.samples.X.size // plan.layers[0, N_IN]):
+        return False
+    for i in range(params.size):
+        kept[i] = params[i]
+    for i in range(slots.size):
+        kept[params.size + i] = slots[i]
+    work.losses[0] = 0.0
+    return True
+
+
+@jit(apart=True)
+def end_whole(work: Work, done: int) -> int:
+    """Count the update; or, if its loss or a parameter is inf or nan, undo it and return 0."""
+    once, params, slots, kept = work.once, work.params, work.slots, work.once.kept
+    if done == 1 and all_finite(params, 0, params.size) and all_finite(slots, 0, slots.size):
+        place = once.written[0]
+        once.losses[place] = work.losses[0] / once.divisor
+        once.rates[place] = work.rates[0]
+        once.written[0] = place + 1
+        once.counts[0] += 1
+        once.counts[1] += 1
+        return 1
+    for i in range(params.size):
+        params[i] = kept[i]
+    for i in range(slots.size):
+        slots[i] = kept[params.size + i]
+    return 0
+
+
 @jit()
 def train(
     plan: Plan, route: Route, work: Work, seat: Seat, start: int, stop: int, updates: int
@@ -421,15 +456,21 @@ def train(
         does not listen: its batches are small. ``gate[RUNNING]`` becomes 1.
     start, stop : int
     updates : int
-        How many updates came before, for Adam and dropout.
+        How many updates came before, for Adam and dropout; ``work.once`` may know better.
 
     Returns
     -------
     int
-        ``stop``; or the first batch whose loss is inf or nan, its update not done.
+        ``stop``; or the first batch whose loss is inf or nan, its update not done. With
+        ``work.once`` 1, or 0 if nothing changed.
     """
     seat.gate[RUNNING] = 1
+    whole = work.once.kept.size > 0
+    if whole and not begin_whole(plan, work):
+        return 0
+    before = work.once.counts[1] if whole else updates
     if len(route) == 0:
-        return train_lanes(plan, work, start, stop, updates)
+        done = train_lanes(plan, work, start, stop, before)
     else:
-        return train_blocks(plan, work, seat, start, stop, updates)
+        done = train_blocks(plan, work, seat, start, stop, before)
+    return end_whole(work, done) if whole else done

@@ -32,7 +32,7 @@ import numpy.typing as npt
 
 from jitprop import functions
 from jitprop._types import Array
-from jitprop.data.samples import Steps
+from jitprop.data.samples import Arrays, Steps
 from jitprop.net.custom import CustomLoss
 from jitprop.net.losses import (
     AbsoluteError,
@@ -47,7 +47,7 @@ from jitprop.net.losses import (
 )
 from jitprop.net.optimizers import SGD, AdamW, RMSprop, Rprop
 from jitprop.net.spec import Spec
-from jitprop.net.state import check_trained
+from jitprop.net.state import State, check_trained
 
 SMALLEST = float(np.finfo(np.float64).tiny)
 """
@@ -346,6 +346,8 @@ def update(
 
 # The functions that every backend has.
 
+COMPILED = False
+
 HALTED = -1
 """What `train` returns when it was halted in the middle of a batch."""
 
@@ -384,6 +386,12 @@ def halt(net: Spec) -> bool:
     """
     del net
     return False
+
+
+def size(net: Spec) -> int:
+    """Return the bytes of memory that a prepared net holds: here none."""
+    del net
+    return 0
 
 
 def close(net: Spec) -> None:
@@ -456,8 +464,43 @@ def train(
     return stop
 
 
-def evaluate(net: Spec, params: Array, X: Array, y: Array, weights: Array | None) -> float:
-    """Return the summed loss sum w E of all samples."""
+def brief(spec: Spec, n_samples: int, state: State, bounds: tuple[float, float]) -> None:
+    """Return None: this backend has no quick way for few samples."""
+    del spec, n_samples, state, bounds
+
+
+def prepare_pass(
+    spec: Spec, n_samples: int, dtype: np.dtype[Any], n_threads: int | None, backward: bool
+) -> Spec:
+    """
+    Prepare a net for passes without updates, of up to ``n_samples`` samples at a time.
+
+    ``backward`` says whether `gradient` will be called too. Here that is the spec itself.
+    """
+    del n_samples, dtype, n_threads, backward
+    return spec
+
+
+def evaluate(net: Spec, params: Array, samples: Arrays, group: int, look: bool) -> float:
+    """
+    Return the summed loss sum w E of all samples.
+
+    Parameters
+    ----------
+    net : Spec
+        As `prepare_pass` returns it.
+    params : (P,) array
+    samples : tuple
+        X, y, and weights or None.
+    group : int
+        Losses of so many samples are added up first, and then the groups. Here all are one group.
+    look : bool
+        Whether nobody has looked at X yet. If it has inf or nan, the result is nan.
+    """
+    del group
+    X, y, weights = samples
+    if look and not np.isfinite(X).all():
+        return float("nan")
     X = without_weightless(X, weights)
     with np.errstate(all="ignore"):
         _, _, z = forward(net, *net.split(params), X)
@@ -476,8 +519,15 @@ def gradient(
     return loss
 
 
-def predict(net: Spec, params: Array, X: Array, out: Array) -> None:
-    """Write the outputs of all samples into ``out``, (n_samples, n_outputs)."""
+def predict(net: Spec, params: Array, X: Array, out: Array, look: bool) -> bool:
+    """
+    Write the outputs of all samples into ``out``, (n_samples, n_outputs).
+
+    With ``look`` nobody has looked at X yet: if it has inf or nan, return False. Otherwise True.
+    """
+    if look and not np.isfinite(X).all():
+        return False
     with np.errstate(all="ignore"):
         _, _, z = forward(net, *net.split(params), X)
         out[:] = output(net, z)[0]
+    return True

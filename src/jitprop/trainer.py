@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -14,7 +15,6 @@ import numpy.typing as npt
 
 from jitprop import backends, checks
 from jitprop._types import Array
-from jitprop.backends.threads import one_blas_thread
 from jitprop.data import cast, validation
 from jitprop.data.batches import Batches, Given
 from jitprop.data.samples import Samples
@@ -23,10 +23,11 @@ from jitprop.hints import hinting
 from jitprop.interrupts import Interrupts
 from jitprop.metrics import Metric
 from jitprop.metrics import resolve as resolve_metrics
+from jitprop.net import schedules
 from jitprop.net.custom import CustomActivation
 from jitprop.net.losses import Loss
 from jitprop.net.optimizers import Optimizer
-from jitprop.net.schedules import LearningRate
+from jitprop.net.schedules import LearningRate, Schedule
 from jitprop.net.spec import check_batch, make_spec, with_learning_rate
 from jitprop.teaching.trace import Trace, trace
 from jitprop.training import running
@@ -379,7 +380,6 @@ class Trainer(Attributes):
         self._model.set_parameters(weights, biases)
 
     @hinting("Trainer.fit")
-    @running.one_at_a_time("trainer")
     def fit(
         self,
         X: npt.ArrayLike | Given,
@@ -533,85 +533,94 @@ class Trainer(Attributes):
         batches, scratch is kept for the largest of those whose sizes are within a factor of 2. A
         step or an epoch allocates nothing.
         """
-        model = self._model
-        n_epochs = int(checks.epochs(epochs, epochs_total, model.state.epochs))
-        progress = checks.boolean("progress", progress)
-        if validation_data is not None and validation_fraction is not None:
-            raise ValueError("validation_data and validation_fraction exclude each other")
-        given: Samples | Batches
-        presented: Indices | OrderOfEpoch | None = None
-        held_out = None
-        if y is not None:
-            given = model.samples(X, y, sample_weight, model.dtype)
-            dtype = given.X.dtype
-            if validation_fraction is not None:
-                n, seed = len(given.X), model.state.split
-                rows, others = validation.hold_out(n, validation_fraction, seed)
-                given, held_out = given.take(rows), given.take(others)
-                validation.check_counted("validation_fraction", given.weights, held_out.weights)
-            check_batch(model.spec, len(given.X))
-            if callable(order):
-                presented = order
-            elif order is not None:
-                total = n_epochs if epochs_total is None else epochs_total
-                rows = cast.order("order", order, (total, len(given.X)))
-                presented = rows[total - n_epochs :]
-        else:
-            check_batch(model.spec, None)
-            given = Batches(X, n_epochs)
-            given.refuse(
-                sample_weight=sample_weight, validation_fraction=validation_fraction, order=order
-            )
-            given.unshare(model.state.params)
-            dtype = model.dtype or given.first(partial(model.samples, dtype=None)).X.dtype
-        names = model.names or cast.names_of(X)
-        if validation_data is not None:
-            held_out = self._validation(validation_data, dtype, names)
-            held_out = held_out.unshared(model.state.params)
-        named, resolved = resolve_metrics(metrics), resolve_callbacks(callbacks)
-        kept = model.kept if epochs_total is not None else ()
-        backend, state = backends.load(model.backend), model.state.cast(dtype)
-        source: Source
-        if isinstance(given, Samples):
-            given = given.unshared(state.params)
-            model.warn_of(given)
-            watch = Watch(self, backend, model.spec, given, held_out, named, resolved, kept)
-            source = Arrays(
-                backend,
-                model.spec,
-                given,
-                n_epochs,
-                presented,
-                model.shuffle,
-                model.n_threads,
-            )
-        else:
-            watch = Watch(self, backend, model.spec, None, held_out, named, resolved, kept)
-            make = partial(self._batch, batches=given, dtype=dtype)
-            source = Stream(backend, model.spec, given, make, model.n_threads)
-        fit = Fit(source, state, n_epochs, lambda: model.spec.learning_rate, watch)
-        bar = Progress(n_epochs) if progress else None
-        under_way = running.of(self)
-        with Interrupts() as interrupts:  # state and history must always have the same epochs
-            with running.changing():
-                fit.record = model.course.begin(n_epochs, watch.names)
-                before = model.state, model.dtype, model.names
-                model.state, model.dtype = state, dtype
-                model.names = names
-                self._under_way = fit
-            try:
-                with one_blas_thread():
-                    fit.run(under_way, interrupts, bar)
-            finally:
+        alone = sample_weight is None and validation_data is None and validation_fraction is None
+        alone = alone and order is None and epochs_total is None and progress is False
+        alone = alone and isinstance(metrics, tuple) and isinstance(callbacks, tuple)
+        if epochs == 1 and alone and not metrics and not callbacks and self._fit_briefly(X, y):
+            return self._model.course.last()
+        with running.fit_of(self, "trainer"):
+            model = self._model
+            n_epochs = int(checks.epochs(epochs, epochs_total, model.state.epochs))
+            progress = checks.boolean("progress", progress)
+            if validation_data is not None and validation_fraction is not None:
+                raise ValueError("validation_data and validation_fraction exclude each other")
+            given: Samples | Batches
+            presented: Indices | OrderOfEpoch | None = None
+            held_out = None
+            if y is not None:
+                given = model.samples(X, y, sample_weight, model.dtype)
+                dtype = given.X.dtype
+                if validation_fraction is not None:
+                    n, seed = len(given.X), model.state.split
+                    rows, others = validation.hold_out(n, validation_fraction, seed)
+                    given, held_out = given.take(rows), given.take(others)
+                    validation.check_counted("validation_fraction", given.weights, held_out.weights)
+                check_batch(model.spec, len(given.X))
+                if callable(order):
+                    presented = order
+                elif order is not None:
+                    total = n_epochs if epochs_total is None else epochs_total
+                    rows = cast.order("order", order, (total, len(given.X)))
+                    presented = rows[total - n_epochs :]
+            else:
+                check_batch(model.spec, None)
+                given = Batches(X, n_epochs)
+                given.refuse(
+                    sample_weight=sample_weight,
+                    validation_fraction=validation_fraction,
+                    order=order,
+                )
+                given.unshare(model.state.params)
+                dtype = model.dtype or given.first(partial(model.samples, dtype=None)).X.dtype
+            names = model.names or cast.names_of(X)
+            if validation_data is not None:
+                held_out = self._validation(validation_data, dtype, names)
+                held_out = held_out.unshared(model.state.params)
+            named, resolved = resolve_metrics(metrics), resolve_callbacks(callbacks)
+            kept = model.kept if epochs_total is not None else ()
+            backend, state = backends.load(model.backend), model.state.cast(dtype)
+            source: Source
+            if isinstance(given, Samples):
+                given = given.unshared(state.params)
+                model.warn_of(given)
+                watch = Watch(self, backend, model.spec, given, held_out, named, resolved, kept)
+                source = Arrays(
+                    backend,
+                    model.spec,
+                    given,
+                    n_epochs,
+                    presented,
+                    model.shuffle,
+                    model.n_threads,
+                    model.nets,
+                )
+            else:
+                watch = Watch(self, backend, model.spec, None, held_out, named, resolved, kept)
+                make = partial(self._batch, batches=given, dtype=dtype)
+                source = Stream(backend, model.spec, given, make, model.n_threads)
+            fit = Fit(source, state, n_epochs, lambda: model.spec.learning_rate, watch)
+            bar = Progress(n_epochs) if progress else None
+            under_way = running.of(self)
+            with Interrupts() as interrupts:  # state and history must always have the same epochs
                 with running.changing():
-                    under_way.publish(None)
-                    self._under_way = None
-                    model.course.end()
-                    if fit.record.done == 0:  # the first epoch decides the dtype and the names
-                        model.state, model.dtype, model.names = before
-                    if fit.kept is not None:
-                        model.kept = fit.kept
-        return fit.record.history()
+                    fit.record = model.course.begin(n_epochs, watch.names)
+                    before = model.state, model.dtype, model.names
+                    model.state, model.dtype = state, dtype
+                    model.names = names
+                    self._under_way = fit
+                try:
+                    with backends.one_blas_thread(backend):
+                        fit.run(under_way, interrupts, bar)
+                finally:
+                    with running.changing():
+                        under_way.publish(None)
+                        self._under_way = None
+                        model.course.end()
+                        if fit.record.done == 0:  # the first epoch decides the dtype and the names
+                            model.state, model.dtype, model.names = before
+                        if fit.kept is not None:
+                            model.kept = fit.kept
+            return fit.record.history()
 
     def partial_fit(
         self, X: npt.ArrayLike, y: npt.ArrayLike, *, sample_weight: npt.ArrayLike | None = None
@@ -641,7 +650,8 @@ class Trainer(Attributes):
         """
         if y is None:
             raise TypeError("y must be an array of real numbers; got None")
-        self.fit(X, y, 1, sample_weight=sample_weight)
+        if sample_weight is not None or not self._fit_briefly(X, y):
+            self.fit(X, y, 1, sample_weight=sample_weight)
         return self
 
     def stop(self) -> None:
@@ -675,6 +685,12 @@ class Trainer(Attributes):
         TypeError, ValueError
             For bad input.
         """
+        model = self._model
+        brief = None if running.is_in_a_fit(self) else model.brief(X)
+        if brief is not None and (found := brief.predict(X)) is not None:
+            model.give_back(brief)
+            if not running.is_in_a_fit(self):  # else it may have changed the parameters meanwhile
+                return found  # type: ignore[no-any-return]
         return self._of_whole_epochs(lambda model: model.predict(X))
 
     def evaluate(
@@ -697,6 +713,12 @@ class Trainer(Attributes):
         TypeError, ValueError
             For bad input.
         """
+        model, plain = self._model, sample_weight is None and not running.is_in_a_fit(self)
+        brief = model.brief(X) if plain else None
+        if brief is not None and (found := brief.evaluate(X, y)) is not None:
+            model.give_back(brief)
+            if not running.is_in_a_fit(self):
+                return found  # type: ignore[no-any-return]
         return self._of_whole_epochs(lambda model: model.loss(X, y, sample_weight))
 
     def gradients(
@@ -721,6 +743,12 @@ class Trainer(Attributes):
         TypeError, ValueError
             For bad input.
         """
+        model, plain = self._model, sample_weight is None and not running.is_in_a_fit(self)
+        brief = model.brief(X) if plain else None
+        if brief is not None and (found := brief.gradient(X, y)) is not None:
+            model.give_back(brief)
+            if not running.is_in_a_fit(self):
+                return Gradients(*found)
         loss, gradient = self._of_whole_epochs(lambda model: model.gradient(X, y, sample_weight))
         return Gradients(loss, *self._model.spec.split(gradient))
 
@@ -845,6 +873,33 @@ class Trainer(Attributes):
         return cls._of(model)
 
     # Internals.
+
+    def _fit_briefly(self, X: Any, y: Any) -> bool:
+        """
+        Train for one epoch of one small batch, if nothing else is to be done; say whether it was.
+
+        The lock keeps other threads from copying the trainer, or from beginning a fit, meanwhile.
+        """
+        model, rate = self._model, self._model.spec.learning_rate
+        if not isinstance(rate, float) and not isinstance(rate, Schedule):
+            return False
+        began = time.perf_counter()
+        with running.changing():
+            if running.is_in_a_fit(self) or model.dtype is None or model.kept:
+                return False
+            brief, room = model.brief(X), model.course.room()
+            if brief is None or room is None:
+                return False
+            if not isinstance(rate, float):
+                schedules.fill(rates := np.empty(1), rate, model.state.epochs)
+                rate = float(rates[0])
+            place = room.written[0]
+            room.seconds[place] = 0.0
+            if not brief.train(X, y, rate, (room.losses, room.rates, room.written)):
+                return False
+        room.seconds[place] = time.perf_counter() - began
+        model.give_back(brief)
+        return True
 
     def _states(self) -> Sequence[Kept]:
         """Return the states of the callbacks, in the current fit or the last one."""

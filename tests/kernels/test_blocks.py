@@ -12,6 +12,7 @@ from jitprop_kernels._jit import entry
 from jitprop_kernels._microkernel import block_columns
 from jitprop_kernels.plan import BIASES, N_IN, N_OUT, OUTPUTS, PACKED, Plan
 from jitprop_kernels.records import Matrix, Part, Product, Sink
+from jitprop_kernels.sizes import TILE
 
 GUARD = 100
 """How many numbers before and after an output must stay unchanged."""
@@ -155,8 +156,8 @@ def test_bits_do_not_depend_on_the_cut(dtype, height, width, depth, draw):
 def test_copies_of_weights(dtype, transposed, n_in, n_out):
     W = np.arange(n_in * n_out, dtype=dtype).reshape(n_in, n_out)
     memory = guarded(W.size, dtype)
-    for k in range(0, n_in, blocks.TILE):  # as threads share it
-        rows = min(blocks.TILE, n_in - k)
+    for k in range(0, n_in, TILE):  # as threads share it
+        rows = min(TILE, n_in - k)
         copy(transposed, W.ravel(), n_in, n_out, k, rows, memory, GUARD)
     np.testing.assert_array_equal(inside(memory), panels(W.T if transposed else W))
 
@@ -174,7 +175,7 @@ def test_weight_gradients(dtype, n_in, n_out, m, packed, factors):
     plan = Plan(layers, *[0] * (len(Plan._fields) - 1))._replace(panels=delta.size)
     memory = guarded(delta.size * 2 + 32 * n_in, dtype)
     whole = product(X.T, delta, W, *factors)
-    for tile in (n_in, blocks.TILE):  # as threads share it
+    for tile in (n_in, TILE):  # as threads share it
         out, memory[GUARD : GUARD + delta.size] = W.copy(), delta.ravel()
         for k in range(0, n_in, tile):
             rows = min(tile, n_in - k)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import warnings
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from typing import Any, Protocol, cast
 
@@ -11,11 +12,13 @@ import numpy as np
 
 from jitprop import checks
 from jitprop._types import Array
+from jitprop.backends import threads
 from jitprop.backends.threads import uninterrupted
 from jitprop.checks import quoted
-from jitprop.data.samples import Steps
+from jitprop.data.samples import Arrays, Steps
 from jitprop.interrupts import Interrupts, from_a_handler
 from jitprop.net.spec import Spec
+from jitprop.net.state import State
 
 NAMES = ("auto", "numba", "numpy")
 
@@ -31,10 +34,14 @@ class Backend(Protocol):
         ones.
     HALTED : int
         What ``train`` returns if it was halted in the middle of a batch.
+    COMPILED : bool
+        Whether it takes any number of samples in one call, as it needs little memory besides, and
+        can be halted. The other one uses BLAS, which may have threads of its own.
     """
 
     FIRST_CALL: float
     HALTED: int
+    COMPILED: bool
 
     def prepare(
         self,
@@ -49,6 +56,8 @@ class Backend(Protocol):
 
     def halt(self, net: Any) -> bool: ...
 
+    def size(self, net: Any) -> int: ...
+
     def close(self, net: Any) -> None: ...
 
     def train(
@@ -61,15 +70,33 @@ class Backend(Protocol):
         dropout_key: int,
     ) -> int: ...
 
+    def prepare_pass(
+        self,
+        spec: Spec,
+        n_samples: int,
+        dtype: np.dtype[Any],
+        n_threads: int | None,
+        backward: bool,
+    ) -> Any: ...
+
+    def brief(
+        self, spec: Spec, n_samples: int, state: State, bounds: tuple[float, float]
+    ) -> Any: ...
+
     def evaluate(
-        self, net: Any, params: Array, X: Array, y: Array, weights: Array | None
+        self, net: Any, params: Array, samples: Arrays, group: int, look: bool
     ) -> float: ...
 
     def gradient(
         self, net: Any, params: Array, X: Array, y: Array, weights: Array | None, out: Array
     ) -> float: ...
 
-    def predict(self, net: Any, params: Array, X: Array, out: Array) -> None: ...
+    def predict(self, net: Any, params: Array, X: Array, out: Array, look: bool) -> bool: ...
+
+
+def one_blas_thread(backend: Backend) -> AbstractContextManager[object]:
+    """Return a context that limits BLAS to one thread, if the backend uses it."""
+    return nullcontext() if backend.COMPILED else threads.one_blas_thread()
 
 
 def check(name: str) -> str:

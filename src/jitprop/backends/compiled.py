@@ -1,83 +1,30 @@
-"""
-The numba backend: the functions of `jitprop.reference`, by the kernels.
-
-Here names become codes and matrices become flat vectors; and here is chosen by which route.
-"""
+"""The numba backend: the functions of `jitprop.reference`, by the kernels."""
 
 from __future__ import annotations
 
-import math
+import sys
 import time
+from collections.abc import Callable
 from typing import Any, NamedTuple
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
 
 import jitprop_kernels as kernels
 from jitprop._types import Array
-from jitprop.backends import alike, threads
-from jitprop.checks import quoted
-from jitprop.data.samples import Steps, stand_ins
-from jitprop.net.custom import CustomActivation, CustomLoss
-from jitprop.net.losses import AbsoluteError, Huber, Loss, Quantile
-from jitprop.net.optimizers import SGD, Adam, AdamW, RMSprop, Rprop
+from jitprop.backends import plans, threads
+from jitprop.data.samples import Arrays, Steps, stand_ins
+from jitprop.net.losses import CrossEntropy
 from jitprop.net.spec import Spec
-from jitprop.net.state import check_trained, check_written
+from jitprop.net.state import State, check_trained, check_written
 from jitprop_kernels import codes
 
-ACTIVATION_CODES = {
-    "sigmoid": codes.SIGMOID,
-    "tanh": codes.TANH,
-    "relu": codes.RELU,
-    "leaky_relu": codes.LEAKY_RELU,
-    "elu": codes.ELU,
-    "softplus": codes.SOFTPLUS,
-    "gelu": codes.GELU,
-    "silu": codes.SILU,
-    "exp": codes.EXP,
-    "identity": codes.IDENTITY,
-    "softmax": codes.SOFTMAX,
-}
-LOSS_CODES = {
-    "half_squared_error": codes.HALF_SQUARED_ERROR,
-    "squared_error": codes.SQUARED_ERROR,
-    "absolute_error": codes.PIECEWISE,
-    "huber": codes.PIECEWISE,
-    "quantile": codes.PIECEWISE,
-    "poisson": codes.POISSON,
-    "gaussian_nll": codes.GAUSSIAN_NLL,
-    "binary_cross_entropy": codes.BINARY_CROSS_ENTROPY,
-    "cross_entropy": codes.CROSS_ENTROPY,
-}
-
-LANES_WEIGHTS = 40
-"""Weights of a layer, on average over the net, up to which the lanes route is the faster: by 1.3
-to 2 for widths of 2 to 4. From there to 64 neither is by much, and above it is blocks. Measured
-for widths of 2 to 16 with batches of 1 to 300 (Zen 4, float32 and float64)."""
-
-LANES_BYTES = 1 << 25
-"""Scratch for one batch up to which the lanes route is the faster: it goes through all of it for
-every layer. Beyond the caches blocks, which take 64 samples through all layers, are as fast at
-this size and faster from there on. The limit also keeps a batch under 0.1 s, so that the lanes
-route need not listen for Ctrl-C."""
-
 LONG = 2e8
-"""Multiply-adds of a batch, 4 ms and more, from which even one thread is not the main one, which
-then hears Ctrl-C meanwhile. A hand-over costs 50 us."""
+"""Multiply-adds of a batch or a pass, 4 ms and more, from which even one thread is not the main
+one, which then hears Ctrl-C meanwhile. A hand-over costs 50 us."""
 
-CHUNK = 256
-"""Samples of a large batch that have a gradient of their own, so that their activations need not be
-kept: as long as a gradient is not larger than these. 40 chunks for 10,000 samples: enough for many
-threads, and few enough for their sum to cost nothing."""
-
-PACK_BYTES, PACK_SAMPLES = 4096, 12
-"""A matrix whose rows are so long is read packed, in the order of use, by batches of more samples
-than go through it at once. With rows of 4 KB each lies in a page of its own: 57 GFLOP/s instead of
-100 (float32, 1,024 x 1,024, 128 samples). With rows of 2 KB packing gains nothing."""
-
-ACROSS = 32
-"""Columns whose gradients may be computed across (`blocks.columns_across`): less, anywhere."""
+BRIEF = 3e5
+"""The most multiply-adds of an update that `Brief` does: some 30 us, for which Python waits."""
 
 NATURAL_ORDER = np.empty(0, np.int64)
 
@@ -86,28 +33,31 @@ HALTED = -1
 FIRST_CALL = 2e8
 """Multiply-adds in the first call of `train`: 4 ms on the blocks route, 0.1 s in lanes."""
 
+COMPILED = True
+
+check = kernels.check
+uses_lanes = plans.uses_lanes
+most_alike = plans.most_alike
+
 
 class Net(NamedTuple):
-    """What this backend wants to be told of a net."""
+    """What this backend wants to be told of a net: for training, or for passes without updates."""
 
     plan: kernels.Plan
     route: kernels.Route
     memory: list[Array]
-    """Scratch, for each thread: all the same, or with chunks each its own."""
+    """Scratch, for each thread: in training all the same, or with chunks each its own."""
     gradients: Array
-    """(P,), (chunks * P,), or nothing."""
+    """(P,), (chunks * P,), or nothing. For passes (threads * P,) or nothing."""
     parts: Array
-    """The loss of each part of a batch."""
+    """The loss of each part of a batch, or of each tile of a pass."""
     team: threads.Team
     own: list[kernels.Loop]
     """The user's own functions, which are there as long as this is."""
     gate: npt.NDArray[np.int64]
     """Where threads meet, and are halted."""
     long: bool
-    """A batch is worth halting; shorter ones may end."""
-
-
-check = kernels.check
+    """A batch or a pass is worth halting; shorter ones may end."""
 
 
 def interpreted() -> bool:
@@ -120,26 +70,6 @@ def cache_folder() -> str | None:
     return next((code.folder for code in kernels.train.codes.values()), None)
 
 
-def uses_lanes(spec: Spec, column: int = 0) -> bool:
-    """Choose the route: True for lanes, False for blocks. ``column``: bytes of a batch's unit."""
-    n_weights = sum(n_in * n_out for n_in, n_out in spec.shapes)
-    few = n_weights <= LANES_WEIGHTS * len(spec.shapes)
-    return few and _numbers(spec) * column <= LANES_BYTES
-
-
-def _numbers(spec: Spec) -> int:
-    """Numbers of scratch for each sample of a batch, in lanes."""
-    return spec.layer_sizes[0] + 3 * sum(spec.layer_sizes[1:]) + 2 * spec.layer_sizes[-1]
-
-
-def most_alike(spec: Spec, size: int, dtype: np.dtype[Any]) -> int:
-    """Of the batches whose sums are ordered as those of ``size`` samples, the largest."""
-    most = (1 << size.bit_length()) - 1
-    if uses_lanes(spec, size * dtype.itemsize):
-        most = min(most, LANES_BYTES // (_numbers(spec) * dtype.itemsize))
-    return most
-
-
 def prepare(
     spec: Spec, n_samples: int, dtype: np.dtype[Any], n_threads: int | None, n_updates: int
 ) -> Net:
@@ -147,13 +77,14 @@ def prepare(
     batch = spec.batch(n_samples)
     lanes = uses_lanes(spec, batch * dtype.itemsize)
     # With chunks a batch's deltas need not be kept; but each chunk has a gradient of its own.
-    fits = spec.n_parameters <= CHUNK * sum(spec.layer_sizes)
-    chunked = not lanes and batch >= 2 * CHUNK and fits
-    n_parts = -(-batch // (CHUNK if chunked else batch if lanes else kernels.TILE))
+    fits = spec.n_parameters <= plans.CHUNK * sum(spec.layer_sizes)
+    chunked = not lanes and batch >= 2 * plans.CHUNK and fits
+    n_parts = -(-batch // (plans.CHUNK if chunked else batch if lanes else kernels.TILE))
     work = 3 * batch * spec.n_parameters
     n = 1 if kernels.INTERPRETED else threads.choose(n_threads, work, n_updates, n_parts)
     samples = kernels.REACH if chunked else batch
-    plan, size = _plan(spec, batch, samples, CHUNK if chunked else 0, lanes, dtype, n)
+    chunk = plans.CHUNK if chunked else 0
+    plan, size = plans.make(spec, batch, samples, chunk, lanes, dtype, n)
     memory = [aligned_zeros(size, dtype) for _ in range(n if chunked else 1)]
     clipped = spec.clip_norm is not None
     fused = plan.optimizer == codes.SGD and not clipped
@@ -166,115 +97,37 @@ def prepare(
         gradients=aligned_zeros(n_gradients * spec.n_parameters, dtype),
         parts=np.zeros(n_parts + n_squares),
         team=threads.Team(n),
-        own=_own(spec, dtype),
+        own=plans.own(spec, dtype),
         gate=np.zeros(kernels.GATE_SIZE, np.int64),
-        long=work > LONG and not lanes and not kernels.INTERPRETED and threads.real(),
+        long=work > LONG and not lanes and _can_be_halted(),
     )
 
 
-def _plan(
-    spec: Spec,
-    batch: int,
-    samples: int,
-    chunk: int,
-    lanes: bool,
-    dtype: np.dtype[Any],
-    n_threads: int,
-) -> tuple[kernels.Plan, int]:
-    """The plan, and the size of its scratch memory, for blocks of ``samples`` samples."""
-    if lanes:
-        n = kernels.VECTOR_BYTES // dtype.itemsize
-        samples = -(-samples // n) * n
-    sizes = np.array(spec.layer_sizes, np.int64)
-    blocks = np.concatenate([[0], np.cumsum(sizes)]) * samples
-    units, outputs = int(blocks[-1] - blocks[1]), samples * spec.layer_sizes[-1]
-    end = int(blocks[1]) + 3 * units
-    targets, errors = end, end + outputs
-    end = errors + outputs
-    packed: list[int] = []
-    transposed: list[int] = []
-    for l, (n_in, n_out) in enumerate(spec.shapes):
-        copies = (
-            (packed, n_out * dtype.itemsize >= PACK_BYTES and batch > PACK_SAMPLES),
-            (transposed, l > 0),
-        )
-        for places, wanted in copies:
-            places.append(end if wanted and not lanes else -1)
-            end += n_in * n_out if wanted and not lanes else 0
-    wide = [n_out for (_, n_out), at in zip(spec.shapes, packed, strict=True) if at >= 0]
-    panels, panel_size = end, min(batch, kernels.DEPTH) * max(wide, default=0)
-    panel_size += 0 if lanes else max(n_in * min(n_out, ACROSS) for n_in, n_out in spec.shapes)
-    shares = panels + (1 if chunk else n_threads) * panel_size  # with chunks: own scratch
-    end = shares + samples
-    layers = np.stack(
-        [
-            sizes[:-1],
-            sizes[1:],
-            *np.transpose(spec.offsets),
-            blocks[:-2],
-            blocks[1:-1],
-            np.array([_activation_code(activation, dtype) for activation in spec.activations]),
-            np.array(packed),
-            np.array(transposed),
-            dropped(np.array([*spec.dropout, 0.0])),
-        ],
-        axis=1,
+def prepare_pass(
+    spec: Spec, n_samples: int, dtype: np.dtype[Any], n_threads: int | None, backward: bool
+) -> Net:
+    """The same for passes of up to ``n_samples`` samples, in tiles of the spec's batch size."""
+    tile = spec.batch(n_samples)
+    n_tiles = -(-n_samples // tile)
+    lanes = uses_lanes(spec, tile * dtype.itemsize)
+    work = (3 if backward else 1) * n_samples * spec.n_parameters
+    n = 1 if kernels.INTERPRETED else threads.choose(n_threads, work, 1, n_tiles)
+    plan, size = plans.make(spec, tile, tile, 0, lanes, dtype, 1)
+    return Net(
+        plan,
+        kernels.LANES if lanes else kernels.BLOCKS,
+        [aligned_zeros(size, dtype) for _ in range(n)],
+        gradients=aligned_zeros(n * spec.n_parameters if backward and n > 1 else 0, dtype),
+        parts=np.zeros(n_tiles),
+        team=threads.Team(n),
+        own=plans.own(spec, dtype),
+        gate=np.zeros(kernels.GATE_SIZE, np.int64),
+        long=work > LONG and _can_be_halted(),
     )
-    optimizer, settings = _optimizer(spec)
-    edge, below, above = _pieces(spec.loss)
-    gain, offset = spec.loss.smoothing(spec.n_targets)
-    plan = kernels.Plan(
-        layers=np.ascontiguousarray(layers, np.int64),
-        loss=_loss_code(spec.loss, dtype),
-        edge=edge,
-        below=below,
-        above=above,
-        n_targets=spec.n_targets,
-        gain=gain,
-        offset=offset,
-        mean=spec.reduction == "mean",
-        labels=False,
-        weighted=False,
-        stand_in=-1,
-        batch_size=batch,
-        chunk=chunk,
-        optimizer=optimizer,
-        weight_decay=spec.weight_decay,
-        sklearn=kernels.SklearnRules(
-            l2=spec.sklearn.l2,
-            reported_l2=spec.sklearn.reported_l2,
-            epsilon=float(np.finfo(dtype).eps) if spec.sklearn.clipped_above < math.inf else 0.0,
-            clipped_above=spec.sklearn.clipped_above,
-            batches_by_size=spec.sklearn.batches_by_size,
-        ),
-        clip_norm=spec.clip_norm or 0.0,
-        settings=settings,
-        dropout_key=0,
-        slopes=units,
-        deltas=2 * units,
-        targets=targets,
-        errors=errors,
-        panels=panels,
-        panel_size=panel_size,
-        squares=0,
-        shares=shares,
-    )
-    return plan, end
 
 
-def prepare_members(
-    spec: Spec, n_samples: int, dtype: np.dtype[Any], lanes: int
-) -> tuple[kernels.Plan, int]:
-    """The plan for a group of nets in the lanes of vectors, and the size of its scratch."""
-    batch = spec.batch(n_samples)
-    samples = -(-batch // kernels.SAMPLES) * kernels.SAMPLES
-    plan, size = _plan(spec, batch, samples * lanes, 0, True, dtype, 1)
-    return plan._replace(panels=size), size + (4 + spec.n_parameters) * lanes
-
-
-def dropped(p: Array) -> npt.NDArray[np.int64]:
-    """Of 2**53 units, how many are dropped with these probabilities."""
-    return np.ceil(p * 2.0**53).astype(np.int64)
+def _can_be_halted() -> bool:
+    return threads.real() and not kernels.INTERPRETED
 
 
 def aligned_zeros(size: int, dtype: np.dtype[Any]) -> Array:
@@ -293,83 +146,15 @@ def halt(net: Net) -> bool:
     return bool(net.gate[kernels.RUNNING]) and not kernels.INTERPRETED
 
 
+def size(net: Net) -> int:
+    """The bytes of memory that a net holds."""
+    own = {id(memory): memory.nbytes for memory in net.memory}
+    return sum(own.values()) + net.gradients.nbytes + net.parts.nbytes
+
+
 def close(net: Net) -> None:
-    """End the threads that `train` started."""
+    """End the threads that a call started."""
     net.team.close()
-
-
-_loops: WeakKeyDictionary[CustomActivation | CustomLoss, dict[Any, kernels.Loop]] = (
-    WeakKeyDictionary()
-)
-
-
-_shared: dict[Any, kernels.Loop] = {}
-"""Those that others of the same code may use; numba would not free their machine code anyway."""
-
-
-def _loop(own: CustomActivation | CustomLoss, dtype: np.dtype[Any]) -> kernels.Loop:
-    """The user's own activation or loss, compiled once for each dtype."""
-    arity = 1 if isinstance(own, CustomActivation) else 2
-    value, derivative = alike.key(own.value), alike.key(own.derivative)
-    known: dict[Any, kernels.Loop]
-    key: Any
-    if value is not None and derivative is not None:
-        known, key = _shared, (value, derivative, arity, dtype)
-    else:
-        known, key = _loops.setdefault(own, {}), dtype
-    if key not in known:
-        try:
-            known[key] = kernels.compile_loop(own.value, own.derivative, arity, dtype)
-        except TypeError as error:
-            raise TypeError(
-                f"numba cannot compile {quoted(own.name)}; write it with numbers, math and NumPy "
-                f"alone, or take backend='numpy'. Numba says: {error}"
-            ) from error
-    return known[key]
-
-
-def _activation_code(activation: str | CustomActivation, dtype: np.dtype[Any]) -> int:
-    if isinstance(activation, CustomActivation):
-        return _loop(activation, dtype).address
-    return ACTIVATION_CODES[activation]
-
-
-def _loss_code(loss: Loss, dtype: np.dtype[Any]) -> int:
-    return _loop(loss, dtype).address if isinstance(loss, CustomLoss) else LOSS_CODES[loss.name]
-
-
-def _own(spec: Spec, dtype: np.dtype[Any]) -> list[kernels.Loop]:
-    """What the addresses in a plan lead to."""
-    functions = (*spec.activations, spec.loss)
-    return [_loop(f, dtype) for f in functions if isinstance(f, CustomActivation | CustomLoss)]
-
-
-def _pieces(loss: Loss) -> tuple[float, float, float]:
-    """Where a piecewise loss bends, and how steep it is beyond: see `Plan`."""
-    match loss:
-        case AbsoluteError():
-            return 0.0, 1.0, 1.0
-        case Huber(delta=delta):
-            return delta, delta, delta
-        case Quantile(q=q):
-            return 0.0, q, 1.0 - q
-    return 0.0, 0.0, 0.0
-
-
-def _optimizer(spec: Spec) -> tuple[int, tuple[float, float, float, float]]:
-    """The optimizer's code and settings: see `jitprop_kernels.optimizers.update`."""
-    match spec.optimizer:
-        case SGD(momentum=0.0):
-            return codes.SGD, (0.0, 0.0, 0.0, 0.0)
-        case SGD(momentum=momentum, nesterov=nesterov):
-            return codes.NESTEROV if nesterov else codes.MOMENTUM, (momentum, 0.0, 0.0, 0.0)
-        case Adam(beta_1=beta_1, beta_2=beta_2, epsilon=epsilon) as adam:
-            code = codes.ADAMW if isinstance(adam, AdamW) else codes.ADAM
-            return code, (beta_1, beta_2, epsilon, 0.0)
-        case RMSprop(rho=rho, momentum=momentum, epsilon=epsilon):
-            return codes.RMSPROP, (rho, momentum, epsilon, 0.0)
-        case Rprop(eta_minus, eta_plus, step_min, step_max):
-            return codes.RPROP, (eta_minus, eta_plus, step_min, step_max)
 
 
 def _given(
@@ -388,6 +173,26 @@ def _given(
     return plan, kernels.Samples(X.reshape(-1), y.reshape(-1), flat_weights, rows)
 
 
+def _run(net: Net, bind: Callable[[int, int], kernels.Bound]) -> tuple[Any, int, float]:
+    """
+    Call ``bind(rank, ranks)`` in the threads of the net.
+
+    Returns what rank 0 returns, the number of threads, and how many of them were busy on average.
+    All are bound before the first one runs: no thread may compile, and perhaps fail, while others
+    wait for it.
+    """
+    if net.team.n > 1 or net.long:
+        n = net.team.size()
+        bound = [bind(rank, n) for rank in range(n)]
+        began, used = time.perf_counter(), time.process_time()
+        try:
+            found = net.team.run(n, lambda rank: bound[rank](), lambda: halt(net))
+            return found, n, (time.process_time() - used) / (time.perf_counter() - began)
+        except threads.NoThreadError:  # the same bits, and Ctrl-C waits for the end
+            net.gate[:] = 0
+    return bind(0, 1)(), 1, 1.0
+
+
 def train(
     net: Net, params: Array, slots: Array, steps: Steps, updates: int, dropout_key: int
 ) -> int:
@@ -397,9 +202,9 @@ def train(
     check_written(losses=losses)
     rows = NATURAL_ORDER if order is None else order.reshape(-1)
     plan, samples = _given(net.plan, X, y, weights, rows, dropout_key)
-    flat_slots = slots.reshape(-1)
+    flat_slots, once = slots.reshape(-1), never(params.dtype)
 
-    def work(rank: int, n_threads: int, stop: int) -> int:
+    def bind(rank: int, ranks: int) -> kernels.Bound:
         arrays = kernels.Work(
             params,
             flat_slots,
@@ -409,35 +214,66 @@ def train(
             net.memory[rank],
             net.gradients,
             net.parts,
+            once,
         )
-        seat = kernels.Seat(rank, n_threads, net.gate)
-        return int(kernels.train(plan, net.route, arrays, seat, start, stop, updates))
+        seat = kernels.Seat(rank, ranks, net.gate)
+        return kernels.train.bind(plan, net.route, arrays, seat, start, stop, updates)
 
     try:
-        if net.team.n == 1 and not net.long:
-            return work(0, 1, stop)
-        work(0, 1, start)  # compiles, if need be: no thread may fail while others wait for it
-        n = net.team.size()
-        began, used = time.perf_counter(), time.process_time()
-        try:
-            reached = net.team.run(n, lambda rank: work(rank, n, stop), lambda: halt(net))
-        except threads.NoThreadError:  # the same bits, and Ctrl-C waits for the end of a batch
-            net.gate[:] = 0
-            return work(0, 1, stop)
+        began = time.perf_counter()
+        reached, n, busy = _run(net, bind)
         if net.gate[kernels.LEFT] or net.gate[kernels.AGREED]:
             return HALTED
         seconds = time.perf_counter() - began
-        busy = (time.process_time() - used) / seconds
         net.team.record(n, seconds / max(1, reached - start), busy)
-        return reached
+        return int(reached)
     finally:
         net.gate[:] = 0  # behind the call: a word to halt may come before it
 
 
-def evaluate(net: Net, params: Array, X: Array, y: Array, weights: Array | None) -> float:
-    """Summed loss of all samples, each times its weight."""
-    plan, samples = _given(net.plan, X, y, weights, NATURAL_ORDER)
-    return float(kernels.evaluate(plan, net.route, params, samples, net.memory[0]))
+def never(dtype: np.dtype[Any]) -> kernels.Once:
+    """What says that training is not `Once`."""
+    nothing, columns = np.empty(0, dtype), np.empty(0)
+    return kernels.Once(nothing, NATURAL_ORDER, 1.0, columns, columns, NATURAL_ORDER)
+
+
+def _pass(
+    net: Net,
+    entry: Any,
+    params: Array,
+    samples: Arrays,
+    out: tuple[Array, ...],
+    how: tuple[int, int],
+) -> tuple[Any, bool]:
+    """
+    Call an entry that passes all samples; also return whether it refused one.
+
+    ``how`` is what it looks at, and the number of tiles in a group.
+    """
+    look, group = how
+    X, y, weights = samples
+    plan, given = _given(net.plan, X, y, weights, NATURAL_ORDER)
+    plan = plan._replace(look=look)
+
+    def bind(rank: int, ranks: int) -> kernels.Bound:
+        arrays = kernels.Pass(params, given, net.memory[rank], net.parts, group)
+        seat = kernels.Seat(rank, ranks, net.gate)
+        bound: kernels.Bound = entry.bind(plan, net.route, arrays, *out, seat)
+        return bound
+
+    try:
+        found, _, _ = _run(net, bind)
+        return found, bool(net.gate[kernels.REFUSED])
+    finally:
+        net.gate[:] = 0
+
+
+def evaluate(net: Net, params: Array, samples: Arrays, group: int, look: bool) -> float:
+    """Summed loss of all samples, each times its weight: see `jitprop.reference.evaluate`."""
+    inputs = kernels.LOOK_AT_INPUTS if look else kernels.LOOK_AT_NOTHING
+    tiles = max(1, group // net.plan.batch_size)
+    found, refused = _pass(net, kernels.evaluate, params, samples, (), (inputs, tiles))
+    return float("nan") if refused else float(found)
 
 
 def gradient(
@@ -445,13 +281,193 @@ def gradient(
 ) -> float:
     """Gradient of the reduced loss of one batch into ``out``, (P,). Returns the summed loss."""
     check_written(out=out)
-    plan, samples = _given(net.plan, X, y, weights, NATURAL_ORDER)
-    return float(kernels.gradient(plan, net.route, params, samples, out, net.memory[0]))
+    outs, how = (out, net.gradients), (kernels.LOOK_AT_NOTHING, len(net.parts))
+    found, _ = _pass(net, kernels.gradient, params, (X, y, weights), outs, how)
+    return float(found)
 
 
-def predict(net: Net, params: Array, X: Array, out: Array) -> None:
-    """Outputs of all samples into ``out``, (n_samples, n_outputs)."""
+def predict(net: Net, params: Array, X: Array, out: Array, look: bool) -> bool:
+    """Outputs of all samples into ``out``: see `jitprop.reference.predict`."""
     check_written(out=out)
-    kernels.predict(
-        net.plan, net.route, params, X.reshape(-1), NATURAL_ORDER, out.reshape(-1), net.memory[0]
-    )
+    samples, outs = (X, np.empty((0, 1), X.dtype), None), (out.reshape(-1),)
+    inputs = kernels.LOOK_AT_INPUTS if look else kernels.LOOK_AT_NOTHING
+    _, refused = _pass(net, kernels.predict, params, samples, outs, (inputs, 1))
+    return not refused
+
+
+class Brief:
+    """
+    The calls of a small net on few samples: a kernel's time, and little more.
+
+    Arguments are copied to arrays of its own, so the kernel's record is written once. The kernel
+    looks at the samples. What changes does so in one call, during which neither another thread of
+    Python nor a signal handler runs: they see the net before it or after it.
+
+    A method returns None or False where it cannot do it, and then nothing has changed. The usual
+    way then does it, or says what is wrong.
+
+    Parameters
+    ----------
+    spec : Spec
+        All samples must be one batch. Its loss has no class weights.
+    n_samples : int
+    state : State
+    bounds : (float, float)
+        The least and the greatest target that need no word. Labels have their own.
+    """
+
+    def __init__(
+        self, spec: Spec, n_samples: int, state: State, bounds: tuple[float, float]
+    ) -> None:
+        params, slots, n_targets = state.params, state.slots, spec.n_targets
+        self.params, self.slots = params, slots
+        self.dtype = dtype = params.dtype
+        self.key = n_samples, spec.layer_sizes[0]  # the shape of X
+        self.divisor = spec.divisor(n_samples, None)
+        labels = isinstance(spec.loss, CrossEntropy)
+        self._net = net = prepare(spec, n_samples, dtype, 1, 1)
+        low, high = (0, n_targets - 1) if labels else bounds
+        self._plan = net.plan._replace(
+            labels=labels,
+            look=kernels.LOOK_AT_ALL,
+            low=float(low),
+            high=float(high),
+            dropout_key=state.dropout_key,
+        )
+        self._X = np.zeros((n_samples, spec.layer_sizes[0]), dtype)
+        self._y = np.zeros((n_samples, 1 if labels else n_targets), dtype)
+        self._targets = {self._y.shape: self._y}
+        if self._y.shape[1] == 1:
+            self._targets[n_samples,] = self._y[:, 0]
+        self._out = np.zeros((n_samples, spec.layer_sizes[-1]), dtype)
+        self._gradient = np.zeros_like(params)
+        self._cuts = [
+            (slice(w, b), shape, slice(b, b + shape[1]))
+            for shape, (w, b) in zip(spec.shapes, spec.offsets, strict=True)
+        ]
+        nothing = np.empty(0, dtype)
+        self._samples = kernels.Samples(
+            self._X.reshape(-1), self._y.reshape(-1), nothing, NATURAL_ORDER
+        )
+        self._pass = kernels.Pass(params, self._samples, net.memory[0], net.parts, 1)
+        self._seat = kernels.Seat(0, 1, net.gate)
+        self._refused = net.gate[kernels.REFUSED :][:1].data
+        self._loss, self._rate = np.zeros(1), np.zeros(1)
+        self._counts = state.counts
+        self._room: tuple[Array, ...] = ()
+        self._calls: dict[str, kernels.Bound] = {}
+        self.size = 2 * size(net) + 4 * params.nbytes
+
+    def serves(self, state: State) -> bool:
+        """Whether it was made for these arrays, which a fit may have replaced."""
+        return self.params is state.params and self._counts is state.counts
+
+    def predict(self, X: Array) -> Array | None:
+        """Return the outputs, (n_samples, n_outputs)."""
+        if X.dtype is not self.dtype:
+            return None
+        self._X[...] = X
+        call = self._calls.get("predict")
+        if call is None:
+            plan = self._plan._replace(look=kernels.LOOK_AT_INPUTS)
+            call = self._calls["predict"] = kernels.predict.bind(
+                plan, self._net.route, self._pass, self._out.reshape(-1), self._seat
+            )
+        call.briefly()
+        return None if self._is_refused() else self._out.copy()
+
+    def evaluate(self, X: Array, y: Any) -> float | None:
+        """Return the loss, reduced as the spec says."""
+        if not self._takes(X, y):
+            return None
+        call = self._calls.get("evaluate")
+        if call is None:
+            call = self._calls["evaluate"] = kernels.evaluate.bind(
+                self._plan, self._net.route, self._pass, self._seat
+            )
+        loss: float = call.briefly()
+        return None if self._is_refused() else loss / self.divisor
+
+    def gradient(self, X: Array, y: Any) -> tuple[float, list[Array], list[Array]] | None:
+        """Return the loss and its gradients by all weights and all biases."""
+        if not self._takes(X, y):
+            return None
+        call = self._calls.get("gradient")
+        if call is None:
+            call = self._calls["gradient"] = kernels.gradient.bind(
+                self._plan, self._net.route, self._pass, self._gradient, self._X[0, :0], self._seat
+            )
+        loss: float = call.briefly()
+        if self._is_refused():
+            return None
+        found = self._gradient.copy()
+        weights = [found[w].reshape(shape) for w, shape, _ in self._cuts]
+        return loss / self.divisor, weights, [found[b] for _, _, b in self._cuts]
+
+    def train(self, X: Array, y: Any, rate: float, room: tuple[Array, ...]) -> bool:
+        """
+        Do one update; count it and write its loss and rate to the history.
+
+        ``room`` is where: the columns of the losses and of the rates, and how many are written.
+        """
+        if not self._takes(X, y):
+            return False
+        self._rate[0] = rate
+        call = self._calls.get("train")
+        if call is None:
+            call = self._calls["train"] = self._bound_to(room)
+        elif self._room[0] is not room[0]:
+            call.put((2, "once"), self._once(room))
+        return bool(call.briefly() == 1)
+
+    def _bound_to(self, room: tuple[Array, ...]) -> kernels.Bound:
+        net = self._net
+        work = kernels.Work(
+            self.params,
+            self.slots.reshape(-1),
+            self._samples,
+            self._loss,
+            self._rate,
+            net.memory[0],
+            net.gradients,
+            net.parts,
+            self._once(room),
+        )
+        return kernels.train.bind(self._plan, net.route, work, self._seat, 0, 1, 0)
+
+    def _once(self, room: tuple[Array, ...]) -> kernels.Once:
+        self._room = room
+        kept = np.empty(self.params.size + self.slots.size, self.dtype)
+        losses, rates, written = room
+        return kernels.Once(kept, self._counts, float(self.divisor), losses, rates, written)
+
+    def _takes(self, X: Array, y: Any) -> bool:
+        """Copy samples. The shape of X was looked at."""
+        if X.dtype is not self.dtype or type(y) is not np.ndarray:
+            return False
+        target = self._targets.get(y.shape)
+        if target is None or not (y.dtype is self.dtype or y.dtype.kind in "biu"):
+            return False
+        self._X[...] = X
+        target[...] = y
+        return True
+
+    def _is_refused(self) -> bool:
+        if self._refused[0]:
+            self._refused[0] = 0
+            return True
+        return False
+
+
+def brief(spec: Spec, n_samples: int, state: State, bounds: tuple[float, float]) -> Brief | None:
+    """Return a `Brief`; None where the work is too long for one, or samples are many batches."""
+    work = 3 * n_samples * spec.n_parameters
+    whole = n_samples > 0 and spec.batch(n_samples) == n_samples
+    weighted = getattr(spec.loss, "class_weight", None) is not None
+    if work > BRIEF or not whole or weighted or spec.custom_functions or not HAS_GIL:
+        return None
+    return Brief(spec, n_samples, state, bounds)
+
+
+HAS_GIL = getattr(sys, "_is_gil_enabled", lambda: True)()
+"""Whether only one thread of Python runs at a time. `Brief` relies on it."""

@@ -12,9 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import lru_cache
 from pathlib import Path
 from types import BuiltinFunctionType
-from typing import Any, TypeVar
-
-from threadpoolctl import ThreadpoolController
+from typing import Any, TypeVar, cast
 
 from jitprop.interrupts import Expected, Interrupts, from_a_handler
 
@@ -54,6 +52,8 @@ one thread; starting threads takes 1 ms.
 
 @lru_cache(maxsize=1)
 def _controller_among(n_modules: int) -> Any:
+    from threadpoolctl import ThreadpoolController  # most processes need none: 10 ms
+
     return ThreadpoolController()
 
 
@@ -223,7 +223,7 @@ class Team:
     """
     Threads that run one function at the same time and wait for each other inside it.
 
-    They live as long as the team, so that later calls need not start threads.
+    They live until `close`, so that later calls need not start threads.
 
     Parameters
     ----------
@@ -233,7 +233,7 @@ class Team:
 
     def __init__(self, n: int) -> None:
         self.n = n
-        self._pool = ThreadPoolExecutor(n, thread_name_prefix="jitprop")
+        self._pool: ThreadPoolExecutor | None = None
         self._seconds = {n: math.inf, 1: 0.0}
         self._calls = 0
         self._disturbed = False
@@ -258,8 +258,8 @@ class Team:
             self._disturbed = busy < UNDISTURBED * size
 
     def run(
-        self, size: int, function: Callable[[int], int], halt: Callable[[], object] = lambda: None
-    ) -> int:
+        self, size: int, function: Callable[[int], T], halt: Callable[[], object] = lambda: None
+    ) -> T:
         """
         Call ``function(0)`` to ``function(size - 1)`` at the same time; return the first's result.
 
@@ -283,16 +283,18 @@ class Team:
                 decided.set()
 
         end = End()
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self.n, thread_name_prefix="jitprop")
 
-        def wait_and_run(rank: int) -> int:
+        def wait_and_run(rank: int) -> T:
             decided.wait()
             try:
-                return function(rank) if go else 0
+                return function(rank) if go else cast(T, None)
             finally:
                 if rank == 0:
                     end.reach()
 
-        results: list[Future[int]] = []
+        results: list[Future[T]] = []
         with Interrupts() as interrupts:
             try:
                 for rank in range(size):
@@ -310,8 +312,10 @@ class Team:
                 wait(results)  # after this method no thread may write to the arrays any more
 
     def close(self) -> None:
-        """End the threads."""
-        self._pool.shutdown()
+        """End the threads. Another call of `run` starts new ones."""
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.shutdown()
 
 
 _lock = threading.RLock()

@@ -238,7 +238,7 @@ def finite(name: str, array: Array, dtype: np.dtype[Any]) -> Array:
     """
     with np.errstate(over="ignore", invalid="ignore"):
         cast = np.ascontiguousarray(array, dtype)
-    _check_finite(name, array, cast)
+    check_finite(name, array, cast)
     return cast
 
 
@@ -246,11 +246,12 @@ def _finite_rows(name: str, array: Array, dtype: np.dtype[Any]) -> Rows:
     """As `finite`, for arrays that may be files: these are read here, and again when used."""
     with np.errstate(over="ignore", invalid="ignore"):
         cast = mapped.cast(array, dtype)
-    _check_finite(name, array, cast)
+    check_finite(name, array, cast)
     return cast
 
 
-def _check_finite(name: str, array: Array, cast: Rows) -> None:
+def check_finite(name: str, array: Any, cast: Rows) -> None:
+    """Check rows; ``array`` has them before the cast, for the error message."""
     for rows in mapped.row_slices(cast):
         some = cast[rows]
         with np.errstate(over="ignore", invalid="ignore"):
@@ -292,6 +293,24 @@ def inputs(X: Any, n_inputs: int, dtype: np.dtype[Any] | None) -> Rows:
     TypeError, ValueError
         For anything else, naming X.
     """
+    rows, is_own = inputs_to_look_at(X, n_inputs, dtype)
+    if is_own:
+        check_finite("X", rows, rows)
+    return rows
+
+
+def inputs_to_look_at(X: Any, n_inputs: int, dtype: np.dtype[Any] | None) -> tuple[Rows, bool]:
+    """
+    As `inputs`; an array that needs no cast is not looked at, so it may have inf or nan.
+
+    It can be large, and who computes with it reads it anyway. The second result says whether
+    this is so.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For anything else, naming X.
+    """
     array = real("X", X)
     if array.ndim != 2:
         raise ValueError(
@@ -307,7 +326,9 @@ def inputs(X: Any, n_inputs: int, dtype: np.dtype[Any] | None) -> Rows:
     if dtype is None:
         single = array.dtype.newbyteorder("=") == np.float32
         dtype = np.dtype(np.float32 if single else np.float64)
-    return _finite_rows("X", array, dtype)
+    if array.dtype == dtype and array.flags.c_contiguous and not mapped.is_mapped(array):
+        return array, True
+    return _finite_rows("X", array, dtype), False
 
 
 def targets(y: Any, n_samples: int, n_targets: int, loss: Loss, dtype: np.dtype[Any]) -> Rows:

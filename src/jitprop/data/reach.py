@@ -31,6 +31,14 @@ How far outside the range targets may be, as a share of the largest: scaling the
 """
 
 
+def range_of(spec: Spec) -> tuple[float, float]:
+    """Return the least and the greatest target that the output can reach."""
+    # A loss with a range refuses other targets itself. A custom loss may mean anything by them.
+    if isinstance(spec.loss, CustomLoss) or spec.loss.target_range != (-np.inf, np.inf):
+        return -np.inf, np.inf
+    return RANGES.get(str(spec.activations[-1]), (-np.inf, np.inf))
+
+
 def warning(targets: Iterable[Array], spec: Spec) -> str | None:
     """
     Return the text of a warning if the output cannot reach all targets; None if it can.
@@ -41,10 +49,8 @@ def warning(targets: Iterable[Array], spec: Spec) -> str | None:
         All targets, a few rows at a time. Some arrays may be empty.
     spec : Spec
     """
-    low, high = RANGES.get(str(spec.activations[-1]), (-np.inf, np.inf))
-    # A loss with a range refuses such targets itself. A custom loss may mean anything by them.
-    refused = spec.loss.target_range != (-np.inf, np.inf)
-    if refused or isinstance(spec.loss, CustomLoss) or (low, high) == (-np.inf, np.inf):
+    low, high = range_of(spec)
+    if (low, high) == (-np.inf, np.inf):
         return None
     least, most = np.inf, -np.inf
     for some in targets:

@@ -24,7 +24,6 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import fields
 from inspect import signature
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -51,6 +50,9 @@ file get their defaults, so only a change of their meaning needs a new number.
 
 TENSORS = {"params": "parameters", "slots": "optimizer"}
 """The names in a file of a `State`'s arrays."""
+
+STATE = "rng", "dropout_key", "split", "epochs", "updates", "plateau"
+"""The attributes of a `State` that are in a file besides."""
 
 COMMAND_LINE = "jitprop.cli"
 """
@@ -99,11 +101,7 @@ def write(
     content = {
         "format": FORMAT,
         "settings": {name: encoding.encoded(name, value) for name, value in _settings(model)},
-        "state": {
-            field.name: encoding.encoded(field.name, getattr(state, field.name))
-            for field in fields(state)
-            if field.name not in TENSORS
-        },
+        "state": {name: encoding.encoded(name, getattr(state, name)) for name in STATE},
         "history": history,
         "callbacks": entries,
         "feature_names": encoding.encoded("feature_names", model.names),
@@ -304,7 +302,7 @@ def feature_names(content: dict[str, Any], n_inputs: int) -> tuple[str, ...] | N
 
 def _set_state(state: State, saved: dict[str, Any]) -> None:
     """Set everything in a state but its arrays to what was saved."""
-    check_known("state", saved, [f.name for f in fields(State) if f.name not in TENSORS])
+    check_known("state", saved, STATE)
     if missing := sorted({"rng", "epochs", "updates"} - set(saved)):
         raise ValueError(f"its state has no {missing[0]}")
     for name, value in saved.items():
@@ -315,7 +313,8 @@ def _set_state(state: State, saved: dict[str, Any]) -> None:
             state.plateau = tuple(value) if good else ()
         else:
             good = type(value) is int and 0 <= value < LIMITS[name]
-            setattr(state, name, value)
+            if good:
+                setattr(state, name, value)
         if not good:
             raise ValueError(f"its {name} cannot be {shown(value)}")
 

@@ -6,6 +6,7 @@ import copy
 import operator
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Self, TypeVar, overload
 
@@ -14,7 +15,6 @@ import numpy.typing as npt
 
 from jitprop import backends, checks
 from jitprop._types import Array
-from jitprop.backends.threads import one_blas_thread
 from jitprop.checks import quoted
 from jitprop.data import cast, reach, validation
 from jitprop.files import pickles
@@ -510,7 +510,7 @@ batch_size, shuffle, dtype, backend
                 model.names = names
                 self._under_way, ended = course, False
             try:
-                with one_blas_thread():
+                with backends.one_blas_thread(backends.load(model.backend)):
                     course.run(fit, interrupts, bar)
                 with interrupts.heard(), fit.telling():
                     callback_list.on_fit_end()
@@ -568,8 +568,8 @@ batch_size, shuffle, dtype, backend
             part = inputs(X, self.layer_sizes[0], len(self), members.params.dtype)
             n = part.array.shape[-2]
             out = np.empty((len(self), n, self.layer_sizes[-1]), part.array.dtype)
-            with Interrupts() as interrupts, one_blas_thread(), interrupts.heard():
-                self._engine(n).predict(members, part, out)
+            with self._computing(n) as engine:
+                engine.predict(members, part, out)
             return out
 
         return self._of_whole_epochs(outputs)
@@ -633,8 +633,8 @@ batch_size, shuffle, dtype, backend
 
         def losses(members: Members) -> npt.NDArray[np.float64]:
             data = samples(X, y, sample_weight, spec, len(self), members.params.dtype)
-            with Interrupts() as interrupts, one_blas_thread(), interrupts.heard():
-                made = self._engine(data.n_samples).evaluate(members, data)
+            with self._computing(data.n_samples) as engine:
+                made = engine.evaluate(members, data)
             made /= data.divisors(spec, np.arange(len(self)))
             return made
 
@@ -753,6 +753,14 @@ batch_size, shuffle, dtype, backend
     def _engine(self, n_samples: int) -> Engine:
         backend = backends.load(self._model.backend)
         return choice.choose(backend, self._model.spec, len(self), n_samples, self._model.n_threads)
+
+    @contextmanager
+    def _computing(self, n_samples: int) -> Iterator[Engine]:
+        """Lend an engine. BLAS has one thread meanwhile if the backend uses it."""
+        engine, backend = self._engine(n_samples), backends.load(self._model.backend)
+        with Interrupts() as interrupts, backends.one_blas_thread(backend), interrupts.heard():
+            yield engine
+        engine.close()
 
     def _trainer(self, i: int) -> Trainer:
         """Return member i as a trainer, with copies of its arrays."""

@@ -10,7 +10,7 @@ import numpy as np
 
 import jitprop_kernels as kernels
 from jitprop._types import Array
-from jitprop.backends import compiled
+from jitprop.backends import compiled, plans
 from jitprop.fleet.data import Data, Part
 from jitprop.fleet.engines import FIRST_WORK, Indices, Mask, Members, run, threads_for
 from jitprop.net.spec import Spec
@@ -106,7 +106,7 @@ class Lanes:
         dtype, n = members.params.dtype, X.array.shape[-2]
         width, v = self._vectors(dtype)
         spec = replace(self.spec, batch_size=kernels.SAMPLES)
-        plan, size = compiled.prepare_members(spec, n, dtype, v)
+        plan, size = plans.make_for_members(spec, n, dtype, v)
         params = _to_lanes(members.params[:, None], v)
         gate = np.zeros(kernels.GATE_SIZE, np.int64)
 
@@ -170,14 +170,14 @@ def _settings(members: Members) -> kernels.MemberSettings:
     return kernels.MemberSettings(
         decays=members.decays,
         momenta=members.momenta,
-        dropped=compiled.dropped(members.dropout).reshape(-1),
+        dropped=plans.dropped(members.dropout).reshape(-1),
         keys=members.keys,
         updates=members.updates,
     )
 
 
 def _plan(spec: Spec, data: Data, dtype: np.dtype[Any], v: int) -> tuple[kernels.Plan, int]:
-    plan, size = compiled.prepare_members(spec, data.n_samples, dtype, v)
+    plan, size = plans.make_for_members(spec, data.n_samples, dtype, v)
     labels = data.y.array.ndim == 1 + data.y.per_member
     return plan._replace(labels=labels, weighted=data.weights is not None), size
 

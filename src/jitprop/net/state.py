@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -102,8 +102,7 @@ class Snapshot(NamedTuple):
             params=self.params,
             slots=self.slots,
             rng=rng,
-            epochs=self.epochs,
-            updates=self.updates,
+            counts=np.array([self.epochs, self.updates]),
             plateau=self.plateau,
         )
 
@@ -131,8 +130,9 @@ class State:
         The 63-bit number from which dropout computes its masks. It never changes.
     split : int
         The seed with which each `Trainer.fit` splits off validation samples. It never changes.
-    epochs, updates : int, default 0
-        How many were done so far.
+    counts : (2,) int64 array
+        How many epochs and updates were done so far. An array, so that a kernel can count in the
+        same moment in which it changes the parameters.
     plateau : tuple, default ()
         The state of the schedule `ReduceOnPlateau`.
     """
@@ -142,12 +142,29 @@ class State:
     rng: np.random.Generator
     dropout_key: int
     split: int
-    epochs: int = 0
-    updates: int = 0
+    counts: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(2, np.int64))
     plateau: Plateau = ()
 
+    @property
+    def epochs(self) -> int:
+        """How many epochs were done so far."""
+        return int(self.counts[0])
+
+    @epochs.setter
+    def epochs(self, value: int) -> None:
+        self.counts[0] = value
+
+    @property
+    def updates(self) -> int:
+        """How many updates were done so far."""
+        return int(self.counts[1])
+
+    @updates.setter
+    def updates(self, value: int) -> None:
+        self.counts[1] = value
+
     def __setstate__(self, state: Mapping[str, Any]) -> None:
-        arrays = {name: writable(state[name]) for name in ("params", "slots")}
+        arrays = {name: writable(state[name]) for name in ("params", "slots", "counts")}
         self.__dict__.update({**state, **arrays})
 
     def is_finite(self) -> bool:
@@ -174,4 +191,5 @@ class State:
         if self.params.dtype == dtype and all(array.flags.writeable for array in arrays):
             return self
         params = cast_params(self.params, dtype)
-        return replace(self, params=params, slots=self.slots.astype(dtype))
+        slots = self.slots.astype(dtype)
+        return replace(self, params=params, slots=slots, counts=self.counts.copy())

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from sklearn.exceptions import ConvergenceWarning
 
 from jitprop._types import Array
-from jitprop.backends.threads import one_blas_thread
+from jitprop.backends import one_blas_thread
 from jitprop.data.samples import Samples
 from jitprop.interrupts import Interrupts, take_new
 from jitprop.net.state import State, writable
@@ -28,6 +28,7 @@ from jitprop.sklearn import losses, net, parameters
 from jitprop.sklearn.descent import Descent, Patience, Shuffles, begin
 from jitprop.sklearn.validation import Validation, name_of
 from jitprop.training.errors import see_own
+from jitprop.training.nets import Nets
 from jitprop.training.sources import ORDER_SIZE, STEP_WORK, Arrays
 
 CHEAP_WORK = 1e7
@@ -94,7 +95,7 @@ class Course:
             rng=np.random.default_rng(0),
             dropout_key=self.descent.dropout_key,
             split=0,
-            updates=self.descent.updates,
+            counts=np.array([0, self.descent.updates]),
         )
         # As in scikit-learn, a warm start forgets the best weights: here they are the array that
         # training changes. With keep_optimizer they are a copy.
@@ -112,7 +113,14 @@ class Course:
             model.validation_scores_, model.best_validation_score_ = [], -np.inf
         self.epochs = 1 if incremental else int(model.max_iter)
         self.source = Arrays(
-            net.backend(), spec, Samples(X, y, weights), self.epochs, None, False, model.n_threads
+            net.backend(),
+            spec,
+            Samples(X, y, weights),
+            self.epochs,
+            None,
+            False,
+            model.n_threads,
+            Nets(),
         )
         self.shuffles = Shuffles(
             model._random_state,
@@ -148,7 +156,7 @@ class Course:
             net.unpack(self.model, self.spec, self.state.params)
         with Interrupts() as self.interrupts:  # Ctrl-C waits while the model is updated
             try:
-                with one_blas_thread():
+                with one_blas_thread(net.backend()):
                     self._run()
             except KeyboardInterrupt:
                 if called_by_scikit_learn():

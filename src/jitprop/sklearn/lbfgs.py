@@ -38,7 +38,7 @@ def fit(model: Any, X: Array, y: Array, weights: Array | None) -> None:
     weights = None if weights is None else weights.astype(double)
     samples, size = Samples(X, y, weights), spec.divisor(len(X), weights)
     params, gradient = net.pack(model, spec, double), np.empty(spec.n_parameters)
-    evaluation = Evaluation(net.backend(), spec, X)
+    evaluation = Evaluation(net.backend(), spec, X, model.n_threads, backward=True)
     constants = losses.constants(spec, y)
     constant = 0.0 if constants is None else float(np.average(constants, weights=weights))
     order = _sklearn_order(spec)

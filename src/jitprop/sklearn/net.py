@@ -11,13 +11,12 @@ import numpy as np
 
 from jitprop._types import Array
 from jitprop.backends import Backend, load
-from jitprop.backends.threads import one_blas_thread
-from jitprop.interrupts import Interrupts
 from jitprop.net.losses import HalfSquaredError, Loss
 from jitprop.net.optimizers import SGD, Adam, Optimizer
 from jitprop.net.spec import SklearnRules, Spec, make_spec
 from jitprop.sklearn import parameters
-from jitprop.training.evaluation import Evaluation
+from jitprop.training.evaluation import lent
+from jitprop.training.nets import Nets
 
 OUTPUTS = {
     "logistic": ("sigmoid", "binary_cross_entropy"),
@@ -159,8 +158,8 @@ def _cast(model: Any, X: Array) -> Array:
 
 
 def _predict(spec: Spec, params: Array, X: Array) -> Array:
-    with Interrupts() as interrupts, one_blas_thread(), interrupts.heard():
-        return Evaluation(backend(), spec, X).predict(params, X)
+    with lent(Nets(), backend(), spec, X, None) as evaluation:
+        return evaluation.predict(params, X)
 
 
 def hidden_activations(model: Any, X: Array) -> list[Array]:

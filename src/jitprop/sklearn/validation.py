@@ -30,7 +30,7 @@ class Validation:
         spec = net.spec_of(model)
         self.spec = replace(spec, sklearn=replace(spec.sklearn, batches_by_size=False))
         self.samples, self.X = Samples(X, y, weights), X
-        self.evaluation = Evaluation(net.backend(), self.spec, X)
+        self.evaluation = Evaluation(net.backend(), self.spec, X, model.n_threads)
         constants = losses.constants(self.spec, y)
         self.constant = 0.0 if constants is None else float(np.average(constants, weights=weights))
         self.scorer = None

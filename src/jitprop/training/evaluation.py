@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from jitprop._types import Array
 from jitprop.backends import Backend
-from jitprop.data import mapped
-from jitprop.data.mapped import Rows
+from jitprop.backends.threads import one_blas_thread
+from jitprop.data import cast, mapped
+from jitprop.data.mapped import Mapped, Rows
 from jitprop.data.samples import Samples
+from jitprop.interrupts import Interrupts
 from jitprop.net.spec import Spec
+from jitprop.training.nets import Nets
 
 TILE = 256
 """A backend takes so many samples at a time, so that it needs little scratch memory."""
 
-PIECE_WORK = 2e8
-"""The most multiply-adds of a call that computes outputs or losses. They take up to 0.1 s, and
-between calls Python handles Ctrl-C. A call also computes at most `mapped.CHUNK` numbers: one for
-each unit and sample. The NumPy backend holds all of these in memory, and rows of a file may be
-copied. A call takes at least `TILE` samples, even if that is more."""
+GROUP_WORK = 2e8
+"""
+The most multiply-adds of a group of samples whose losses are added up by themselves. A group also
+has at most `mapped.CHUNK` numbers, one for each unit and sample, and at least `TILE` samples. The
+NumPy backend holds these numbers in memory, and rows of a file are read for one group at a time.
+"""
 
 
 class Evaluation:
@@ -33,38 +41,107 @@ class Evaluation:
     spec : Spec
     X : (n_samples, n_inputs) array, or rows of a file
         The net is prepared for so many samples of this dtype. The methods take no more samples.
+    n_threads : int or None, default None
+        The most threads; None uses as many as there is work for. Results do not depend on it.
+    backward : bool, default False
+        Whether `gradient` will be called.
     """
 
-    def __init__(self, backend: Backend, spec: Spec, X: Rows) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        spec: Spec,
+        X: Rows,
+        n_threads: int | None = None,
+        *,
+        backward: bool = False,
+    ) -> None:
         self.backend, self.spec = backend, spec
-        self.net = backend.prepare(replace(spec, batch_size=TILE), len(X), X.dtype, 1, 1)
+        # Groups are whole tiles. Their size depends on the net alone, so that losses are always
+        # summed in the same order.
+        size = min(GROUP_WORK / spec.n_parameters, mapped.CHUNK / sum(spec.layer_sizes))
+        self._group = max(1, int(size) // TILE) * TILE
+        at_once = backward or (backend.COMPILED and not isinstance(X, Mapped))
+        self._rows = len(X) if at_once else self._group
+        tiled, n = replace(spec, batch_size=TILE), min(len(X), self._rows)
+        self.net: Any = backend.prepare_pass(tiled, n, X.dtype, n_threads, backward)
 
     def _pieces(self, n_samples: int) -> list[slice]:
-        # Pieces are whole tiles. Their size depends on the net alone, so that losses are always
-        # summed in the same order.
-        size = min(PIECE_WORK / self.spec.n_parameters, mapped.CHUNK / sum(self.spec.layer_sizes))
-        size = max(1, int(size) // TILE) * TILE
-        return [slice(i, i + size) for i in range(0, n_samples, size)]
+        return [slice(i, i + self._rows) for i in range(0, n_samples, self._rows)]
 
-    def loss(self, params: Array, samples: Samples) -> float:
-        """Return the loss: the mean or the sum over the samples, as the spec says."""
+    def loss(self, params: Array, samples: Samples, look: bool = False) -> float:
+        """
+        Return the loss: the mean or the sum over the samples, as the spec says.
+
+        With ``look`` nobody has looked yet if X has inf or nan.
+
+        Raises
+        ------
+        ValueError
+            If X has inf or nan.
+        """
         X, y, weights = samples
         loss = 0.0
-        for i in self._pieces(len(X)):
-            w = None if weights is None else weights[i]
-            if w is not None and not w.any():
-                continue
-            loss += self.backend.evaluate(self.net, params, X[i], y[i], w)
+        try:
+            for i in self._pieces(len(X)):
+                w = None if weights is None else weights[i]
+                if w is not None and not w.any():
+                    continue
+                loss += self.backend.evaluate(self.net, params, (X[i], y[i], w), self._group, look)
+        finally:
+            self.backend.close(self.net)
+        if look and not math.isfinite(loss):
+            cast.check_finite("X", X, X)
         return loss / self.spec.divisor(len(X), weights)
 
     def gradient(self, params: Array, samples: Samples, out: Array) -> float:
         """Write the gradient of the loss to ``out``, (P,), and return the loss."""
-        loss = self.backend.gradient(self.net, params, *samples.read(), out)
+        try:
+            loss = self.backend.gradient(self.net, params, *samples.read(), out)
+        finally:
+            self.backend.close(self.net)
         return loss / self.spec.divisor(len(samples.X), samples.weights)
 
-    def predict(self, params: Array, X: Rows) -> Array:
-        """Return the outputs, (n_samples, n_outputs)."""
+    def predict(self, params: Array, X: Rows, look: bool = False) -> Array:
+        """
+        Return the outputs, (n_samples, n_outputs). As for `loss`, X may have inf or nan.
+
+        Raises
+        ------
+        ValueError
+            If X has inf or nan.
+        """
         out = np.empty((len(X), self.spec.layer_sizes[-1]), X.dtype)
-        for i in self._pieces(len(X)):
-            self.backend.predict(self.net, params, X[i], out[i])
+        try:
+            for i in self._pieces(len(X)):
+                if not self.backend.predict(self.net, params, X[i], out[i], look):
+                    cast.check_finite("X", X, X)
+        finally:
+            self.backend.close(self.net)
         return out
+
+
+@contextmanager
+def lent(
+    nets: Nets,
+    backend: Backend,
+    spec: Spec,
+    X: Rows,
+    n_threads: int | None,
+    backward: bool = False,
+) -> Iterator[Evaluation]:
+    """
+    Lend an `Evaluation` for some samples: a prepared one, or a new one.
+
+    BLAS has one thread meanwhile if the backend uses it.
+    """
+    key = "pass", len(X), X.dtype, backward, isinstance(X, Mapped)
+    evaluation = nets.take(key)
+    if evaluation is None:
+        evaluation = Evaluation(backend, spec, X, n_threads, backward=backward)
+    if backend.COMPILED:
+        yield evaluation
+    else:
+        with Interrupts() as interrupts, one_blas_thread(), interrupts.heard():
+            yield evaluation
+    nets.give_back(key, evaluation, spec, backend.size(evaluation.net))

@@ -22,6 +22,9 @@ VALIDATION = "validation_"
 
 VALIDATION_LOSS = VALIDATION + "loss"
 
+FEW_EPOCHS = 16
+"""Room in a history that begins to grow by one epoch at a time."""
+
 ALWAYS = "loss", "learning_rate", "seconds"
 """The columns that every history has."""
 
@@ -203,6 +206,8 @@ class Written(NamedTuple):
     columns : dict of (room,) float64 arrays
     start, stop : int
         ``columns[name][start:stop]`` has the epochs of the fits that have ended.
+    written : (1,) int64 array
+        ``stop``. An array, so that a kernel can count in the same moment in which it writes.
     record : Record or None
         The record of the current fit. Its arrays are views of the columns, from ``stop`` on.
     before : Written or None
@@ -211,9 +216,32 @@ class Written(NamedTuple):
 
     columns: Mapping[str, Numbers]
     start: int
-    stop: int
+    written: npt.NDArray[np.int64]
     record: Record | None = None
     before: Written | None = None
+
+    @property
+    def stop(self) -> int:
+        """See above."""
+        return int(self.written[0])
+
+
+class Room(NamedTuple):
+    """
+    Where a kernel writes the next epoch.
+
+    Attributes
+    ----------
+    losses, rates, seconds : (room,) float64 arrays
+        The columns of the history.
+    written : (1,) int64 array
+        How many epochs stand in them. The next one's place.
+    """
+
+    losses: Numbers
+    rates: Numbers
+    seconds: Numbers
+    written: npt.NDArray[np.int64]
 
 
 class Course:
@@ -239,7 +267,7 @@ class Course:
             history = Record({name: np.empty(0) for name in ALWAYS}).history()
         columns, n = _columns(history), len(history.loss)
         # This is one assignment, so that another thread sees either the old or the new state.
-        self._now = Written(columns, self._first(0, n), n)
+        self._now = Written(columns, self._first(0, n), np.array([n]))
 
     def begin(self, epochs: int, watched: Iterable[str]) -> Record:
         """
@@ -250,32 +278,59 @@ class Course:
         ValueError
             If there is not enough memory.
         """
-        columns, start, stop, *_ = before = self._now
+        columns, start, *_ = before = self._now
+        stop = before.stop
         names = list(dict.fromkeys([*columns, *watched]))
-        room, done = len(columns["loss"]), stop - start
-        if room - stop < epochs or len(names) > len(columns):
-            room = done + max(epochs, done)
-            made = {name: cast.zeros("epochs", (room,), np.float64) for name in names}
-            for name, column in made.items():
-                column[:done] = columns[name][start:stop] if name in columns else np.nan
-            columns, start, stop = made, 0, done
+        if len(columns["loss"]) - stop < epochs or len(names) > len(columns):
+            columns = self._grown(names, epochs)
+            start, stop = 0, stop - start
         parts = {name: columns[name][stop : stop + epochs] for name in names}
         written = {*ALWAYS, *watched}
         for name in names:
             if name not in written:
                 parts.pop(name)[:] = np.nan
         record = Record(parts)
-        self._now = Written(columns, start, stop, record, before)
+        self._now = Written(columns, start, np.array([stop]), record, before)
         return record
+
+    def _grown(self, names: Iterable[str], epochs: int) -> dict[str, Numbers]:
+        """Return columns of these names with room for more epochs, and at least for twice."""
+        columns, start, *_ = self._now
+        stop = self._now.stop
+        done = stop - start
+        room = done + max(epochs, done)
+        made = {name: cast.zeros("epochs", (room,), np.float64) for name in names}
+        for name, column in made.items():
+            column[:done] = columns[name][start:stop] if name in columns else np.nan
+        return made
+
+    def room(self) -> Room | None:
+        """
+        Return where a kernel may write one epoch.
+
+        None if the history has columns that a kernel does not write, or during a fit.
+        """
+        now = self._now
+        if now.record is not None or len(now.columns) != len(ALWAYS):
+            return None
+        if now.written[0] == len(now.columns["loss"]):
+            now = now._replace(start=self._first(now.start, now.stop))
+            self._now = now
+            done = now.stop - now.start
+            self._now = now = Written(self._grown(ALWAYS, FEW_EPOCHS), 0, np.array([done]))
+        columns = now.columns
+        return Room(columns["loss"], columns["learning_rate"], columns["seconds"], now.written)
 
     def end(self, done: int | None = None) -> None:
         """End the current fit. Keep the epochs that are done, or the first ``done`` of them."""
-        columns, start, stop, record, before = self._now
+        columns, start, _, record, before = self._now
         if record is None or before is None:
             return
+        stop = self._now.stop
         n = record.done if done is None else done
         if n == 0:
-            columns, start, stop, *_ = before
+            columns, start, *_ = before
+            stop = before.stop
         stop += n
         start = self._first(start, stop)
         if len(columns["loss"]) > 2 * (stop - start):
@@ -284,11 +339,20 @@ class Course:
         elif n < len(record.loss):
             # A history may be a view of the later epochs too, so these are not overwritten.
             columns = {name: column[:stop] for name, column in columns.items()}
-        self._now = Written(columns, start, stop)
+        self._now = Written(columns, start, np.array([stop]))
+
+    def last(self) -> History:
+        """Return the last epoch, of a history that has no other columns."""
+        now = self._now
+        last = slice(now.stop - 1, now.stop)
+        loss, rate, seconds = (now.columns[name][last] for name in ALWAYS)
+        return History(loss, missing(1), {}, rate, seconds)
 
     def history(self, done: int | None = None) -> History:
         """Return all fits. Of the current fit it has the epochs done, or the first ``done``."""
-        columns, start, stop, record, _ = self._now
+        now = self._now
+        columns, start, _, record, _ = now
+        stop = now.stop
         if record is not None:
             stop += record.done if done is None else done
         kept = slice(self._first(start, stop), stop)

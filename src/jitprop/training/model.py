@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -12,19 +13,18 @@ import numpy.typing as npt
 
 from jitprop import backends, checks
 from jitprop._types import Array
-from jitprop.backends.threads import one_blas_thread
 from jitprop.data import cast, mapped, reach
 from jitprop.data.mapped import Rows
 from jitprop.data.samples import Samples
-from jitprop.interrupts import Interrupts
 from jitprop.net import initializers
 from jitprop.net.seeds import streams
 from jitprop.net.spec import Spec
 from jitprop.net.state import State
 from jitprop.training.errors import TargetWarning
-from jitprop.training.evaluation import Evaluation
+from jitprop.training.evaluation import Evaluation, lent
 from jitprop.training.history import Course
 from jitprop.training.kept import Kept
+from jitprop.training.nets import Nets
 from jitprop.warn import warn
 
 PREPARED = (
@@ -60,6 +60,8 @@ class BaseModel:
         Whether this net has already warned of targets that the output cannot reach.
     state : State or fleet.FleetState
         All that training changes, such as the parameters and the optimizer's state.
+    nets : Nets
+        The nets that the model has prepared, and lends to one call at a time.
     """
 
     spec: Spec
@@ -72,6 +74,7 @@ class BaseModel:
     prepared: bool = False
     warned: bool = False
     state: Any
+    nets: Nets = field(default_factory=Nets, repr=False, compare=False)
 
     def check_names(self, X: Any) -> None:
         """
@@ -208,32 +211,60 @@ class Model(BaseModel):
             for rows in mapped.row_slices(y)
         )
 
+    def brief(self, X: Any) -> Any:
+        """
+        Take a `backends.compiled.Brief` for these samples; None if calls on them are not brief.
+
+        Give it back after the call, if it did what it was asked for.
+        """
+        if type(X) is not np.ndarray or X.ndim != 2:
+            return None
+        state, spec, (n, n_inputs) = self.state, self.spec, X.shape
+        found = self.nets.take(X.shape)
+        if found is not None and found.serves(state):
+            return found
+        if n_inputs != spec.layer_sizes[0] or 3 * n * state.params.size > BRIEF:
+            return None
+        low, high = spec.loss.target_range
+        if not self.warned:
+            least, most = reach.range_of(spec)
+            low, high = max(low, least), min(high, most)
+        return backends.load(self.backend).brief(spec, n, state, (low, high))
+
+    def give_back(self, brief: Any) -> None:
+        """Keep it for the next call on as many samples."""
+        self.nets.give_back(brief.key, brief, self.spec, brief.size)
+
     def predict(self, X: Any) -> Array:
         """Compute the outputs, (n_samples, n_outputs), as `Trainer.predict` does."""
         params = self.state.params
         self.check_names(X)
-        inputs = cast.inputs(X, self.spec.layer_sizes[0], params.dtype)
-        with Interrupts() as interrupts, one_blas_thread(), interrupts.heard():
-            return self._evaluation(inputs).predict(params, inputs)
+        inputs, look = cast.inputs_to_look_at(X, self.spec.layer_sizes[0], params.dtype)
+        with self._evaluation(inputs) as evaluation:
+            return evaluation.predict(params, inputs, look)
 
     def loss(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Compute the loss, as `Trainer.evaluate` does."""
         params = self.state.params
         samples = self.samples(X, y, sample_weight, params.dtype)
-        with Interrupts() as interrupts, one_blas_thread(), interrupts.heard():
-            return self._evaluation(samples.X).loss(params, samples)
+        with self._evaluation(samples.X) as evaluation:
+            return evaluation.loss(params, samples)
 
     def gradient(self, X: Any, y: Any, sample_weight: Any = None) -> tuple[float, Array]:
         """Compute the loss and its gradient by all parameters, (P,). See `Trainer.gradients`."""
         params = self.state.params
         samples = self.samples(X, y, sample_weight, params.dtype)
         gradient = np.zeros_like(params)
-        with Interrupts() as interrupts, one_blas_thread(), interrupts.heard():
-            return self._evaluation(samples.X).gradient(params, samples, gradient), gradient
+        with self._evaluation(samples.X, backward=True) as evaluation:
+            return evaluation.gradient(params, samples, gradient), gradient
 
-    def _evaluation(self, X: Rows) -> Evaluation:
-        return Evaluation(backends.load(self.backend), self.spec, X)
+    def _evaluation(self, X: Rows, backward: bool = False) -> AbstractContextManager[Evaluation]:
+        backend = backends.load(self.backend)
+        return lent(self.nets, backend, self.spec, X, self.n_threads, backward)
 
+
+BRIEF = 1e6
+"""No backend has a brief way for more multiply-adds than these."""
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -244,7 +275,7 @@ def as_copy(model: M, **changes: Any) -> M:
 
     The copy shares all other attributes. It warns of targets anew, since it belongs to another net.
     """
-    return replace(model, warned=False, **changes)
+    return replace(model, warned=False, nets=Nets(), **changes)
 
 
 def model_of(trainer: Any) -> Model:

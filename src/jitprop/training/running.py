@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -129,6 +129,11 @@ def published(owner: Any) -> Any:
     return fit.published
 
 
+def is_in_a_fit(owner: Any) -> bool:
+    """Return whether an object is in a fit, of this thread or another one."""
+    return id(owner) in _running
+
+
 def published_elsewhere(owner: Any) -> Any:
     """Return the same for other threads. The fit's own thread gets None: it sees the object."""
     fit = _running.get(id(owner))
@@ -142,19 +147,26 @@ def may_change(owner: Any) -> bool:
     return threading.active_count() > 1 and not in_own_fit
 
 
+@contextmanager
+def fit_of(owner: Any, name: str) -> Iterator[None]:
+    """
+    Return the context of a fit. An object can be in only one fit at a time.
+
+    Signals are heard in it. They wait while the beginning or end of the fit is recorded.
+    """
+    with Interrupts() as interrupts, Running(owner, name), interrupts.heard():
+        yield
+
+
 def one_at_a_time(
     name: str,
 ) -> Callable[[Callable[Concatenate[S, P], R]], Callable[Concatenate[S, P], R]]:
-    """
-    Make a method a fit of its object. An object can be in only one fit at a time.
-
-    Signals are heard in the method. They wait while the beginning or end of the fit is recorded.
-    """
+    """Make a method a fit of its object: see `fit_of`."""
 
     def decorate(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P], R]:
         @wraps(method)
         def fit(self: S, /, *args: P.args, **kwargs: P.kwargs) -> R:
-            with Interrupts() as interrupts, Running(self, name), interrupts.heard():
+            with fit_of(self, name):
                 return method(self, *args, **kwargs)
 
         return fit

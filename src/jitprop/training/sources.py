@@ -26,6 +26,7 @@ from jitprop.interrupts import Interrupts
 from jitprop.net.spec import Spec
 from jitprop.net.state import State
 from jitprop.training.history import Numbers
+from jitprop.training.nets import Nets
 
 Indices: TypeAlias = npt.NDArray[np.int64]
 Order: TypeAlias = Callable[[int], npt.ArrayLike]
@@ -119,6 +120,8 @@ class Arrays:
     shuffle : bool
         Whether to draw a random order for each epoch if ``order`` is None.
     n_threads : int or None
+    nets : Nets
+        Where a prepared net may be, and is left for the next fit.
     """
 
     def __init__(
@@ -130,6 +133,7 @@ class Arrays:
         order: Indices | Order | None,
         shuffle: bool,
         n_threads: int | None,
+        nets: Nets,
     ) -> None:
         self.backend, self.samples, self.order = backend, samples, order
         self.spec = spec
@@ -137,7 +141,12 @@ class Arrays:
         self.batch = spec.batch(self.n)
         self.n_batches = -(-self.n // self.batch)
         n_updates = epochs * self.n_batches
-        self.net = backend.prepare(spec, self.n, samples.X.dtype, n_threads, n_updates)
+        dtype = samples.X.dtype
+        self.nets, self.key = nets, ("fit", self.batch, n_updates, dtype)
+        net = nets.take(self.key)
+        if net is None:
+            net = backend.prepare(spec, self.n, dtype, n_threads, n_updates)
+        self.net = net
         self.shuffle = shuffle and order is None and self.n_batches > 1
         self.divisor = spec.divisor(self.n, samples.weights)
         step_work = 3 * self.batch * spec.n_parameters + STEP_WORK
@@ -146,6 +155,7 @@ class Arrays:
     def close(self) -> None:
         """Release what the backend holds."""
         self.backend.close(self.net)
+        self.nets.give_back(self.key, self.net, self.spec, self.backend.size(self.net))
 
     def block(self) -> int:
         """Return how many epochs one call trains, or fewer if their orders would be too large."""
