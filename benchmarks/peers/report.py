@@ -47,26 +47,36 @@ def notes(cannot, modules, machine):
         f"{dtype.__name__} {rate / 1e9:.0f} GFLOP/s on {cores} core{'s' * (cores > 1)}"
         for (dtype, cores), rate in sorted(machine.rates.items(), key=lambda item: item[0][1])
     )
-    packages = dict.fromkeys(package for module in modules for package in module.PACKAGES)
-    versions = [f"{package} {importlib.metadata.version(package)}" for package in packages]
-    ran = [
-        f"{date.today():%d %B %Y}",
-        f"{processor()}, {N_CORES} core{'s' * (N_CORES > 1)}",
-        f"{platform.system()} {platform.machine()}",
-        f"Python {platform.python_version()}",
-        *versions,
+    where = [
+        *ran(modules),
         *outputs(
             [COMPILER, "--version"], ["dpkg-query", "-f", "libfann ${Version}", "-W", "libfann-dev"]
         ),
     ]
-    return "\n" + "\n".join([*lines, f"Matrix products: {rates}.", "; ".join(ran) + "."])
+    return "\n" + "\n".join([*lines, f"Matrix products: {rates}.", "; ".join(where) + "."])
+
+
+def ran(modules):
+    """Return the date, the machine and the versions of the modules' packages."""
+    packages = dict.fromkeys(package for module in modules for package in module.PACKAGES)
+    return [
+        f"{date.today():%d %B %Y}",
+        f"{processor()}, {N_CORES} core{'s' * (N_CORES > 1)}",
+        f"{platform.system()} {platform.machine()}",
+        f"Python {platform.python_version()}",
+        *(f"{package} {importlib.metadata.version(package)}" for package in packages),
+    ]
 
 
 def microseconds(seconds):
     """Format a time with three digits, or more if it has more before the point."""
     if seconds is None:
         return "-"
-    value = seconds * 1e6
+    return three_digits(seconds * 1e6)
+
+
+def three_digits(value):
+    """Format a number with three digits, or more if it has more before the point."""
     return f"{value:,.0f}" if value >= 100 else f"{value:#.3g}"
 
 

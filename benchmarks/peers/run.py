@@ -39,6 +39,9 @@ TOLERANCES = {np.float32: 1e-4, np.float64: 1e-9}
 def main():
     """Check the parameters, time the fits and print the table."""
     args = arguments()
+    args.systems = [system for system in SYSTEMS if system in args.systems]
+    if args.only == ["calls"]:
+        return
     works = [work for work in WORKS if work.name in args.only]
     modules, cannot = load(args.systems, args.only)
     ready = {work: prepare(work, modules, cannot) for work in works}
@@ -60,12 +63,13 @@ def main():
 
 
 def arguments():
-    """Parse the command line."""
-    names = [work.name for work in WORKS]
+    """Parse the command line of this script and of calls.py."""
+    names = [*(work.name for work in WORKS), "calls"]
+    systems = [*SYSTEMS, "onnxruntime"]
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="few and short rounds: does it run?")
     parser.add_argument("--only", nargs="+", choices=names, default=names, metavar="W1")
-    parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=SYSTEMS, metavar="JAX")
+    parser.add_argument("--systems", nargs="+", choices=systems, default=systems, metavar="JAX")
     return parser.parse_args()
 
 

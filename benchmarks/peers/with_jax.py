@@ -80,3 +80,57 @@ def adam(params, gradient, slots, rate, beta_1=0.9, beta_2=0.999, epsilon=1e-8):
         lambda p, m, v: p - size * m / (jnp.sqrt(v) + epsilon), params, mean, mean_square
     )
     return params, (mean, mean_square, t)
+
+
+def calls(net):
+    """Return the calls of a net, each one compiled call: {name: function}."""
+    activate = {"sigmoid": jax.nn.sigmoid, "relu": jax.nn.relu}[net.activation]
+    activate_outputs = {"sigmoid": jax.nn.sigmoid, "softmax": jax.nn.softmax}[net.output_activation]
+
+    def scores(params, X):
+        *hidden, (W, b) = zip(*params, strict=True)
+        for V, c in hidden:
+            X = activate(X @ V + c)
+        return X @ W + b
+
+    def loss(params, X, y):
+        z = scores(params, X)
+        if net.loss == "cross_entropy":
+            return -jnp.sum(jax.nn.log_softmax(z) * y) / len(X)
+        return 0.5 / len(X) * jnp.sum((activate_outputs(z) - y) ** 2)
+
+    @jax.jit
+    def outputs(params, X):
+        return activate_outputs(scores(params, X))
+
+    @jax.jit
+    def updated(params, X, y):
+        value, gradient = jax.value_and_grad(loss)(params, X, y)
+        return jax.tree.map(lambda p, g: p - net.learning_rate * g, params, gradient), value
+
+    compiled_loss, loss_and_gradient = jax.jit(loss), jax.jit(jax.value_and_grad(loss))
+    params = jax.tree.map(jnp.asarray, net.start())
+
+    def predict(X):
+        return np.asarray(outputs(params, X))
+
+    def evaluate(X, y):
+        return np.asarray(compiled_loss(params, X, y))
+
+    def gradients(X, y):
+        value, (weights, biases) = loss_and_gradient(params, X, y)
+        return np.asarray(value), [*map(np.asarray, weights)], [*map(np.asarray, biases)]
+
+    def step(X, y):
+        nonlocal params
+        params, value = updated(params, X, y)
+        return np.asarray(value)
+
+    return {
+        "predict": predict,
+        "evaluate": evaluate,
+        "gradients": gradients,
+        "partial_fit": step,
+        "fit": step,
+        "parameters": lambda: [*map(np.asarray, (*params[0], *params[1]))],
+    }

@@ -1,5 +1,7 @@
 """jitprop's Trainer."""
 
+from functools import partial
+
 import jitprop
 
 PACKAGES = ("jitprop", "numba", "numpy")
@@ -27,3 +29,24 @@ def prepare(work, n_threads=None):
         return trainer.weights, trainer.biases, history.loss
 
     return train
+
+
+def calls(net):
+    """Return the calls of a net: {name: function}."""
+    trainer = jitprop.Trainer(
+        net.sizes,
+        activation=net.activation,
+        output_activation=net.output_activation,
+        loss=net.loss,
+        learning_rate=net.learning_rate,
+        init=net.start(),
+        dtype=net.dtype,
+    )
+    return {
+        "predict": trainer.predict,
+        "evaluate": trainer.evaluate,
+        "gradients": trainer.gradients,
+        "partial_fit": trainer.partial_fit,
+        "fit": partial(trainer.fit, epochs=1),
+        "parameters": lambda: [*trainer.weights, *trainer.biases],
+    }

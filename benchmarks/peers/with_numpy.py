@@ -4,6 +4,7 @@ NumPy code for one net. Every array is allocated once, and every operation write
 All parameters are one vector, and so are all gradients. So an update needs few operations.
 """
 
+from functools import cache
 from itertools import count, pairwise
 
 import numpy as np
@@ -63,6 +64,112 @@ def prepare(work, n_threads=None):
         return W, b, losses
 
     return train
+
+
+def calls(net):
+    """Return the calls of a net: {name: function}. Only results are allocated at each call."""
+    params = np.concatenate([array.ravel() for array in (*net.start()[0], *net.start()[1])])
+    gradient = np.empty_like(params)
+    W, b = split(params, net.sizes)
+    dW, db = split(gradient, net.sizes)
+    activate = {"sigmoid": logistic, "relu": relu}[net.activation]
+    activate_outputs = {"sigmoid": logistic, "softmax": softmax}[net.output_activation]
+    mean_loss = {"half_squared_error": squared_error, "cross_entropy": cross_entropy}[net.loss]
+
+    @cache
+    def buffers(n_samples):
+        return [np.empty((n_samples, n_units), net.dtype) for n_units in net.sizes[1:-1]]
+
+    @cache
+    def ones(n_samples):
+        return np.ones(n_samples, net.dtype)
+
+    def forward(X):
+        hidden = buffers(len(X))
+        for l, a in enumerate(hidden):
+            np.dot(X, W[l], out=a)
+            a += b[l]
+            activate(a)
+            X = a
+        outputs = np.dot(X, W[-1])
+        outputs += b[-1]
+        activate_outputs(outputs)
+        return hidden, outputs
+
+    def predict(X):
+        return forward(X)[1]
+
+    def evaluate(X, y):
+        return mean_loss(forward(X)[1], y)
+
+    def backward(X, y):
+        """Write the gradient of a sigmoid net, and return the loss."""
+        n_samples = len(X)
+        hidden, a = forward(X)
+        delta = a - y
+        loss = 0.5 / n_samples * np.vdot(delta, delta)
+        inputs = [X, *hidden, a]
+        delta *= 1 / n_samples
+        for l in reversed(range(len(W))):
+            slope = 1 - inputs[l + 1]
+            slope *= inputs[l + 1]
+            delta *= slope
+            np.dot(inputs[l].T, delta, out=dW[l])
+            np.dot(ones(n_samples), delta, out=db[l])
+            if l > 0:
+                delta = np.dot(delta, W[l].T)
+        return loss
+
+    def gradients(X, y):
+        loss = backward(X, y)
+        return loss, *split(gradient.copy(), net.sizes)
+
+    def step(X, y):
+        loss = backward(X, y)
+        np.multiply(gradient, net.learning_rate, out=gradient)
+        np.subtract(params, gradient, out=params)
+        return loss
+
+    return {
+        "predict": predict,
+        "evaluate": evaluate,
+        "gradients": gradients,
+        "partial_fit": step,
+        "fit": step,
+        "parameters": lambda: [*W, *b],
+    }
+
+
+def logistic(a):
+    """a <- 1 / (1 + exp(-a))."""
+    np.negative(a, out=a)
+    np.exp(a, out=a)
+    a += 1
+    np.reciprocal(a, out=a)
+
+
+def relu(a):
+    """a <- max(a, 0)."""
+    np.maximum(a, 0, out=a)
+
+
+def softmax(a):
+    """a <- exp(a) / sum(exp(a)) of each row."""
+    a -= a.max(axis=1, keepdims=True)
+    np.exp(a, out=a)
+    a /= a.sum(axis=1, keepdims=True)
+
+
+def squared_error(outputs, y):
+    """Return the mean over samples of half the squared error. It overwrites the outputs."""
+    outputs -= y
+    return 0.5 / len(y) * np.vdot(outputs, outputs)
+
+
+def cross_entropy(outputs, y):
+    """Return the mean over samples of the cross entropy. It overwrites the outputs."""
+    np.log(outputs, out=outputs)
+    return -np.vdot(outputs, y) / len(y)
 
 
 def split(vector, sizes):

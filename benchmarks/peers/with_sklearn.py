@@ -2,8 +2,9 @@
 
 import warnings
 
+import numpy as np
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.neural_network import MLPRegressor
+from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.neural_network._base import DERIVATIVES
 from threadpoolctl import ThreadpoolController
 
@@ -70,3 +71,32 @@ def prepare(work, n_threads=None):
         return model.coefs_, model.intercepts_, losses
 
     return train
+
+
+def calls(net):
+    """Return the calls of a net that scikit-learn has: {name: function}."""
+    settings = {
+        "hidden_layer_sizes": net.sizes[1:-1],
+        "activation": {"sigmoid": "logistic", "relu": "relu"}[net.activation],
+        "solver": "sgd",
+        "alpha": 0.0,
+        "learning_rate_init": net.learning_rate,
+        "momentum": 0.0,
+    }
+    X, y = net.data(net.sizes[-1])
+    weights, biases = net.start()
+    if net.loss == "cross_entropy":
+        labels = range(len(X))
+        model = MLPClassifier(**settings).partial_fit(X, labels, classes=labels)
+    else:
+        # It overwrites the parameters that it gets.
+        model = Regressor(**settings).begin(*net.start()).partial_fit(X, y.ravel())
+    for mine, start in zip([*model.coefs_, *model.intercepts_], [*weights, *biases], strict=True):
+        np.copyto(mine, start)
+    if net.loss == "cross_entropy":
+        return {"predict": model.predict_proba}
+    return {
+        "predict": model.predict,
+        "partial_fit": lambda X, y: model.partial_fit(X, y.ravel()),
+        "parameters": lambda: [*model.coefs_, *model.intercepts_],
+    }
