@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -83,7 +82,7 @@ class Spec:
         """P, the length of the vector of parameters."""
         return sum((n_in + 1) * n_out for n_in, n_out in self.shapes)
 
-    @cached_property
+    @property
     def custom_functions(self) -> list[str]:
         """The names of the custom activations and of the custom loss."""
         parts = [*self.activations, self.loss]

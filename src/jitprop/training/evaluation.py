@@ -144,4 +144,5 @@ def lent(
     else:
         with Interrupts() as interrupts, one_blas_thread(), interrupts.heard():
             yield evaluation
-    nets.give_back(key, evaluation, spec, backend.size(evaluation.net))
+    if not spec.custom_functions:
+        nets.give_back(key, evaluation, backend.size(evaluation.net))

@@ -195,10 +195,11 @@ class Model(BaseModel):
 
     def samples(self, X: Any, y: Any, sample_weight: Any, dtype: np.dtype[Any] | None) -> Samples:
         """Check and cast samples, as `Trainer.fit` takes them."""
-        spec = self.spec
         self.check_names(X)
-        inputs = cast.inputs(X, spec.layer_sizes[0], dtype)
-        n, dtype = len(inputs), inputs.dtype
+        return self._samples(cast.inputs(X, self.spec.layer_sizes[0], dtype), y, sample_weight)
+
+    def _samples(self, inputs: Rows, y: Any, sample_weight: Any) -> Samples:
+        spec, n, dtype = self.spec, len(inputs), inputs.dtype
         targets = cast.targets(y, n, spec.n_targets, spec.loss, dtype)
         weights = cast.weights(sample_weight, n, dtype)
         return Samples(inputs, targets, cast.with_class_weights(weights, targets, spec.loss))
@@ -233,7 +234,7 @@ class Model(BaseModel):
 
     def give_back(self, brief: Any) -> None:
         """Keep it for the next call on as many samples."""
-        self.nets.give_back(brief.key, brief, self.spec, brief.size)
+        self.nets.give_back(brief.key, brief, brief.size)
 
     def predict(self, X: Any) -> Array:
         """Compute the outputs, (n_samples, n_outputs), as `Trainer.predict` does."""
@@ -246,9 +247,11 @@ class Model(BaseModel):
     def loss(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Compute the loss, as `Trainer.evaluate` does."""
         params = self.state.params
-        samples = self.samples(X, y, sample_weight, params.dtype)
-        with self._evaluation(samples.X) as evaluation:
-            return evaluation.loss(params, samples)
+        self.check_names(X)
+        inputs, look = cast.inputs_to_look_at(X, self.spec.layer_sizes[0], params.dtype)
+        samples = self._samples(inputs, y, sample_weight)
+        with self._evaluation(inputs) as evaluation:
+            return evaluation.loss(params, samples, look)
 
     def gradient(self, X: Any, y: Any, sample_weight: Any = None) -> tuple[float, Array]:
         """Compute the loss and its gradient by all parameters, (P,). See `Trainer.gradients`."""

@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import Any
 
-from jitprop.net.spec import Spec
-
 MOST = 4
 """So many nets are kept at most; the one that was not used for longest goes first."""
 
@@ -24,7 +22,8 @@ class Nets:
     The nets that a model keeps.
 
     They depend on the settings and the dtype of the model, but not on its parameters or learning
-    rate. Copies and pickles of the model begin without them.
+    rate. Copies and pickles of the model begin without them. A net with functions of the user's own
+    is not given back: such a function may read a variable that has changed by the next call.
     """
 
     def __init__(self) -> None:
@@ -34,13 +33,9 @@ class Nets:
         """Return the net that was given back under this key; None if there is none."""
         return self._nets.pop(key, None)
 
-    def give_back(self, key: Hashable, net: Any, spec: Spec, n_bytes: int) -> None:
-        """
-        Keep a net for the next call, unless it is large, or has functions of the user's own.
-
-        Such a function may read a variable that has changed by then.
-        """
-        if n_bytes <= KEPT_BYTES and not spec.custom_functions:
+    def give_back(self, key: Hashable, net: Any, n_bytes: int) -> None:
+        """Keep a net for the next call, unless it is large."""
+        if n_bytes <= KEPT_BYTES:
             self._nets[key] = net
             while len(self._nets) > MOST:
                 # Another thread may have taken the oldest one meanwhile.

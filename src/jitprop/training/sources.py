@@ -155,7 +155,8 @@ class Arrays:
     def close(self) -> None:
         """Release what the backend holds."""
         self.backend.close(self.net)
-        self.nets.give_back(self.key, self.net, self.spec, self.backend.size(self.net))
+        if not self.spec.custom_functions:
+            self.nets.give_back(self.key, self.net, self.backend.size(self.net))
 
     def block(self) -> int:
         """Return how many epochs one call trains, or fewer if their orders would be too large."""
