@@ -4,7 +4,9 @@ Time the start of a new process: the import, and XOR with an empty and with a fu
 Each sample is a new process. The times of XOR include the start of Python; the import's does not.
 """
 
+import importlib.util
 import os
+import shutil
 import subprocess
 import sys
 from tempfile import TemporaryDirectory
@@ -16,13 +18,21 @@ Trainer([3, 4, 1], learning_rate=1, seed=0, backend="{backend}").fit(X, y, epoch
 """
 
 
-def train_xor(backend, kernels):
+def train_xor(backend, kernels, **env):
     """Train XOR in a new process with its kernel cache in the given folder; wait for its end."""
     subprocess.run(
         [sys.executable, "-c", XOR.format(backend=backend)],
-        env={**os.environ, "NUMBA_CACHE_DIR": kernels},
+        env={**os.environ, "NUMBA_CACHE_DIR": kernels, **env},
         check=True,
     )
+
+
+def copy_packages(folder):
+    """Copy jitprop's packages without the kernels and the bytecode that lie beside them."""
+    for package in ("jitprop", "jitprop_kernels"):
+        (source,) = importlib.util.find_spec(package).submodule_search_locations
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(source, os.path.join(folder, package), ignore=ignored)
 
 
 class Import:
@@ -39,8 +49,10 @@ class ColdXor:
     warmup_time = 0
 
     def time_process(self):
+        # Kernels are also read from beside the sources and from the user's cache folder.
         with TemporaryDirectory() as folder:
-            train_xor("numba", folder)
+            copy_packages(folder)
+            train_xor("numba", folder, PYTHONPATH=folder, HOME=folder, XDG_CACHE_HOME=folder)
 
 
 class CachedXor:

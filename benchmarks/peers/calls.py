@@ -277,7 +277,7 @@ def started(module, home, losses):
     env = {**os.environ, "NUMBA_CACHE_DIR": home}
     env.pop("PYTHONDONTWRITEBYTECODE", None)
     if module == "with_jitprop":
-        env |= {"PYTHONPATH": home, "HOME": home}
+        env |= dict.fromkeys(["PYTHONPATH", "HOME", "XDG_CACHE_HOME"], home)
     folder = Path(__file__).parent
     command = [sys.executable, "-c", START.format(module=module)]
     began = time.perf_counter()
