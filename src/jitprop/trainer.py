@@ -685,13 +685,10 @@ class Trainer(Attributes):
         TypeError, ValueError
             For bad input.
         """
-        model = self._model
-        brief = None if running.is_in_a_fit(self) else model.brief(X)
-        if brief is not None and (found := brief.predict(X)) is not None:
-            model.give_back(brief)
-            if not running.is_in_a_fit(self):  # else it may have changed the parameters meanwhile
-                return found  # type: ignore[no-any-return]
-        return self._of_whole_epochs(lambda model: model.predict(X))
+        found = self._briefly(X, lambda brief: brief.predict(X))
+        if found is None:
+            found = self._of_whole_epochs(lambda model: model.predict(X))
+        return found
 
     def evaluate(
         self, X: npt.ArrayLike, y: npt.ArrayLike, *, sample_weight: npt.ArrayLike | None = None
@@ -713,13 +710,12 @@ class Trainer(Attributes):
         TypeError, ValueError
             For bad input.
         """
-        model, plain = self._model, sample_weight is None and not running.is_in_a_fit(self)
-        brief = model.brief(X) if plain else None
-        if brief is not None and (found := brief.evaluate(X, y)) is not None:
-            model.give_back(brief)
-            if not running.is_in_a_fit(self):
-                return found  # type: ignore[no-any-return]
-        return self._of_whole_epochs(lambda model: model.loss(X, y, sample_weight))
+        found = None
+        if sample_weight is None:
+            found = self._briefly(X, lambda brief: brief.evaluate(X, y))
+        if found is None:
+            found = self._of_whole_epochs(lambda model: model.loss(X, y, sample_weight))
+        return found
 
     def gradients(
         self, X: npt.ArrayLike, y: npt.ArrayLike, *, sample_weight: npt.ArrayLike | None = None
@@ -743,11 +739,9 @@ class Trainer(Attributes):
         TypeError, ValueError
             For bad input.
         """
-        model, plain = self._model, sample_weight is None and not running.is_in_a_fit(self)
-        brief = model.brief(X) if plain else None
-        if brief is not None and (found := brief.gradient(X, y)) is not None:
-            model.give_back(brief)
-            if not running.is_in_a_fit(self):
+        if sample_weight is None:
+            found = self._briefly(X, lambda brief: brief.gradient(X, y))
+            if found is not None:
                 return Gradients(*found)
         loss, gradient = self._of_whole_epochs(lambda model: model.gradient(X, y, sample_weight))
         return Gradients(loss, *self._model.spec.split(gradient))
@@ -873,6 +867,22 @@ class Trainer(Attributes):
         return cls._of(model)
 
     # Internals.
+
+    def _briefly(self, X: Any, call: Callable[[Any], R | None]) -> R | None:
+        """
+        Call a method of a `backends.compiled.Brief` for X; None if it cannot do it.
+
+        A fit that another thread begins meanwhile may change the parameters. So the result is not
+        used then.
+        """
+        if running.is_in_a_fit(self):
+            return None
+        brief = self._model.brief(X)
+        found = None if brief is None else call(brief)
+        if found is None:
+            return None
+        self._model.give_back(brief)
+        return None if running.is_in_a_fit(self) else found
 
     def _fit_briefly(self, X: Any, y: Any) -> bool:
         """

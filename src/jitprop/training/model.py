@@ -224,7 +224,7 @@ class Model(BaseModel):
         found = self.nets.take(X.shape)
         if found is not None and found.serves(state):
             return found
-        if n_inputs != spec.layer_sizes[0] or 3 * n * state.params.size > BRIEF:
+        if n_inputs != spec.layer_sizes[0]:
             return None
         low, high = spec.loss.target_range
         if not self.warned:
@@ -265,9 +265,6 @@ class Model(BaseModel):
         backend = backends.load(self.backend)
         return lent(self.nets, backend, self.spec, X, self.n_threads, backward)
 
-
-BRIEF = 1e6
-"""No backend has a brief way for more multiply-adds than these."""
 
 M = TypeVar("M", bound=BaseModel)
 
