@@ -207,7 +207,12 @@ def test_extremes(activation, dtype):
             rows.append([trainer.predict([[0.0]])[0, 0], gradients.loss, gradients.biases[0][0]])
         found.append(np.array(rows))
     ref, comp = found
-    np.testing.assert_allclose(comp, ref, rtol=1e-11 if dtype == "float64" else 1e-4, atol=0)
+    rtol = 1e-11 if dtype == "float64" else 1e-4
+    np.testing.assert_allclose(comp[:, :2], ref[:, :2], rtol=rtol, atol=0)
+    # The kernels compute this slope as 1 - a**2, which is 0 where a rounds to 1.
+    saturates = (activation, dtype) == ("tanh", "float32")
+    atol = 2e-7 if saturates else 0
+    np.testing.assert_allclose(comp[:, 2], ref[:, 2], rtol=rtol, atol=atol)
     assert np.isnan(comp[-1]).all(), "nan must not be swallowed"
     if activation not in ("gelu", "silu"):  # they compute -inf * 0, as in PyTorch
         assert not np.isnan(comp[:-1, 0]).any()

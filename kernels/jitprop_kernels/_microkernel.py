@@ -17,14 +17,25 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 
-from jitprop_kernels._jit import INTERPRETED, declare, intrinsic, pointer, read
+from jitprop_kernels._jit import (
+    INTERPRETED,
+    declare,
+    integers,
+    intrinsic,
+    pointer,
+    read,
+    splat_value,
+)
 from jitprop_kernels._types import Array, Scalar
-from jitprop_kernels.records import Matrix, Product
+from jitprop_kernels.records import Matrix, Part, Product, Sink
 
 INT32, INT64, BOOL = ir.IntType(32), ir.IntType(64), ir.IntType(1)
 BYTES = ir.IntType(8).as_pointer()
 VECTORS = 2
 """Vectors to a row of the block."""
+SHARING_ROWS, SHARING_COLUMNS = 16, 4
+"""A block of its own for narrow matrices, whose rows share vectors: of 16 lanes, 4 rows of up to 4
+numbers each. It computes the last layer of a net with few outputs in less than half the time."""
 
 
 class Shape(NamedTuple):
@@ -56,17 +67,30 @@ def heights(context: Any, number: Any) -> list[int]:
 
 
 @intrinsic
-def largest_block(typing_context: Any, array: Any, rows: Any) -> Any:
-    """Rows of the largest block that ``rows`` rows have room for, for the array's type."""
+def largest_block(typing_context: Any, product: Any, rows: Any) -> Any:
+    """Rows of the largest block of a `Product` that ``rows`` rows have room for."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        chosen = INT64(1)
-        for height in heights(context, array.dtype)[1:]:
+        kind, chosen = signature.args[0].record, INT64(1)
+        dtype = kind[kind.fields.index("C")][0].dtype
+        for height in heights(context, dtype)[1:]:
             fits = builder.icmp_signed(">=", args[1], INT64(height))
             chosen = builder.select(fits, INT64(height), chosen)
-        return chosen
+        if block_shape(context, dtype).lanes < 2 * SHARING_COLUMNS:
+            return chosen
 
-    return types.int64(array, types.int64), codegen
+        def number_at(*names: str) -> Any:
+            return read(context, builder, signature.args[0], args[0], *names)[0]
+
+        # Rows of A are read by four neighbouring numbers.
+        whole = builder.icmp_signed("==", builder.and_(number_at("depth"), INT64(3)), INT64(0))
+        side_by_side = builder.icmp_signed("==", number_at("A", "column"), INT64(1))
+        narrow = builder.icmp_signed("<=", number_at("width"), INT64(SHARING_COLUMNS))
+        fits = builder.icmp_signed(">=", args[1], INT64(SHARING_ROWS))
+        shares = builder.and_(builder.and_(whole, side_by_side), builder.and_(narrow, fits))
+        return builder.select(shares, INT64(SHARING_ROWS), chosen)
+
+    return types.int64(product, types.int64), codegen
 
 
 @intrinsic
@@ -97,6 +121,115 @@ def scaled_sum(typing_context: Any, alpha: Any, x: Any, beta: Any, y: Any) -> An
     return x(x, x, x, x), codegen
 
 
+def _kind(number: Any) -> Any:
+    """Type of the functions that compute a block."""
+    pointer = number.as_pointer()
+    return ir.FunctionType(
+        ir.VoidType(),
+        [
+            *[INT64, INT64, number, pointer, INT64, INT64, pointer, INT64],
+            *[number, BOOL, pointer, INT64, pointer, INT64],
+        ],
+    )
+
+
+def _masked(module: Any, vector: Any) -> tuple[Any, Any]:
+    """LLVM's functions that load and store the chosen lanes of a vector."""
+    number, lanes = vector.element, vector.count
+    suffix = f"v{lanes}f{64 if number == ir.DoubleType() else 32}"
+    flags = ir.VectorType(BOOL, lanes)
+    load_kind = ir.FunctionType(vector, [vector.as_pointer(), INT32, flags, vector])
+    store_kind = ir.FunctionType(ir.VoidType(), [vector, vector.as_pointer(), INT32, flags])
+    return (
+        declare(module, load_kind, f"llvm.masked.load.{suffix}.p0{suffix}"),
+        declare(module, store_kind, f"llvm.masked.store.{suffix}.p0{suffix}"),
+    )
+
+
+def _sharing_function(module: Any, number: Any, lanes: int) -> Any:
+    """The function for a block whose rows share vectors; else as `_function`."""
+    name = f"multiply_block.shared.{number}"
+    if name in module.globals:
+        return module.globals[name]
+    function = ir.Function(module, _kind(number), name)
+    function.linkage = "internal"
+    function.attributes.add("noinline")
+    columns, depth, alpha, a, row, _, b, ldb, beta, times, kept, ldk, c, ldc = function.args
+    entry, loop, done = (function.append_basic_block(x) for x in ("entry", "loop", "done"))
+    builder = ir.IRBuilder(entry)
+    width, align = SHARING_COLUMNS, INT32(8 if number == ir.DoubleType() else 4)
+    short, vector = ir.VectorType(number, width), ir.VectorType(number, lanes)
+    load, store = _masked(module, short)
+    suffix = f"f{64 if number == ir.DoubleType() else 32}"
+    multiply_kind = ir.FunctionType(vector, [vector] * 3)
+    multiply_add = declare(module, multiply_kind, f"llvm.fmuladd.v{lanes}{suffix}")
+    numbers = ir.Constant(ir.VectorType(INT64, width), list(range(width)))
+    inside = builder.icmp_signed("<", numbers, splat_value(builder, columns, width))
+    keep = builder.fcmp_unordered("!=", beta, number(0.0))
+    keep = builder.and_(inside, splat_value(builder, keep, width))
+    zero = ir.Constant(short, [0.0] * width)
+
+    def at(base: Any, step: Any, i: int) -> Any:
+        place = builder.gep(base, [builder.mul(step, INT64(i))])
+        return builder.bitcast(place, short.as_pointer())
+
+    def some_of(x: Any, order: list[int], y: Any = None) -> Any:
+        return builder.shuffle_vector(x, x if y is None else y, integers(order))
+
+    def side_by_side(parts: list[Any]) -> Any:
+        while len(parts) > 1:
+            order = list(range(2 * parts[0].type.count))
+            parts = [some_of(x, order, y) for x, y in zip(parts[::2], parts[1::2], strict=True)]
+        return parts[0]
+
+    builder.branch(loop)
+    builder.position_at_end(loop)
+    k, a_row, b_row = builder.phi(INT64), builder.phi(a.type), builder.phi(b.type)
+    share = lanes // width
+    sums = [builder.phi(vector) for _ in range(SHARING_ROWS // share)]
+    b_vectors = [
+        some_of(
+            builder.call(load, [at(b_row, ldb, i), align, inside, zero]), [*range(width)] * share
+        )
+        for i in range(width)
+    ]
+    totals = []
+    for v, total in enumerate(sums):
+        rows = range(v * share, (v + 1) * share)
+        x = side_by_side([builder.load(at(a_row, row, i), align=align.constant) for i in rows])
+        for i, y in enumerate(b_vectors):
+            each = some_of(x, [q // width * width + i for q in range(lanes)])
+            total = builder.call(multiply_add, [each, y, total])
+        totals.append(total)
+    next_k = builder.add(k, INT64(width))
+    after = [next_k, builder.gep(a_row, [INT64(width)])]
+    after.append(builder.gep(b_row, [builder.mul(ldb, INT64(width))]))
+    nothing = ir.Constant(vector, [0.0] * lanes)
+    first = [INT64(0), a, b] + [nothing] * len(sums)
+    for phi, value, following in zip([k, a_row, b_row, *sums], first, after + totals, strict=True):
+        phi.add_incoming(value, entry)
+        phi.add_incoming(following, loop)
+    builder.cbranch(builder.icmp_signed("<", next_k, depth), loop, done)
+
+    builder.position_at_end(done)
+    factors = [splat_value(builder, x, width) for x in (alpha, beta)]
+    with builder.if_else(times) as branches:
+        for branch, wanted in zip(branches, (inside, keep), strict=True):
+            with branch:
+                for i in range(SHARING_ROWS):
+                    q = i % share * width
+                    total = some_of(totals[i // share], list(range(q, q + width)))
+                    old = builder.call(load, [at(kept, ldk, i), align, wanted, zero])
+                    if wanted is inside:
+                        new = builder.fmul(total, old)
+                    else:
+                        alphas, betas = factors
+                        new = _sum(builder, f"v{width}{suffix}", alphas, total, betas, old)
+                    builder.call(store, [new, at(c, ldc, i), align, inside])
+    builder.ret_void()
+    return function
+
+
 def _function(module: Any, number: Any, rows: int, vectors: int, lanes: int) -> Any:
     """
     The function for a block of so many rows and vectors; see `multiply_block`.
@@ -105,17 +238,10 @@ def _function(module: Any, number: Any, rows: int, vectors: int, lanes: int) -> 
     """
     pointer, vector = number.as_pointer(), ir.VectorType(number, lanes)
     flags = ir.VectorType(BOOL, lanes)
-    kind = ir.FunctionType(
-        ir.VoidType(),
-        [
-            *[INT64, INT64, number, pointer, INT64, INT64, pointer, INT64],
-            *[number, BOOL, pointer, INT64, pointer, INT64],
-        ],
-    )
     name = f"multiply_block.{rows}.{vectors}.{number}"
     if name in module.globals:
         return module.globals[name]
-    function = ir.Function(module, kind, name)
+    function = ir.Function(module, _kind(number), name)
     function.linkage = "internal"
     function.attributes.add("noinline")
     columns, depth, alpha, a, row, step, b, ldb, beta, times, kept, ldk, c, ldc = function.args
@@ -131,14 +257,10 @@ def _function(module: Any, number: Any, rows: int, vectors: int, lanes: int) -> 
     zero = splat(number(0.0), vector)
     suffix = f"v{lanes}f{64 if number == ir.DoubleType() else 32}"
     align = INT32(8 if number == ir.DoubleType() else 4)
-    load_kind = ir.FunctionType(vector, [vector.as_pointer(), INT32, flags, vector])
-    store_kind = ir.FunctionType(ir.VoidType(), [vector, vector.as_pointer(), INT32, flags])
-    names = (f"llvm.masked.{x}.{suffix}.p0{suffix}" for x in ("load", "store"))
     multiply_kind = ir.FunctionType(vector, [vector] * 3)
     # Not a product and a sum that LLVM may fuse: under NUMBA_OPT=0 it does so in all rows but one.
     multiply_add = declare(module, multiply_kind, f"llvm.fmuladd.{suffix}")
-    masked_load = declare(module, load_kind, next(names))
-    masked_store = declare(module, store_kind, next(names))
+    masked_load, masked_store = _masked(module, vector)
 
     numbers = ir.Constant(ir.VectorType(INT64, lanes), list(range(lanes)))
     in_last = builder.sub(columns, INT64(lanes * (vectors - 1)))
@@ -303,9 +425,110 @@ def multiply_block(
                 function = _function(builder.module, number, i, vectors, shape.lanes)
                 builder.call(function, handed)
                 builder.branch(end)
+        if shape.lanes >= 2 * SHARING_COLUMNS:
+            block = builder.append_basic_block()
+            switch.add_case(INT64(2 * SHARING_ROWS), block)
+            builder.position_at_end(block)
+            builder.call(_sharing_function(builder.module, number, shape.lanes), handed)
+            builder.branch(end)
         builder.position_at_end(never)
         builder.unreachable()
         builder.position_at_end(end)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+def _summing_function(module: Any, number: Any, lanes: int) -> Any:
+    """The function of `sum_columns`."""
+    name = f"sum_columns.{number}"
+    if name in module.globals:
+        return module.globals[name]
+    start, vector = number.as_pointer(), ir.VectorType(number, lanes)
+    kind = [start, INT64, INT64, INT64, INT64, number, number, start]
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), kind), name)
+    function.linkage = "internal"
+    function.attributes.add("noinline")
+    a, row, rows, columns, rounded, alpha, beta, c = function.args
+    builder = ir.IRBuilder(function.append_basic_block("entry"))
+    load, store = _masked(module, vector)
+    align, zero = INT32(8 if number == ir.DoubleType() else 4), ir.Constant(vector, [0.0] * lanes)
+    suffix = f"v{lanes}f{64 if number == ir.DoubleType() else 32}"
+    multiply_add = declare(module, ir.FunctionType(vector, [vector] * 3), f"llvm.fmuladd.{suffix}")
+    numbers = ir.Constant(ir.VectorType(INT64, lanes), list(range(lanes)))
+    inside, rounds = (
+        builder.icmp_signed("<", numbers, splat_value(builder, n, lanes))
+        for n in (columns, rounded)
+    )
+    place = builder.bitcast(c, vector.as_pointer())
+
+    def add_rows(a: Any, count: Any, sums: list[Any]) -> tuple[Any, list[Any]]:
+        """Add ``count`` times as many rows as there are sums."""
+        loop, body, done = (function.append_basic_block() for _ in range(3))
+        before = builder.block
+        builder.branch(loop)
+        builder.position_at_end(loop)
+        i, at, *totals = (builder.phi(x.type) for x in (count, a, *sums))
+        builder.cbranch(builder.icmp_signed("<", i, count), body, done)
+        builder.position_at_end(body)
+        following, added = at, []
+        for total in totals:
+            there = builder.bitcast(following, vector.as_pointer())
+            added.append(builder.fadd(total, builder.call(load, [there, align, inside, zero])))
+            following = builder.gep(following, [row])
+        values = [INT64(0), a, *sums], [builder.add(i, INT64(1)), following, *added]
+        for phi, first, after in zip([i, at, *totals], *values, strict=True):
+            phi.add_incoming(first, before)
+            phi.add_incoming(after, body)
+        builder.branch(loop)
+        builder.position_at_end(done)
+        return at, totals
+
+    at, (v0, v1, v2, v3) = add_rows(a, builder.udiv(rows, INT64(4)), [zero] * 4)
+    _, (v0,) = add_rows(at, builder.urem(rows, INT64(4)), [v0])
+    total = builder.fadd(builder.fadd(v0, v1), builder.fadd(v2, v3))
+    alphas, betas = (splat_value(builder, x, lanes) for x in (alpha, beta))
+    keep = splat_value(builder, builder.fcmp_unordered("!=", beta, number(0.0)), lanes)
+    old = builder.call(load, [place, align, builder.and_(inside, keep), zero])
+    scaled = builder.fmul(alphas, total)
+    scaled = builder.select(keep, builder.call(multiply_add, [betas, old, scaled]), scaled)
+    other = builder.call(multiply_add, [alphas, total, builder.fmul(betas, old)])
+    builder.call(store, [builder.select(rounds, scaled, other), place, align, inside])
+    builder.ret_void()
+    return function
+
+
+@intrinsic
+def sum_columns(
+    typing_context: Any, part: Any, at: Any, n: Any, columns: Any, rounded: Any, sink: Any, c: Any
+) -> Any:
+    """
+    C <- alpha sums + beta_bias C, of some columns, up to half `block_columns`.
+
+    Row after row, n numbers apart, stands from ``at`` on in the memory of a `Part`, one for each of
+    its samples. C is the sink's, from c on. Four sums take turns: one would wait for itself.
+    In the first ``rounded`` columns alpha times the sum is rounded; in others beta_bias times C.
+    """
+    integer = types.int64
+    signature = types.void(part, integer, integer, integer, integer, sink, integer)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        part, at, n, columns, rounded, sink, c = args
+        kind, sink_kind = signature.args[0], signature.args[5]
+        array, array_kind = read(context, builder, kind, part, "memory")
+        target, target_kind = read(context, builder, sink_kind, sink, "array")
+        rows = read(context, builder, kind, part, "size")[0]
+        begin, alpha, beta = (
+            read(context, builder, sink_kind, sink, name)[0]
+            for name in ("at", "alpha", "beta_bias")
+        )
+        number = context.get_value_type(array_kind.dtype)
+        alpha, beta = (x if number == x.type else builder.fptrunc(x, number) for x in (alpha, beta))
+        lanes = block_shape(context, array_kind.dtype).lanes
+        function = _summing_function(builder.module, number, lanes)
+        place = pointer(context, builder, target_kind, target, builder.add(begin, c))
+        source = pointer(context, builder, array_kind, array, at)
+        builder.call(function, [source, n, rows, columns, rounded, alpha, beta, place])
         return context.get_dummy_value()
 
     return signature, codegen
@@ -352,7 +575,7 @@ def transpose_block(typing_context: Any, A: Any, a: Any, lda: Any, C: Any, c: An
 
 if INTERPRETED:  # an intrinsic has no Python body
 
-    def largest_block(array: Array, rows: int) -> int:
+    def largest_block(product: Product, rows: int) -> int:
         return min(rows, 12)
 
     def block_columns(array: Array) -> int:
@@ -381,3 +604,14 @@ if INTERPRETED:  # an intrinsic has no Python body
         if product.beta != 0.0:
             value += product.beta * kept
         matrix(C, i * C.row + j, rows, columns, C.row)[:] = value
+
+    def sum_columns(
+        part: Part, at: int, n: int, columns: int, rounded: int, sink: Sink, c: int
+    ) -> None:
+        places = at + np.arange(part.size)[:, None] * n + np.arange(columns)
+        rows, rest = part.memory[places], part.size // 4 * 4
+        s0, s1, s2, s3 = (rows[i:rest:4].sum(axis=0) for i in range(4))
+        total = ((s0 + rows[rest:].sum(axis=0)) + s1) + (s2 + s3)
+        total *= sink.alpha
+        C = sink.array[sink.at + c :][:columns]
+        C[:] = total + sink.beta_bias * C if sink.beta_bias != 0.0 else total

@@ -3,6 +3,7 @@ Activation functions: the value and its derivative (the slope), side by side.
 
 Each takes one number z and returns (a, slope), a = f(z) and slope = df/dz. Both come from the
 same exponential, and stay accurate where the unit saturates: 1 - a would lose all digits there.
+Only tanh in float32 gives that up, for speed.
 """
 
 from __future__ import annotations
@@ -18,7 +19,14 @@ from jitprop_kernels.elementary import (
     expm1_of_negative,
     log1p_of_fraction,
 )
-from jitprop_kernels.simd import load_like, select, size_of, store
+from jitprop_kernels.simd import (
+    is_single,
+    load_like,
+    select,
+    size_of,
+    store,
+    with_sign_of,
+)
 
 LEAK = 0.01
 
@@ -34,15 +42,43 @@ def sigmoid(z: Scalar) -> tuple[Scalar, Scalar]:
 
 
 @jit()
+def tanh_of_half(x: Scalar) -> tuple[Scalar, Scalar]:
+    """P and q of tanh(x/2) = p / (2 + q), for a float32 x from 0 to 9.1: our own minimax fit."""
+    T = type(x)
+    u = x * x
+    p = x + (x * u) * (T(0.02977377465226547) + u * T(0.00011425296204404269))
+    q = u * (
+        T(0.22621414595828407) + u * (T(0.0024130915316984223) + u * T(2.4579486897207006e-06))
+    )
+    return p, q
+
+
+@jit()
 def tanh(z: Scalar) -> tuple[Scalar, Scalar]:
-    """a = tanh(z), slope = 1 - a**2. Errors below 3 and 5 ulp."""
+    """
+    A = tanh(z), slope = 1 - a**2.
+
+    In float64 errors are below 3 and 5 ulp, for units that saturate too. In float32 those of a are
+    below 4.5 ulp, and below 2.1 for abs(z) >= 1. There the slope is computed as other
+    libraries do, to 2e-7, and 0 where a rounds to 1. That takes two thirds of the time.
+    """
     T = type(z)
     x = abs(z)
-    p, scale = exp_parts(-(x + x))
-    m = scale * p + (scale - T(1.0))  # exp(-2 abs(z)) - 1
-    d = T(1.0) / (scale * p + (scale + T(1.0)))
-    a, d = m * d, d + d
-    return select(z >= T(0.0), -a, a), (scale + scale * p) * d * d
+    if is_single(z):
+        # With t = tanh(x/2) = p / r, tanh(x) = 2 t / (1 + t**2) = 2 p r / (2 p r + (r - p)**2).
+        # This is never above 1, and is 1 where the square is too small to count, as it is at 9.1.
+        # And an error of t hardly counts where t is close to 1.
+        p, q = tanh_of_half(select(x > T(9.1), T(9.1), x))
+        double, gap = p + p, T(2.0) - (p - q)
+        n = (double + double) + double * q
+        a = n / (n + gap * gap)
+        return with_sign_of(z, a), T(1.0) - a * a
+    else:
+        p, scale = exp_parts(-(x + x))
+        m = scale * p + (scale - T(1.0))  # exp(-2 abs(z)) - 1
+        d = T(1.0) / (scale * p + (scale + T(1.0)))
+        a, d = m * d, d + d
+        return select(z >= T(0.0), -a, a), (scale + scale * p) * d * d
 
 
 @jit()

@@ -14,6 +14,7 @@ from jitprop_kernels._microkernel import (
     largest_block,
     multiply_block,
     scaled_sum,
+    sum_columns,
     transpose_block,
 )
 from jitprop_kernels._types import Array
@@ -44,7 +45,7 @@ def multiply(product: Product) -> None:
     rows_outside = product.rows_outside
     i = j = 0
     while i < height and j < width:
-        rows, columns = largest_block(C, height - i), smaller(block_columns(C), width - j)
+        rows, columns = largest_block(product, height - i), smaller(block_columns(C), width - j)
         multiply_block(product, i, j, rows, columns)
         if rows_outside:
             j += columns
@@ -272,33 +273,10 @@ def weight_gradient(
 
 @jit()
 def bias_gradient(plan: Plan, l: int, part: Part, sink: Sink) -> None:
-    """Put dE/db[l] into the sink, by four sums that take turns: one would wait for itself."""
-    memory, m, C, alpha, beta = part.memory, part.size, sink.array, sink.alpha, sink.beta_bias
-    T = type(memory[0])
-    n, b = plan.layers[l, N_OUT], sink.at + plan.layers[l, BIASES]
+    """Put dE/db[l] into the sink."""
+    n, b = plan.layers[l, N_OUT], plan.layers[l, BIASES]
     d = plan.deltas + plan.layers[l, OUTPUTS] + part.skip * n
-    rest, side = d + m // 4 * 4 * n, simd.lanes(memory)
-    for j in range(0, n - side + 1, side):
-        v0 = v1 = v2 = v3 = simd.splat(T(0.0))
-        for i in range(d + j, rest + j, 4 * n):
-            v0 += simd.load(memory, i)
-            v1 += simd.load(memory, i + n)
-            v2 += simd.load(memory, i + 2 * n)
-            v3 += simd.load(memory, i + 3 * n)
-        for i in range(rest + j, d + m * n + j, n):
-            v0 += simd.load(memory, i)
-        total = simd.splat(T(alpha)) * ((v0 + v1) + (v2 + v3))
-        if beta != 0.0:
-            total += simd.splat(T(beta)) * simd.load(C, b + j)
-        simd.store(C, b + j, total)
-    for j in range(n // side * side, n):
-        s0 = s1 = s2 = s3 = T(0.0)
-        for i in range(d + j, rest + j, 4 * n):
-            s0 += memory[i]
-            s1 += memory[i + n]
-            s2 += memory[i + 2 * n]
-            s3 += memory[i + 3 * n]
-        for i in range(rest + j, d + m * n + j, n):
-            s0 += memory[i]
-        kept = T(beta) * C[b + j] if beta != 0.0 else T(0.0)
-        C[b + j] = kept + T(alpha) * ((s0 + s1) + (s2 + s3))
+    side, step = simd.lanes(part.memory), block_columns(part.memory) // 2
+    for j in range(0, n, step):
+        columns, rounded = smaller(step, n - j), n // side * side - j
+        sum_columns(part, d + j, n, columns, rounded, sink, b + j)

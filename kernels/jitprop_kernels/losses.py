@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from jitprop_kernels import codes
+from jitprop_kernels import codes, simd
 from jitprop_kernels._jit import jit
 from jitprop_kernels._types import Array, Scalar
 from jitprop_kernels.activations import exponentials, sigmoid
@@ -248,7 +248,15 @@ def output_delta(plan: Plan, memory: Array, outputs: Outputs, scale: Scalar) -> 
             memory[errors + i], memory[deltas + i] = e, d
     elif plan.loss == codes.HALF_SQUARED_ERROR or plan.loss == codes.SQUARED_ERROR:
         factor = T(0.5) if plan.loss == codes.HALF_SQUARED_ERROR else T(1.0)
-        for i in range(size):
+        # LLVM makes no vectors of this loop: it would have to find out that no two blocks overlap.
+        side = simd.lanes(memory)
+        factors, scales = simd.splat(factor), simd.splat(scale)
+        for i in range(0, size - side + 1, side):
+            slopes, ts = simd.load(memory, plan.slopes + z + i), simd.load(memory, targets + i)
+            es, ds = squared_delta(simd.load(memory, z + i), slopes, ts, factors, scales)
+            simd.store(memory, errors + i, es)
+            simd.store(memory, deltas + i, ds)
+        for i in range(size // side * side, size):
             slope, t = memory[plan.slopes + z + i], memory[targets + i]
             e, d = squared_delta(memory[z + i], slope, t, factor, scale)
             memory[errors + i], memory[deltas + i] = e, d

@@ -50,6 +50,10 @@ def load(
     """
     width = padded(route, memory, m)
     line = CACHE_LINE // memory.itemsize
+    if len(route) > 0 and rows.size == 0:
+        for i in range(m * n):
+            memory[at + i] = source[first * n + i]
+        return
     for i in range(width):
         # The padding repeats the last sample: it overflows only where a sample does.
         row = first + (i if i < m else m - 1)

@@ -451,6 +451,16 @@ def select(condition: Any, x: Any, y: Any) -> Any:
     return x if condition else y
 
 
+def _with_sign_of(typing: Any, z: Any, x: Any) -> Any:
+    return x(x, x), lambda context, builder, sig, args: by_llvm("copysign", builder, *args[::-1])
+
+
+@compiled(_with_sign_of)
+def with_sign_of(z: Scalar, x: Scalar) -> Scalar:
+    """abs(x) with the sign of z, that of 0 included: of numbers or, lane by lane, of vectors."""
+    return np.copysign(x, z)
+
+
 def _square_root(typing: Any, x: Any) -> Any:
     return x(x), lambda context, builder, sig, args: by_llvm("sqrt", builder, args[0])
 

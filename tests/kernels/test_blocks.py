@@ -134,6 +134,21 @@ def test_products_times_numbers(dtype, height, width, depth, packed):
 
 
 @both_dtypes
+@pytest.mark.parametrize("times", [False, True])
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("width", [1, 2, 3, 4])
+@pytest.mark.parametrize("depth", [4, 20])
+def test_rows_that_share_vectors_have_the_bits_of_single_ones(dtype, times, packed, width, depth):
+    A, B, C = matrices(35, width, depth, dtype)
+    factors = (1.0, 0.0) if times else (-0.3, 0.9)
+    how = {"times": times, "packed": packed}
+    whole = product(A, B, C, *factors, **how)
+    for i in range(len(A)):
+        row = slice(i, i + 1)
+        np.testing.assert_array_equal(whole[row], product(A[row], B, C[row], *factors, **how))
+
+
+@both_dtypes
 @SETTINGS
 @given(height=SIZES, width=SIZES, depth=SIZES, draw=st.data())
 def test_bits_do_not_depend_on_the_cut(dtype, height, width, depth, draw):
