@@ -145,10 +145,11 @@ class Trainer(Attributes):
     backend : {"auto", "numba", "numpy"}, default "auto"
         "auto" is numba, or NumPy with a warning if numba cannot be imported.
     n_threads : int or None, default None
-        The largest number of threads on the route for wide layers. Each gets at least 32 samples of
-        a batch. None uses as many as a batch has work for and the process may use. While other
-        processes need the processor that may be one. Results do not depend on it, bit for bit. The
-        NumPy backend has one thread.
+        The largest number of threads. In a fit they serve the route for wide layers, and each gets
+        at least 32 samples of a batch. In `predict`, `evaluate` and `gradients` each gets 256
+        samples at a time. None uses as many as there is work for and the process may use. While
+        other processes need the processor that may be one. Results do not depend on it, bit for
+        bit. The NumPy backend has one thread.
     history_limit : int or None, default None
         `history` keeps at most so many of the last epochs, at least 1. None keeps all. With a
         limit, memory, files and pickles do not grow, however long `partial_fit` goes on. What `fit`
@@ -531,7 +532,8 @@ class Trainer(Attributes):
 
         The history of a trainer that is fitted again and again has room for twice its epochs. For
         batches, scratch is kept for the largest of those whose sizes are within a factor of 2. A
-        step or an epoch allocates nothing.
+        step or an epoch allocates nothing. Between calls a trainer keeps the scratch of the last
+        four numbers of samples, each of at most 1 MB.
         """
         alone = sample_weight is None and validation_data is None and validation_fraction is None
         alone = alone and order is None and epochs_total is None and progress is False
@@ -609,7 +611,7 @@ class Trainer(Attributes):
                     model.names = names
                     self._under_way = fit
                 try:
-                    with backends.one_blas_thread(backend):
+                    with backends.one_blas_thread(backend, bool(watch)):
                         fit.run(under_way, interrupts, bar)
                 finally:
                     with running.changing():

@@ -94,9 +94,14 @@ class Backend(Protocol):
     def predict(self, net: Any, params: Array, X: Array, out: Array, look: bool) -> bool: ...
 
 
-def one_blas_thread(backend: Backend) -> AbstractContextManager[object]:
-    """Return a context that limits BLAS to one thread, if the backend uses it."""
-    return nullcontext() if backend.COMPILED else threads.one_blas_thread()
+def one_blas_thread(backend: Backend, watched: bool = False) -> AbstractContextManager[object]:
+    """
+    Return a context that limits BLAS to one thread, if it is used.
+
+    The NumPy backend uses it. In a fit that is ``watched`` a user's function may use it: then its
+    threads would go on spinning for a while, on the cores that the kernel's threads need.
+    """
+    return threads.one_blas_thread() if watched or not backend.COMPILED else nullcontext()
 
 
 def check(name: str) -> str:

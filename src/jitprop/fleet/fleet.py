@@ -510,7 +510,8 @@ batch_size, shuffle, dtype, backend
                 model.names = names
                 self._under_way, ended = course, False
             try:
-                with backends.one_blas_thread(backends.load(model.backend)):
+                backend = backends.load(model.backend)
+                with backends.one_blas_thread(backend, bool(callback_list)):
                     course.run(fit, interrupts, bar)
                 with interrupts.heard(), fit.telling():
                     callback_list.on_fit_end()

@@ -156,7 +156,7 @@ class Course:
             net.unpack(self.model, self.spec, self.state.params)
         with Interrupts() as self.interrupts:  # Ctrl-C waits while the model is updated
             try:
-                with one_blas_thread(net.backend()):
+                with one_blas_thread(net.backend(), self.validation is not None):
                     self._run()
             except KeyboardInterrupt:
                 if called_by_scikit_learn():
