@@ -112,11 +112,13 @@ def _add_leaves(value: Any, found: list[Any]) -> None:
 
 
 def address(array: np.ndarray[Any, Any]) -> int:
-    """Return where an array begins. The attribute ``ctypes`` of an array takes 1 us, this 0.2."""
+    """Return where an array begins. The attribute ``ctypes`` of an array takes 2 us, this 0.4."""
+    if array.size == 0:  # its buffer would be refused
+        return 0
     try:
         return ctypes.addressof(ctypes.c_char.from_buffer(array))  # type: ignore[arg-type]
-    except (TypeError, ValueError):  # a read-only array, or an empty one
-        return array.ctypes.data if array.size > 0 else 0
+    except TypeError:  # a read-only array
+        return array.ctypes.data
 
 
 def _format(kind: Kind) -> str:
