@@ -101,6 +101,18 @@ def test_both_ways_have_the_same_bits(n, route, dtype, settings, calls):
     assert calls == {"done": 8, "refused": 0}
 
 
+@pytest.mark.parametrize("n", [255, 256, 257, 600])
+def test_many_samples_have_the_same_bits_too(n, calls):
+    X, y = samples(n, "float64", {})
+    trainer = Trainer([3, 2], dtype="float64", seed=0, backend="numba")
+    found, expected = (
+        [trainer.evaluate(some, y), *(g.tobytes() for g in trainer.gradients(some, y).weights)]
+        for some in (X, X.view(Slow))
+    )
+    assert found == expected
+    assert calls["done"] == (2 if n <= 256 else 0)
+
+
 def test_any_layout_and_any_dtype_of_targets_will_do(calls):
     X, y = np.asfortranarray(np.eye(3)), [0, 1, 1]
     trainer = Trainer([3, 4, 1], dtype="float64", seed=0, backend="numba")

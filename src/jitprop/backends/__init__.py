@@ -22,6 +22,9 @@ from jitprop.net.state import State
 
 NAMES = ("auto", "numba", "numpy")
 
+TILE = 256
+"""A pass takes so many samples at a time, so that it needs little scratch memory."""
+
 
 class Backend(Protocol):
     """

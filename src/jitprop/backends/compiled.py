@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 import jitprop_kernels as kernels
 from jitprop._types import Array
-from jitprop.backends import plans, threads
+from jitprop.backends import TILE, plans, threads
 from jitprop.data.samples import Arrays, Steps, stand_ins
 from jitprop.net.losses import CrossEntropy
 from jitprop.net.spec import Spec
@@ -311,6 +311,7 @@ class Brief:
     spec : Spec
         All samples must be one batch. Its loss has no class weights.
     n_samples : int
+        At most `TILE`: then a pass has one tile, and adds in the same order as the usual way.
     state : State
     bounds : (float, float)
         The least and the greatest target that need no word. Labels have their own.
@@ -462,7 +463,7 @@ class Brief:
 def brief(spec: Spec, n_samples: int, state: State, bounds: tuple[float, float]) -> Brief | None:
     """Return a `Brief`; None where the work is too long for one, or samples are many batches."""
     work = 3 * n_samples * spec.n_parameters
-    whole = n_samples > 0 and spec.batch(n_samples) == n_samples
+    whole = 0 < n_samples <= TILE and spec.batch(n_samples) == n_samples
     weighted = getattr(spec.loss, "class_weight", None) is not None
     if work > BRIEF or not whole or weighted or spec.custom_functions or not HAS_GIL:
         return None

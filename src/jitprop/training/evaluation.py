@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from jitprop._types import Array
-from jitprop.backends import Backend
+from jitprop.backends import TILE, Backend
 from jitprop.backends.threads import one_blas_thread
 from jitprop.data import cast, mapped
 from jitprop.data.mapped import Mapped, Rows
@@ -19,9 +19,6 @@ from jitprop.data.samples import Samples
 from jitprop.interrupts import Interrupts
 from jitprop.net.spec import Spec
 from jitprop.training.nets import Nets
-
-TILE = 256
-"""A backend takes so many samples at a time, so that it needs little scratch memory."""
 
 GROUP_WORK = 2e8
 """
