@@ -356,11 +356,18 @@ def _function(module: Any, number: Any, rows: int, vectors: int, lanes: int) -> 
     def add(total: Any, old: Any) -> Any:
         return _sum(builder, suffix, factor, total, share, old)
 
+    every = ir.Constant(flags, [1] * lanes)
+    # Most products have an alpha and beta of 1. A sum gives the same bits, and leaves the
+    # multipliers to the loops before and after.
+    is_sum = builder.and_(*(builder.fcmp_ordered("==", x, number(1.0)) for x in (alpha, beta)))
     with builder.if_else(times) as (then, otherwise):
         with then:
-            store(builder.fmul, ir.Constant(flags, [1] * lanes))
-        with otherwise:
-            store(add, keep)
+            store(builder.fmul, every)
+        with otherwise, builder.if_else(is_sum) as (then, otherwise):
+            with then:
+                store(builder.fadd, every)
+            with otherwise:
+                store(add, keep)
     builder.ret_void()
     return function
 
