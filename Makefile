@@ -19,7 +19,7 @@ ASV = HOME="$(CURDIR)/.asv" $(BIN)/asv
 # The peers weigh gigabytes: an environment of their own.
 PEERS = .venv-peers
 
-.PHONY: demo test test-long lint docs bench peers drop-in clean help
+.PHONY: demo test test-long lint docs wheel bench peers drop-in clean help
 
 help:
 	@echo "make demo   train XOR and the handwritten digits, and show how fast"
@@ -27,6 +27,7 @@ help:
 	@echo "make test-long  run those that take long"
 	@echo "make lint   check style and types"
 	@echo "make docs   build the pages of docs/ into docs/_build/html"
+	@echo "make wheel  build a wheel with machine code for common processors, into dist/"
 	@echo "make bench  run the benchmarks once (asv)"
 	@echo "make peers  time other systems beside jitprop"
 	@echo "make drop-in  time scikit-learn's estimators beside jitprop's"
@@ -58,6 +59,10 @@ lint: $(READY)
 
 docs: $(READY)
 	$(BIN)/python -m sphinx -W --keep-going -E -q docs docs/_build/html
+
+# The machine code is made by this environment's numba.
+wheel: $(LIGHT)
+	$(BIN)/python kernels/build_wheel.py dist
 
 bench: $(READY)
 	$(ASV) machine --yes >/dev/null

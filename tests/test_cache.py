@@ -32,8 +32,8 @@ BEGIN = """
 import json, os, pwd, resource, signal, sys, threading
 from concurrent.futures import ThreadPoolExecutor
 import numpy as np
-from numba.core import event
 from jitprop import Trainer
+from jitprop_kernels import ENTRIES, stored
 
 def fit(trainer, X, y):
     return trainer.fit(X, y, epochs=10).loss
@@ -54,15 +54,12 @@ def numbers(route, use=fit, backend="numba"):
     return use(trainer, X, y).tolist()
 
 use, routes = fit, sys.argv[1:]
-compiles = event.RecordingListener()
-event.register("numba:compile", compiles)
 """
 TRAIN = "found = [numbers(route) for route in routes]"
 READ_ONLY = """
-from jitprop_kernels._private import cache
 def fail(path, content):
     raise OSError(30, "Read-only file system", path)
-cache._write = fail
+stored._write = fail
 """
 NOBODY = """
 import jitprop.backends.compiled, jitprop.reference  # others may not enter the folders
@@ -76,7 +73,7 @@ def nobody(uid):
 pwd.getpwuid = nobody  # a user without a line in /etc/passwd, as in many containers
 """
 FULL_DISK = """
-resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))  # a tenth of the code
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))  # a third of the code
 """
 USE_ALL = """
 use = use_all
@@ -103,16 +100,25 @@ with ThreadPoolExecutor(len(routes)) as pool:
     found = list(pool.map(first, routes))
 """
 END = """
+sources = [code.source for entry in ENTRIES for code in entry.codes.values()]
+numba = "numba" in sys.modules
 expected = [numbers(route, use, "numpy") for route in routes]
-print(json.dumps([len(compiles.buffer), found, expected]))
+print(json.dumps([sources, numba, found, expected]))
 """
 
 
 class Ran(NamedTuple):
-    compiled: bool
+    sources: list[str]
+    numba: bool
     found: list[list[float]]
     expected: list[list[float]]
     warnings: list[str]
+
+    @property
+    def compiled(self) -> bool:
+        """Whether it compiled a kernel. A process that does not imports no numba."""
+        assert self.numba == ("compiled" in self.sources)
+        return self.numba
 
 
 def install(folder: Path) -> Path:
@@ -144,9 +150,8 @@ def run(folder: Path, *routes: str, main: str = TRAIN, **env: str) -> Ran:
         timeout=SECONDS,
     )
     assert done.returncode == 0, done.stderr
-    n_events, found, expected = json.loads(done.stdout)
     warnings = [line for line in done.stderr.splitlines() if "Warning" in line]
-    return Ran(n_events > 0, found, expected, warnings)
+    return Ran(*json.loads(done.stdout), warnings)
 
 
 def at_once(*folders_and_routes: tuple[Path, str]) -> list[Ran]:
@@ -213,18 +218,18 @@ def test_an_edit_is_seen(file: str, line: str, warm: Path) -> None:
 
 def test_every_kernel_file_counts(cold: Path) -> None:
     folder = cold / "jitprop_kernels"
-    spec = importlib.util.spec_from_file_location("copy_of_cache", folder / "_private" / "cache.py")
+    spec = importlib.util.spec_from_file_location("copy_of_stored", folder / "stored.py")
     assert spec is not None
     assert spec.loader is not None
     copy = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(copy)
     files = sorted(folder.rglob("*.py"))
-    stamps = {copy.fingerprint("options"), copy.fingerprint("other options")}
+    stamps = {copy.fingerprint()}
     for file in files:
         file.write_text(file.read_text() + "\n")
         copy.fingerprint.cache_clear()
-        stamps.add(copy.fingerprint("options"))
-    assert len(stamps) == len(files) + 2
+        stamps.add(copy.fingerprint())
+    assert len(stamps) == len(files) + 1
 
 
 @pytest.mark.long
@@ -354,5 +359,5 @@ def test_full_disk(cold: Path) -> None:
 def test_without_jit(cold: Path) -> None:
     ran = run(cold, *ROUTES, main=USE_ALL, NUMBA_DISABLE_JIT="1")
     check(ran)
-    assert not ran.compiled
+    assert ran.sources == []
     assert not list(cold.rglob("*.kernel"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import subprocess
 import sys
 import warnings
 from pathlib import Path
@@ -13,42 +14,36 @@ from typing import Any
 
 import pytest
 
-from jitprop_kernels import _trust
-from jitprop_kernels._private import cache as _cache
+from jitprop_kernels import _trust, entry, loading, stored
+from jitprop_kernels import target as target_module
+from jitprop_kernels.layout import RecordKind
+from jitprop_kernels.target import Target, host, settings
 
 CODE = b"machine code"
-SIGNATURE = "(float64)"
-CODEGEN = SimpleNamespace(magic_tuple=lambda: ("triple", "processor", "features"))
-TARGET = SimpleNamespace(codegen=lambda: CODEGEN)
+TARGET = Target("triple", "processor", "features")
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="Windows has other rules")
 
 
-def kernel(x: float) -> float:
-    return x
-
-
-def compiled(result: str) -> Any:
-    library = SimpleNamespace(has_dynamic_globals=False)
-    return SimpleNamespace(library=library, codegen=CODEGEN, _reduce=lambda: (result,))
-
-
 @pytest.fixture
 def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
-    """Three possible folders, none of which exists yet; loading returns what was saved."""
+    """Three possible folders, none of which exists yet. The user names none."""
     found = [tmp_path / name for name in ("first", "second", "third")]
-    monkeypatch.setattr(_cache, "_folders", lambda: [str(folder) for folder in found])
-    monkeypatch.setattr(_cache, "_said", set())
-    monkeypatch.setattr(_cache, "rtsys", SimpleNamespace(initialize=lambda target: None))
-    rebuilding = SimpleNamespace(_rebuild=lambda target, result: result)
-    monkeypatch.setattr(_cache, "CompileResult", rebuilding)
-    monkeypatch.setattr(_cache.config, "CACHE_DIR", "")
+    monkeypatch.setattr(stored, "folders", lambda: [str(folder) for folder in found])
+    monkeypatch.setattr(stored, "_said", set())
+    name_folder("", monkeypatch)
     return found
 
 
+def name_folder(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Set NUMBA_CACHE_DIR."""
+    given = settings()._replace(cache_folder=folder)
+    monkeypatch.setattr(stored, "settings", lambda: given)
+
+
 @pytest.fixture
-def cache() -> _cache.KernelCache:
-    return _cache.KernelCache(kernel, {})
+def kept() -> stored.Stored:
+    return stored.Stored("kernel", "f8", TARGET)
 
 
 def files(folder: Path) -> list[Path]:
@@ -58,64 +53,102 @@ def files(folder: Path) -> list[Path]:
 # The key
 
 
-@pytest.mark.parametrize("name", _cache.CODE_OPTIONS)
-def test_options_belong_to_the_key(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = _cache._key("", SIGNATURE, CODEGEN)
-    assert before == _cache._key("", SIGNATURE, CODEGEN)
-    monkeypatch.setattr(_cache.config, name, "other", raising=False)
-    assert _cache._key("", SIGNATURE, CODEGEN) != before
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("triple", "aarch64-unknown-linux-gnu"),
+        ("cpu", "other"),
+        ("features", "-avx512f"),
+        ("opt", 2),
+        ("debugged", "DEBUG_JIT"),
+    ],
+)
+def test_the_processor_belongs_to_the_key(field: str, value: Any) -> None:
+    other = TARGET._replace(**{field: value})
+    assert stored.stamp_of(TARGET) == stored.stamp_of(TARGET) != stored.stamp_of(other)
 
 
 @pytest.mark.parametrize(
-    "name",
-    ["numba.__version__", "llvmlite.__version__", "np.__version__", "platform.python_version"],
+    "version", ["jitprop_kernels.stored.numba_version", "llvmlite.__version__"]
 )
-def test_versions_belong_to_the_key(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = _cache._key("", SIGNATURE, CODEGEN)
-    module, attribute = name.split(".")
-    other = "0" if attribute == "__version__" else lambda: "0"
-    monkeypatch.setattr(getattr(_cache, module), attribute, other)
-    assert _cache._key("", SIGNATURE, CODEGEN) != before
+def test_versions_belong_to_the_key(version: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = stored.stamp_of(TARGET)
+    monkeypatch.setattr(version, "0" if "__" in version else lambda: "0")
+    assert stored.stamp_of(TARGET) != before
 
 
-def test_the_layout_of_objects_belongs_to_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = _cache._key("", SIGNATURE, CODEGEN)
-    suffixes = [".cpython-313t-x86_64-linux-gnu.so"]  # a Python without the GIL
-    monkeypatch.setattr(_cache.importlib.machinery, "EXTENSION_SUFFIXES", suffixes)
-    assert _cache._key("", SIGNATURE, CODEGEN) != before
+def test_the_version_of_numba_is_that_of_what_is_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import numba
+
+    find = stored.numba_version.__wrapped__
+    assert find() == numba.__version__
+    elsewhere = SimpleNamespace(origin=str(tmp_path / "__init__.py"))  # without such a file
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: elsewhere)
+    assert find() == numba.__version__
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert find() == ""
 
 
-NO_MATTER = """
-    CACHE_DIR CACHE_LOCATOR_CLASSES DEBUG_ARRAY_OPT_RUNTIME DISABLE_CUDA DISABLE_JIT
-    DISABLE_TYPEINFER_FAIL_CACHE ENABLE_CUDASIM ENABLE_SYS_MONITORING FORCE_CUDA_CC
-    FUNCTION_CACHE_SIZE IS_32BITS IS_OSX IS_WIN32 MACHINE_BITS NUMBA_DEFAULT_NUM_THREADS
-    NUMBA_NUM_THREADS PARFOR_MAX_TUPLE_SIZE PYVERSION RUNNING_UNDER_PROFILER THREADING_LAYER
-    THREADING_LAYER_PRIORITY USE_LLVMLITE_MEMORY_MANAGER
+def test_the_name_and_the_kinds_belong_to_the_key() -> None:
+    codes = [stored.Stored(*names, TARGET) for names in (("a", "f4"), ("a", "f8"), ("b", "f4"))]
+    assert len({code.key for code in codes}) == len({code._file for code in codes}) == 3
 
-    ALWAYS_WARN_UNINIT_VAR ANNOTATE CAPTURED_ERRORS CHROME_TRACE COLOR_SCHEME DEBUG DEBUG_ARRAY_OPT
-    DEBUG_ARRAY_OPT_STATS DEBUG_CACHE DEBUG_FRONTEND DEBUG_INLINE_CLOSURE DEBUG_NRT_STACK_LIMIT
-    DEBUG_PRINT_AFTER DEBUG_PRINT_BEFORE DEBUG_PRINT_WRAP DEBUG_TYPEINFER DEVELOPER_MODE
-    DISABLE_PERFORMANCE_WARNINGS DUMP_ASSEMBLY DUMP_BYTECODE DUMP_CFG DUMP_FUNC_OPT DUMP_IR
-    DUMP_LLVM DUMP_OPTIMIZED DUMP_SSA FULL_TRACEBACKS GDB_BINARY HIGHLIGHT_DUMPS HTML
-    LLVM_PASS_TIMINGS PARALLEL_DIAGNOSTICS SHOW_HELP TRACE
+
+def unset(prefix: str) -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith(prefix)}
+
+
+OPTIONS = [
+    {},
+    {"NUMBA_OPT": "max"},
+    {"NUMBA_OPT": "1"},
+    {"NUMBA_OPT": "4"},  # numba warns of it
+    {"NUMBA_CPU_NAME": "generic"},
+    {"NUMBA_CPU_NAME": "Generic", "NUMBA_CPU_FEATURES": "+sse4.2"},
+    {"NUMBA_CPU_NAME": "sandybridge"},
+    {"NUMBA_ENABLE_AVX": "0", "NUMBA_CACHE_DIR": "folder"},
+    {"NUMBA_DEBUG_JIT": "1", "NUMBA_DEBUGINFO": "0"},
+    {"NUMBA_ENABLE_PROFILING": "1"},
+]
+SAY = """
+import sys, warnings
+warnings.simplefilter("ignore")
+from jitprop_kernels.target import host, settings
+print(host(), settings().cache_folder)
+import numba
+print(host(), settings().cache_folder)
 """
-"""Options of features that kernels do not use, and options that only print something."""
 
 
-def test_each_option_of_numba_is_known() -> None:
-    found = {name for name in vars(_cache.config) if name.isupper()}
-    found = {name for name in found if not name.startswith(("CUDA_", "_"))}
-    new = found - {*_cache.CODE_OPTIONS, *NO_MATTER.split()}
-    assert not new, "to be added to CODE_OPTIONS if they change machine code, else to NO_MATTER"
+@pytest.mark.parametrize("options", OPTIONS, ids=lambda options: " ".join(options) or "none")
+def test_numba_and_jitprop_read_options_alike(options: dict[str, str]) -> None:
+    said = subprocess.check_output(
+        [sys.executable, "-c", SAY], env=unset("NUMBA_") | options, text=True, timeout=100
+    )
+    before, after = said.splitlines()
+    assert before == after
 
 
-@pytest.mark.parametrize("level", ["max", 0])
-def test_levels_of_optimisation_differ(level: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    # As a number, "max" equals 3.
-    monkeypatch.setattr(_cache.config, "OPT", _cache.config._OptLevel(3))
-    before = _cache._key("", SIGNATURE, CODEGEN)
-    monkeypatch.setattr(_cache.config, "OPT", _cache.config._OptLevel(level))
-    assert _cache._key("", SIGNATURE, CODEGEN) != before
+def test_options_set_by_a_program_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    from numba import config
+
+    before = host()
+    monkeypatch.setattr(config, "OPT", 1)
+    monkeypatch.setattr(config, "DEBUG_JIT", 1)
+    assert host() == before._replace(opt=1, debugged="DEBUG_JIT")
+    monkeypatch.setattr(config, "CACHE_DIR", "folder")
+    assert stored.folders()[0] == os.path.join("folder", "jitprop_kernels")
+
+
+def test_options_in_a_file_count(tmp_path: Path) -> None:
+    (tmp_path / ".numba_config.yaml").write_text("opt: '1'\n")
+    pytest.importorskip("yaml")  # numba reads the file with it
+    said = subprocess.check_output(
+        [sys.executable, "-c", SAY], cwd=tmp_path, env=unset("NUMBA_"), text=True, timeout=100
+    )
+    assert said.count("opt=1") == 2
 
 
 # Files
@@ -123,37 +156,37 @@ def test_levels_of_optimisation_differ(level: Any, monkeypatch: pytest.MonkeyPat
 
 def test_each_changed_bit_is_seen(tmp_path: Path) -> None:
     path = tmp_path / "file"
-    content = _cache._sealed(CODE, "key")
-    _cache._write(str(path), content)
-    assert _cache._read(str(path), "key") == CODE
+    content = stored.sealed(CODE, "key")
+    stored._write(str(path), content)
+    assert stored._read(str(path), "key") == CODE
     for i in range(8 * len(content)):
         changed = bytearray(content)
         changed[i // 8] ^= 1 << i % 8
         path.write_bytes(changed)
         with pytest.raises(ValueError, match="its hash does not fit"):
-            _cache._read(str(path), "key")
+            stored._read(str(path), "key")
 
 
-@pytest.mark.parametrize("n", [0, 1, len(_cache.MAGIC), len(_cache.MAGIC) + _cache.HASH_SIZE])
+@pytest.mark.parametrize("n", [0, 1, len(stored.MAGIC), len(stored.MAGIC) + stored.HASH_SIZE])
 def test_a_short_file_is_seen(n: int, tmp_path: Path) -> None:
     path = tmp_path / "file"
-    path.write_bytes(_cache._sealed(CODE, "key")[:n])
+    path.write_bytes(stored.sealed(CODE, "key")[:n])
     with pytest.raises(ValueError, match="its hash does not fit"):
-        _cache._read(str(path), "key")
+        stored._read(str(path), "key")
 
 
 def test_a_block_of_zeros_is_seen(tmp_path: Path) -> None:
     path = tmp_path / "file"
-    path.write_bytes(bytes(len(_cache._sealed(CODE, "key"))))
+    path.write_bytes(bytes(len(stored.sealed(CODE, "key"))))
     with pytest.raises(ValueError, match="its hash does not fit"):
-        _cache._read(str(path), "key")
+        stored._read(str(path), "key")
 
 
 def test_code_of_another_key_is_seen(tmp_path: Path) -> None:
     path = str(tmp_path / "file")
-    _cache._write(path, _cache._sealed(CODE, "key"))
+    stored._write(path, stored.sealed(CODE, "key"))
     with pytest.raises(ValueError, match="its hash does not fit"):
-        _cache._read(path, "other key")
+        stored._read(path, "other key")
 
 
 @pytest.mark.parametrize("function", ["fsync", "replace"])
@@ -169,18 +202,16 @@ def test_a_write_that_fails_leaves_nothing(
 
     monkeypatch.setattr(os, function, fail)
     with pytest.raises(type(error)):
-        _cache._write(str(path), b"after")
+        stored._write(str(path), b"after")
     assert files(tmp_path) == [path]
     assert path.read_bytes() == b"before"
 
 
 @posix
-def test_others_may_not_write_to_what_is_written(
-    folders: list[Path], cache: _cache.KernelCache
-) -> None:
+def test_others_may_not_write_to_what_is_written(folders: list[Path], kept: stored.Stored) -> None:
     before = os.umask(0)
     try:
-        cache.save_overload(SIGNATURE, compiled("code"))
+        kept.save(CODE)
     finally:
         os.umask(before)
     (file,) = files(folders[0])
@@ -192,110 +223,107 @@ def test_others_may_not_write_to_what_is_written(
 
 
 @pytest.mark.parametrize("i", range(3))
-def test_it_is_read_from_each_folder(
-    i: int, folders: list[Path], cache: _cache.KernelCache
-) -> None:
-    assert cache.load_overload(SIGNATURE, TARGET) is None
-    cache.save_overload(SIGNATURE, compiled("code"))
+def test_it_is_read_from_each_folder(i: int, folders: list[Path], kept: stored.Stored) -> None:
+    assert not list(kept.found())
+    kept.save(CODE)
     if i:
         folders[0].rename(folders[i])
-    other = _cache.KernelCache(kernel, {})
-    assert other.load_overload(SIGNATURE, TARGET) == "code"
-    assert other.cache_path == str(folders[i].resolve())
+    other = stored.Stored("kernel", "f8", TARGET)
+    assert next(other.found()) == CODE
+    assert other.folder == str(folders[i].resolve())
     assert [len(files(folder)) for folder in folders] == [j == i for j in range(3)]
 
 
 def test_it_is_written_to_the_first_folder_that_can_be(
-    folders: list[Path], cache: _cache.KernelCache
+    folders: list[Path], kept: stored.Stored
 ) -> None:
     folders[0].touch()  # a file here prevents a folder
-    cache.save_overload(SIGNATURE, compiled("code"))
+    kept.save(CODE)
     assert [len(files(folder)) for folder in folders] == [0, 1, 0]
-    assert cache.load_overload(SIGNATURE, TARGET) == "code"
+    assert next(kept.found()) == CODE
 
 
 def test_the_folder_that_the_user_names_gets_a_copy(
-    folders: list[Path], cache: _cache.KernelCache, monkeypatch: pytest.MonkeyPatch
+    folders: list[Path], kept: stored.Stored, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cache.save_overload(SIGNATURE, compiled("code"))
+    kept.save(CODE)
     folders[0].rename(folders[1])
-    monkeypatch.setattr(_cache.config, "CACHE_DIR", str(folders[0]))
-    assert cache.load_overload(SIGNATURE, TARGET) == "code"
-    assert cache.cache_path == str(folders[0].resolve())
+    name_folder(str(folders[0]), monkeypatch)
+    assert next(kept.found()) == CODE
+    assert kept.folder == str(folders[0].resolve())
     assert [len(files(folder)) for folder in folders] == [1, 1, 0]
 
 
 def test_a_named_folder_that_is_not_used_is_told_once(
-    folders: list[Path], cache: _cache.KernelCache, monkeypatch: pytest.MonkeyPatch
+    folders: list[Path], kept: stored.Stored, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folders[0].touch()
-    monkeypatch.setattr(_cache.config, "CACHE_DIR", str(folders[0]))
+    name_folder(str(folders[0]), monkeypatch)
     with pytest.warns(RuntimeWarning, match="does not use NUMBA_CACHE_DIR: .*first"):
-        cache.save_overload(SIGNATURE, compiled("code"))
-    cache.save_overload(SIGNATURE, compiled("code"))
+        kept.save(CODE)
+    kept.save(CODE)
 
 
 def test_one_warning_where_nothing_can_be_written(
-    folders: list[Path], cache: _cache.KernelCache, monkeypatch: pytest.MonkeyPatch
+    folders: list[Path], kept: stored.Stored, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(path: str, content: bytes) -> None:
         raise OSError(errno.ENOSPC, "No space left on device", path)
 
-    monkeypatch.setattr(_cache, "_write", fail)
+    monkeypatch.setattr(stored, "_write", fail)
     with pytest.warns(RuntimeWarning, match="cannot keep its kernels") as caught:
-        cache.save_overload(SIGNATURE, compiled("code"))
-    cache.save_overload(SIGNATURE, compiled("code"))  # a second warning would be an error
+        kept.save(CODE)
+    kept.save(CODE)  # a second warning would be an error
     for words in ("No space left", *map(str, folders), "belongs to you", "nobody else can write"):
         assert words in str(caught[0].message)
-    assert cache.load_overload(SIGNATURE, TARGET) is None
+    assert not list(kept.found())
 
 
-def test_a_damaged_file_is_replaced_and_told(
-    folders: list[Path], cache: _cache.KernelCache
-) -> None:
-    cache.save_overload(SIGNATURE, compiled("code"))
+def test_a_damaged_file_is_replaced_and_told(folders: list[Path], kept: stored.Stored) -> None:
+    kept.save(CODE)
     (file,) = files(folders[0])
     file.write_bytes(b"damaged")
-    assert cache.load_overload(SIGNATURE, TARGET) is None
+    assert not list(kept.found())
     # With -W error the warning is an error. The file is repaired before it is raised.
     with pytest.raises(RuntimeWarning, match=r"compiled a kernel .*first.* is damaged"):
-        cache.save_overload(SIGNATURE, compiled("code"))
+        kept.save(CODE)
     assert files(folders[0]) == [file]
-    assert cache.load_overload(SIGNATURE, TARGET) == "code"
-    cache.save_overload(SIGNATURE, compiled("code"))  # no warning is left
+    assert next(kept.found()) == CODE
+    kept.save(CODE)  # no warning is left
 
 
 def test_a_damaged_file_is_mended_by_one_from_another_folder(
-    folders: list[Path], cache: _cache.KernelCache, monkeypatch: pytest.MonkeyPatch
+    folders: list[Path], kept: stored.Stored, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cache.save_overload(SIGNATURE, compiled("code"))
+    kept.save(CODE)
     (file,) = files(folders[0])
     whole = file.read_bytes()
     folders[1].mkdir()
     file.rename(folders[1] / file.name)
     file.write_bytes(b"damaged")
-    monkeypatch.setattr(_cache.config, "CACHE_DIR", str(folders[0]))
-    assert cache.load_overload(SIGNATURE, TARGET) == "code"
+    name_folder(str(folders[0]), monkeypatch)
+    assert next(kept.found()) == CODE
     assert file.read_bytes() == whole
 
 
-@pytest.mark.parametrize("kind", [AttributeError, OSError])
+@pytest.mark.parametrize("kind", [RuntimeError, OSError])
 def test_code_that_cannot_be_loaded_is_told_once_with_the_reason(
-    kind: type[Exception],
-    folders: list[Path],
-    cache: _cache.KernelCache,
-    monkeypatch: pytest.MonkeyPatch,
+    kind: type[Exception], folders: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(target: Any, result: Any) -> None:
-        raise kind("no such part of numba")
+    def fail(code: bytes) -> int:
+        raise kind("no such relocation")
 
-    cache.save_overload(SIGNATURE, compiled("code"))
-    monkeypatch.setattr(_cache.CompileResult, "_rebuild", fail)
-    assert cache.load_overload(SIGNATURE, TARGET) is None
-    with pytest.warns(RuntimeWarning, match=r"first.*cannot be loaded: .*no such part of numba"):
-        cache.save_overload(SIGNATURE, compiled("code"))
-    assert cache.load_overload(SIGNATURE, TARGET) is None
-    cache.save_overload(SIGNATURE, compiled("code"))  # a second warning would be an error
+    train, no_arguments = entry.Entry("module", "train"), RecordKind(None, ())
+    stored.Stored("train", train.key(no_arguments), host()).save(CODE)
+    monkeypatch.setattr(loading, "load", fail)
+    for _ in range(2):  # a second warning would be an error
+        assert train._loaded(no_arguments) is None
+        if not stored._said:
+            with pytest.warns(
+                RuntimeWarning, match=r"first.*cannot be loaded: .*no such relocation"
+            ):
+                train._file.save(CODE)
+        train._file.save(CODE)
 
 
 # Trust
@@ -304,12 +332,12 @@ def test_code_that_cannot_be_loaded_is_told_once_with_the_reason(
 @posix
 @pytest.mark.parametrize("mode", [0o777, 0o1777, 0o757])
 def test_a_folder_that_others_can_write_to_is_not_used(
-    mode: int, folders: list[Path], cache: _cache.KernelCache
+    mode: int, folders: list[Path], kept: stored.Stored
 ) -> None:
-    cache.save_overload(SIGNATURE, compiled("code"))
+    kept.save(CODE)
     folders[0].chmod(mode)
-    assert cache.load_overload(SIGNATURE, TARGET) is None
-    cache.save_overload(SIGNATURE, compiled("code"))
+    assert not list(kept.found())
+    kept.save(CODE)
     assert len(files(folders[1])) == 1
 
 
@@ -340,14 +368,14 @@ def test_a_link_is_as_good_as_what_it_leads_to(tmp_path: Path) -> None:
 
 @posix
 def test_a_file_that_others_can_write_to_is_not_read(
-    folders: list[Path], cache: _cache.KernelCache
+    folders: list[Path], kept: stored.Stored
 ) -> None:
-    cache.save_overload(SIGNATURE, compiled("code"))
+    kept.save(CODE)
     (file,) = files(folders[0])
     file.chmod(0o646)
-    assert cache.load_overload(SIGNATURE, TARGET) is None
-    cache.save_overload(SIGNATURE, compiled("code"))
-    assert cache.load_overload(SIGNATURE, TARGET) == "code"
+    assert not list(kept.found())
+    kept.save(CODE)
+    assert next(kept.found()) == CODE
 
 
 @posix
@@ -462,15 +490,118 @@ def test_windows_is_not_checked(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_folder_that_is_refused_raises_nothing(
-    folders: list[Path], cache: _cache.KernelCache, monkeypatch: pytest.MonkeyPatch
+    folders: list[Path], kept: stored.Stored, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(path: str) -> str:
         raise PermissionError(f"others may write to {path}")
 
     monkeypatch.setattr(_trust, "folder", refuse)
     with pytest.warns(RuntimeWarning, match="others may write to"):
-        cache.save_overload(SIGNATURE, compiled("code"))
+        kept.save(CODE)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert cache.load_overload(SIGNATURE, TARGET) is None
+        assert not list(kept.found())
     assert not any(files(folder) for folder in folders)
+
+
+# What came with the wheel
+
+
+@pytest.fixture
+def wheel(folders: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A kernel's prebuilt file for this processor."""
+    monkeypatch.setattr(stored, "level_of", lambda target: "level")
+    monkeypatch.setattr(stored, "PREBUILT", tmp_path / "prebuilt")
+    (tmp_path / "prebuilt" / "level").mkdir(parents=True)
+    (tmp_path / "prebuilt" / stored.VERSION).write_text(stored.fingerprint())
+    file, seal = stored.prebuilt_file("kernel", "f8", "level")
+    path = tmp_path / "prebuilt" / "level" / file
+    path.write_bytes(stored.sealed(b"prebuilt", seal))
+    return path
+
+
+def test_prebuilt_code_is_read_first(wheel: Path, kept: stored.Stored) -> None:
+    kept.save(CODE)
+    assert [(code, kept.source) for code in kept.found()] == [
+        (b"prebuilt", "prebuilt"),
+        (CODE, "cache"),
+    ]
+    assert stored.any_for(TARGET)
+
+
+def test_damaged_prebuilt_code_is_not_run_and_told_once(wheel: Path, kept: stored.Stored) -> None:
+    wheel.write_bytes(wheel.read_bytes()[:-1])
+    assert not list(kept.found())
+    with pytest.warns(RuntimeWarning, match=r"compiled a kernel .*prebuilt.* is damaged"):
+        kept.save(CODE)
+    assert list(kept.found()) == [CODE]
+    kept.save(CODE)  # a second warning would be an error
+
+
+def test_prebuilt_code_of_another_version_is_not_run_and_told(
+    wheel: Path, kept: stored.Stored
+) -> None:
+    (wheel.parents[1] / stored.VERSION).write_text("other")
+    assert not list(kept.found())
+    assert not stored.any_for(TARGET)
+    with pytest.warns(RuntimeWarning, match=r"prebuilt is of another version of jitprop"):
+        kept.save(CODE)
+
+
+def test_prebuilt_code_of_another_kernel_is_not_run(wheel: Path, kept: stored.Stored) -> None:
+    _, seal = stored.prebuilt_file("kernel", "f4", "level")
+    wheel.write_bytes(stored.sealed(b"prebuilt", seal))
+    assert not list(kept.found())
+
+
+@posix
+@pytest.mark.parametrize("what", ["file", "folder"])
+def test_prebuilt_code_that_others_can_write_to_is_not_read(
+    what: str, wheel: Path, kept: stored.Stored
+) -> None:
+    (wheel if what == "file" else wheel.parent).chmod(0o777)
+    assert not list(kept.found())
+
+
+def test_without_sources_no_prebuilt_code_is_read(
+    wheel: Path, kept: stored.Stored, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stored, "fingerprint", lambda: "")
+    assert not list(kept.found())
+
+
+def test_numba_options_that_change_code_get_no_prebuilt_code(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(target_module, "best_level", lambda: "level")
+    usual = target_module._host(target_module.DEFAULTS)
+    assert target_module.level_of(usual) == "level"
+    for changed in {"opt": 1}, {"cpu": "generic"}, {"debugged": "DEBUG_JIT"}:
+        assert target_module.level_of(usual._replace(**changed)) is None
+
+
+ALL = dict.fromkeys(target_module.V3 + target_module.V4, True)
+
+
+@pytest.mark.parametrize(
+    ("triple", "features", "level"),
+    [
+        ("x86_64-unknown-linux-gnu", ALL, "x86-64-v4"),
+        ("x86_64-pc-linux-musl", ALL, "x86-64-v4"),
+        ("x86_64-unknown-linux-gnu", ALL | {"avx512vl": False}, "x86-64-v3"),
+        ("x86_64-unknown-linux-gnu", ALL | {"bmi2": False}, None),
+        ("x86_64-unknown-linux-gnu", {}, None),
+        ("aarch64-unknown-linux-gnu", {}, "aarch64"),
+        ("arm64-apple-darwin23", {}, None),
+        ("x86_64-apple-darwin23", ALL, None),
+        ("x86_64-pc-windows-msvc", ALL, None),
+        ("riscv64-unknown-linux-gnu", {}, None),
+    ],
+)
+def test_levels(
+    triple: str, features: dict[str, bool], level: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(target_module.llvm, "get_process_triple", lambda: triple)
+    monkeypatch.setattr(target_module, "_features", lambda: features)
+    assert target_module.best_level() == level
+    assert level is None or level in target_module.LEVELS

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -500,6 +501,45 @@ def test_a_fork_waits_for(call):
     if child == 0:
         os._exit(0 if ended.is_set() else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_a_fork_waits_for_another_thread_that_compiles():
+    """In the child, the locks of numba and LLVM would stay taken."""
+    go_on, began, ended = (threading.Event() for _ in range(3))
+
+    def slow():
+        began.set()
+        assert go_on.wait(60)
+        ended.set()
+
+    thread = threading.Thread(target=unbroken(slow))
+    thread.start()
+    assert began.wait(60)
+    threading.Timer(0.1, go_on.set).start()
+    child = os.fork()
+    if child == 0:
+        signal.alarm(30)  # ends a child that hangs
+        os._exit(0 if ended.is_set() and unbroken(lambda: 1)() else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    thread.join()
+    assert unbroken(lambda: 1)() == 1
+
+
+def test_threads_compile_one_after_the_other():
+    inside, most = 0, []
+
+    def compiling():
+        nonlocal inside
+        inside += 1
+        time.sleep(0.01)
+        most.append(inside)
+        inside -= 1
+
+    with ThreadPoolExecutor(4) as pool:
+        for each in [pool.submit(unbroken(compiling)) for _ in range(4)]:
+            each.result(60)
+    assert most == [1] * 4
 
 
 @pytest.mark.parametrize("call", CALLS)

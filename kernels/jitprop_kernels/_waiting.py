@@ -5,6 +5,9 @@ Python runs handlers of signals in the main thread alone, between any two steps.
 one, such as KeyboardInterrupt, may leave numba or LLVM half done: the next call then fails with
 "no compiled object yet". So the main thread lets another one compile. An exception that comes
 while it waits comes out at once; the compiler goes on to its end, and the next call finds the code.
+
+One thread compiles at a time, and a fork waits for it: in the child it would not go on, and the
+locks of numba and LLVM would stay taken.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ import _thread
 import os
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from functools import wraps
 from types import BuiltinFunctionType
 from typing import ParamSpec, TypeVar
@@ -24,12 +28,20 @@ LISTEN = 0.1
 """Seconds: on Windows nothing but the end of a wait lets Ctrl-C through."""
 
 
+_compiling = threading.RLock()
+"""Taken while a thread compiles."""
+
+
 class Compiler(threading.Thread):
-    """A thread that compiles. A fork waits for its end."""
+    """A thread that compiles for the main thread. A fork waits for its end."""
 
 
 def unbroken(function: Callable[P, R]) -> Callable[P, R]:
-    """Make a function one that no signal breaks off. Only its caller's wait can be."""
+    """Make a function one that runs alone, and that no signal breaks off: only a wait for it."""
+
+    def alone(*args: P.args, **kwargs: P.kwargs) -> R:
+        with _compiling:
+            return function(*args, **kwargs)
 
     @wraps(function)
     def compile_elsewhere(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -42,17 +54,17 @@ def unbroken(function: Callable[P, R]) -> Callable[P, R]:
 
         def work() -> None:
             try:
-                results.append(function(*args, **kwargs))
+                results.append(alone(*args, **kwargs))
             except BaseException as error:
                 errors.append(error)
             finally:
                 working.release()
 
         if not _has_signals():
-            return function(*args, **kwargs)
+            return alone(*args, **kwargs)
         thread = Compiler(target=work, name="jitprop")
         if not _started(thread):
-            return function(*args, **kwargs)
+            return alone(*args, **kwargs)
         while not working.acquire(timeout=LISTEN):
             pass
         thread.join()
@@ -82,13 +94,23 @@ def _started(thread: threading.Thread) -> bool:
     return True
 
 
-def _wait() -> None:
-    """Before a fork: in the child nobody would ever end what is being compiled."""
+def _before_fork() -> None:
     for thread in threading.enumerate():
         # A thread that an exception kept from starting can stay in the list for ever.
         if isinstance(thread, Compiler) and thread.is_alive():
             thread.join()
+    _compiling.acquire()
+
+
+def _in_parent() -> None:
+    with suppress(RuntimeError):  # an exception of a signal handler ended the wait
+        _compiling.release()
+
+
+def _in_child() -> None:
+    global _compiling
+    _compiling = threading.RLock()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_wait)
+    os.register_at_fork(before=_before_fork, after_in_parent=_in_parent, after_in_child=_in_child)

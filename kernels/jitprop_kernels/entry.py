@@ -11,8 +11,6 @@ from __future__ import annotations
 import ctypes
 import importlib
 import inspect
-import os
-import threading
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol, TypeAlias, cast
 
@@ -108,11 +106,10 @@ class Entry:
         return code
 
     def _find(self, kind: RecordKind) -> Code:
-        """Load the machine code, or compile it. Threads that ask for the same wait for one."""
-        with _finding:
-            if kind not in self.codes:
-                self.codes[kind] = self._loaded(kind) or self._compiled(kind)
-            return self.codes[kind]
+        """Load the machine code, or compile it. Of threads that ask for the same, one does."""
+        if kind not in self.codes:
+            self.codes[kind] = self._loaded(kind) or self._compiled(kind)
+        return self.codes[kind]
 
     def key(self, kind: RecordKind) -> str:
         """Return what the machine code depends on, besides the sources of the kernels."""
@@ -120,14 +117,12 @@ class Entry:
 
     def _loaded(self, kind: RecordKind) -> Code | None:
         self._file = file = stored.Stored(self.name, self.key(kind), host())
-        content = file.load()
-        if content is None:
-            return None
-        try:
-            return _code(loading.load(content), "cache", file.folder)
-        except Exception as error:  # LLVM's own, of any kind
-            file.refuse(error)
-            return None
+        for content in file.found():
+            try:
+                return _code(loading.load(content), file.source, file.folder)
+            except Exception as error:  # LLVM's own, of any kind
+                file.refuse(error)
+        return None
 
     def _compiled(self, kind: RecordKind) -> Code:
         from jitprop_kernels._jit import object_code  # it needs numba
@@ -227,18 +222,6 @@ def _replaced(record: Any, path: Path, value: Any) -> Any:
     changed = _replaced(record[step], tuple(rest), value)
     return (*record[:step], changed, *record[step + 1 :])
 
-
-_finding = threading.RLock()
-
-
-def _after_fork() -> None:
-    """In a forked child no other thread is about to give the lock back."""
-    global _finding
-    _finding = threading.RLock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
 
 train = Entry("jitprop_kernels.training", "train")
 evaluate = Entry("jitprop_kernels.network", "evaluate")

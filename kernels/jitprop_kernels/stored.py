@@ -9,7 +9,8 @@ A file is read from the first folder that has it, and written to the first folde
 written: see `folders`. It begins with a hash of what follows. A damaged file is never run: the
 kernel is compiled again, and the file replaced.
 
-A wheel brings such files for some processors, in its folder `prebuilt`: see `Prebuilt`.
+A wheel brings such files for some processors, in the folder `PREBUILT`. They are read first. They
+hold the hash of the sources that they were made of, and depend on no version of numba.
 
 Files of other versions, 60 KB each, stay: another environment may be using them.
 """
@@ -17,17 +18,21 @@ Files of other versions, 60 KB each, stay: another environment may be using them
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
+import importlib.util
 import os
+import re
 import secrets
 import sys
 import warnings
+from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
+import llvmlite
+
 from jitprop_kernels import _trust
-from jitprop_kernels.target import Target, settings
+from jitprop_kernels.target import Target, level_of, settings
 
 SUFFIX = ".kernel"
 MAGIC = b"jitprop kernel 1\n"
@@ -37,6 +42,9 @@ NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 PACKAGE = Path(__file__).parent
 
 PREBUILT = PACKAGE / "prebuilt"
+"""In it is a folder for each level of `target.LEVELS`, and a file with the sources' fingerprint."""
+
+VERSION = "version"
 
 
 @cache
@@ -51,17 +59,65 @@ def fingerprint() -> str:
 
 
 @cache
-def _versions() -> tuple[str, ...]:
-    return tuple(importlib.metadata.version(name) for name in ("numba", "llvmlite"))
+def numba_version() -> str:
+    """
+    Return the version of the numba that would be imported; "" where there is none.
+
+    It is read from a file of numba's: importing `importlib.metadata` takes 10 ms.
+    """
+    found = importlib.util.find_spec("numba")
+    if found is None or not found.origin:
+        return ""
+    try:
+        text = Path(found.origin).with_name("_version.py").read_text()
+    except OSError:
+        text = ""
+    if version := re.search(r'"version": "(.+)"', text):
+        return version[1]
+    from importlib import metadata
+
+    return metadata.version("numba")
 
 
 def stamp_of(target: Target) -> str:
     """Return a hash of what all machine code depends on: sources, processor and versions."""
-    return _hash(repr((fingerprint(), tuple(target), _versions())))
+    return _hash(repr((fingerprint(), tuple(target), numba_version(), llvmlite.__version__)))
+
+
+def prebuilt(target: Target) -> Path | None:
+    """
+    Return the folder of the machine code that came with the wheel; None where there is none.
+
+    Raises
+    ------
+    OSError
+        If others could have written it.
+    ValueError
+        If it was made of other sources than those that are there.
+    """
+    level = level_of(target)
+    if level is None or not (PREBUILT / level).is_dir():
+        return None
+    folder = Path(_trust.folder(str(PREBUILT / level)))
+    try:
+        version = (PREBUILT / VERSION).read_text()
+    except FileNotFoundError:
+        version = ""
+    if version != fingerprint():
+        raise ValueError(f"{PREBUILT} is of another version of jitprop")
+    return folder
+
+
+def prebuilt_file(name: str, key: str, level: str) -> tuple[str, str]:
+    """Return the name of the file of an entry's prebuilt code, and the key in its seal."""
+    return f"{name}-{_hash(key)[:16]}{SUFFIX}", f"{name} {key} {fingerprint()} {level}"
 
 
 def any_for(target: Target) -> bool:
     """Return whether there is machine code of any kernel for this processor."""
+    with suppress(OSError, ValueError):
+        if prebuilt(target):
+            return True
     end = f"-{stamp_of(target)}{SUFFIX}"
     for candidate in folders():
         with suppress(OSError):
@@ -117,12 +173,13 @@ def _read(path: str, key: str) -> bytes:
         _trust.file(path, file.fileno())
         content = file.read()
     code = content[len(MAGIC) + HASH_SIZE :]
-    if content != _sealed(code, key):
+    if content != sealed(code, key):
         raise ValueError("its hash does not fit")
     return code
 
 
-def _sealed(code: bytes, key: str) -> bytes:
+def sealed(code: bytes, key: str) -> bytes:
+    """Return the content of a file with this code."""
     # With the key in the hash, a file that was given the name of another is damaged, too.
     return MAGIC + hashlib.sha256(key.encode() + b"\0" + code).digest() + code
 
@@ -171,50 +228,73 @@ class Stored:
 
     Attributes
     ----------
+    source : {"prebuilt", "cache"}
+        Which one was read.
     folder : str or None
         The folder last read from or written to; None before, and where there is none.
     """
 
     def __init__(self, name: str, key: str, target: Target) -> None:
         stamp = stamp_of(target)
-        self.key, self.folder = f"{name} {key} {stamp}", None
+        self.source, self.folder = "cache", None
+        self.key = f"{name} {key} {stamp}"
+        self._name, self._own_key, self._target = name, key, target
         self._file = f"{name}-{_hash(key)[:16]}-{stamp}{SUFFIX}"
         self._unusable: list[str] = []
 
     folder: str | None
 
-    def load(self) -> bytes | None:
-        """Read the machine code; None where there is none that may be run."""
+    def found(self) -> Iterator[bytes]:
+        """Yield the machine code from each place that has it, the best first."""
         if not fingerprint():
-            return None
+            return
+        level = level_of(self._target)
+        folder = self._prebuilt()
+        if folder and level:
+            file, key = prebuilt_file(self._name, self._own_key, level)
+            if code := self._read(str(folder), file, key):
+                self.source = "prebuilt"
+                yield code
+        self.source = "cache"
         first, *others = folders()
         for candidate in (first, *others):
-            try:
-                folder = _trust.folder(candidate)
-                code = _read(os.path.join(folder, self._file), self.key)
-            except OSError:  # not there, or not ours to use: another folder may have it
-                continue
-            except ValueError as error:
-                self._unusable.append(f"{os.path.join(folder, self._file)} is damaged: {error}")
-                continue
-            self.folder = folder
-            if settings().cache_folder and candidate != first:
-                with suppress(OSError):  # who names a folder finds all kernels there
-                    self.folder = _put(first, self._file, _sealed(code, self.key))
-            return code
-        return None
+            if code := self._read(candidate, self._file, self.key):
+                if settings().cache_folder and candidate != first:
+                    with suppress(OSError):  # who names a folder finds all kernels there
+                        self.folder = _put(first, self._file, sealed(code, self.key))
+                yield code
+
+    def _prebuilt(self) -> Path | None:
+        try:
+            return prebuilt(self._target)
+        except OSError:  # not ours to use
+            return None
+        except ValueError as error:
+            self._unusable.append(str(error))
+            return None
+
+    def _read(self, candidate: str, file: str, key: str) -> bytes | None:
+        try:
+            folder = _trust.folder(candidate)
+            code = _read(os.path.join(folder, file), key)
+        except OSError:  # not there, or not ours to use: another folder may have it
+            return None
+        except ValueError as error:
+            self._unusable.append(f"{os.path.join(folder, file)} is damaged: {error}")
+            return None
+        self.folder, self._path = folder, os.path.join(folder, file)
+        return code
 
     def refuse(self, error: Exception) -> None:
         """Note that the code that was read cannot be loaded. `save` tells it."""
-        path = os.path.join(self.folder or "", self._file)
-        self._unusable.append(f"{path} cannot be loaded: {error!r}")
+        self._unusable.append(f"{self._path} cannot be loaded: {error!r}")
 
     def save(self, code: bytes) -> None:
         """Write the machine code; a full disk is no error."""
         if not fingerprint():
             _warn_unkept(["the source files of the kernels are not on disk"])
             return
-        content = _sealed(code, self.key)
+        content = sealed(code, self.key)
         reasons = []
         for candidate in folders():
             try:

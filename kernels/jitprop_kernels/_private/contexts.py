@@ -20,6 +20,7 @@ from numba.core.typing.context import Context
 from numba.core.utils import OPERATORS_TO_BUILTINS
 
 from jitprop_kernels._private.handing import room
+from jitprop_kernels._private.intrinsic import TEMPLATES
 
 # Numba types a power with a literal exponent in a way of its own.
 OPERATORS = OPERATORS_TO_BUILTINS.keys() - {operator.pow, operator.ipow}
@@ -35,7 +36,8 @@ class TypingContext(Context):  # type: ignore[misc]
         self._attributes_known: dict[Any, Any] = {}
 
     def refresh(self) -> None:
-        """Nothing: what kernels use was there from the beginning."""
+        """Learn of new functions of ours. What kernels use of numba was there at the beginning."""
+        self.install_registry(TEMPLATES)
 
     def resolve_function_type(self, func: Any, args: Any, kws: Any) -> Any:
         """Signature of a builtin for types of arguments."""

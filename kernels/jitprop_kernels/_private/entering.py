@@ -22,10 +22,14 @@ from llvmlite.binding import (
 from numba.core import cgutils, types
 from numba.core.types.containers import BaseTuple
 
+from jitprop_kernels._private.contexts import typing_context
 from jitprop_kernels._private.handing import Flat, Table, handed
 from jitprop_kernels.layout import INTEGER, NOTHING, REAL, RESULT, RecordKind
 from jitprop_kernels.loading import SYMBOL
 from jitprop_kernels.target import Target
+
+N_OUTSIDE = 8
+"""Functions from outside that an entry may call, and more."""
 
 KINDS = {
     "?": types.boolean,
@@ -70,7 +74,7 @@ def linked(kernel: Any, kind: RecordKind) -> Any:
     """Return the module of an entry and all it calls, before any optimisation."""
     fields = tuple(map(type_of, kind.kinds))
     signature = tuple(map(handed, fields))
-    kernel.typingctx.refresh()  # modules of kernels may have been imported since
+    typing_context(kernel.typingctx).refresh()  # modules may have been imported since
     kernel.compile(signature)
     result = kernel.overloads[signature]
     module = llvm.parse_assembly(str(_entry(result, fields)))
@@ -82,9 +86,13 @@ def linked(kernel: Any, kind: RecordKind) -> Any:
         waiting.extend(called)
     for library in libraries:
         module.link_in(library._get_module_for_linking(), preserve=True)
-    for function in module.functions:
+    for variable in module.global_variables:  # numba's, which no kernel reads
+        if variable.linkage == Linkage.common:
+            variable.linkage = Linkage.internal
+    for i, function in enumerate(module.functions):
         if function.name != SYMBOL and not function.is_declaration:
             function.linkage = Linkage.internal
+            function.name = f"f{i}"  # numba's names, of hundreds of letters, end up in the file
     return module
 
 
@@ -93,6 +101,11 @@ def _entry(result: Any, fields: tuple[Any, ...]) -> ir.Module:
     context, kernel = result.target_context, result.fndesc
     module = ir.Module("entry")
     int64 = ir.IntType(64)
+    # LLVM's loader writes the addresses of the functions that are called from outside into memory
+    # for variables, and reserves none for them.
+    addresses = ir.ArrayType(int64, N_OUTSIDE)
+    room = ir.GlobalVariable(module, addresses, "jitprop_addresses")
+    room.initializer = ir.Constant(addresses, None)
     kinds = [context.get_value_type(field) for field in fields]
     record = ir.LiteralStructType([int64] * (RESULT // 8) + kinds)
     pointer = record.as_pointer()

@@ -8,7 +8,11 @@ from typing import Any
 from numba.core import cgutils, types
 from numba.core.extending import _Intrinsic
 from numba.core.imputils import Registry, builtin_registry
-from numba.core.typing.templates import infer, infer_global, make_intrinsic_template
+from numba.core.typing.templates import Registry as Templates
+from numba.core.typing.templates import make_intrinsic_template
+
+TEMPLATES = Templates()
+"""Of what follows: modules of kernels are imported when they are needed, and add to it."""
 
 
 class _Here:
@@ -25,8 +29,8 @@ def intrinsic(definition: Callable[..., Any]) -> Any:
     """
     handle = _Intrinsic(definition.__name__, definition)
     numbas = make_intrinsic_template(handle, definition, definition.__name__)
-    template = infer(type(numbas)(numbas.__name__, (_Here, numbas), {}))
-    infer_global(handle, types.Function(template))
+    template = TEMPLATES.register(type(numbas)(numbas.__name__, (_Here, numbas), {}))
+    TEMPLATES.register_global(handle, types.Function(template))
     return handle
 
 

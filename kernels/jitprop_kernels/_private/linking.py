@@ -33,7 +33,8 @@ class InnerLibrary(JITCodeLibrary):  # type: ignore[misc]
         """Take the function, marked."""
         for function in ir_module.functions:
             defined = not function.is_declaration and function.linkage != "internal"
-            if self.attribute and defined:
+            # With NUMBA_DEBUGINFO each function has it, and then may not be inlined.
+            if self.attribute and defined and "noinline" not in function.attributes:
                 function.attributes.add(self.attribute)
         super().add_ir_module(ir_module)
 

@@ -1,0 +1,108 @@
+"""
+Build a wheel that brings the kernels' machine code for common processors: see docs/machine-code.md.
+
+It compiles all kernels once, as ``python -m jitprop warmup`` does, and has LLVM make machine code
+of each for every processor in `target.LEVELS`. The files go into a copy of the sources, of which
+pip builds the wheel. So nothing stays in the sources themselves.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+PARTS = "pyproject.toml", "README.md", "LICENSE", "src", "kernels", "examples"
+"""What the wheel is built of."""
+
+OUTSIDE = {"", "memset", "memcpy", "memmove", "sched_yield"}
+"""What kernels may need, of the C library of every Linux."""
+
+
+def kernels() -> Iterator[tuple[str, str, Any]]:
+    """Yield the name, the key and the module, not yet optimised, of each kernel that is used."""
+    from jitprop.cli.warmup import warm_up
+    from jitprop_kernels import ENTRIES
+    from jitprop_kernels._private.entering import linked
+
+    warm_up()
+    for entry in ENTRIES:
+        if not entry.codes:
+            raise RuntimeError(f"the warm-up calls no {entry.name}")
+        for kind in entry.codes:
+            yield entry.name, entry.key(kind), linked(entry.function(), kind)
+
+
+def make_code(folder: Path) -> None:
+    """Write the machine code of all kernels, for all processors, into this folder."""
+    import llvmlite.binding as llvm
+
+    from jitprop_kernels import stored
+    from jitprop_kernels._private.entering import emitted
+    from jitprop_kernels.target import LEVELS
+
+    llvm.initialize_all_targets()
+    llvm.initialize_all_asmprinters()
+    for level in LEVELS:
+        (folder / level).mkdir(parents=True)
+    (folder / stored.VERSION).write_text(stored.fingerprint())
+    for name, key, module in kernels():
+        for level, target in LEVELS.items():
+            code = emitted(module.clone(), target)
+            if wanted := needed(code) - OUTSIDE:
+                raise RuntimeError(f"{name} needs {', '.join(sorted(wanted))}")
+            file, seal = stored.prebuilt_file(name, key, level)
+            (folder / level / file).write_bytes(stored.sealed(code, seal))
+
+
+def needed(code: bytes) -> set[str]:
+    """Return the symbols that an object file of ELF, of 64 bits, needs from outside."""
+    import llvmlite.binding as llvm
+
+    parts = {}
+    sections = llvm.ObjectFileRef.from_data(code).sections()
+    for section in sections:
+        parts[section.name()] = section.data()
+    names, symbols = parts[b".strtab"], parts[b".symtab"]
+    found = set()
+    for at, _, _, where, _, _ in struct.iter_unpack("<IBBHQQ", symbols):
+        if where == 0:
+            found.add(names[at : names.index(0, at)].decode())
+    return found
+
+
+def main(out: str) -> None:
+    """Build the wheel into the folder ``out``."""
+    began = time.perf_counter()
+    with tempfile.TemporaryDirectory() as place:
+        # A cache of its own: each kernel is compiled, as its module is wanted.
+        for option in [name for name in os.environ if name.startswith("NUMBA_")]:
+            del os.environ[option]
+        os.environ["NUMBA_CACHE_DIR"] = os.path.join(place, "cache")
+        copy = Path(place, "jitprop")
+        ignored = shutil.ignore_patterns("__pycache__", "prebuilt")
+        for part in PARTS:
+            source = ROOT / part
+            if source.is_dir():
+                shutil.copytree(source, copy / part, ignore=ignored)
+            else:
+                copy.mkdir(exist_ok=True)
+                shutil.copy(source, copy / part)
+        make_code(copy / "kernels" / "jitprop_kernels" / "prebuilt")
+        pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "wheel", "--quiet"]
+        subprocess.run([*pip, "--no-deps", "--wheel-dir", out, str(copy)], check=True)
+    for wheel in sorted(Path(out).glob("*.whl")):
+        megabytes = wheel.stat().st_size / 1e6
+        print(f"{wheel}: {megabytes:.1f} MB, after {time.perf_counter() - began:.0f} s")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1] if len(sys.argv) > 1 else "dist")
