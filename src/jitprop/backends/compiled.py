@@ -363,9 +363,17 @@ class Brief:
         """Whether it was made for these arrays, which a fit may have replaced."""
         return self.params is state.params and self._counts is state.counts
 
+    def use(self, params: Array) -> None:
+        """Compute with this vector from now on, (P,), of the same dtype."""
+        if params is not self.params:
+            self.params = params
+            self._pass = self._pass._replace(params=params)
+            for call in self._calls.values():
+                call.put((2, "params"), params)
+
     def predict(self, X: Array) -> Array | None:
         """Return the outputs, (n_samples, n_outputs)."""
-        if X.dtype is not self.dtype:
+        if X.dtype != self.dtype:
             return None
         self._X[...] = X
         call = self._calls.get("predict")
@@ -444,10 +452,10 @@ class Brief:
 
     def _takes(self, X: Array, y: Any) -> bool:
         """Copy samples. The shape of X was looked at."""
-        if X.dtype is not self.dtype or type(y) is not np.ndarray:
+        if X.dtype != self.dtype or type(y) is not np.ndarray:
             return False
         target = self._targets.get(y.shape)
-        if target is None or not (y.dtype is self.dtype or y.dtype.kind in "biu"):
+        if target is None or not (y.dtype == self.dtype or y.dtype.kind in "biu"):
             return False
         self._X[...] = X
         target[...] = y

@@ -117,12 +117,11 @@ def choose(n_threads: int | None, work: float, n_updates: int, parts: int) -> in
     parts : int
         The number of parts that a batch can be cut into. More threads would have nothing to do.
     """
-    if n_threads == 1:
-        return 1  # without `cores`, which reads a file
     if n_threads is None:
         worthwhile = work * n_updates >= START and work >= 2 * SHARE
         n_threads = min(available(), int(work // SHARE)) if worthwhile else 1
-    return max(1, min(n_threads, cores(), parts))
+    most = min(n_threads, parts)
+    return min(most, cores()) if most > 1 else 1  # `cores` reads a file
 
 
 class NoThreadError(RuntimeError):

@@ -22,9 +22,10 @@ from jitprop.data.cast import check_total, naming
 from jitprop.data.validation import check_counted
 from jitprop.files import pickles
 from jitprop.interrupts import Interrupts
-from jitprop.sklearn import ensemble, lbfgs, net, parameters
+from jitprop.sklearn import brief, ensemble, lbfgs, net, parameters, prepared
 from jitprop.sklearn.course import Course
 from jitprop.sklearn.descent import Descent
+from jitprop.sklearn.prepared import Prepared
 from jitprop.sklearn.validation import Validation
 from jitprop.training import running
 
@@ -72,6 +73,7 @@ class BaseMLP(BaseEstimator):
 
     _split: Any
     _under_way: Any = None
+    _prepared: Prepared | None = None
 
     @running.one_at_a_time("estimator")
     def fit(
@@ -110,19 +112,21 @@ class BaseMLP(BaseEstimator):
             ``n_members`` above 1; and with the solver "lbfgs". Otherwise, and in a single pipeline,
             the fit ends with a warning and keeps its completed epochs, as in scikit-learn.
         """
-        self._publish()
+        self._publish(incremental=False)
         with unchanged_if_refused(self):
             train = self._prepare(X, y, sample_weight, X_val, y_val, incremental=False)
         return self._train(train)
 
-    def _publish(self) -> None:
+    def _publish(self, incremental: bool) -> None:
         """Let other threads see the estimator as it is before this fit."""
-        running.of(self).publish(self._snapshot())
+        # A fit that begins anew makes a new optimizer, and from a seed also a new generator.
+        anew = not incremental and self.keep_optimizer is False and type(self.random_state) is int
+        running.of(self).publish(self._snapshot(anew))
 
-    def _snapshot(self) -> dict[str, Any]:
+    def _snapshot(self, anew: bool = False) -> dict[str, Any]:
         """Return the attributes, with copies of those that a fit changes in place."""
         made = {k: list(v) if isinstance(v, list) else v for k, v in self.__dict__.items()}
-        for name in ("_optimizer", "_random_state"):
+        for name in () if anew else ("_optimizer", "_random_state"):
             if name in made:
                 made[name] = copy.deepcopy(made[name])
         return made
@@ -144,7 +148,11 @@ class BaseMLP(BaseEstimator):
         self, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any, incremental: bool
     ) -> Callable[[], None]:
         """Check and cast all input; return the function that trains."""
-        parameters.check(self)
+        kept = prepared.of(self)
+        if kept.checked is None or not kept.checked.are_those_of(self):
+            parameters.check(self)
+            kept = kept._replace(checked=prepared.settings_of(self))
+        self._prepared = kept
         if not incremental:
             self.__dict__.pop("_best", None)
         elif self.early_stopping:
@@ -322,6 +330,10 @@ class BaseMLP(BaseEstimator):
 
     def _outputs(self, X: Any) -> Array:
         """Check the samples and return the outputs, (n_samples, n_outputs)."""
+        made = brief.outputs(self, X)
+        if made is not None:
+            return made
+        check_is_fitted(self)
         X = self._checked(X)
         if hasattr(self, "fleet_"):
             mean: Array = self.fleet_.predict(X).mean(axis=0)
@@ -362,6 +374,7 @@ class BaseMLP(BaseEstimator):
                 before = super().__getstate__() if alone else self._snapshot()
         state = pickles.stamped(before)
         state.pop("_under_way", None)  # a copy that a callback makes is not in a fit
+        state.pop("_prepared", None)
         if "_optimizer" in state:
             state["_optimizer"] = state["_optimizer"].plain()
         return state
@@ -371,6 +384,7 @@ class BaseMLP(BaseEstimator):
         if isinstance(state.get("_optimizer"), dict):
             state["_optimizer"] = Descent.from_plain(state["_optimizer"])
         super().__setstate__(state)
+        self._prepared = prepared.after_loading(self)
 
     def __copy__(self) -> Any:
         # Two estimators never share what training changes.

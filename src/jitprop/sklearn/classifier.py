@@ -13,13 +13,12 @@ from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils.class_weight import compute_class_weight, compute_sample_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import type_of_target, unique_labels
-from sklearn.utils.validation import check_is_fitted
 
 from jitprop._types import Array
 from jitprop.checks import printable, quoted
 from jitprop.data.cast import naming
 from jitprop.hints import ESTIMATORS, hinting
-from jitprop.sklearn import net
+from jitprop.sklearn import brief, net
 from jitprop.sklearn.base import BaseMLP, before_running_fit, has_partial_fit, unchanged_if_refused
 from jitprop.training import running
 
@@ -84,8 +83,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     max_fun : int, default 15000
         How often "lbfgs" may compute the loss.
     n_threads : int or None, default None
-        The number of threads, as in `jitprop.Trainer`. The model is the same, bit for bit, for any
-        number. Inside a joblib worker, None means the worker's share of the cores.
+        The largest number of threads of fits and predictions, as in `jitprop.Trainer`. Results are
+        the same, bit for bit, for any number. Inside a joblib worker, None means the worker's share
+        of the cores.
     dropout : float or sequence of float, default 0.0
         The share of units that each update leaves out, for all hidden layers or for each.
     keep_optimizer : bool, default False
@@ -252,15 +252,20 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
         LabelBinarizer takes 1 ms for this. A tiny net trains 10,000 epochs in that time.
         """
-        known = self.classes_
-        if y.ndim > 1 or y.dtype.kind == "O" or y.dtype.kind != known.dtype.kind:
-            return None
-        indices = np.minimum(np.searchsorted(known, y), len(known) - 1)
-        if not np.array_equal(known[indices], y):
+        known, indices = self.classes_, self._indices(y)
+        if indices is None:
             return None
         columns = np.arange(len(known)) if len(known) > 2 else np.array([1])
         made: Array = indices[:, None] == columns
         return made
+
+    def _indices(self, y: Array) -> Array | None:
+        """Return the index of each sample's class, (n_samples,); None as `_quick_targets` does."""
+        known = self.classes_
+        if y.ndim > 1 or y.dtype.kind == "O" or y.dtype.kind != known.dtype.kind:
+            return None
+        indices: Array = np.minimum(np.searchsorted(known, y), len(known) - 1)
+        return indices if np.array_equal(known[indices], y) else None
 
     def _with_class_weights(
         self, weights: Array | None, y: Array, incremental: bool
@@ -318,7 +323,6 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return bool(self.n_outputs_ == 1)
 
     @available_if(has_partial_fit)
-    @running.one_at_a_time("estimator")
     def partial_fit(
         self,
         X: Any,
@@ -352,13 +356,37 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         ValueError
             As in `fit`; if the first call lacks ``classes``, or a later call has different ones.
         """
-        self._publish()
-        with unchanged_if_refused(self):
-            with naming(classes=classes, y=y):
-                self._settle_classes(y, classes)
-            train = self._prepare(X, y, sample_weight, X_val, y_val, incremental=True)
-        self._train(train)
+        plain = sample_weight is None and X_val is None and y_val is None
+        if not (plain and self._has_classes(classes) and brief.update(self, X, y)):
+            self._fit_part(X, y, sample_weight, classes, X_val, y_val)
         return self
+
+    def _fit_part(
+        self, X: Any, y: Any, sample_weight: Any, classes: Any, X_val: Any, y_val: Any
+    ) -> None:
+        """Do one `partial_fit` with all checks."""
+        with running.fit_of(self, "estimator"):
+            self._publish(incremental=True)
+            with unchanged_if_refused(self):
+                with naming(classes=classes, y=y):
+                    self._settle_classes(y, classes)
+                train = self._prepare(X, y, sample_weight, X_val, y_val, incremental=True)
+            self._train(train)
+
+    def _has_classes(self, classes: Any) -> bool:
+        """Return whether these plainly are the estimator's classes, or None."""
+        if classes is None:
+            return True
+        if type(classes) is np.ndarray:
+            classes = classes.tolist()
+        known = self.__dict__.get("classes_")
+        return type(classes) is list and known is not None and bool(classes == known.tolist())
+
+    def _brief_targets(self, y: Any) -> Array | None:
+        """Return the index of each sample's class for `brief.update`; None if it needs a check."""
+        if type(y) is not np.ndarray or y.ndim != 1 or self._label_binarizer.sparse_input_:
+            return None
+        return self._indices(y)
 
     def _settle_classes(self, y: Any, classes: Any) -> None:
         """Set the classes in the first `partial_fit`; check that later calls have the same."""
@@ -390,7 +418,6 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         -------
         (n_samples,) array of classes, or for multilabel a (n_samples, n_classes) array of 0 and 1
         """
-        check_is_fitted(self)
         return self._classes_of(self._outputs(X))
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
@@ -428,9 +455,13 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         -------
         (n_samples, n_classes) array
         """
-        check_is_fitted(self)
         outputs = self._outputs(X)
-        return np.hstack([1 - outputs, outputs]) if self.n_outputs_ == 1 else outputs
+        if self.n_outputs_ > 1:
+            return outputs
+        made = np.empty((len(outputs), 2), outputs.dtype)
+        np.subtract(1, outputs[:, 0], out=made[:, 0])
+        made[:, 1] = outputs[:, 0]
+        return made
 
     @before_running_fit
     def predict_log_proba(self, X: Any) -> Array:
@@ -469,7 +500,14 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
     def _classes_of(self, outputs: Array) -> Array:
         outputs = outputs.ravel() if self.n_outputs_ == 1 else outputs
-        classes: Array = self._label_binarizer.inverse_transform(outputs)
+        # For one sample LabelBinarizer takes 20 times as long as these lines.
+        kind, known = self._label_binarizer.y_type_, self._label_binarizer.classes_
+        if kind == "multiclass":
+            classes: Array = known[outputs.argmax(axis=1)]
+        elif kind == "binary" and len(known) == 2:
+            classes = known[(outputs > 0.5).astype(np.intp)]
+        else:
+            classes = self._label_binarizer.inverse_transform(outputs)
         return classes
 
     def _score_of(self, outputs: Array, y: Array, weights: Array | None) -> float:

@@ -24,11 +24,11 @@ from jitprop.backends import one_blas_thread
 from jitprop.data.samples import Samples
 from jitprop.interrupts import Interrupts, take_new
 from jitprop.net.state import State, writable
-from jitprop.sklearn import losses, net, parameters
-from jitprop.sklearn.descent import Descent, Patience, Shuffles, begin
+from jitprop.sklearn import losses, net, parameters, prepared
+from jitprop.sklearn.descent import Descent, Patience, Shuffles, Tally, advances, begin
+from jitprop.sklearn.prepared import OfSpec
 from jitprop.sklearn.validation import Validation, name_of
 from jitprop.training.errors import see_own
-from jitprop.training.nets import Nets
 from jitprop.training.sources import ORDER_SIZE, STEP_WORK, Arrays
 
 CHEAP_WORK = 1e7
@@ -36,9 +36,6 @@ CHEAP_WORK = 1e7
 
 MAX_WORK = 1e9
 """The most multiply-adds of a block, about 0.1 s. Ctrl-C undoes at most that much."""
-
-SMALLEST_RATE = 1e-6
-"""At this rate or below, learning_rate="adaptive" stops instead of dividing the rate by 5."""
 
 CALLERS = ("sklearn.", "joblib.")
 """Modules that run many fits. If they call ``fit``, Ctrl-C ends all of these fits."""
@@ -120,27 +117,21 @@ class Course:
             None,
             False,
             model.n_threads,
-            Nets(),
+            OfSpec(prepared.of(model).nets, spec, model.n_threads),
         )
         self.shuffles = Shuffles(
             model._random_state,
             n,
             needed=bool(model.shuffle) and self.source.n_batches > 1,
-            # A generator made from an integer seed is used by this fit alone.
-            advance=bool(model.shuffle)
-            and (model.keep_optimizer or not isinstance(model.random_state, int | np.integer)),
+            advance=advances(model),
             rows=None if incremental else self.descent.rows,
         )
         self.descent.rows = self.shuffles.rows if model.keep_optimizer else None
         self.constants = losses.constants(spec, y)
         self.stopped = False
         self.weights = weights
-        self.patience = Patience(
-            model.best_loss_ if model.best_loss_ is not None else math.inf,
-            model._no_improvement_count,
-            float(model.tol),
-            model.n_iter_no_change,
-        )
+        self.patience = Patience.of(model)
+        self.tally = Tally(model, self.descent, self.patience, n, self.scored)
 
     def stop(self) -> None:
         """End the fit after the present block; any thread may call this."""
@@ -237,10 +228,10 @@ class Course:
             state.restore(snapshot)
             restore_order()
             raise
-        self._record(reported)
+        self.tally.record(reported)
         if last is None:
             return False
-        return self._stop_or_reduce_rate()
+        return self.tally.stop_or_reduce_rate()
 
     def _train(self, epochs: int) -> npt.NDArray[np.float64]:
         """Train so many epochs; return their losses as scikit-learn reports them."""
@@ -317,25 +308,6 @@ class Course:
             self.best = self.state.params.copy()
         return 0 if diverged or patience.count > patience.limit else None
 
-    def _record(self, reported: npt.NDArray[np.float64]) -> None:
-        """Update the model's curves and counts, and print the epochs if asked."""
-        model = self.model
-        for i, loss in enumerate(reported if model.verbose else ()):
-            print(f"Iteration {model.n_iter_ + i + 1}, loss = {loss:.8f}")
-        if model.verbose and self.scored:
-            print(f"Validation score: {model.validation_scores_[-1]:f}")
-        model.n_iter_ += len(reported)
-        model.t_ += len(reported) * self.n
-        model.loss_curve_ += reported.tolist()
-        model.loss_ = model.loss_curve_[-1]
-        model._no_improvement_count = self.patience.count
-        if not self.scored:
-            model.best_loss_ = self.patience.best
-        if self.descent.schedule == "invscaling":
-            self.descent.learning_rate = float(
-                self.descent.learning_rate_init / (model.t_ + 1) ** self.descent.power_t
-            )
-
     def _call_callbacks(self) -> None:
         """Call the callbacks."""
         model = self.model
@@ -349,26 +321,6 @@ class Course:
             for function in self.callbacks:
                 function(model, epoch, dict(logs))
                 take_new()
-
-    def _stop_or_reduce_rate(self) -> bool:
-        """Divide the rate of an adaptive schedule by 5, or return True to stop."""
-        model, descent = self.model, self.descent
-        what = "Validation score" if self.scored else "Training loss"
-        message = (
-            f"{what} did not improve more than tol={model.tol:f} for {model.n_iter_no_change} "
-            "consecutive epochs."
-        )
-        if descent.schedule != "adaptive":
-            end = "Stopping."
-        elif descent.learning_rate <= SMALLEST_RATE:
-            end = "Learning rate too small. Stopping."
-        else:
-            descent.learning_rate /= 5.0
-            end = f"Setting learning rate to {descent.learning_rate:f}"
-            self.patience.count = model._no_improvement_count = 0
-        if model.verbose:
-            print(message, end)
-        return end.endswith("Stopping.")
 
 
 def called_by_scikit_learn() -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -73,6 +74,13 @@ def begin(model: Any, spec: Spec, dtype: np.dtype[Any]) -> Descent:
         # scikit-learn has no dropout and draws no such number. Without dropout its stream is kept.
         dropout_key=int(model._random_state.randint(2**62)) if any(spec.dropout) else 0,
     )
+
+
+def advances(model: Any) -> bool:
+    """Return whether an epoch draws a shuffle even if no result depends on it."""
+    # A generator made from an integer seed is used by one fit alone.
+    made = isinstance(model.random_state, int | np.integer)
+    return bool(model.shuffle) and (bool(model.keep_optimizer) or not made)
 
 
 class Shuffles:
@@ -147,6 +155,12 @@ class Patience:
     tol: float
     limit: float
 
+    @classmethod
+    def of(cls, model: Any) -> Patience:
+        """Return the patience that an estimator has left."""
+        best = math.inf if model.best_loss_ is None else model.best_loss_
+        return cls(best, model._no_improvement_count, float(model.tol), model.n_iter_no_change)
+
     def update(self, losses: npt.NDArray[np.float64]) -> int | None:
         """
         Count the losses of the next epochs, up to the first that exceeds the limit.
@@ -165,3 +179,69 @@ class Patience:
         last = int(exceeding[0]) if exceeding.size else len(losses) - 1
         self.best, self.count = float(bests[last + 1]), int(counts[last])
         return last if exceeding.size else None
+
+
+SMALLEST_RATE = 1e-6
+"""At this rate or below, learning_rate="adaptive" stops instead of dividing the rate by 5."""
+
+
+@dataclass
+class Tally:
+    """
+    What epochs change in the attributes of an estimator, besides its parameters.
+
+    Attributes
+    ----------
+    model : estimator
+    descent : Descent
+    patience : Patience
+    n_samples : int
+        The number of training samples.
+    scored : bool
+        Whether early stopping watches a score, in place of the loss.
+    """
+
+    model: Any
+    descent: Descent
+    patience: Patience
+    n_samples: int
+    scored: bool
+
+    def record(self, reported: npt.NDArray[np.float64]) -> None:
+        """Update the model's curves and counts, and print the epochs if asked."""
+        model = self.model
+        for i, loss in enumerate(reported if model.verbose else ()):
+            print(f"Iteration {model.n_iter_ + i + 1}, loss = {loss:.8f}")
+        if model.verbose and self.scored:
+            print(f"Validation score: {model.validation_scores_[-1]:f}")
+        model.n_iter_ += len(reported)
+        model.t_ += len(reported) * self.n_samples
+        model.loss_curve_ += reported.tolist()
+        model.loss_ = model.loss_curve_[-1]
+        model._no_improvement_count = self.patience.count
+        if not self.scored:
+            model.best_loss_ = self.patience.best
+        if self.descent.schedule == "invscaling":
+            self.descent.learning_rate = float(
+                self.descent.learning_rate_init / (model.t_ + 1) ** self.descent.power_t
+            )
+
+    def stop_or_reduce_rate(self) -> bool:
+        """Divide the rate of an adaptive schedule by 5, or return True to stop."""
+        model, descent = self.model, self.descent
+        what = "Validation score" if self.scored else "Training loss"
+        message = (
+            f"{what} did not improve more than tol={model.tol:f} for {model.n_iter_no_change} "
+            "consecutive epochs."
+        )
+        if descent.schedule != "adaptive":
+            end = "Stopping."
+        elif descent.learning_rate <= SMALLEST_RATE:
+            end = "Learning rate too small. Stopping."
+        else:
+            descent.learning_rate /= 5.0
+            end = f"Setting learning rate to {descent.learning_rate:f}"
+            self.patience.count = model._no_improvement_count = 0
+        if model.verbose:
+            print(message, end)
+        return end.endswith("Stopping.")

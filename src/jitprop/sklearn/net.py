@@ -9,14 +9,15 @@ from typing import Any
 
 import numpy as np
 
+from jitprop import checks
 from jitprop._types import Array
 from jitprop.backends import Backend, load
 from jitprop.net.losses import HalfSquaredError, Loss
 from jitprop.net.optimizers import SGD, Adam, Optimizer
 from jitprop.net.spec import SklearnRules, Spec, make_spec
-from jitprop.sklearn import parameters
+from jitprop.sklearn import parameters, prepared
+from jitprop.sklearn.prepared import OfSpec
 from jitprop.training.evaluation import lent
-from jitprop.training.nets import Nets
 
 OUTPUTS = {
     "logistic": ("sigmoid", "binary_cross_entropy"),
@@ -103,6 +104,7 @@ def pack(model: Any, spec: Spec, dtype: np.dtype[Any]) -> Array:
 def unpack(model: Any, spec: Spec, params: Array) -> None:
     """Set ``coefs_`` and ``intercepts_`` to views of the vector."""
     model.coefs_, model.intercepts_ = spec.split(params)
+    model._prepared = prepared.of(model).around(params, model.coefs_, model.intercepts_)
 
 
 def initialize(model: Any, sizes: list[int], dtype: np.dtype[Any]) -> None:
@@ -127,7 +129,7 @@ def initialize(model: Any, sizes: list[int], dtype: np.dtype[Any]) -> None:
 def outputs(model: Any, X: Array) -> Array:
     """Return the net's outputs, (n_samples, n_outputs), in the dtype that `_cast` chooses."""
     X, spec = _cast(model, X), spec_of(model)
-    return _predict(spec, pack(model, spec, X.dtype), X)
+    return _predict(model, spec, pack(model, spec, X.dtype), X)
 
 
 def logits(model: Any, X: Array) -> Array:
@@ -147,7 +149,9 @@ def logits(model: Any, X: Array) -> Array:
         spec = spec_of(model)
         members = [pack(model, spec, X.dtype)]
     plain = replace(spec, activations=(*spec.activations[:-1], "identity"), loss=HalfSquaredError())
-    made = np.stack([_predict(plain, params.astype(X.dtype, copy=False), X) for params in members])
+    made = np.stack(
+        [_predict(model, plain, params.astype(X.dtype, copy=False), X) for params in members]
+    )
     return made if hasattr(model, "fleet_") else made[0]
 
 
@@ -157,8 +161,10 @@ def _cast(model: Any, X: Array) -> Array:
     return np.ascontiguousarray(X, np.float32 if single else np.float64)
 
 
-def _predict(spec: Spec, params: Array, X: Array) -> Array:
-    with lent(Nets(), backend(), spec, X, None) as evaluation:
+def _predict(model: Any, spec: Spec, params: Array, X: Array) -> Array:
+    n_threads = checks.optional_integer("n_threads", model.n_threads, low=1)
+    nets = OfSpec(prepared.of(model).nets, spec, n_threads)
+    with lent(nets, backend(), spec, X, n_threads) as evaluation:
         return evaluation.predict(params, X)
 
 
@@ -181,6 +187,6 @@ def hidden_activations(model: Any, X: Array) -> list[Array]:
             output_activation=activation,
         )
         params = np.concatenate([coefs.ravel(), intercepts]).astype(X.dtype, copy=False)
-        X = _predict(spec, params, X)
+        X = _predict(model, spec, params, X)
         made.append(X)
     return made

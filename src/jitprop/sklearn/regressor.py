@@ -14,7 +14,7 @@ from jitprop._types import Array
 from jitprop.data.cast import naming
 from jitprop.hints import ESTIMATORS, hinting
 from jitprop.net.losses import Loss, Poisson
-from jitprop.sklearn import parameters
+from jitprop.sklearn import brief, parameters
 from jitprop.sklearn.base import (
     BaseMLP,
     before_running_fit,
@@ -88,8 +88,9 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     max_fun : int, default 15000
         How often "lbfgs" may compute the loss.
     n_threads : int or None, default None
-        The number of threads, as in `jitprop.Trainer`. The model is the same, bit for bit, for any
-        number. Inside a joblib worker, None means the worker's share of the cores.
+        The largest number of threads of fits and predictions, as in `jitprop.Trainer`. Results are
+        the same, bit for bit, for any number. Inside a joblib worker, None means the worker's share
+        of the cores.
     dropout : float or sequence of float, default 0.0
         The share of units that each update leaves out, for all hidden layers or for each.
     keep_optimizer : bool, default False
@@ -262,7 +263,6 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         return False
 
     @available_if(has_partial_fit)
-    @running.one_at_a_time("estimator")
     def partial_fit(
         self, X: Any, y: Any, sample_weight: Any = None, *, X_val: Any = None, y_val: Any = None
     ) -> MLPRegressor:
@@ -287,11 +287,23 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         ValueError
             As in `fit`.
         """
-        self._publish()
-        with unchanged_if_refused(self):
-            train = self._prepare(X, y, sample_weight, X_val, y_val, incremental=True)
-        self._train(train)
+        plain = sample_weight is None and X_val is None and y_val is None
+        if not (plain and brief.update(self, X, y)):
+            self._fit_part(X, y, sample_weight, X_val, y_val)
         return self
+
+    def _fit_part(self, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any) -> None:
+        """Do one `partial_fit` with all checks."""
+        with running.fit_of(self, "estimator"):
+            self._publish(incremental=True)
+            with unchanged_if_refused(self):
+                train = self._prepare(X, y, sample_weight, X_val, y_val, incremental=True)
+            self._train(train)
+
+    def _brief_targets(self, y: Any) -> Array | None:
+        """Return the targets for `brief.update`; None if they need a check or a cast."""
+        right = type(y) is np.ndarray and (y.ndim == 1 or (y.ndim == 2 and y.shape[1] > 1))
+        return y if right else None
 
     @before_running_fit
     def predict(self, X: Any, return_std: bool = False) -> Any:
@@ -315,9 +327,9 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         ValueError
             For ``return_std`` with one member.
         """
-        check_is_fitted(self)
         if not return_std:
             return self._classes_of(self._outputs(X))
+        check_is_fitted(self)
         if not hasattr(self, "fleet_"):
             raise ValueError("return_std=True needs n_members of at least 2")
         outputs = self.fleet_.predict(self._checked(X))
