@@ -42,20 +42,38 @@ def test_what_is_not_finite_is_not_better():
     assert rates([np.nan, np.inf, 1.0, 2.0], patience=2) == [1, 1, 0.1, 0.1, 0.1]
 
 
-def make(backend, **settings):
-    schedule = ReduceOnPlateau(0.5, factor=0.5, patience=2, min_delta=1e-2, **settings)
-    return Trainer([3, 6, 2], learning_rate=schedule, batch_size=4, seed=0, backend=backend)
+def make(backend, monitor="validation_loss", **settings):
+    schedule = ReduceOnPlateau(0.5, factor=0.5, patience=2, min_delta=1e-2, monitor=monitor)
+    settings |= {"learning_rate": schedule, "batch_size": 4, "seed": 0, "backend": backend}
+    return Trainer([3, 6, 2], **settings)
+
+
+def test_a_finite_loss_after_the_rate_has_fallen_takes_no_warning_back(backend):
+    """The rate falls in the second epoch, after two losses of inf; the third is finite."""
+    X, y = np.ones((1, 1)), np.zeros((1, 1))
+    trainer = Trainer(
+        [1, 1], output_activation="identity", backend=backend, init=([[[1.3e154]]], [[0.0]]),
+        learning_rate=ReduceOnPlateau(0.25, factor=0.9, patience=2),
+    )  # fmt: skip
+    with pytest.warns(RuntimeWarning, match=r"falls from 0\.25 to 0\.225"):
+        history = trainer.fit(X, y, 30, validation_data=(3 * X, y))
+    assert np.isinf(history.validation_loss[:2]).all()
+    assert np.isfinite(history.validation_loss[-1])
 
 
 @pytest.mark.parametrize("worth", [np.nan, np.inf])
-def test_a_rate_that_falls_for_nan_is_told_once(backend, worth, samples, monkeypatch):
-    monkeypatch.setattr("jitprop.training.evaluation.Evaluation.loss", lambda *given: worth)
-    trainer = make(backend)
+def test_a_rate_that_falls_for_nan_is_told_once(backend, worth, samples):
+    X, y = samples
+    # Squares of large targets are inf. Of large inputs units are inf, and their difference is nan.
+    others = (np.full_like(X, 1.7e308), y) if np.isnan(worth) else (X, 1e200 * y)
+    weights = np.full((3, 6), 2.0), np.tile([[0.1], [-0.1]], (3, 2))
+    trainer = make(backend, activation="relu", init=(weights, (np.zeros(6), np.zeros(2))))
     with pytest.warns(RuntimeWarning, match="monitors 'validation_loss', which was nan") as caught:
-        history = trainer.fit(*samples, 6, validation_data=samples)
+        history = trainer.fit(*samples, 6, validation_data=others)
+    np.testing.assert_array_equal(history.validation_loss, worth)
     assert [warning.filename for warning in caught] == [__file__]
     assert history.learning_rate.tolist() == [0.5, 0.5, 0.25, 0.25, 0.125, 0.125]
-    trainer.fit(*samples, 2, validation_data=samples)
+    trainer.fit(*samples, 2, validation_data=others)
 
 
 @pytest.mark.parametrize("monitor", ["loss", "validation_loss"])

@@ -20,10 +20,13 @@ from jitprop_kernels.entry import (
     predict_members,
     train,
     train_members,
+    train_watched,
 )
 from jitprop_kernels.own import Loop, compile_loop
 from jitprop_kernels.plan import Plan, SklearnRules
 from jitprop_kernels.records import (
+    Callee,
+    Falling,
     FleetWork,
     MemberSamples,
     MemberSettings,
@@ -32,11 +35,15 @@ from jitprop_kernels.records import (
     Samples,
     Scratch,
     Seat,
+    Stopping,
+    Watch,
     Work,
 )
 from jitprop_kernels.sizes import (
     AGREED,
     DEPTH,
+    ENDED_BY_OVERFLOW,
+    ENDED_EARLY,
     GATE_SIZE,
     HALT,
     LEFT,
@@ -59,6 +66,8 @@ __all__ = [
     "AGREED",
     "BLOCKS",
     "DEPTH",
+    "ENDED_BY_OVERFLOW",
+    "ENDED_EARLY",
     "ENTRIES",
     "GATE_SIZE",
     "HALT",
@@ -81,7 +90,9 @@ __all__ = [
     "WIDE",
     "WIDE_BYTES",
     "Bound",
+    "Callee",
     "Entry",
+    "Falling",
     "FleetWork",
     "Loop",
     "MemberSamples",
@@ -95,6 +106,8 @@ __all__ = [
     "Scratch",
     "Seat",
     "SklearnRules",
+    "Stopping",
+    "Watch",
     "Width",
     "Work",
     "check",
@@ -106,4 +119,5 @@ __all__ = [
     "predict_members",
     "train",
     "train_members",
+    "train_watched",
 ]

@@ -14,9 +14,12 @@ import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol, TypeAlias, cast
 
+import numpy as np
+
 from jitprop_kernels import loading, stored
 from jitprop_kernels._waiting import unbroken
 from jitprop_kernels.layout import INTEGER, NOTHING, RecordKind, kind_of, layout_of
+from jitprop_kernels.records import Callee
 from jitprop_kernels.target import host, settings
 
 INTERPRETED = settings().interpreted
@@ -40,6 +43,13 @@ class Bound(Protocol):
 
     def put(self, path: Path, value: Any) -> None:
         """Replace an argument: the path is its number, and then the names of fields in it."""
+
+    def callee(self, path: Path = (0,)) -> Callee:
+        """
+        Return what a kernel needs to call the entry, as long as this object lives.
+
+        ``path`` leads to the first argument that the kernel will change. It must be an int.
+        """
 
 
 class Code(NamedTuple):
@@ -197,6 +207,14 @@ class _Compiled:
         self._kept[path] = value
         self._layout.put(self._buffer, path, value)
 
+    def callee(self, path: Path = (0,)) -> Callee:
+        n = len(self._buffer) // 8
+        record = np.frombuffer(self._buffer, np.int64, n)
+        reals = np.frombuffer(self._buffer, np.float64, n)
+        code = ctypes.cast(cast(Any, self._call), ctypes.c_void_p).value
+        assert code is not None
+        return Callee(code, record, reals, self._layout.place(path) // 8)
+
 
 class _Interpreted:
     """See `Bound`."""
@@ -212,6 +230,11 @@ class _Interpreted:
     def put(self, path: Path, value: Any) -> None:
         self._args = _replaced(self._args, path, value)
 
+    def callee(self, path: Path = (0,)) -> Callee:
+        first = path[0]
+        assert isinstance(first, int)
+        return Callee(cast(int, self), np.empty(0, np.int64), np.empty(0), first)
+
 
 def _replaced(record: Any, path: Path, value: Any) -> Any:
     if not path:
@@ -224,10 +247,20 @@ def _replaced(record: Any, path: Path, value: Any) -> Any:
 
 
 train = Entry("jitprop_kernels.training", "train")
+train_watched = Entry("jitprop_kernels.watching", "train_watched")
 evaluate = Entry("jitprop_kernels.network", "evaluate")
 gradient = Entry("jitprop_kernels.network", "gradient")
 predict = Entry("jitprop_kernels.network", "predict")
 train_members = Entry("jitprop_kernels.fleets", "train_members")
 evaluate_members = Entry("jitprop_kernels.fleets", "evaluate_members")
 predict_members = Entry("jitprop_kernels.fleets", "predict_members")
-ENTRIES = (train, evaluate, gradient, predict, train_members, evaluate_members, predict_members)
+ENTRIES = (
+    train,
+    train_watched,
+    evaluate,
+    gradient,
+    predict,
+    train_members,
+    evaluate_members,
+    predict_members,
+)

@@ -152,13 +152,20 @@ class Layout:
 
     def put(self, buffer: bytearray, path: tuple[int | str, ...], value: Any) -> None:
         """Write one argument, or a field of one. The path begins with the argument's number."""
-        place = self._places.get(path)
-        if place is None:
-            place = self._places[path] = self._place(path)
-        at, form = place
+        at, form = self._place(path)
         form.pack_into(buffer, at, *leaves(value))
 
+    def place(self, path: tuple[int | str, ...]) -> int:
+        """Return where in the record, in bytes, the argument or field at the end of a path is."""
+        return self._place(path)[0]
+
     def _place(self, path: tuple[int | str, ...]) -> tuple[int, struct.Struct]:
+        place = self._places.get(path)
+        if place is None:
+            place = self._places[path] = self._found(path)
+        return place
+
+    def _found(self, path: tuple[int | str, ...]) -> tuple[int, struct.Struct]:
         kind: Kind = self.kind
         before = ""
         for step in path:

@@ -203,6 +203,8 @@ def pack_weights(plan: Plan, route: Route, params: Array, memory: Array, transpo
 @jit()
 def all_finite(array: Array, start: int, stop: int) -> bool:
     """Whether ``array[start:stop]`` has neither inf nor nan."""
+    if start == stop:  # interpreted, an empty array has no first number to ask for its type
+        return True
     n = simd.lanes(array)
     rest = start + (stop - start) // (2 * n) * (2 * n)
     T = type(array[0])

@@ -1,8 +1,9 @@
 """
 What belongs together is one record, which kernels hand on as one pointer (`_private.handing`).
 
-Python makes `Samples`, `Work` and `Seat` for a call, and `MemberSamples`, `MemberSettings`,
-`FleetWork` and `Scratch` for one of a fleet. The others are made on the way.
+Python makes `Samples`, `Work` and `Seat` for a call; `Watch`, `Stopping`, `Falling` and `Callee`
+for one that is watched; and `MemberSamples`, `MemberSettings`, `FleetWork` and `Scratch` for one of
+a fleet. The others are made on the way.
 """
 
 from __future__ import annotations
@@ -95,6 +96,86 @@ class Seat(NamedTuple):
     """How many there are."""
     gate: Indices
     """(GATE_SIZE,), zeros at first: see `meeting`."""
+
+
+class Callee(NamedTuple):
+    """An entry with its arguments, for a kernel that calls it: see `entry.Bound.callee`."""
+
+    code: int
+    """The address of its machine code."""
+    record: Indices
+    """The record that it takes, as int64 numbers;"""
+    reals: Array
+    """and the same memory as float64 numbers."""
+    at: int
+    """Which of these numbers is the argument that changes from call to call, or the first one."""
+
+
+class Stopping(NamedTuple):
+    """When training ends early: `jitprop.EarlyStopping` explains it."""
+
+    patience: int
+    """0 for no early stopping. The other fields then have no meaning."""
+    of_validation: bool
+    """Whether the validation loss is monitored, or else the training loss."""
+    sign: float
+    """1 if higher is better, else -1."""
+    min_delta: float
+    first: int
+    """The epoch in which the count began, counted over all fits."""
+    best: Array
+    """(1,) float64: the best number so far; inf or -inf if there is none. Changes."""
+    best_epoch: Indices
+    """(1,): its epoch, counted over all fits; -1 if there is none. Changes."""
+    kept: Array
+    """(P,): becomes a copy of the parameters of each best epoch. Empty if nobody wants it."""
+
+
+class Falling(NamedTuple):
+    """When the learning rate falls: `jitprop.ReduceOnPlateau` explains it."""
+
+    patience: int
+    """0 for a rate that does not depend on losses. The other fields then have no meaning."""
+    of_validation: bool
+    factor: float
+    min_delta: float
+    minimum: float
+    rate: Array
+    """(1,) float64: the rate of the next epoch. Changes."""
+    best: Array
+    """(1,) float64: the best loss so far; inf if there is none. Changes."""
+    waited: Indices
+    """(1,): epochs since then, or since the rate fell. Changes."""
+
+
+class Watch(NamedTuple):
+    """What `train_watched` does after each epoch."""
+
+    params: Array
+    slots: Array
+    losses: Array
+    """(epochs,) float64: as in `Work`;"""
+    divisor: float
+    """and what the sum of an epoch is divided by."""
+    rates: Array
+    """(epochs,) float64: as in `Work`. With `Falling` each epoch's rate is written after the one
+    before."""
+    validation: Array
+    """(epochs,) float64: becomes the validation loss after each epoch. Empty for no validation."""
+    validation_divisor: float
+    validating: int
+    """How many threads compute the validation loss; the others wait."""
+    n_batches: int
+    """Of an epoch."""
+    epoch: int
+    """The number of the first epoch of these arrays, counted over all fits."""
+    stopping: Stopping
+    falling: Falling
+    ended: Indices
+    """(1,): why training ended before ``stop``: `sizes.ENDED_EARLY` or `sizes.ENDED_BY_OVERFLOW`.
+    0 if it did not."""
+    counted: Indices
+    """(1,): becomes 1 more for each epoch whose numbers are written and counted."""
 
 
 class Batch(NamedTuple):

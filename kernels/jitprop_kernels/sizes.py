@@ -37,3 +37,6 @@ once; and the gate's size."""
 
 LOOK_AT_NOTHING, LOOK_AT_INPUTS, LOOK_AT_ALL = range(3)
 """What a kernel looks at, to refuse samples: see `Plan.look`."""
+
+ENDED_EARLY, ENDED_BY_OVERFLOW = 1, 2
+"""Why a watched training ended: see `Watch.ended`."""

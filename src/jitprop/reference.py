@@ -33,6 +33,7 @@ import numpy.typing as npt
 from jitprop import functions
 from jitprop._types import Array
 from jitprop.data.samples import Arrays, Steps
+from jitprop.data.watched import Validation
 from jitprop.net.custom import CustomLoss
 from jitprop.net.losses import (
     AbsoluteError,
@@ -462,6 +463,11 @@ def train(
                     kept = [slot[l][part] for slot in slot_parts]
                     update(net, parts[l][part], d[part], kept, rate, part_decay, t)
     return stop
+
+
+def watcher(net: Spec, n_batches: int, divisor: float, validation: Validation | None) -> None:
+    """Return None: this backend trains one epoch at a time if something follows it."""
+    del net, n_batches, divisor, validation
 
 
 def brief(spec: Spec, n_samples: int, state: State, bounds: tuple[float, float]) -> None:

@@ -448,8 +448,9 @@ class Trainer(Attributes):
             (n_samples, n_outputs), or int labels if labels were given. Metrics ignore the weights
             of samples.
         callbacks : Callback, function or list of these, default ()
-            Called after each epoch; see `jitprop.Callback`. Return values are ignored. `stop` ends
-            the fit.
+            Called after each epoch; see `jitprop.Callback`. With one `EarlyStopping` and no other
+            callback, many epochs are trained in one call of the kernels, with the same results.
+            Return values are ignored. `stop` ends the fit.
         order : (epochs, n_samples) int array or callable, optional
             The order in which each epoch presents the samples, in place of a shuffle. With
             ``epochs_total`` the array has a row for each of all these epochs. Or a function that
@@ -478,11 +479,12 @@ class Trainer(Attributes):
             `EarlyStopping` that restores the best epoch, it has the parameters of that epoch.
         KeyboardInterrupt
             On Ctrl-C, within 0.3 s however long a batch takes (with the NumPy backend, after the
-            operation under way); the trainer keeps its whole epochs, with their history, and the
-            next `fit` goes on from there. An `EarlyStopping` that restores the best epoch does so
-            here too; ``epochs_total`` resumes with the last one all the same. An error that a
-            handler of your own raises, of any signal, ends the fit in the same way. Python runs
-            handlers in the main thread alone: a fit in another thread goes on.
+            operation under way); the trainer keeps its whole epochs, or blocks of epochs, with
+            their history, and the next `fit` goes on from there. An `EarlyStopping` that restores
+            the best epoch does so here too; ``epochs_total`` resumes with the last one all the
+            same. An error that a handler of your own raises, of any signal, ends the fit in the
+            same way. Python runs handlers in the main thread alone: a fit in another thread goes
+            on.
         RuntimeError
             If the trainer is in a fit already, from a callback or from another thread. It is raised
             before the input is checked. Other threads may save, copy and pickle the trainer during
@@ -661,10 +663,11 @@ class Trainer(Attributes):
         End the current fit after the current epoch.
 
         A callback, a metric, another function that the fit calls, or another thread may call it.
-        `fit` then returns as it does after its last epoch. Without callbacks, metrics and
-        validation data, epochs are trained in blocks of about a tenth of a second, and the fit ends
-        after the current block. If it is called before the first epoch, as in
-        `Callback.on_fit_begin`, nothing is trained. Outside a fit it has no effect on later fits.
+        `fit` then returns as it does after its last epoch. Without metrics and callbacks of your
+        own, the numba backend trains epochs in blocks of about a tenth of a second, and the fit
+        ends after the current block; docs/watching.md says when. If it is called before the first
+        epoch, as in `Callback.on_fit_begin`, nothing is trained. Outside a fit it has no effect on
+        later fits.
         """
         if self._under_way is not None:
             self._under_way.stop()

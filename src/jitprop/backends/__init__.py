@@ -16,6 +16,7 @@ from jitprop.backends import threads
 from jitprop.backends.threads import uninterrupted
 from jitprop.checks import quoted
 from jitprop.data.samples import Arrays, Steps
+from jitprop.data.watched import Validation
 from jitprop.interrupts import Interrupts, from_a_handler
 from jitprop.net.spec import Spec
 from jitprop.net.state import State
@@ -80,6 +81,10 @@ class Backend(Protocol):
         dtype: np.dtype[Any],
         n_threads: int | None,
         backward: bool,
+    ) -> Any: ...
+
+    def watcher(
+        self, net: Any, n_batches: int, divisor: float, validation: Validation | None
     ) -> Any: ...
 
     def brief(

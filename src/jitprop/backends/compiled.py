@@ -14,6 +14,7 @@ import jitprop_kernels as kernels
 from jitprop._types import Array
 from jitprop.backends import TILE, plans, threads
 from jitprop.data.samples import Arrays, Steps, stand_ins
+from jitprop.data.watched import Falling, Stopping, Validation, Watched
 from jitprop.net.losses import CrossEntropy
 from jitprop.net.spec import Spec
 from jitprop.net.state import State, check_trained, check_written
@@ -22,6 +23,9 @@ from jitprop_kernels import codes
 LONG = 2e8
 """Multiply-adds of a batch or a pass, 4 ms and more, from which even one thread is not the main
 one, which then hears Ctrl-C meanwhile. A hand-over costs 50 us."""
+
+VALIDATED_ALONE = 2e7
+"""The most multiply-adds of a validation pass, 0.4 ms, in which other threads may be left idle."""
 
 BRIEF = 3e5
 """The most multiply-adds of an update that `Brief` does: some 30 us, for which Python waits."""
@@ -233,6 +237,13 @@ def train(
     net: Net, params: Array, slots: Array, steps: Steps, updates: int, dropout_key: int
 ) -> int:
     """Train on some batches: see `jitprop.reference.train`."""
+    return _train(net, _training(net, params, slots, steps, updates, dropout_key), steps.start)
+
+
+def _training(
+    net: Net, params: Array, slots: Array, steps: Steps, updates: int, dropout_key: int
+) -> Callable[[int, int], kernels.Bound]:
+    """Return what binds the arguments of a `train` for each thread."""
     X, y, weights, order, losses, rates, start, stop = steps
     check_trained(params, slots, X, y, weights)
     check_written(losses=losses)
@@ -257,6 +268,10 @@ def train(
         args = arrays, seat, start, stop, updates
         return _bound(net, kernels.train, seat, fields, args, CHANGING_IN_TRAIN)
 
+    return bind
+
+
+def _train(net: Net, bind: Callable[[int, int], kernels.Bound], start: int) -> int:
     try:
         began = time.perf_counter()
         reached, n, busy = _run(net, bind)
@@ -267,6 +282,134 @@ def train(
         return int(reached)
     finally:
         net.gate[:] = 0  # behind the call: a word to halt may come before it
+
+
+def watcher(net: Net, n_batches: int, divisor: float, validation: Validation | None) -> Any:
+    """Return a `Watcher`; None where a pass of the validation samples is long work."""
+    if validation is not None:
+        X, passing = validation.samples[0], validation.net
+        work = net.plan.layers[:, :2].prod(axis=1).sum() * len(X)
+        if work > (LONG if passing.team.n <= net.team.n else VALIDATED_ALONE):
+            return None
+    return Watcher(n_batches, divisor, validation)
+
+
+class Watcher:
+    """
+    Trains many epochs in one call, and does after each what it is told.
+
+    Parameters
+    ----------
+    n_batches : int
+        Of an epoch.
+    divisor : float
+        What the summed loss of an epoch is divided by.
+    validation : Validation or None
+    """
+
+    def __init__(self, n_batches: int, divisor: float, validation: Validation | None) -> None:
+        self.n_batches, self.divisor, self.validation = n_batches, divisor, validation
+        self._ended, self._counted = np.zeros(1, np.int64), np.zeros(1, np.int64)
+
+    def begin(self, watched: Watched) -> None:
+        """Begin a block, and do what ``watched`` says after each of its epochs."""
+        self._watched = watched
+        self._ended[0] = self._counted[0] = 0
+
+    @property
+    def counted(self) -> int:
+        """How many epochs of the block were trained, with finite numbers, and then counted."""
+        return int(self._counted[0])
+
+    @property
+    def ended(self) -> bool:
+        """Whether the block ended with the last epoch that was trained."""
+        return bool(self._ended[0])
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it ended because patience was exhausted, and not because of an overflow."""
+        return bool(self._ended[0] == kernels.ENDED_EARLY)
+
+    def train(
+        self,
+        net: Net,
+        params: Array,
+        slots: Array,
+        steps: Steps,
+        updates: int,
+        dropout_key: int,
+    ) -> int:
+        """Train on some batches, as `train` does, or to the end of the epoch in which it ends."""
+        watched, validation = self._watched, self.validation
+        check_written(rates=steps.rates, validation_losses=watched.validation_losses)
+        bind_training = _training(net, params, slots, steps, updates, dropout_key)
+        flat_slots = slots.reshape(-1)
+        held = []  # the arguments of what the kernel calls must live as long as it runs
+
+        def bind(rank: int, ranks: int) -> kernels.Bound:
+            training = bind_training(rank, ranks)
+            called = training.callee((FIRST_STEP,))
+            validating, callee = 0, called
+            if validation is not None:
+                validating = min(ranks, validation.net.team.n)
+                passing = _validating(validation, params, min(rank, validating - 1), validating)
+                callee = passing.callee()
+                held.append(passing)
+            held.append(training)
+            watch = kernels.Watch(
+                params=params,
+                slots=flat_slots,
+                losses=steps.losses,
+                divisor=float(self.divisor),
+                rates=steps.rates,
+                validation=watched.validation_losses,
+                validation_divisor=1.0 if validation is None else float(validation.divisor),
+                validating=validating,
+                n_batches=self.n_batches,
+                epoch=watched.epoch,
+                stopping=_stopping(watched.stopping, params.dtype),
+                falling=_falling(watched.falling),
+                ended=self._ended,
+                counted=self._counted,
+            )
+            seat = kernels.Seat(rank, ranks, net.gate)
+            start, stop = steps.start, steps.stop
+            return kernels.train_watched.bind(watch, called, callee, seat, start, stop, updates)
+
+        try:
+            return _train(net, bind, steps.start)
+        finally:
+            if validation is not None:
+                validation.net.gate[:] = 0
+
+
+FIRST_STEP = 4
+"""Which argument of `kernels.train` is the first batch."""
+
+
+def _validating(validation: Validation, params: Array, rank: int, ranks: int) -> kernels.Bound:
+    net, (X, y, weights) = validation.net, validation.samples
+    fields, samples = _given(X, y, weights, NATURAL_ORDER)
+    fields["look"] = kernels.LOOK_AT_NOTHING
+    tiles = max(1, validation.group // net.plan.batch_size)
+    arrays = kernels.Pass(params, samples, net.memory[rank], net.parts, tiles)
+    seat = kernels.Seat(rank, ranks, net.gate)
+    return _bound(net, kernels.evaluate, seat, fields, (arrays, seat), CHANGING_IN_PASS)
+
+
+def _stopping(stopping: Stopping | None, dtype: np.dtype[Any]) -> kernels.Stopping:
+    if stopping is not None:
+        return kernels.Stopping(*stopping)
+    nothing = np.empty(0, dtype)
+    return kernels.Stopping(0, False, 1.0, 0.0, 0, np.empty(0), NATURAL_ORDER, nothing)
+
+
+def _falling(falling: Falling | None) -> kernels.Falling:
+    if falling is not None:
+        return kernels.Falling(*falling)
+    nothing = np.empty(0)
+    return kernels.Falling(0, False, 1.0, 0.0, 0.0, nothing, nothing, NATURAL_ORDER)
 
 
 def never(dtype: np.dtype[Any]) -> kernels.Once:

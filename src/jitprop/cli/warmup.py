@@ -60,7 +60,7 @@ def warm_up(dtypes: Sequence[str] = ("float32", "float64")) -> str | None:
     for width, dtype in itertools.product(WIDTHS, dtypes):
         trainer = Trainer([width, width], dtype=dtype, seed=0, backend="numba")
         X = np.zeros((1, width), dtype)
-        trainer.fit(X, X, epochs=1)
+        trainer.fit(X, X, epochs=1, validation_data=(X, X))
         trainer.predict(X)
         trainer.evaluate(X, X)
         trainer.gradients(X, X)

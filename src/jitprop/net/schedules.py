@@ -323,9 +323,9 @@ class ReduceOnPlateau:
     """
     A rate that falls whenever the loss has not improved for some epochs.
 
-    The rate of an epoch depends on the loss of the one before, so the backend is called once for
-    each epoch. The schedule's state is part of the trainer's: `Trainer.fit` resumes it and
-    `Trainer.save` saves it. Setting a new ``learning_rate`` resets it.
+    The rate of an epoch depends on the loss of the one before. The schedule's state is part of the
+    trainer's: `Trainer.fit` resumes it and `Trainer.save` saves it. Setting a new ``learning_rate``
+    resets it.
 
     Parameters
     ----------

@@ -30,11 +30,12 @@ class Callback:
     Derive a class from it and override what you need. The methods of this class do nothing. In
     place of a class with `on_epoch_end` alone, a plain function with the same arguments will do.
 
-    With a callback, each epoch is a separate call of the backend. `Trainer.stop` ends the fit after
-    the current epoch. Return values are ignored. `Trainer.fit` passes on an exception of a
-    callback, and the trainer keeps the epoch for which it was called. Changes of the parameters or
-    of ``learning_rate`` take effect in the next epoch. If a callback has an attribute ``monitor``,
-    it must be a name in ``logs``, or the fit is refused.
+    With a callback, each epoch is a separate call of the backend; with `EarlyStopping` alone it
+    often need not be. `Trainer.stop` ends the fit after the current epoch. Return values are
+    ignored. `Trainer.fit` passes on an exception of a callback, and the trainer keeps the epoch for
+    which it was called. Changes of the parameters or of ``learning_rate`` take effect in the next
+    epoch. If a callback has an attribute ``monitor``, it must be a name in ``logs``, or the fit is
+    refused.
 
     Examples
     --------
@@ -206,6 +207,11 @@ class EarlyStopping(Callback):
     Each fit counts anew, unless ``epochs_total`` resumes one. If the parameters were set before it
     is resumed, it trains them and counts anew too.
 
+    The numba backend applies the rule itself, and trains many epochs in one call, if this is the
+    only callback, it monitors "loss" or "validation_loss", and there are no metrics. The results
+    are the same. During such a fit, the attributes change at the end of each block of epochs, up to
+    about a tenth of a second long. Ctrl-C keeps the last whole block.
+
     References
     ----------
     Prechelt, *Early Stopping - But When?*, in Neural Networks: Tricks of the Trade, 1998: its
@@ -292,7 +298,14 @@ class EarlyStopping(Callback):
         # A second call for the same epoch, as after Ctrl-C, must change nothing.
         if self.rule.is_better(value, self.best):
             parameters = _frozen(trainer.parameters) if self.restore_best else None
-            self._parameters, self.best, self.best_epoch = parameters, value, epoch
+            self._improve(value, epoch, parameters)
+        self._count(trainer, epoch)
+
+    def _improve(self, value: float, epoch: int, parameters: Array | None) -> None:
+        self._parameters, self.best, self.best_epoch = parameters, value, epoch
+
+    def _count(self, trainer: Any, epoch: int) -> None:
+        """Count the epochs up to this one, of which the best is known."""
         self._last = epoch
         if self._is_exhausted:
             self.stopped = True

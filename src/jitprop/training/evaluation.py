@@ -16,6 +16,7 @@ from jitprop.backends.threads import one_blas_thread
 from jitprop.data import cast, mapped
 from jitprop.data.mapped import Mapped, Rows
 from jitprop.data.samples import Samples
+from jitprop.data.watched import Validation
 from jitprop.interrupts import Interrupts
 from jitprop.net.spec import Spec
 from jitprop.training.nets import Nets
@@ -90,6 +91,11 @@ class Evaluation:
         if look and not math.isfinite(loss):
             cast.check_finite("X", X, X)
         return loss / self.spec.divisor(len(X), weights)
+
+    def validation(self, samples: Samples) -> Validation:
+        """Return what a backend needs to compute `loss` by itself. No sample may be in a file."""
+        divisor = self.spec.divisor(len(samples.X), samples.weights)
+        return Validation(self.net, samples.read(), self._group, divisor)
 
     def gradient(self, params: Array, samples: Samples, out: Array) -> float:
         """Write the gradient of the loss to ``out``, (P,), and return the loss."""

@@ -7,9 +7,9 @@ long is halted for it.
 A block is one or more whole epochs. The fit copies the state before each block. A fit that is
 interrupted goes back to the last copy. A fit that diverges goes back to a copy, and trains forward
 again from there to the epoch boundary that it needs. It reaches the same state as before, since
-training is deterministic. So safety costs one copy per block. If nothing happens after each epoch,
-short epochs share blocks of up to about a tenth of a second. Other threads see the copy of the
-state during the fit.
+training is deterministic. So safety costs one copy per block. Short epochs share blocks of up to
+about a tenth of a second, if nothing happens after each epoch, or only what a backend can do by
+itself: see `jitprop.training.blocks`. Other threads see the copy of the state during the fit.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ import numpy.typing as npt
 
 from jitprop.interrupts import Interrupts
 from jitprop.net import schedules
-from jitprop.net.schedules import LearningRate, ReduceOnPlateau
+from jitprop.net.schedules import LearningRate, Plateau, ReduceOnPlateau
 from jitprop.net.state import Snapshot, State
+from jitprop.training.blocks import Blocks
 from jitprop.training.errors import DivergenceError
 from jitprop.training.history import Record
 from jitprop.training.kept import Kept, apart
@@ -77,8 +78,10 @@ class Fit:
         The callback states at the end of the fit. None before that. It stays None if the fit
         fails and no finished epoch remains.
     stopped : bool
-        Whether the fit was told to end after the current block. With callbacks, a block is one
-        epoch.
+        Whether the fit was told to end after the current block. With callbacks of the user's own,
+        a block is one epoch.
+    blocks : Blocks
+        What is watched within blocks.
     """
 
     record: Record
@@ -95,6 +98,8 @@ class Fit:
         self.learning_rate, self.watch = learning_rate, watch
         self.stopped = False
         self.kept: list[Kept] | None = None
+        self.blocks = Blocks(watch, source)
+        self._in_blocks = False
 
     def stop(self) -> None:
         """End the fit after the current block. Any thread may call this."""
@@ -136,18 +141,20 @@ class Fit:
             self.running.publish(Whole(snapshot, first, kept))
             try:
                 with self.interrupts.heard():
-                    error = self._train_block(first, last, snapshot, saved)
+                    last, error = self._train_block(first, last, snapshot, saved)
             except BaseException:  # Ctrl-C, or an error in a user's function
                 self.state.restore(snapshot)
                 self.record.done = first
                 raise
+            if self._in_blocks:
+                self.blocks.end(self.watch.trainer, snapshot.epochs)
             if error is not None:
                 raise error
             self.record.done = last
-            if self.watch.callbacks:  # callbacks may be slow; others see this epoch meanwhile
-                self.running.publish(Whole(self.state.snapshot(), last, kept))
-            with self.interrupts.heard(), self.running.telling():
-                if self.watch:
+            if self.watch and not self._in_blocks:
+                if self.watch.callbacks:  # they may be slow; others see this epoch meanwhile
+                    self.running.publish(Whole(self.state.snapshot(), last, kept))
+                with self.interrupts.heard(), self.running.telling():
                     self.watch.callbacks.on_epoch_end(
                         self.state.epochs - 1, self.record.logs(first)
                     )
@@ -158,47 +165,78 @@ class Fit:
 
     def _block(self) -> int:
         """Return the number of epochs to train before the state is copied again."""
-        one = self.watch or isinstance(self.learning_rate(), ReduceOnPlateau)
-        return 1 if one else self.source.block()
+        rate = self.learning_rate()
+        watched = bool(self.watch) or isinstance(rate, ReduceOnPlateau)
+        self._in_blocks = watched and self.blocks.serve(rate)
+        return 1 if watched and not self._in_blocks else self.source.block()
 
     def _train_block(
         self, first: int, last: int, snapshot: Snapshot, saved: list[Saved]
-    ) -> DivergenceError | None:
+    ) -> tuple[int, DivergenceError | None]:
         """
         Train the epochs from ``first`` up to ``last``, and record their numbers.
 
-        ``last`` itself is not trained. If training diverges, the error is returned.
+        ``last`` itself is not trained. Early stopping may end the block before. Return the first
+        epoch that was not trained, and the error if training diverged.
         """
         record = self.record
         began = time.perf_counter()
-        rates, losses = record.learning_rate[first:last], record.loss[first:last]
         learning_rate = self.learning_rate()
         if isinstance(learning_rate, ReduceOnPlateau):
             who = "learning_rate, a ReduceOnPlateau,"
             check_monitor(who, learning_rate.monitor, self.watch.known)
+        rates, losses = record.learning_rate[first:last], record.loss[first:last]
         schedules.fill(rates, learning_rate, self.state.epochs, self.state.plateau)
         order = self.source.draw(self.state, first, last)
         saved.append(Saved(first, snapshot, order))
-        reached = self.source.train(self.state, losses, rates, order, self.interrupts)
+        watcher = None
+        if self._in_blocks:
+            watcher = self.blocks.watcher
+            self.blocks.begin(self.state, learning_rate, record, first)
+        reached = self.source.train(self.state, losses, rates, order, self.interrupts, watcher)
+        if watcher is not None and watcher.ended:
+            last = first + reached.epoch
+            if watcher.stopped:  # the random state has advanced to the end of the whole block
+                self.state.rng.bit_generator.state = snapshot.random
+                self.source.draw(self.state, first, last, order)
         whole = reached.epoch == last - first and self.state.is_finite()
-        if whole and self.watch:  # then the block is one epoch
+        if whole and self.watch and not self._in_blocks:  # then the block is one epoch
             for name, value in self.watch.measure(self.state.params).items():
                 record.watched[name][first] = value
-        if whole and isinstance(learning_rate, ReduceOnPlateau):  # one epoch, too
-            loss = record.logs(first)[learning_rate.monitor]
-            self.state.plateau = learning_rate.after(self.state.plateau, loss)
-            self._look_at_plateau(learning_rate, float(rates[0]))
+        if whole and isinstance(learning_rate, ReduceOnPlateau):
+            if self._in_blocks:
+                self.state.plateau = self.blocks.plateau()
+            else:
+                self.state.plateau = self._plateau(learning_rate, first, last, snapshot.plateau)
+            self._look_at_plateau(learning_rate, first, last, snapshot.plateau)
         record.seconds[first:last] = (time.perf_counter() - began) / (last - first)
-        return None if whole else self._diverged(first + reached.epoch, reached.batch, last, saved)
+        if whole:
+            return last, None
+        return last, self._diverged(first + reached.epoch, reached.batch, last, saved)
 
-    def _look_at_plateau(self, schedule: ReduceOnPlateau, rate: float) -> None:
+    def _plateau(
+        self, schedule: ReduceOnPlateau, first: int, last: int, plateau: Plateau
+    ) -> Plateau:
+        """Return the schedule's state after some epochs, from the one before and their losses."""
+        for epoch in range(first, last):
+            plateau = schedule.after(plateau, self.record.logs(epoch)[schedule.monitor])
+        return plateau
+
+    def _look_at_plateau(
+        self, schedule: ReduceOnPlateau, first: int, last: int, before: Plateau
+    ) -> None:
         """Warn when the learning rate first falls, if no monitored number was finite so far."""
-        lower, best, _ = self.state.plateau
-        if best is None and lower is not None and lower < rate == schedule.initial:
+        initial = schedule.initial
+        if schedule.rate(before) < initial or schedule.rate(self.state.plateau) == initial:
+            return
+        rates = self.record.learning_rate[first + 1 : last]
+        fallen = first + 1 + int(np.argmax(rates < initial)) if (rates < initial).any() else last
+        lower, best, _ = self._plateau(schedule, first, fallen, before)
+        if best is None:
             warn(
                 f"ReduceOnPlateau monitors {schedule.monitor!r}, which was nan or infinite in "
                 f"every epoch so far: after {schedule.patience} such epochs the learning rate "
-                f"falls from {rate:g} to {lower:g}"
+                f"falls from {initial:g} to {lower:g}"
             )
 
     def _diverged(self, epoch: int, batch: int, last: int, saved: list[Saved]) -> DivergenceError:
@@ -237,3 +275,7 @@ class Fit:
             rates = self.record.learning_rate[block.first : epoch]
             losses = np.zeros(len(rates))
             self.source.train(self.state, losses, rates, order, self.interrupts)
+            learning_rate = self.learning_rate()
+            if isinstance(learning_rate, ReduceOnPlateau):
+                before = block.snapshot.plateau
+                self.state.plateau = self._plateau(learning_rate, block.first, epoch, before)

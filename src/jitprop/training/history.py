@@ -53,9 +53,9 @@ class History:
     learning_rate : (epochs,) float64 array
         The learning rate of each epoch.
     seconds : (epochs,) float64 array
-        The time of each epoch, with validation and metrics, but without callbacks. Without
-        validation data, metrics and callbacks, epochs are trained in blocks, and each epoch has an
-        equal share of the block's time.
+        The time of each epoch, with validation and metrics, but without callbacks. Without metrics
+        and callbacks of the user's own, epochs are trained in blocks, and each epoch has an equal
+        share of the block's time.
     """
 
     loss: Numbers

@@ -22,6 +22,7 @@ from jitprop.backends import Backend
 from jitprop.data import cast, mapped
 from jitprop.data.batches import Batches
 from jitprop.data.samples import Samples, Steps
+from jitprop.data.watched import Validation
 from jitprop.interrupts import Interrupts
 from jitprop.net.spec import Spec
 from jitprop.net.state import State
@@ -54,11 +55,22 @@ class Reached(NamedTuple):
     batch: int
 
 
-def train(backend: Backend, net: Any, state: State, steps: Steps, interrupts: Interrupts) -> int:
-    """Train with a backend, and return the first batch that was not trained. Ctrl-C waits."""
+def train(
+    backend: Backend,
+    net: Any,
+    state: State,
+    steps: Steps,
+    interrupts: Interrupts,
+    watcher: Any = None,
+) -> int:
+    """
+    Train with a backend, or with its watcher. Ctrl-C waits.
+
+    Returns the first batch that was not trained.
+    """
     interrupts.halt = partial(backend.halt, net)
     try:
-        reached = backend.train(
+        reached = (watcher or backend).train(
             net, state.params, state.slots, steps, state.updates, state.dropout_key
         )
     finally:
@@ -87,6 +99,13 @@ class Source(Protocol):
         ``drawn``. A shuffle is then drawn again, so that the random state advances as before.
         """
 
+    def watcher(self, validation: Validation | None) -> Any:
+        """
+        Return an object of the backend that trains many epochs and watches them, for `train`.
+
+        None if it can do only one epoch at a time.
+        """
+
     def train(
         self,
         state: State,
@@ -94,11 +113,13 @@ class Source(Protocol):
         rates: Numbers,
         order: Indices | None,
         interrupts: Interrupts,
+        watcher: Any = None,
     ) -> Reached:
         """
         Train ``len(losses)`` epochs, and write their losses to ``losses``.
 
-        Training ends before the first batch whose loss is inf or nan.
+        Training ends before the first batch whose loss is inf or nan; or after the epoch in which
+        the watcher ends it.
         """
 
     def close(self) -> None:
@@ -149,8 +170,8 @@ class Arrays:
         self.net = net
         self.shuffle = shuffle and order is None and self.n_batches > 1
         self.divisor = spec.divisor(self.n, samples.weights)
-        step_work = 3 * self.batch * spec.n_parameters + STEP_WORK
-        self.call_steps = max(1, int(backend.FIRST_CALL / step_work))
+        self.step_work = 3 * self.batch * spec.n_parameters + STEP_WORK
+        self.call_steps = max(1, int(backend.FIRST_CALL / self.step_work))
 
     def close(self) -> None:
         """Release what the backend holds."""
@@ -183,6 +204,16 @@ class Arrays:
             rows[i] = cast.order(f"order({epoch})", self.order(epoch), (self.n,))
         return rows
 
+    def watcher(self, validation: Validation | None) -> Any:
+        """Return a watcher, if the samples are in memory and the order needs no function."""
+        if self.samples.in_files or callable(self.order):
+            return None
+        made = self.backend.watcher(self.net, self.n_batches, self.divisor, validation)
+        if made is not None and validation is not None:
+            more = len(validation.samples[0]) * self.spec.n_parameters / self.n_batches
+            self.call_steps = max(1, int(self.backend.FIRST_CALL / (self.step_work + more)))
+        return made
+
     def train(
         self,
         state: State,
@@ -190,6 +221,7 @@ class Arrays:
         rates: Numbers,
         order: Indices | None,
         interrupts: Interrupts,
+        watcher: Any = None,
     ) -> Reached:
         """Train in calls of about a tenth of a second."""
         n_steps = len(losses) * self.n_batches
@@ -201,10 +233,10 @@ class Arrays:
                 steps = self._piece(losses, rates, order, done, stop)
             else:
                 steps = Steps(*self.samples.read(), order, losses, rates, done, stop)
-            reached = train(self.backend, self.net, state, steps, interrupts)
+            reached = train(self.backend, self.net, state, steps, interrupts, watcher)
             self._adapt(time.perf_counter() - began)
             done += reached - steps.start
-            if reached < steps.stop:
+            if reached < steps.stop or (watcher is not None and watcher.ended):
                 break
             if done < n_steps:
                 interrupts.check()
@@ -276,6 +308,10 @@ class Stream:
         del state, first, last, drawn
         return None
 
+    def watcher(self, validation: Validation | None) -> None:
+        """Return None, because the batches of an epoch cannot be read again."""
+        del validation
+
     def train(
         self,
         state: State,
@@ -283,9 +319,10 @@ class Stream:
         rates: Numbers,
         order: Indices | None,
         interrupts: Interrupts,
+        watcher: Any = None,
     ) -> Reached:
         """Train one epoch, with one call of the backend for each batch."""
-        del order
+        del order, watcher
 
         total = 0.0
         for k, made in enumerate(self.batches.each(self.make)):

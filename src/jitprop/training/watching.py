@@ -13,6 +13,7 @@ from jitprop.backends import Backend
 from jitprop.checks import quoted
 from jitprop.data.mapped import Rows
 from jitprop.data.samples import Samples
+from jitprop.data.watched import Validation
 from jitprop.metrics import Metric
 from jitprop.net.spec import Spec
 from jitprop.training.callback_list import CallbackList
@@ -85,6 +86,19 @@ class Watch:
             for name in self.known
             if name in columns and len(columns[name])
         }
+
+    def validation(self) -> Validation | None:
+        """
+        Return the validation samples as a backend takes them. Metrics are left out.
+
+        None if there are none, if they are in a file, or if none of them counts.
+        """
+        for begin, evaluation, samples, _ in self.measured:
+            if begin and not samples.in_files:
+                weights = samples.weights
+                if weights is None or weights.any():
+                    return evaluation.validation(samples)
+        return None
 
     def measure(self, params: Array) -> dict[str, float]:
         """Return the validation loss and the metrics for these parameters."""
