@@ -51,6 +51,13 @@ class Bound(Protocol):
         ``path`` leads to the first argument that the kernel will change. It must be an int.
         """
 
+    def forget(self) -> None:
+        """
+        Let go of the arguments, so that their memory can be freed.
+
+        Before the next call, each array must be `put` that has been freed since.
+        """
+
 
 class Code(NamedTuple):
     """
@@ -215,6 +222,9 @@ class _Compiled:
         assert code is not None
         return Callee(code, record, reals, self._layout.place(path) // 8)
 
+    def forget(self) -> None:
+        self._kept.clear()
+
 
 class _Interpreted:
     """See `Bound`."""
@@ -234,6 +244,9 @@ class _Interpreted:
         first = path[0]
         assert isinstance(first, int)
         return Callee(cast(int, self), np.empty(0, np.int64), np.empty(0), first)
+
+    def forget(self) -> None:
+        pass
 
 
 def _replaced(record: Any, path: Path, value: Any) -> Any:

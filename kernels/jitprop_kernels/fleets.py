@@ -65,6 +65,14 @@ def group_of(
     )
 
 
+@jit(apart=True)
+def keep(array: Array, all_groups: int, later: Array, epoch: int, number: int, size: int) -> None:
+    """Copy ``size`` numbers of group ``number`` to where they stand for an epoch."""
+    at = epoch * all_groups + number * size
+    for i in range(size):
+        later[at + i] = array[i]
+
+
 @jit()
 def train_groups(
     zero: Scalar, plan: Plan, work: FleetWork, scratch: Scratch, gate: Indices
@@ -108,6 +116,10 @@ def train_groups(
             add_losses(loss, sums, first == 0)
             if first + m == n_samples:
                 put_losses(widened(zero), sums, lane, n_members, losses, epoch)
+                if work.later_params.size > 0:
+                    keep(group.params, work.params.size, work.later_params, epoch, number, size)
+                    slots = size * (work.slots.size // work.params.size)
+                    keep(group.slots, work.slots.size, work.later_slots, epoch, number, slots)
         for v in range(smaller(V, n_members - lane)):
             work.faults[lane + v] = sums[FAULTS * V + v]
         number = take(gate)

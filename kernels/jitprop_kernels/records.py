@@ -350,6 +350,10 @@ class FleetWork(NamedTuple):
     """(epochs * A,) float64 learning rates."""
     rate_step: int
     """A; or 0 if ``rates`` is (A,), the same in all epochs."""
+    later_params: Array
+    """(epochs * G * P * V,): becomes the params after each epoch. Empty if nobody wants them."""
+    later_slots: Array
+    """(epochs * G * n_slots * P * V,): the same of the slots."""
 
 
 class Scratch(NamedTuple):

@@ -400,6 +400,46 @@ def close(net: Spec) -> None:
     del net
 
 
+class Single:
+    """
+    A prepared net, for call after call by one thread.
+
+    Parameters
+    ----------
+    net : Spec
+        As `prepare` or `prepare_pass` returns it.
+    """
+
+    def __init__(self, net: Spec) -> None:
+        self.net = net
+        self._training: Any = None
+
+    def train(
+        self, params: Array, slots: Array, steps: Steps, updates: int, dropout_key: int
+    ) -> int:
+        """Train on some batches: see `train`."""
+        self._training = params, slots, steps, dropout_key
+        return train(self.net, params, slots, steps, updates, dropout_key)
+
+    def go_on(self, start: int, stop: int, updates: int) -> int:
+        """Train on other batches, with the arrays that `train` got last."""
+        params, slots, steps, dropout_key = self._training
+        steps = steps._replace(start=start, stop=stop)
+        return train(self.net, params, slots, steps, updates, dropout_key)
+
+    def evaluate(self, params: Array, samples: Arrays, group: int) -> float:
+        """Compute the summed loss: see `evaluate`."""
+        return evaluate(self.net, params, samples, group, False)
+
+    def predict(self, params: Array, X: Array, out: Array) -> None:
+        """Write the outputs of all samples to ``out``: see `predict`."""
+        predict(self.net, params, X, out, False)
+
+    def forget(self) -> None:
+        """Let go of the arrays of the last call."""
+        self._training = None
+
+
 def train(
     net: Spec, params: Array, slots: Array, steps: Steps, updates: int, dropout_key: int
 ) -> int:

@@ -12,6 +12,7 @@ import pytest
 
 from jitprop import Callback, Checkpoint, CheckpointError, EarlyStopping, Fleet, Trainer
 from jitprop.files import sealed
+from jitprop.fleet import course
 from nets import data
 
 EPOCHS = 20
@@ -94,12 +95,11 @@ def interrupted_in_an_epoch(epochs, samples, path, fleet, restore_best):
         engine.evaluate = outer
         return engine
 
-    type(fleet)._engine = interrupting
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(fleet), "_engine", interrupting)
+        patch.setattr(course, "WATCHED_BYTES", 0)  # each epoch is a block
         with pytest.raises(KeyboardInterrupt):
             train(fleet, samples, restore_best)
-    finally:
-        type(fleet)._engine = evaluate
     return fleet
 
 

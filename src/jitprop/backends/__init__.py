@@ -101,6 +101,8 @@ class Backend(Protocol):
 
     def predict(self, net: Any, params: Array, X: Array, out: Array, look: bool) -> bool: ...
 
+    def Single(self, net: Any) -> Any: ...  # noqa: N802
+
 
 def one_blas_thread(backend: Backend, watched: bool = False) -> AbstractContextManager[object]:
     """

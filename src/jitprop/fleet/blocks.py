@@ -8,14 +8,15 @@ member that diverges in the first epoch of a block may have to go back to an epo
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from jitprop._types import Array
 from jitprop.fleet.data import Data
-from jitprop.fleet.engines import Engine, Indices, Mask, Members
+from jitprop.fleet.engines import Engine, Indices, Later, Mask, Members
 from jitprop.fleet.settings import MemberSettings
 from jitprop.fleet.state import FleetState
 from jitprop.net import schedules
@@ -52,6 +53,16 @@ class Block:
     slots: Array = field(init=False)
 
 
+Look: TypeAlias = Callable[[Members, Later, Array, Indices], "tuple[Indices, Mask]"]
+"""
+Looks at the members of a block after each epoch.
+
+Takes the members, what they are after each epoch, the losses, and for each member the number of
+epochs after which all was finite. Returns how many epochs each member keeps, and which were
+stopped.
+"""
+
+
 class Trained(NamedTuple):
     """The result of a block's training."""
 
@@ -63,6 +74,8 @@ class Trained(NamedTuple):
     to one epoch before the block."""
     diverged: Mask
     """(A,): which members diverged."""
+    stopped: Mask
+    """(A,): which members were stopped."""
 
 
 class Blocks:
@@ -115,7 +128,14 @@ class Blocks:
         """Return the states of the members' generators, which `train` is about to change."""
         return self.state.random(members) if self.shuffle else {}
 
-    def train(self, first: int, members: Indices, losses: Array, random: dict[int, Any]) -> Trained:
+    def train(
+        self,
+        first: int,
+        members: Indices,
+        losses: Array,
+        random: dict[int, Any],
+        look: Look | None = None,
+    ) -> Trained:
         """
         Train copies of some members from epoch ``first`` on.
 
@@ -128,17 +148,35 @@ class Blocks:
             The losses are written to it. Its length is the number of epochs.
         random : dict of int to dict
             What `random` returned for these members.
+        look : Look or None
+            It is called after the training, and before members that diverged go back.
         """
         n_epochs = len(losses)
         block = self.current = Block(first, members, self._rates(members, n_epochs), random)
         orders = self._orders(members, n_epochs)
         trained = self.state.members(self.settings, members)
-        finite = self._run(trained, self.data, orders, losses, block.rates)
+        later = None
+        if look is not None and n_epochs > 1:
+            params, slots = trained.params, trained.slots
+            later = Later(
+                np.empty((n_epochs, *params.shape), params.dtype),
+                np.empty((n_epochs, *slots.shape), slots.dtype),
+            )
+        finite = self._run(trained, self.data, orders, losses, block.rates, later)
         diverged = ~(finite & _finite(trained))
-        done = np.full(len(members), n_epochs)
+        done, stopped = np.full(len(members), n_epochs), np.zeros(len(members), np.bool_)
+        if look is not None:
+            later = later or Later.after(trained)
+            whole = _whole_epochs(diverged, losses, later)
+            done, stopped = look(trained, later, losses, whole)
+            diverged &= ~stopped
+            early = np.flatnonzero(stopped & (done < n_epochs))
+            self._end_early(block, early, trained, later, done)
         if diverged.any():
             self._go_back(block, diverged, trained, orders, losses, done)
-        return Trained(block, trained, done, diverged)
+        for i in np.flatnonzero(stopped):
+            losses[done[i] :, i] = np.nan
+        return Trained(block, trained, done, diverged, stopped)
 
     def discard(self) -> None:
         """Forget the current block, which will not be committed."""
@@ -150,7 +188,7 @@ class Blocks:
 
     def commit(self, trained: Trained) -> None:
         """Write the trained members to the fleet's own arrays."""
-        state, (block, after, done, _) = self.state, trained
+        state, (block, after, done, *_) = self.state, trained
         members = block.members
         self.current = self.previous = None  # frees the memory of the previous block
         block.params, block.slots = state.params[members], state.slots[members]
@@ -175,6 +213,16 @@ class Blocks:
             schedules.fill(scheduled, given, int(start))
             rates[:, epochs == start] = scheduled[:, None]
         return rates
+
+    def _end_early(
+        self, block: Block, rows: Indices, trained: Members, later: Later, done: Indices
+    ) -> None:
+        """Return members that were stopped within the block to the epoch of their end."""
+        epochs = done[rows] - 1
+        trained.params[rows] = later.params[epochs, rows]
+        trained.slots[rows] = later.slots[epochs, rows]
+        if self.shuffle and len(rows) > 0:
+            self._rewind(block, block.members[rows], done[rows])
 
     def _go_back(
         self,
@@ -223,11 +271,17 @@ class Blocks:
             rows, before = rows[~failed], after.take(~failed, self.n_batches)
 
     def _run(
-        self, members: Members, data: Data, orders: Indices | None, losses: Array, rates: Array
+        self,
+        members: Members,
+        data: Data,
+        orders: Indices | None,
+        losses: Array,
+        rates: Array,
+        later: Later | None = None,
     ) -> Mask:
         """Train members in place. Return whether each one's losses were finite, (A,)."""
         with np.errstate(all="ignore"):
-            return self.engine.train(members, data, orders, losses, rates)
+            return self.engine.train(members, data, orders, losses, rates, later)
 
     def _epoch(
         self, before: Members, data: Data, order: Indices | None, rates: Array
@@ -269,6 +323,17 @@ class Blocks:
                 begin, drawn = self.previous, len(self.previous.rates) + n
             self.state.set_random({member: begin.random[member]})
             self._orders(np.array([member]), drawn)
+
+
+def _whole_epochs(diverged: Mask, losses: Array, later: Later) -> Indices:
+    """Return after how many epochs each member was finite, (A,), if some diverged."""
+    whole = np.full(len(diverged), len(losses))
+    for i in np.flatnonzero(diverged):
+        good = np.isfinite(losses[:, i])
+        good &= np.isfinite(later.params[:, i]).all(axis=1)
+        good &= np.isfinite(later.slots[:, i]).all(axis=(1, 2))
+        whole[i] = len(losses) if good.all() else good.argmin()
+    return whole
 
 
 def _finite(members: Members) -> Mask:

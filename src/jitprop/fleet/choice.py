@@ -9,7 +9,7 @@ alone, and never on the number of members.
 from __future__ import annotations
 
 from jitprop import backends
-from jitprop.backends import Backend, threads
+from jitprop.backends import Backend
 from jitprop.fleet.engines import Engine, Loop
 from jitprop.net.optimizers import SGD, Adam
 from jitprop.net.spec import Spec
@@ -56,10 +56,9 @@ def choose(
     backend: Backend, spec: Spec, n_members: int, n_samples: int, n_threads: int | None
 ) -> Engine:
     """Return the faster engine of those that can train these nets."""
-    n = threads.available() if n_threads is None else min(n_threads, threads.cores())
     in_lanes = fits_lanes(spec, n_samples) and has_lanes(spec)
     if in_lanes and backend is not backends.load("numpy"):
         from jitprop.fleet.lanes import Lanes  # it needs numba, which may be missing
 
-        return Lanes(spec, n_members, n)
-    return Loop(backend, spec, n)
+        return Lanes(spec, n_members, n_threads)
+    return Loop(backend, spec, n_threads)

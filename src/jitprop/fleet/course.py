@@ -10,11 +10,11 @@ from jitprop._types import Array
 from jitprop.data import cast
 from jitprop.fleet.blocks import Blocks
 from jitprop.fleet.data import Data
-from jitprop.fleet.engines import Engine, Indices
+from jitprop.fleet.engines import Engine, Indices, Later, Mask, Members
 from jitprop.fleet.history import FleetHistory
 from jitprop.fleet.model import FleetModel
 from jitprop.fleet.state import FleetState, FleetWhole
-from jitprop.fleet.stopping import Stopping
+from jitprop.fleet.stopping import Seen, Stopping
 from jitprop.interrupts import Interrupts
 from jitprop.training.callback_list import CallbackList
 from jitprop.training.history import VALIDATION_LOSS
@@ -28,6 +28,10 @@ the calls from Python would cost more: outside lanes, each block is a call for e
 
 GROWTH = 16
 """A block has at most so many times the epochs of the previous block."""
+
+WATCHED_BYTES = 1 << 20
+"""With validation data or early stopping, a block of several epochs holds the members after each
+epoch. That takes at most so many bytes, and as many again in lanes, and again to validate."""
 
 BLOCK_NUMBERS = 1 << 20
 """A block holds at most so many losses, learning rates and sample indices: 8 MB of each."""
@@ -110,15 +114,13 @@ class Course:
             if self.stopping is not None:
                 with changing():
                     self.stopping.restore()
-            self.engine.close()
 
     def _run(self, progress: Progress | None) -> None:
-        each = bool(self.validation is not None or self.stopping is not None or self.callbacks)
         work = 3 * self.data.n_samples * self.state.params.size
         first, size = 0, max(1, int(self.engine.first_work / work))
         while len(self._unfinished(first)) and not self.stopped:
             left = int(self.limits[self.active].min()) - first
-            n_epochs = 1 if each else min(size, left, self._most())
+            n_epochs = 1 if self.callbacks else min(size, left, self._most())
             began = time.perf_counter()
             self._block(first, n_epochs)
             seconds = time.perf_counter() - began
@@ -129,14 +131,14 @@ class Course:
                     self.callbacks.on_epoch_end(first - 1, self._logs(first - 1))
             if progress is not None and progress.is_due():
                 with self.interrupts.heard():
-                    self._draw(progress, first)
+                    self._draw(progress, max(1, self._reached()))
         if progress is not None and first > 0:
             with self.interrupts.heard():
-                self._draw(progress, first)
+                self._draw(progress, max(1, self._reached()))
 
     def history(self) -> FleetHistory:
         """Return the history, up to the last epoch of any member."""
-        n = max(int(self.done.max()), *self.blocks.diverged.values(), 0)
+        n = self._reached()
         validated = self.validation_loss
         return FleetHistory(
             loss=self.loss[:n],
@@ -146,12 +148,25 @@ class Course:
             diverged=dict(sorted(self.blocks.diverged.items())),
         )
 
+    def _reached(self) -> int:
+        """Return how many epochs some member has done, or had done before it diverged."""
+        return max(int(self.done.max()), *self.blocks.diverged.values(), 0)
+
     def _most(self) -> int:
-        """Return how many epochs a block may have, so that it stays below `BLOCK_NUMBERS`."""
+        """Return how many epochs the next block may have."""
         numbers = self.data.n_samples if self.blocks.shuffle else 0
         if callable(self.settings.rates) or len(self.active) < len(self.done):
             numbers = max(numbers, 1)
-        return max(1, BLOCK_NUMBERS // (len(self.active) * numbers)) if numbers else self.epochs
+        most = self.epochs
+        if numbers > 0:
+            most = max(1, BLOCK_NUMBERS // (len(self.active) * numbers))
+        if self.validation is not None or self.stopping is not None:
+            state = self.state.params[0].nbytes + self.state.slots[0].nbytes
+            most = min(most, max(1, WATCHED_BYTES // (len(self.active) * state)))
+        if self.stopping is not None:
+            # Members that stop within a block were trained too long: at most twice as long.
+            most = min(most, max(self.stopping.how.patience, int(self.done.max())))
+        return most
 
     def _block(self, first: int, n_epochs: int) -> None:
         """Train the active members for some epochs, and take stopped members off the list."""
@@ -159,16 +174,14 @@ class Course:
         losses = rows = self.loss[first : first + n_epochs]
         if len(members) < rows.shape[1]:
             losses = np.empty((n_epochs, len(members)))
-        validated = None
         with self.interrupts.heard():
             random, kept = self.blocks.random(members), apart(self.callbacks.states())
         self.running.publish(FleetWhole(random, kept))
         try:
             with self.interrupts.heard():
-                trained = self.blocks.train(first, members, losses, random)
-                if self.validation is not None:  # then a block is one epoch
-                    validated = self.engine.evaluate(trained.members, self.validation)
-                    validated /= self.validation.divisors(self.spec, members)
+                watched = self.validation is not None or self.stopping is not None
+                look = _Look(self) if watched else None
+                trained = self.blocks.train(first, members, losses, random, look)
         except BaseException:
             self.blocks.discard()
             raise
@@ -179,14 +192,13 @@ class Course:
         with changing():
             self.blocks.commit(trained)
             self.done[members] += trained.done
-            healthy = ~trained.diverged
-            self.active = members[healthy]
-            if validated is not None and self.validation_loss is not None:
-                self.validation_loss[first] = np.nan
-                self.validation_loss[first, self.active] = validated[healthy]
-            if self.stopping is not None:
-                values = self._logs(first)[self.stopping.how.monitor][self.active]
-                self.active = self.stopping.look(self.active, values)
+            self.active = members[~(trained.diverged | trained.stopped)]
+            if look is not None and self.validation_loss is not None:
+                rows = self.validation_loss[first : first + n_epochs]
+                rows[...] = np.nan
+                rows[:, members] = look.validation_loss
+            if look is not None and look.seen is not None and self.stopping is not None:
+                self.stopping.commit(members, look.seen, look.later.params)
             self.running.publish(FleetWhole({}, kept))
 
     def _draw(self, progress: Progress, epochs: int) -> None:
@@ -211,3 +223,47 @@ class Course:
         """Take members off the list that have done all their epochs. Return the others."""
         self.active = self.active[self.limits[self.active] > epochs]
         return self.active
+
+
+class _Look:
+    """
+    What is measured after each epoch of a block: see `blocks.Look`.
+
+    Attributes
+    ----------
+    later : Later
+        The members after each epoch.
+    validation_loss : (epochs, A) float64 array or None
+        It is nan after the last epoch that a member keeps.
+    seen : Seen or None
+        What early stopping says to it.
+    """
+
+    later: Later
+    validation_loss: Array | None = None
+    seen: Seen | None = None
+
+    def __init__(self, course: Course) -> None:
+        self.course = course
+
+    def __call__(
+        self, members: Members, later: Later, losses: Array, whole: Indices
+    ) -> tuple[Indices, Mask]:
+        course, self.later, done = self.course, later, whole
+        stopped = np.zeros(len(whole), np.bool_)
+        if course.validation is not None:
+            with np.errstate(all="ignore"):  # of a member that diverged
+                found = course.engine.evaluate(later.of(members), course.validation)
+            found = found.reshape(losses.shape)
+            found /= course.validation.divisors(course.spec, members.numbers)
+            self.validation_loss = found
+        if course.stopping is not None:
+            validated = course.stopping.how.monitor == VALIDATION_LOSS
+            values = self.validation_loss if validated else losses
+            assert values is not None
+            self.seen = course.stopping.look(members.numbers, values, whole)
+            done, stopped = self.seen.done, self.seen.stopped
+        if self.validation_loss is not None:
+            for i in np.flatnonzero(done < len(losses)):
+                self.validation_loss[done[i] :, i] = np.nan
+        return done, stopped

@@ -17,13 +17,14 @@ import numpy.typing as npt
 
 from jitprop import backends
 from jitprop._types import Array
-from jitprop.backends import Backend
+from jitprop.backends import TILE, Backend, threads
 from jitprop.backends.threads import End, NoThreadError, starting_thread
 from jitprop.data.samples import Steps
 from jitprop.fleet.data import Data, Part
 from jitprop.interrupts import Interrupts
 from jitprop.net.optimizers import SGD
 from jitprop.net.spec import Spec
+from jitprop.training.nets import KEPT_BYTES
 
 Indices = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
@@ -62,16 +63,45 @@ class Members(NamedTuple):
         return made._replace(updates=made.updates + n_updates)
 
 
+class Later(NamedTuple):
+    """The members after each epoch of a block, which an engine fills in."""
+
+    params: Array
+    """(epochs, A, P)."""
+    slots: Array
+    """(epochs, A, n_slots, P)."""
+
+    @classmethod
+    def after(cls, members: Members) -> Later:
+        """Return the members after a block of one epoch, not copied."""
+        return cls(members.params[None], members.slots[None])
+
+    def of(self, members: Members) -> Members:
+        """Return each of the members after each epoch, as members of their own: (epochs * A,)."""
+        n, small = len(self.params), (*members[:1], *members[3:])
+        numbers, *settings = (np.tile(part, (n, *[1] * (part.ndim - 1))) for part in small)
+        size = n * len(members.numbers)
+        params = self.params.reshape(size, -1)
+        slots = self.slots.reshape(size, *self.slots.shape[2:])
+        return Members(numbers, params, slots, *settings)
+
+
 class Engine(Protocol):
     """An object that trains the members of a fleet, evaluates them and predicts with them."""
 
     first_work: float
     """The multiply-adds of a fit's first block, before the engine's speed has been measured."""
-    n_threads: int
-    """The largest number of threads that it may use."""
+    n_threads: int | None
+    """The largest number of threads that it may use; None for as many as the process may use."""
 
     def train(
-        self, members: Members, data: Data, orders: Indices | None, losses: Array, rates: Array
+        self,
+        members: Members,
+        data: Data,
+        orders: Indices | None,
+        losses: Array,
+        rates: Array,
+        later: Later | None = None,
     ) -> Mask:
         """
         Train ``len(losses)`` epochs, and write each member's losses to ``losses``.
@@ -80,6 +110,9 @@ class Engine(Protocol):
         each epoch presents the samples. With None they keep their own order. ``rates`` is
         (epochs, A). Returns for each member whether all its losses were finite, (A,). If one was
         not, the member's arrays must not be used.
+
+        ``later`` becomes what the members are after each epoch. From the first loss of a member
+        on that is not finite, what it has of this member must not be used.
         """
 
     def evaluate(self, members: Members, data: Data) -> Array:
@@ -87,6 +120,9 @@ class Engine(Protocol):
 
     def predict(self, members: Members, X: Part, out: Array) -> None:
         """Write each member's outputs to ``out``, (A, n, n_outputs)."""
+
+    def size(self) -> int:
+        """Return the bytes of memory that the engine holds between its calls."""
 
     def close(self) -> None:
         """Release what the engine holds."""
@@ -101,13 +137,17 @@ class Loop:
     backend : Backend
     spec : Spec
         It holds for all members, except for weight decay, momentum and dropout.
-    n_threads : int
+    n_threads : int or None
+        The most threads; None for as many as the process may use.
     """
 
-    def __init__(self, backend: Backend, spec: Spec, n_threads: int) -> None:
+    def __init__(self, backend: Backend, spec: Spec, n_threads: int | None) -> None:
         self.backend, self.spec, self.n_threads = backend, spec, n_threads
         self.first_work = 0.0 if backend is backends.load("numpy") else FIRST_WORK
+        self._passing = replace(spec, batch_size=TILE)
         self._nets: list[tuple[Any, Any]] = []
+        self._most = 1  # threads so far
+        self._bytes = 0  # of the nets
         self._lock = threading.Lock()
 
     def _spec(self, members: Members, i: int) -> Spec:
@@ -122,33 +162,51 @@ class Loop:
         )
 
     def train(
-        self, members: Members, data: Data, orders: Indices | None, losses: Array, rates: Array
+        self,
+        members: Members,
+        data: Data,
+        orders: Indices | None,
+        losses: Array,
+        rates: Array,
+        later: Later | None = None,
     ) -> Mask:
         """See `Engine`."""
-        n_epochs, n = len(losses), data.n_samples
-        n_steps = n_epochs * -(-n // self.spec.batch(n))
+        n_epochs, n, dtype = len(losses), data.n_samples, members.params.dtype
+        n_batches = -(-n // self.spec.batch(n))
+        n_steps = n_epochs * n_batches
         own_losses, own_rates = np.zeros((len(members.numbers), n_epochs)), rates.T.copy()
 
         nets: dict[int, Any] = {}
+        halted = False
 
         def work(i: int) -> None:
             X, y, weights = data.of(members.numbers[i])
-            spec = self._spec(members, i)
-            net = nets[i] = self._take(spec, n, X.dtype)
+            order = None if orders is None else orders[i]
+            params, slots, updates = members.params[i], members.slots[i], int(members.updates[i])
+            # The caller is told of the parameters after each epoch, or else after the last one.
+            stop = n_steps if later is None else n_batches
+            steps = Steps(X, y, weights, order, own_losses[i], own_rates[i], 0, stop)
+            key = self._key(members, i, n, dtype)
+            net = self._take(key) or self._single(self._spec(members, i), n, dtype)
+            nets[i] = net.net
             try:
-                order = None if orders is None else orders[i]
-                steps = Steps(X, y, weights, order, own_losses[i], own_rates[i], 0, n_steps)
-                updates, key = int(members.updates[i]), int(members.keys[i])
-                done = self.backend.train(
-                    net, members.params[i], members.slots[i], steps, updates, key
-                )
+                done = net.train(params, slots, steps, updates, int(members.keys[i]))
+                while later is not None and done == stop:
+                    epoch = stop // n_batches - 1
+                    later.params[epoch, i], later.slots[epoch, i] = params, slots
+                    if stop == n_steps or halted:
+                        break
+                    start, stop = stop, stop + n_batches
+                    done = net.go_on(start, stop, updates + start)
             finally:
                 del nets[i]
-                self._give(spec, n, X.dtype, net)
+                self._give(key, net)
             if done < n_steps:
-                own_losses[i, done // (n_steps // n_epochs) :] = np.nan
+                own_losses[i, done // n_batches :] = np.nan
 
         def halt() -> None:
+            nonlocal halted
+            halted = True
             for net in list(nets.values()):
                 self.backend.halt(net)
 
@@ -159,73 +217,95 @@ class Loop:
 
     def evaluate(self, members: Members, data: Data) -> Array:
         """See `Engine`."""
-        losses, tiled = np.zeros(len(members.numbers)), self._tiled()
+        losses, n, dtype = np.zeros(len(members.numbers)), data.n_samples, members.params.dtype
 
         def work(i: int) -> None:
-            X, y, weights = data.of(members.numbers[i])
-            net = self._take(tiled, len(X), X.dtype, train=False)
-            of_one = X, y, weights
-            losses[i] = self.backend.evaluate(net, members.params[i], of_one, len(X), False)
-            self._give(tiled, len(X), X.dtype, net, train=False)
+            net = self._take((n, dtype)) or self._for_passes(n, dtype)
+            samples = data.of(members.numbers[i])
+            losses[i] = net.evaluate(members.params[i], samples, n)
+            self._give((n, dtype), net)
 
-        run(work, len(losses), self._threads(data.n_samples * len(losses)))
+        run(work, len(losses), self._threads(n * len(losses)))
         return losses
 
     def predict(self, members: Members, X: Part, out: Array) -> None:
         """See `Engine`."""
-        tiled = self._tiled()
+        n, dtype = out.shape[1], members.params.dtype
 
         def work(i: int) -> None:
-            own = X.of(members.numbers[i])
-            net = self._take(tiled, len(own), own.dtype, train=False)
-            self.backend.predict(net, members.params[i], own, out[i], False)
-            self._give(tiled, len(own), own.dtype, net, train=False)
+            net = self._take((n, dtype)) or self._for_passes(n, dtype)
+            net.predict(members.params[i], X.of(members.numbers[i]), out[i])
+            self._give((n, dtype), net)
 
-        run(work, len(out), self._threads(out.shape[0] * out.shape[1]))
+        run(work, len(out), self._threads(len(out) * n))
 
     def _threads(self, passes: int) -> int:
         """Return how many threads to use if so many samples pass through a net."""
         if self.backend is backends.load("numpy"):
             return 0  # Python handles Ctrl-C there, and the NumPy backend has one thread
-        return threads_for(passes * self.spec.n_parameters, self.n_threads)
+        n = threads_for(passes * self.spec.n_parameters, self.n_threads)
+        self._most = max(self._most, n)
+        return n
 
-    def _tiled(self) -> Spec:
-        return replace(self.spec, batch_size=256)
+    def size(self) -> int:
+        """Return the bytes of memory that the nets hold."""
+        return self._bytes
 
-    def _take(self, spec: Spec, n: int, dtype: np.dtype[Any], train: bool = True) -> Any:
-        """Return a kept net if one fits, else a new one. Preparing one takes 0.1 ms."""
-        wanted = _key(spec, n, dtype, train)
+    def _key(self, members: Members, i: int, n: int, dtype: np.dtype[Any]) -> Any:
+        """Return a key. Two members may be trained by the same prepared net if theirs are equal."""
+        return (
+            float(members.decays[i]), float(members.momenta[i]), members.dropout[i].tobytes(), n,
+            dtype,
+        )  # fmt: skip
+
+    def _single(self, spec: Spec, n: int, dtype: np.dtype[Any]) -> Any:
+        return self.backend.Single(self.backend.prepare(spec, n, dtype, 1, 1))
+
+    def _for_passes(self, n: int, dtype: np.dtype[Any]) -> Any:
+        net = self.backend.prepare_pass(self._passing, n, dtype, 1, False)
+        return self.backend.Single(net)
+
+    def _take(self, key: Any) -> Any:
+        """Return a kept net, or None. Preparing one takes 0.1 ms."""
         with self._lock:
-            for i, (key, _) in enumerate(self._nets):
-                if key == wanted:
-                    return self._nets.pop(i)[1]
-        if train:
-            return self.backend.prepare(spec, n, dtype, 1, 1)
-        return self.backend.prepare_pass(spec, n, dtype, 1, False)
+            for i, (other, net) in enumerate(self._nets):
+                if other == key:
+                    del self._nets[i]
+                    self._bytes -= self.backend.size(net.net)
+                    return net
+        return None
 
-    def _give(self, spec: Spec, n: int, dtype: np.dtype[Any], net: Any, train: bool = True) -> None:
-        """Keep a net for the next call that needs such a net."""
+    def _give(self, key: Any, net: Any) -> None:
+        """Keep a net for the next call that needs such a net, without the arrays of the last."""
+        net.forget()
+        old = []
         with self._lock:
-            self._nets.append((_key(spec, n, dtype, train), net))
-            old = self._nets.pop(0)[1] if len(self._nets) > 2 * self.n_threads + 2 else None
-        if old is not None:
-            self.backend.close(old)
+            self._nets.append((key, net))
+            self._bytes += self.backend.size(net.net)
+            while len(self._nets) > 2 * self._most + 2 and self._bytes > KEPT_BYTES:
+                old.append(self._nets.pop(0)[1])
+                self._bytes -= self.backend.size(old[-1].net)
+        for net in old:
+            self.backend.close(net.net)
 
     def close(self) -> None:
         """Release what the nets hold."""
         while self._nets:
-            self.backend.close(self._nets.pop()[1])
+            self.backend.close(self._nets.pop()[1].net)
+        self._bytes = 0
 
 
-def _key(spec: Spec, n: int, dtype: np.dtype[Any], train: bool) -> Any:
-    """Return a key. Two nets of one fleet are interchangeable if their keys are equal."""
-    momentum = getattr(spec.optimizer, "momentum", None)
-    return train, spec.weight_decay, momentum, spec.dropout, spec.batch_size, n, dtype
+def threads_for(work: float, n_threads: int | None) -> int:
+    """
+    Return how many threads to start for so many multiply-adds. 0 is the caller's own.
 
-
-def threads_for(work: float, n_threads: int) -> int:
-    """Return how many threads to start for so many multiply-adds. 0 is the caller's own."""
-    return min(n_threads, int(work / THREAD_WORK))
+    With ``n_threads`` None they are at most as many as a fit may use. That is asked only where
+    there is work for two: it takes 0.1 ms.
+    """
+    n = int(work / THREAD_WORK)
+    if n <= 1 or n_threads == 1:
+        return min(n, 1)
+    return min(n, threads.available() if n_threads is None else min(n_threads, threads.cores()))
 
 
 def run(

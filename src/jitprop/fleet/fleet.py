@@ -114,6 +114,7 @@ batch_size, shuffle, dtype, backend
     losses                                      8 K an epoch
     validation losses                           8 K an epoch
     early stopping that restores the best       K P b
+    early stopping, validation data             4 MB
     shuffling: generators                       1,700 K; the fleet keeps 1,000 K
     shuffling: orders                           8 MB, or 8 K a sample if that is more
     a schedule                                  8 MB
@@ -393,7 +394,7 @@ batch_size, shuffle, dtype, backend
             As in `Trainer.fit`. Weights of 0 select the folds of a cross-validation. Integer
             weights count the samples of a bootstrap.
         validation_data : (X, y) or (X, y, sample_weight), optional
-            Samples that are not trained on. After each epoch each member's loss on them is
+            Samples that are not trained on. Each member's loss on them after each epoch is
             computed.
         callbacks : Callback, function or list of these, default ()
             An `EarlyStopping` on "validation_loss" or "loss" stops each member by itself. The
@@ -489,8 +490,9 @@ batch_size, shuffle, dtype, backend
         data = data.unshared(state.params)
         if held_out is not None:
             held_out = held_out.unshared(state.params)
+        engine = self._engine(data.n_samples)
         course = Course(
-            self._engine(data.n_samples),
+            engine,
             model,
             state,
             data,
@@ -531,6 +533,7 @@ batch_size, shuffle, dtype, backend
                         model.kept = apart(callback_list.states())
                 if bar is not None:
                     bar.close()
+        self._give_back(engine, data.n_samples)
         return course.history()
 
     def stop(self) -> None:
@@ -538,10 +541,10 @@ batch_size, shuffle, dtype, backend
         End the current fit of all members after the current epoch.
 
         A callback, another function that the fit calls, or another thread may call it. `fit` then
-        returns as it does after its last epoch. Without callbacks and validation data, epochs are
-        trained in blocks of about a tenth of a second, and the fit ends after the current block. If
-        it is called before the first epoch, as in `Callback.on_fit_begin`, nothing is trained.
-        Outside a fit it has no effect on later fits.
+        returns as it does after its last epoch. Without callbacks other than `EarlyStopping`,
+        epochs are trained in blocks of about a tenth of a second, and the fit ends after the
+        current block. If it is called before the first epoch, as in `Callback.on_fit_begin`,
+        nothing is trained. Outside a fit it has no effect on later fits.
         """
         if self._under_way is not None:
             self._under_way.stop()
@@ -567,8 +570,8 @@ batch_size, shuffle, dtype, backend
 
         def outputs(members: Members) -> Array:
             part = inputs(X, self.layer_sizes[0], len(self), members.params.dtype)
-            n = part.array.shape[-2]
-            out = np.empty((len(self), n, self.layer_sizes[-1]), part.array.dtype)
+            n, kind = part.array.shape[-2], part.array.dtype
+            out = np.empty((len(self), n, self._model.spec.layer_sizes[-1]), kind)
             with self._computing(n) as engine:
                 engine.predict(members, part, out)
             return out
@@ -752,16 +755,30 @@ batch_size, shuffle, dtype, backend
         return compute(members)
 
     def _engine(self, n_samples: int) -> Engine:
-        backend = backends.load(self._model.backend)
-        return choice.choose(backend, self._model.spec, len(self), n_samples, self._model.n_threads)
+        """Take the engine for so many samples that the model keeps, or make one."""
+        model = self._model
+        engine: Engine | None = model.nets.take(model.spec.batch(n_samples))
+        if engine is None:
+            backend = backends.load(model.backend)
+            engine = choice.choose(backend, model.spec, len(self), n_samples, model.n_threads)
+        return engine
+
+    def _give_back(self, engine: Engine, n_samples: int) -> None:
+        """Keep an engine for the next call."""
+        nets, spec = self._model.nets, self._model.spec
+        if not spec.custom_functions:
+            nets.give_back(spec.batch(n_samples), engine, engine.size())
 
     @contextmanager
     def _computing(self, n_samples: int) -> Iterator[Engine]:
         """Lend an engine. BLAS has one thread meanwhile if the backend uses it."""
         engine, backend = self._engine(n_samples), backends.load(self._model.backend)
-        with Interrupts() as interrupts, backends.one_blas_thread(backend), interrupts.heard():
+        if backend.COMPILED:
             yield engine
-        engine.close()
+        else:
+            with Interrupts() as interrupts, backends.one_blas_thread(backend), interrupts.heard():
+                yield engine
+        self._give_back(engine, n_samples)
 
     def _trainer(self, i: int) -> Trainer:
         """Return member i as a trainer, with copies of its arrays."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -12,9 +11,19 @@ import jitprop_kernels as kernels
 from jitprop._types import Array
 from jitprop.backends import compiled, plans
 from jitprop.fleet.data import Data, Part
-from jitprop.fleet.engines import FIRST_WORK, Indices, Mask, Members, run, threads_for
+from jitprop.fleet.engines import (
+    FIRST_WORK,
+    Indices,
+    Later,
+    Mask,
+    Members,
+    run,
+    threads_for,
+)
 from jitprop.net.spec import Spec
 from jitprop.net.state import check_trained
+from jitprop.training.nets import KEPT_BYTES
+from jitprop_kernels.entry import Entry
 
 
 class Lanes:
@@ -29,12 +38,15 @@ class Lanes:
         The number of members of the fleet. If they fit into two narrow vectors, narrow vectors are
         used, because two of them take no longer than a wide one. The width stays the same when
         members stop early. Otherwise kernels would be compiled in the middle of a fit.
-    n_threads : int
+    n_threads : int or None
+        The most threads; None for as many as the process may use.
     """
 
-    def __init__(self, spec: Spec, n_members: int, n_threads: int) -> None:
+    def __init__(self, spec: Spec, n_members: int, n_threads: int | None) -> None:
         self.spec, self.n_members, self.n_threads = spec, n_members, n_threads
         self.first_work = FIRST_WORK
+        self._passing = replace(spec, batch_size=kernels.SAMPLES)
+        self._calls: dict[Any, _Call] = {}
 
     def _vectors(self, dtype: np.dtype[Any]) -> tuple[kernels.Width, int]:
         """Return the width of the vectors, and the number of their lanes."""
@@ -43,25 +55,33 @@ class Lanes:
         return kernels.NARROW if few else kernels.WIDE, size // dtype.itemsize
 
     def train(
-        self, members: Members, data: Data, orders: Indices | None, losses: Array, rates: Array
+        self,
+        members: Members,
+        data: Data,
+        orders: Indices | None,
+        losses: Array,
+        rates: Array,
+        later: Later | None = None,
     ) -> Mask:
         """See `Engine`."""
         weights = None if data.weights is None else data.weights.array
         check_trained(members.params, members.slots, data.X.array, data.y.array, weights)
-        dtype, n = members.params.dtype, data.n_samples
-        width, v = self._vectors(dtype)
-        plan, size = _plan(self.spec, data, dtype, v)
-        params, slots = _to_lanes(members.params[:, None], v), _to_lanes(members.slots, v)
+        n, a = data.n_samples, len(members.numbers)
+        call = self._call("train", members, n, data.y, weights is not None)
+        v, params, slots = call.v, call.params, call.slots
+        _to_lanes(members.params[:, None], params, v)
+        _to_lanes(members.slots, slots, v)
         rows = compiled.NATURAL_ORDER if orders is None else orders.reshape(-1)
-        gate = np.zeros(kernels.GATE_SIZE, np.int64)
         rate_step = 0 if rates.strides[0] == 0 else rates.shape[1]
-        # Always a copy: a view of a broadcast array is read-only, which is another type to numba.
-        rates = rates.copy() if rate_step else rates[0].copy()
-        divisors = np.empty(len(members.numbers))
+        rates = rates if rate_step else rates[0]
+        divisors, faults = np.empty(a), np.empty(a)
         divisors[:] = data.divisors(self.spec, members.numbers)
-        faults = np.empty(len(members.numbers))
+        n_later = 0 if later is None else len(losses)
+        dtype = members.params.dtype
+        later_params = np.empty(n_later * params.size, dtype)
+        later_slots = np.empty(n_later * slots.size, dtype)
 
-        arrays = kernels.FleetWork(
+        work = kernels.FleetWork(
             params=params,
             slots=slots,
             samples=_samples(data, members.numbers, rows),
@@ -69,79 +89,151 @@ class Lanes:
             losses=losses.reshape(-1),
             divisors=divisors,
             faults=faults,
-            rates=rates.reshape(-1),
+            rates=np.ascontiguousarray(rates.reshape(-1)),
             rate_step=rate_step,
+            later_params=later_params,
+            later_slots=later_slots,
         )
-
-        def work(_: int) -> None:
-            kernels.train_members(width, plan, arrays, _scratch(size, v, dtype), gate)
-
-        self._run(work, gate, 3 * params.size * n * len(losses))
+        call.run(kernels.train_members, (work,), self._threads(3 * params.size * n * len(losses)))
         _from_lanes(params, members.params[:, None], v)
         _from_lanes(slots, members.slots, v)
+        if later is not None:
+            for epoch in range(n_later):
+                here = slice(epoch * params.size, (epoch + 1) * params.size)
+                _from_lanes(later_params[here], later.params[epoch][:, None], v)
+                here = slice(epoch * slots.size, (epoch + 1) * slots.size)
+                _from_lanes(later_slots[here], later.slots[epoch], v)
         return np.isfinite(faults)
 
     def evaluate(self, members: Members, data: Data) -> Array:
         """See `Engine`."""
-        dtype = members.params.dtype
-        spec = replace(self.spec, batch_size=kernels.SAMPLES)
-        width, v = self._vectors(dtype)
-        plan, size = _plan(spec, data, dtype, v)
-        plan = plan._replace(mean=False)
-        params, losses = _to_lanes(members.params[:, None], v), np.zeros(len(members.numbers))
-        gate = np.zeros(kernels.GATE_SIZE, np.int64)
-
+        call = self._call("evaluate", members, data.n_samples, data.y, data.weights is not None)
+        _to_lanes(members.params[:, None], call.params, call.v)
+        losses = np.zeros(len(members.numbers))
         samples, settings = _samples(data, members.numbers), _settings(members)
-
-        def work(_: int) -> None:
-            kernels.evaluate_members(
-                width, plan, params, samples, settings, losses, _scratch(size, v, dtype), gate
-            )
-
-        self._run(work, gate, params.size * data.n_samples)
+        n = self._threads(call.params.size * data.n_samples)
+        call.run(kernels.evaluate_members, (call.params, samples, settings, losses), n)
         return losses
 
     def predict(self, members: Members, X: Part, out: Array) -> None:
         """See `Engine`."""
-        dtype, n = members.params.dtype, X.array.shape[-2]
-        width, v = self._vectors(dtype)
-        spec = replace(self.spec, batch_size=kernels.SAMPLES)
-        plan, size = plans.make_for_members(spec, n, dtype, v)
-        params = _to_lanes(members.params[:, None], v)
-        gate = np.zeros(kernels.GATE_SIZE, np.int64)
-
-        nothing, numbers = np.empty(0, dtype), members.numbers
+        n = out.shape[1]
+        call = self._call("predict", members, n)
+        _to_lanes(members.params[:, None], call.params, call.v)
+        nothing, numbers = np.empty(0, X.array.dtype), members.numbers
         samples = kernels.MemberSamples(
             X.array.reshape(-1), X.step, nothing, 0, nothing, 0, numbers, n, numbers,
             compiled.NATURAL_ORDER,
         )  # fmt: skip
-        settings = _settings(members)
+        arrays = call.params, samples, _settings(members), out.reshape(-1)
+        call.run(kernels.predict_members, arrays, self._threads(call.params.size * n))
 
-        def work(_: int) -> None:
-            kernels.predict_members(
-                width,
-                plan,
-                params,
-                samples,
-                settings,
-                out.reshape(-1),
-                _scratch(size, v, dtype),
-                gate,
-            )
-
-        self._run(work, gate, params.size * n)
+    def size(self) -> int:
+        """Return the bytes of memory that calls hold."""
+        return sum(call.size() for call in self._calls.values())
 
     def close(self) -> None:
-        """Do nothing: this engine holds nothing."""
+        """Release the memory of calls."""
+        self._calls.clear()
 
-    def _run(self, work: Callable[[int], None], gate: Indices, size: float) -> None:
-        """Call the kernel from several threads. Each takes groups until none is left."""
-        n = threads_for(size, self.n_threads)
+    def _call(
+        self, name: str, members: Members, n: int, y: Part | None = None, weighted: bool = False
+    ) -> _Call:
+        """Return what an entry needs for so many members and samples, kept or made."""
+        a, dtype = len(members.numbers), members.params.dtype
+        labels = y is not None and y.array.ndim == 1 + y.per_member
+        key = name, a, n, dtype, labels, weighted
+        call = self._calls.get(key)
+        if call is None:
+            width, v = self._vectors(dtype)
+            spec = self.spec if name == "train" else self._passing
+            plan, size = plans.make_for_members(spec, n, dtype, v)
+            mean = plan.mean and name != "evaluate"
+            plan = plan._replace(labels=labels, weighted=weighted, mean=mean)
+            n_slots = members.slots.shape[1] if name == "train" else 0
+            # Members that stop one after the other leave calls behind that nobody needs any more.
+            while self._calls and (len(self._calls) >= MOST_CALLS or self.size() > KEPT_BYTES):
+                del self._calls[next(iter(self._calls))]
+            shape = a, n_slots, spec.n_parameters
+            call = self._calls[key] = _Call(width, v, plan, size, shape, dtype)
+        return call
+
+    def _threads(self, size: float) -> int:
+        return threads_for(size, self.n_threads)
+
+
+MOST_CALLS = 4
+"""So many are kept at once: for training, for validation and for two others."""
+
+
+class _Call:
+    """
+    What calls of one entry for so many members and samples have in common.
+
+    Parameters
+    ----------
+    width : Width
+    v : int
+        The lanes of a vector.
+    plan : Plan
+    scratch : int
+        The numbers of scratch for a thread.
+    shape : (int, int, int)
+        The numbers of members, of slots and of parameters.
+    dtype : dtype
+
+    Attributes
+    ----------
+    params, slots : arrays
+        The members in groups: see `_to_lanes`.
+    """
+
+    def __init__(
+        self,
+        width: kernels.Width,
+        v: int,
+        plan: kernels.Plan,
+        scratch: int,
+        shape: tuple[int, int, int],
+        dtype: np.dtype[Any],
+    ) -> None:
+        self.width, self.v, self.plan = width, v, plan
+        a, n_slots, n_parameters = shape
+        size = -(-a // v) * v * n_parameters
+        self.params = compiled.aligned_zeros(size, dtype)
+        self.slots = compiled.aligned_zeros(size * n_slots, dtype)
+        self._gate = np.zeros(kernels.GATE_SIZE, np.int64)
+        self._scratch_size, self._dtype = scratch, dtype
+        self._scratch: list[kernels.Scratch] = []
+        self._bound: list[kernels.Bound] = []
+
+    def run(self, entry: Entry, arrays: tuple[Any, ...], n_threads: int) -> None:
+        """Call an entry from several threads. Each takes groups of members until none is left."""
+        gate, bound = self._gate, self._bound
+        for rank in range(max(1, n_threads)):
+            if rank == len(bound):
+                memory = compiled.aligned_zeros(self._scratch_size, self._dtype)
+                scratch = kernels.Scratch(memory, np.zeros(kernels.N_SUMS * self.v))
+                self._scratch.append(scratch)
+                bound.append(entry.bind(self.width, self.plan, *arrays, scratch, gate))
+            else:
+                for i, value in enumerate(arrays):
+                    bound[rank].put((2 + i,), value)
 
         def halt() -> None:
             gate[kernels.HALT] = 1
 
-        run(work, max(1, n), n, halt)
+        try:
+            run(lambda rank: bound[rank](), max(1, n_threads), n_threads, halt)
+        finally:
+            gate[:] = 0
+            for one in bound:
+                one.forget()
+
+    def size(self) -> int:
+        """Return the bytes of memory that the call holds."""
+        scratch = max(1, len(self._bound)) * self._scratch_size * self._dtype.itemsize
+        return self.params.nbytes + self.slots.nbytes + scratch
 
 
 def _samples(
@@ -176,33 +268,20 @@ def _settings(members: Members) -> kernels.MemberSettings:
     )
 
 
-def _plan(spec: Spec, data: Data, dtype: np.dtype[Any], v: int) -> tuple[kernels.Plan, int]:
-    plan, size = plans.make_for_members(spec, data.n_samples, dtype, v)
-    labels = data.y.array.ndim == 1 + data.y.per_member
-    return plan._replace(labels=labels, weighted=data.weights is not None), size
-
-
-def _scratch(size: int, v: int, dtype: np.dtype[Any]) -> kernels.Scratch:
-    return kernels.Scratch(compiled.aligned_zeros(size, dtype), np.zeros(kernels.N_SUMS * v))
-
-
-def _to_lanes(members: Array, v: int) -> Array:
+def _to_lanes(members: Array, lanes: Array, v: int) -> None:
     """
-    Return a copy of an (A, s, P) array in the layout (G, s, P, V), as a flat array.
+    Copy an (A, s, P) array to a flat one, in the layout (G, s, P, V).
 
     V members make a group. Their values of the same parameter lie side by side. Copies of the last
     member fill the last group.
     """
     a, s, p = members.shape
-    g = -(-a // v)
-    lanes = compiled.aligned_zeros(g * s * p * v, members.dtype)
-    view = lanes.reshape(g, s, p, v)
-    whole = a // v
-    view[:whole] = members[: whole * v].reshape(whole, v, s, p).transpose(0, 2, 3, 1)
-    if whole < g:
-        rest = np.minimum(np.arange(whole * v, g * v), a - 1)
+    view, whole = lanes.reshape(-(-a // v), s, p, v), a // v
+    if whole > 0:
+        view[:whole] = members[: whole * v].reshape(whole, v, s, p).transpose(0, 2, 3, 1)
+    if whole < len(view):
+        rest = np.minimum(np.arange(whole * v, len(view) * v), a - 1)
         view[whole] = members[rest].transpose(1, 2, 0)
-    return lanes
 
 
 def _from_lanes(lanes: Array, members: Array, v: int) -> None:

@@ -82,7 +82,7 @@ class FleetState:
             made = map(generator, words([self.seeds[i] for i in missing], "shuffle"))
             self.generators.update(zip(missing, made, strict=True))
 
-    def orders(self, members: Indices, n_epochs: int, n: int, n_threads: int) -> Indices:
+    def orders(self, members: Indices, n_epochs: int, n: int, n_threads: int | None) -> Indices:
         """Draw the order of n samples in the next epochs of some members: (A, epochs, n)."""
         rows = np.empty((len(members), n_epochs, n), np.int64)
         rows[:] = np.arange(n)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from jitprop._types import Array
-from jitprop.fleet.engines import Indices
+from jitprop.fleet.engines import Indices, Mask
 from jitprop.fleet.state import FleetState
 from jitprop.training import callbacks
 from jitprop.training.callbacks import Callback, EarlyStopping, check_same
@@ -91,6 +91,23 @@ class Found:
             else None,
             "restored": restored,
         }
+
+
+class Seen(NamedTuple):
+    """What early stopping sees in some epochs of A members."""
+
+    best: Array
+    """(A,): the best number so far;"""
+    best_epoch: Indices
+    """(A,): and its epoch, as in `Found`."""
+    last: Indices
+    """(A,): the last epoch that counts."""
+    at: Indices
+    """(A,): the best of these epochs, counted from 0, if it is the best one so far; else -1."""
+    done: Indices
+    """(A,): how many of these epochs count. The last of them stopped the member, if any did."""
+    stopped: Mask
+    """(A,): which members are stopped."""
 
 
 class Stopping:
@@ -174,22 +191,45 @@ class Stopping:
         going_on: Indices = members[~exhausted[members]]
         return going_on
 
-    def look(self, members: Indices, values: Array) -> Indices:
+    def look(self, members: Indices, values: Array, whole: Indices) -> Seen:
         """
-        Count an epoch of some members, (A,), in which they had these numbers, (A,).
+        Return what follows from some epochs of some members, before they are committed.
 
-        The parameters of those that became better are kept. Returns the members that go on.
+        Parameters
+        ----------
+        members : (A,) int64 array
+        values : (epochs, A) float64 array
+            The monitored number after each epoch.
+        whole : (A,) int64 array
+            How many of the epochs count.
         """
-        found, epochs = self.found, self.state.epochs[members] - 1
+        found, rule = self.found, self.how.rule
+        begin, first = self.state.epochs[members], found.first[members]
+        best, best_epoch = found.best[members], found.best_epoch[members]
+        at, done = np.full(len(members), -1), whole.copy()
+        stopped = np.zeros(len(members), np.bool_)
         with np.errstate(invalid="ignore"):  # inf - inf is nan, which is not better
-            which = self.how.rule.is_better(values, found.best[members])
-        better = members[which]
+            for epoch, now in enumerate(values):
+                counts = ~stopped & (epoch < whole)
+                if not counts.any():
+                    break
+                better = counts & rule.is_better(now, best)
+                best[better], best_epoch[better] = now[better], begin[better] + epoch
+                at[better] = epoch
+                exhausted = counts & rule.is_exhausted(first, best_epoch, begin + epoch)
+                done[exhausted] = epoch + 1
+                stopped |= exhausted
+        return Seen(best, best_epoch, begin + done - 1, at, done, stopped)
+
+    def commit(self, members: Indices, seen: Seen, params: Array) -> None:
+        """Take over what `look` returned. ``params``, (epochs, A, P), is after each epoch."""
+        found = self.found
         if found.params is not None:
+            better = np.flatnonzero(seen.at >= 0)
             for some in _pieces(found.params, better):
-                found.params[some] = self.state.params[some]
-        found.best[better], found.best_epoch[better] = values[which], epochs[which]
-        found.last[members] = epochs
-        return self.going_on(members)
+                found.params[members[some]] = params[seen.at[some], some]
+        found.best[members], found.best_epoch[members] = seen.best, seen.best_epoch
+        found.last[members] = np.where(seen.done > 0, seen.last, found.last[members])
 
     def restore(self) -> None:
         """Swap the parameters of the best epochs and those of the last epochs."""

@@ -19,7 +19,7 @@ KEPT_BYTES = 1 << 20
 
 class Nets:
     """
-    The nets that a model keeps.
+    The nets that a model keeps. Those of a fleet's model are its engines.
 
     They depend on the settings and the dtype of the model, but not on its parameters or learning
     rate. Copies and pickles of the model begin without them. A net with functions of the user's own
