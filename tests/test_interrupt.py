@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import functools
 import importlib
 import json
@@ -330,7 +331,7 @@ class Limit:
 
 
 def in_a_team(limit, monkeypatch, path):
-    monkeypatch.setattr(threads, "wait", once(limit, threads.wait))
+    monkeypatch.setattr(concurrent.futures, "wait", once(limit, concurrent.futures.wait))
     threads.Team(2).run(2, lambda rank: time.sleep(0.1) or 0)
 
 
@@ -341,8 +342,8 @@ def in_a_teams_last_wait(limit, monkeypatch, path):
             limit()
         return wait(futures, timeout)
 
-    presses, wait = [limit], threads.wait
-    monkeypatch.setattr(threads, "wait", over)
+    presses, wait = [limit], concurrent.futures.wait
+    monkeypatch.setattr(concurrent.futures, "wait", over)
     threads.Team(2).run(2, lambda rank: (rank and time.sleep(0.1)) or 0)
 
 

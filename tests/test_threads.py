@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _thread
+import concurrent.futures
 import concurrent.futures.thread
 import importlib.util
 import os
@@ -333,14 +334,14 @@ def test_a_second_ctrl_c_waits_for_the_threads_too(monkeypatch):
     def handler(*arguments):
         raise KeyboardInterrupt
 
-    plain_wait = threads.wait
+    plain_wait = concurrent.futures.wait
 
     def pressed(futures, timeout=None):
         signal.raise_signal(signal.SIGINT)
         return plain_wait(futures, timeout)
 
     before = signal.signal(signal.SIGINT, handler)
-    monkeypatch.setattr(threads, "wait", pressed)
+    monkeypatch.setattr(concurrent.futures, "wait", pressed)
     try:
         with pytest.raises(KeyboardInterrupt):
             threads.Team(2).run(2, slow)

@@ -113,12 +113,17 @@ def prebuilt_file(name: str, key: str, level: str) -> tuple[str, str]:
     return f"{name}-{_hash(key)[:16]}{SUFFIX}", f"{name} {key} {fingerprint()} {level}"
 
 
+def ending(target: Target) -> str:
+    """Return how the names of a processor's cached files end."""
+    return f"-{stamp_of(target)}{SUFFIX}"
+
+
 def any_for(target: Target) -> bool:
     """Return whether there is machine code of any kernel for this processor."""
     with suppress(OSError, ValueError):
         if prebuilt(target):
             return True
-    end = f"-{stamp_of(target)}{SUFFIX}"
+    end = ending(target)
     for candidate in folders():
         with suppress(OSError):
             if any(name.endswith(end) for name in os.listdir(_trust.folder(candidate))):
@@ -235,11 +240,10 @@ class Stored:
     """
 
     def __init__(self, name: str, key: str, target: Target) -> None:
-        stamp = stamp_of(target)
         self.source, self.folder = "cache", None
-        self.key = f"{name} {key} {stamp}"
+        self.key = f"{name} {key} {stamp_of(target)}"
         self._name, self._own_key, self._target = name, key, target
-        self._file = f"{name}-{_hash(key)[:16]}-{stamp}{SUFFIX}"
+        self._file = f"{name}-{_hash(key)[:16]}{ending(target)}"
         self._unusable: list[str] = []
 
     folder: str | None

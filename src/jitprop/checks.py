@@ -7,7 +7,6 @@ what was expected and what was passed. Arrays are checked in `jitprop.data.cast`
 
 from __future__ import annotations
 
-import difflib
 import math
 import numbers
 import os
@@ -197,7 +196,9 @@ def choice(name: str, value: Any, known: tuple[str, ...], words: str | None = No
         )
     if value not in known:
         word = value[:LONGEST].lower()
-        near = difflib.get_close_matches(word, known, n=2, cutoff=0.5)
+        from difflib import get_close_matches
+
+        near = get_close_matches(word, known, n=2, cutoff=0.5)
         hint = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
         if meant := hints.word(words or name, word):
             hint = f"{meant}; "

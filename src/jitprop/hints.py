@@ -6,7 +6,6 @@ Such a name is not accepted, so that every name has one meaning. But the error s
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from inspect import signature
@@ -204,7 +203,9 @@ def unknown_argument(
 ) -> str:
     """Return the message for an argument that a function does not have."""
     meant = words.get(name, name)
-    near = difflib.get_close_matches(name, known, n=1)
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, known, n=1)
     if all(part in known for part in meant.split(" and ")):
         hint = f"here it is {meant}{NOTES.get(meant, '')}"
     elif meant in WHERE:

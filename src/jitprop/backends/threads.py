@@ -8,13 +8,15 @@ import os
 import sys
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import lru_cache
 from pathlib import Path
 from types import BuiltinFunctionType
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from jitprop.interrupts import Expected, Interrupts, from_a_handler
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
 
 T = TypeVar("T")
 
@@ -185,14 +187,15 @@ def uninterrupted(function: Callable[[], T]) -> T:
     """
     if threading.current_thread() is not threading.main_thread() or not real():
         return function()
-    made: Future[T] = Future()
+    results: list[T] = []
+    errors: list[BaseException] = []
     end = End()
 
     def work() -> None:
         try:
-            made.set_result(function())
+            results.append(function())
         except BaseException as error:
-            made.set_exception(error)
+            errors.append(error)
         finally:
             end.reach()
 
@@ -207,7 +210,9 @@ def uninterrupted(function: Callable[[], T]) -> T:
         with interrupts.heard():
             end.wait()
         thread.join()
-    return made.result()
+    if errors:
+        raise errors[0]
+    return results[0]
 
 
 def _wait_for_work() -> None:
@@ -272,6 +277,9 @@ class Team:
         NoThreadError
             If no more threads can be started. Then nothing was called.
         """
+        with starting_thread():  # many processes need none: 5 ms
+            from concurrent.futures import ThreadPoolExecutor, wait
+
         decided = threading.Event()
         go = False
 

@@ -2,7 +2,7 @@
 The command line: ``jitprop``, and ``python -m jitprop``.
 
 `commands` defines the commands and their options. Other modules read the table, infer the types of
-its columns, train and score. Every command but ``warmup`` needs the extra ``cli``.
+its columns, train and score. ``warmup`` and ``info --machine`` do without the extra ``cli``.
 ``import jitprop`` imports nothing of this package.
 """
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from jitprop.cli import warmup
+from jitprop.cli import machine, warmup
 
 EXTRA = {"click", "matplotlib", "pandas", "pyarrow", "rich", "tqdm"}
 """The packages of the extra, by their import names."""
@@ -48,5 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         if arguments == ["warmup"]:
             return warmup.main()
+        if arguments == ["info", "--machine"]:
+            return machine.main()
         print(f"error: the command line needs {missing}: {INSTALL}", file=sys.stderr)
         return 2

@@ -215,12 +215,20 @@ def predict(**arguments: Any) -> None:
 
 
 @cli.command("info")
-@click.argument("model", type=FILE)
-def info(model: Path) -> None:
+@click.argument("model", type=FILE, required=False)
+@click.option("--machine", is_flag=True, help="Show which machine code runs here instead.")
+def info(model: Path | None, machine: bool) -> int:
     """Show the contents of a MODEL file."""
+    if (model is None) != machine:
+        raise click.UsageError("name a MODEL file, or give --machine, and not both")
+    if model is None:
+        from jitprop.cli import machine as this
+
+        return this.main()
     from jitprop.cli import models, report
 
     report.info(model, *models.load(model))
+    return 0
 
 
 @cli.command("warmup")

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import sys
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -121,7 +122,8 @@ def naming(**arguments: Any) -> Iterator[None]:
 
 def _is_masked(data: Any) -> bool:
     """Whether an array holds a masked value; lists are searched at any depth."""
-    if isinstance(data, np.ma.MaskedArray):
+    ma = sys.modules.get("numpy.ma")  # who has a masked array has imported it: 10 ms
+    if isinstance(data, getattr(ma, "MaskedArray", ())):
         return bool(np.ma.is_masked(data))
     if not isinstance(data, list | tuple) or {*map(type, data)} <= {int, float, bool}:
         return False

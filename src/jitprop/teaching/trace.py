@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import zip_longest
@@ -124,6 +123,8 @@ class Trace:
 
     def _repr_html_(self) -> str:
         """Return the table that a notebook shows, as HTML."""
+        import html
+
         style = "text-align: left; vertical-align: top; white-space: pre; font-family: monospace"
         lines = ["".join(f'<th style="{style}">{heading}</th>' for heading in HEADINGS)]
         for row in self._rows():

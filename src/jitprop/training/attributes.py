@@ -8,7 +8,6 @@ attributes of their own.
 
 from __future__ import annotations
 
-import difflib
 from typing import Any
 
 import numpy as np
@@ -63,7 +62,9 @@ class Attributes:
         own = type(self).__module__.startswith("jitprop.")
         if own and there is None:
             known = [known for known in dir(self) if not known.startswith("_")]
-            near = difflib.get_close_matches(name, known, n=1)
+            from difflib import get_close_matches
+
+            near = get_close_matches(name, known, n=1)
             hint = f"did you mean {near[0]}? " if near else ""
             raise AttributeError(
                 f"a {type(self).__name__} has no attribute {name!r}: {hint}Attributes of your own "

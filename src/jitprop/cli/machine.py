@@ -1,0 +1,41 @@
+"""Which machine code runs here, printed."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> int:
+    """
+    Print the processor, the versions, and which kernels are prebuilt or cached.
+
+    It needs neither numba nor the extra ``cli``.
+
+    Returns
+    -------
+    int
+        The exit code: 0, or 2 if the kernels cannot be imported.
+    """
+    try:
+        from jitprop_kernels.inventory import inventory
+
+        found = inventory()
+    except Exception as error:  # a broken llvmlite may raise any
+        print(f"error: the kernels failed to import: {error}", file=sys.stderr)
+        return 2
+    rows = [
+        ("processor", f"{found.cpu}, level {found.level or 'without prebuilt code'}"),
+        ("numba", found.numba or "not installed: nothing can be compiled"),
+        ("llvmlite", found.llvmlite),
+        ("prebuilt", found.prebuilt or f"none: {found.unused}"),
+        ("cache", ", ".join(found.caches) or "nothing yet"),
+    ]
+    if found.interpreted:
+        rows.append(("kernels", "run as Python, as NUMBA_DISABLE_JIT is set"))
+    for name, (prebuilt, cached) in found.kernels.items():
+        counts = [f"{prebuilt} prebuilt"] * bool(prebuilt) + [f"{cached} cached"] * bool(cached)
+        rows.append((name, ", ".join(counts) or "compiled when it is first used"))
+    width = max(len(name) for name, _ in rows)
+    for name, value in rows:
+        print(f"{name:{width}}  {value}")
+    return 0
