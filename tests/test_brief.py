@@ -449,3 +449,78 @@ def test_ctrl_c_ends_a_long_prediction(monkeypatch):
         trainer.predict(X)
     monkeypatch.setattr(threads.Team, "run", run)
     np.testing.assert_array_equal(trainer.predict(X), expected)
+
+
+def test_a_history_gets_its_epochs_after_a_longer_fit():
+    X, y = samples(4, "float64", {})
+    trainers = [make("lanes") for _ in range(2)]
+    for trainer, first in zip(trainers, (X, X.tolist()), strict=True):
+        for _ in range(10):
+            trainer.partial_fit(first, y)
+        trainer.fit(first, y, 3)  # there is room for more epochs in the same columns
+        for _ in range(3):
+            trainer.partial_fit(first, y)
+    brief, usual = (trainer.history for trainer in trainers)
+    assert brief.loss.tobytes() == usual.loss.tobytes()
+    assert len(brief.loss) == trainers[0].epochs_trained == 16
+
+
+def test_read_only_parameters_are_replaced_and_not_written():
+    X, y = samples(4, "float64", {})
+    trainer = make("lanes")
+    trainer.partial_fit(X, y)
+    old = trainer.parameters
+    before = old.copy()
+    old.flags.writeable = False
+    trainer.partial_fit(X, y)
+    assert old.tobytes() == before.tobytes()
+    assert trainer.parameters is not old
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf])
+@pytest.mark.parametrize("use", ["partial_fit", "evaluate", "gradients"])
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_targets_must_be_finite(use, value, dtype):
+    X, y = samples(4, dtype, {})
+    y[1, 0] = value
+    trainer = make("lanes", dtype, loss="absolute_error", output_activation="identity")
+    with pytest.raises(ValueError, match=r"y must be finite; y\[1, 0\]"):
+        getattr(trainer, use)(X, y)
+
+
+@pytest.mark.parametrize("epochs", [True, 1.0, np.array([1])])
+def test_epochs_must_be_an_integer(epochs):
+    X, y = samples(4, "float64", {})
+    with pytest.raises(TypeError, match="epochs must be an integer"):
+        make("lanes").fit(X, y, epochs)
+
+
+def test_a_subclass_with_its_own_fit_is_asked():
+    class Counting(Trainer):
+        fits = 0
+
+        def fit(self, *args, **kwargs):
+            self.fits += 1
+            return super().fit(*args, **kwargs)
+
+    X, y = samples(4, "float64", {})
+    trainer = Counting([3, 5, 2], dtype="float64", seed=0, backend="numba")
+    trainer.partial_fit(X, y).partial_fit(X, y)
+    assert trainer.fits == 2
+
+
+def test_a_prediction_is_made_again_if_a_fit_came_and_went(monkeypatch):
+    X, y = samples(4, "float64", {})
+    trainer = make("lanes")
+    predict = compiled.Brief.predict
+
+    def slow(self, X):
+        found = predict(self, X)
+        with ThreadPoolExecutor(1) as pool:  # as if both had been at work at once
+            pool.submit(trainer.fit, X.tolist(), y, 2).result(timeout=60)
+        return found
+
+    monkeypatch.setattr(compiled.Brief, "predict", slow)
+    found = trainer.predict(X)
+    monkeypatch.undo()
+    assert found.tobytes() == trainer.predict(X).tobytes()

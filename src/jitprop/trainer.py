@@ -540,7 +540,8 @@ class Trainer(Attributes):
         alone = sample_weight is None and validation_data is None and validation_fraction is None
         alone = alone and order is None and epochs_total is None and progress is False
         alone = alone and isinstance(metrics, tuple) and isinstance(callbacks, tuple)
-        if epochs == 1 and alone and not metrics and not callbacks and self._fit_briefly(X, y):
+        once = type(epochs) is int and epochs == 1
+        if once and alone and not metrics and not callbacks and self._fit_briefly(X, y):
             return self._model.course.last()
         with running.fit_of(self, "trainer"):
             model = self._model
@@ -654,7 +655,9 @@ class Trainer(Attributes):
         """
         if y is None:
             raise TypeError("y must be an array of real numbers; got None")
-        if sample_weight is not None or not self._fit_briefly(X, y):
+        # A subclass may do more in its own `fit`.
+        quick = sample_weight is None and type(self).fit is Trainer.fit
+        if not quick or not self._fit_briefly(X, y):
             self.fit(X, y, 1, sample_weight=sample_weight)
         return self
 
@@ -877,9 +880,10 @@ class Trainer(Attributes):
         """
         Call a method of a `backends.compiled.Brief` for X; None if it cannot do it.
 
-        A fit that another thread begins meanwhile may change the parameters. So the result is not
-        used then.
+        A fit of another thread may change the parameters meanwhile. So the result is not used if
+        such a fit is under way, or has come and gone.
         """
+        updates = self._model.state.updates
         if running.is_in_a_fit(self):
             return None
         brief = self._model.brief(X)
@@ -887,7 +891,8 @@ class Trainer(Attributes):
         if found is None:
             return None
         self._model.give_back(brief)
-        return None if running.is_in_a_fit(self) else found
+        changed = self._model.state.updates != updates
+        return None if changed or running.is_in_a_fit(self) else found
 
     def _fit_briefly(self, X: Any, y: Any) -> bool:
         """

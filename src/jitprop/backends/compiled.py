@@ -635,11 +635,12 @@ class Brief:
         labels = isinstance(spec.loss, CrossEntropy)
         self._net = net = prepare(spec, n_samples, dtype, 1, 1)
         low, high = (0, n_targets - 1) if labels else bounds
+        largest = float(np.finfo(dtype).max)  # inf is no target
         self._plan = net.plan._replace(
             labels=labels,
             look=kernels.LOOK_AT_ALL,
-            low=float(low),
-            high=float(high),
+            low=max(float(low), -largest),
+            high=min(float(high), largest),
             dropout_key=state.dropout_key,
         )
         self._X = np.zeros((n_samples, spec.layer_sizes[0]), dtype)
@@ -726,13 +727,14 @@ class Brief:
 
         ``room`` is where: the columns of the losses and of the rates, and how many are written.
         """
-        if not self._takes(X, y):
+        writable = self.params.flags.writeable and self.slots.flags.writeable
+        if not writable or not self._takes(X, y):
             return False
         self._rate[0] = rate
         call = self._calls.get("train")
         if call is None:
             call = self._calls["train"] = self._bound_to(room)
-        elif self._room[0] is not room[0]:
+        elif any(new is not old for new, old in zip(room, self._room, strict=True)):
             call.put((2, "once"), self._once(room))
         return bool(call.briefly() == 1)
 
