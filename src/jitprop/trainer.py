@@ -588,7 +588,7 @@ class Trainer(Attributes):
             if isinstance(given, Samples):
                 given = given.unshared(state.params)
                 model.warn_of(given)
-                watch = Watch(self, backend, model.spec, given, held_out, named, resolved, kept)
+                watch = Watch(self, backend, model, given, held_out, named, resolved, kept)
                 source = Arrays(
                     backend,
                     model.spec,
@@ -600,7 +600,7 @@ class Trainer(Attributes):
                     model.nets,
                 )
             else:
-                watch = Watch(self, backend, model.spec, None, held_out, named, resolved, kept)
+                watch = Watch(self, backend, model, None, held_out, named, resolved, kept)
                 make = partial(self._batch, batches=given, dtype=dtype)
                 source = Stream(backend, model.spec, given, make, model.n_threads)
             fit = Fit(source, state, n_epochs, lambda: model.spec.learning_rate, watch)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -55,6 +55,7 @@ class Evaluation:
         backward: bool = False,
     ) -> None:
         self.backend, self.spec = backend, spec
+        self.key = _key(X, backward)
         # Groups are whole tiles. Their size depends on the net alone, so that losses are always
         # summed in the same order.
         size = min(GROUP_WORK / spec.n_parameters, mapped.CHUNK / sum(spec.layer_sizes))
@@ -138,14 +139,33 @@ def lent(
 
     BLAS has one thread meanwhile if the backend uses it.
     """
-    key = "pass", len(X), X.dtype, backward, isinstance(X, Mapped)
-    evaluation = nets.take(key)
-    if evaluation is None:
-        evaluation = Evaluation(backend, spec, X, n_threads, backward=backward)
+    evaluation = taken(nets, backend, spec, X, n_threads, backward)
     if backend.COMPILED:
         yield evaluation
     else:
         with Interrupts() as interrupts, one_blas_thread(), interrupts.heard():
             yield evaluation
-    if not spec.custom_functions:
-        nets.give_back(key, evaluation, backend.size(evaluation.net))
+    give_back(nets, evaluation)
+
+
+def taken(
+    nets: Nets,
+    backend: Backend,
+    spec: Spec,
+    X: Rows,
+    n_threads: int | None,
+    backward: bool = False,
+) -> Evaluation:
+    """Take an `Evaluation` for some samples: a prepared one, or a new one."""
+    found: Evaluation | None = nets.take(_key(X, backward))
+    return found or Evaluation(backend, spec, X, n_threads, backward=backward)
+
+
+def give_back(nets: Nets, evaluation: Evaluation) -> None:
+    """Keep an `Evaluation` for the next call, unless it has functions of the user's own."""
+    if not evaluation.spec.custom_functions:
+        nets.give_back(evaluation.key, evaluation, evaluation.backend.size(evaluation.net))
+
+
+def _key(X: Rows, backward: bool) -> Hashable:
+    return "pass", len(X), X.dtype, backward, isinstance(X, Mapped)

@@ -124,6 +124,7 @@ class Fit:
                 raise
         finally:
             self.source.close()
+            self.watch.close()
             if progress is not None:
                 progress.close()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,12 +16,12 @@ from jitprop.data.mapped import Rows
 from jitprop.data.samples import Samples
 from jitprop.data.watched import Validation
 from jitprop.metrics import Metric
-from jitprop.net.spec import Spec
 from jitprop.training.callback_list import CallbackList
 from jitprop.training.callbacks import Callback
-from jitprop.training.evaluation import Evaluation
+from jitprop.training.evaluation import give_back, taken
 from jitprop.training.history import VALIDATION, VALIDATION_LOSS
 from jitprop.training.kept import Kept
+from jitprop.training.model import Model
 
 
 class Watch:
@@ -31,7 +32,8 @@ class Watch:
     ----------
     trainer : Trainer
     backend : Backend
-    spec : Spec
+    model : Model
+        The trainer's, whose prepared nets are used.
     training : Samples or None
         None if the training data are a stream, which passes by only once.
     validation : Samples or None
@@ -51,7 +53,7 @@ class Watch:
         self,
         trainer: Any,
         backend: Backend,
-        spec: Spec,
+        model: Model,
         training: Samples | None,
         validation: Samples | None,
         metrics: Mapping[str, Metric],
@@ -59,11 +61,13 @@ class Watch:
         before: Sequence[Kept],
     ) -> None:
         self.trainer, self.metrics = trainer, metrics
+        self._nets, self._backend = model.nets, backend
         self.callbacks = CallbackList(
             trainer, callbacks, before, trainer.epochs_trained, self._last_logs
         )
+        prepared = partial(taken, model.nets, backend, model.spec)
         self.measured = [
-            (begin, Evaluation(backend, spec, samples.X), samples, shown(samples.y))
+            (begin, prepared(samples.X, model.n_threads), samples, shown(samples.y))
             for begin, samples in (("", training), (VALIDATION, validation))
             if samples is not None and (metrics or begin)
         ]
@@ -86,6 +90,12 @@ class Watch:
             for name in self.known
             if name in columns and len(columns[name])
         }
+
+    def close(self) -> None:
+        """Give the prepared nets back."""
+        for _, evaluation, *_ in self.measured:
+            self._backend.close(evaluation.net)
+            give_back(self._nets, evaluation)
 
     def validation(self) -> Validation | None:
         """
