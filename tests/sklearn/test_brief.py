@@ -16,7 +16,8 @@ from sklearn.base import clone
 
 from jitprop import Huber
 from jitprop.backends import compiled, load, threads
-from jitprop.sklearn import MLPClassifier, MLPRegressor, brief, net
+from jitprop.sklearn import MLPClassifier, MLPRegressor, base, brief, descent, net
+from sklearn import config_context
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -413,6 +414,20 @@ def test_during_a_fit_other_threads_see_the_net_before_it(samples, taken):
     assert isinstance(error, RuntimeError)
 
 
+@pytest.mark.parametrize("cls", CLASSES)
+def test_no_update_begins_during_a_fit(cls, samples, monkeypatch):
+    model, draw, found = trained(cls, samples), descent.Shuffles.draw, []
+
+    def during_a_fit(*given):
+        if not found:
+            found.append(in_a_thread(lambda: model.partial_fit(*samples)))
+        return draw(*given)
+
+    monkeypatch.setattr(descent.Shuffles, "draw", during_a_fit)
+    model.fit(*samples)
+    assert isinstance(found[0], RuntimeError)
+
+
 def test_a_signal_sees_a_whole_update(samples, monkeypatch, taken):
     X, y = samples
     model, unpack = trained(MLPRegressor, samples), net.unpack
@@ -450,3 +465,54 @@ def test_many_samples_are_shared_among_threads(rng, monkeypatch, taken):
     model.n_threads = 0
     with pytest.raises(ValueError, match="n_threads must be an integer of at least 1"):
         model.predict(X)
+
+
+@pytest.mark.parametrize("cls", CLASSES)
+def test_fits_check_right_arrays_once(cls, samples, monkeypatch):
+    X, y = samples
+    checked = cls(**SMALL, max_iter=2).fit(X.tolist(), y.tolist())
+    expected = values(checked)
+    monkeypatch.setattr(base, "validate_data", None)
+    model = cls(**SMALL, max_iter=2).fit(X, y)
+    assert values(model) == expected
+    model.fit(np.c_[X, X], y.astype(np.uint8))
+    assert model.n_features_in_ == 6
+    monkeypatch.undo()
+    bad = np.where(X[1, 1] == X, np.nan, X)
+    before = values(model)
+    for refused_samples in ((bad, y), (X[1:], y), (X, y[:, None, None]), (X[:0], y[:0])):
+        with pytest.raises(ValueError):
+            model.fit(*refused_samples)
+    with pytest.raises(ValueError, match="X has 3 features, but"):
+        model.partial_fit(X, y)
+    assert values(model) == before
+    with config_context(assume_finite=True), pytest.raises(ValueError, match="non-finite"):
+        model.fit(bad, y)
+
+
+@pytest.mark.parametrize("seed", [0, None, np.random.RandomState(0)], ids=["int", "none", "state"])
+@pytest.mark.parametrize("cls", CLASSES)
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_a_copy_that_another_thread_makes_is_from_before_the_fit(cls, method, seed, samples):
+    X, y = samples
+    seen = []
+
+    def look(model, epoch, logs):
+        seen.append(in_a_thread(lambda: copy.deepcopy(model).coefs_[0]))
+        seen.append(in_a_thread(lambda: copy.deepcopy(model)._optimizer.plain()["slots"]))
+        seen.append(in_a_thread(lambda: copy.deepcopy(model)._random_state.get_state()[2]))
+        seen.append(in_a_thread(lambda: copy.deepcopy(model)._optimizer.learning_rate))
+
+    settings = {"batch_size": 4, "random_state": seed, "max_iter": 1, "solver": "sgd"}
+    settings["learning_rate"] = "invscaling"
+    model = trained(cls, samples, callbacks=look, **settings)
+    seen.clear()
+    expected = (
+        model.coefs_[0].copy(),
+        model._optimizer.slots.copy(),
+        model._random_state.get_state()[2],
+        model._optimizer.learning_rate,
+    )
+    getattr(model, method)(X, y)
+    for found, before in zip(seen, expected, strict=True):
+        np.testing.assert_array_equal(found, before)

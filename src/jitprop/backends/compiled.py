@@ -649,7 +649,7 @@ class Brief:
         if self._y.shape[1] == 1:
             self._targets[n_samples,] = self._y[:, 0]
         self._out = np.zeros((n_samples, spec.layer_sizes[-1]), dtype)
-        self._gradient = np.zeros_like(params)
+        self._gradient, self._kept = np.empty(0, dtype), np.empty(0, dtype)
         self._cuts = [
             (slice(w, b), shape, slice(b, b + shape[1]))
             for shape, (w, b) in zip(spec.shapes, spec.offsets, strict=True)
@@ -665,7 +665,8 @@ class Brief:
         self._counts = state.counts
         self._room: tuple[Array, ...] = ()
         self._calls: dict[str, kernels.Bound] = {}
-        self.size = 2 * size(net) + 4 * params.nbytes
+        # Bytes of memory, besides the state's; some calls add to it.
+        self.size = size(net) + self._X.nbytes + self._y.nbytes + self._out.nbytes
 
     def serves(self, state: State) -> bool:
         """Whether it was made for these arrays, which a fit may have replaced."""
@@ -711,6 +712,8 @@ class Brief:
             return None
         call = self._calls.get("gradient")
         if call is None:
+            self._gradient = np.zeros_like(self.params)
+            self.size += self._gradient.nbytes
             call = self._calls["gradient"] = kernels.gradient.bind(
                 self._plan, self._net.route, self._pass, self._gradient, self._X[0, :0], self._seat
             )
@@ -755,9 +758,11 @@ class Brief:
 
     def _once(self, room: tuple[Array, ...]) -> kernels.Once:
         self._room = room
-        kept = np.empty(self.params.size + self.slots.size, self.dtype)
+        if self._kept.size == 0:
+            self._kept = np.empty(self.params.size + self.slots.size, self.dtype)
+            self.size += self._kept.nbytes
         losses, rates, written = room
-        return kernels.Once(kept, self._counts, float(self.divisor), losses, rates, written)
+        return kernels.Once(self._kept, self._counts, float(self.divisor), losses, rates, written)
 
     def _takes(self, X: Array, y: Any) -> bool:
         """Copy samples. The shape of X was looked at."""

@@ -119,15 +119,17 @@ class BaseMLP(BaseEstimator):
 
     def _publish(self, incremental: bool) -> None:
         """Let other threads see the estimator as it is before this fit."""
-        # A fit that begins anew makes a new optimizer, and from a seed also a new generator.
-        anew = not incremental and self.keep_optimizer is False and type(self.random_state) is int
-        running.of(self).publish(self._snapshot(anew))
+        # From a seed a fit makes a new generator, and if it begins anew a new optimizer.
+        anew = self.keep_optimizer is False
+        kept = "_optimizer" if anew and not incremental else None
+        kept_too = "_random_state" if anew and type(self.random_state) is int else None
+        running.of(self).publish(self._snapshot(kept, kept_too))
 
-    def _snapshot(self, anew: bool = False) -> dict[str, Any]:
+    def _snapshot(self, *kept: str | None) -> dict[str, Any]:
         """Return the attributes, with copies of those that a fit changes in place."""
         made = {k: list(v) if isinstance(v, list) else v for k, v in self.__dict__.items()}
-        for name in () if anew else ("_optimizer", "_random_state"):
-            if name in made:
+        for name in ("_optimizer", "_random_state"):
+            if name in made and name not in kept:
                 made[name] = copy.deepcopy(made[name])
         return made
 
@@ -292,16 +294,19 @@ class BaseMLP(BaseEstimator):
 
     def _validate_samples(self, X: Any, y: Any, reset: bool) -> tuple[Any, Array]:
         """Return X and y, checked; y of one column becomes (n_samples,)."""
-        X, y = validate_data(
-            self,
-            X,
-            y,
-            accept_sparse=["csr", "csc"],
-            multi_output=True,
-            y_numeric=is_regressor(self),
-            dtype=(np.float64, np.float32),
-            reset=reset,
-        )
+        if brief.are_right(self, X, y, reset):
+            self.n_features_in_ = X.shape[1]
+        else:
+            X, y = validate_data(
+                self,
+                X,
+                y,
+                accept_sparse=["csr", "csc"],
+                multi_output=True,
+                y_numeric=is_regressor(self),
+                dtype=(np.float64, np.float32),
+                reset=reset,
+            )
         return X, column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
 
     def _in_dtype(self, X: Any, first: bool) -> Any:

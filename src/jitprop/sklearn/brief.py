@@ -20,22 +20,26 @@ from jitprop import checks
 from jitprop._types import Array
 from jitprop.interrupts import Interrupts
 from jitprop.net.spec import Spec
-from jitprop.net.state import State
+from jitprop.net.state import State, all_finite
 from jitprop.sklearn import net, prepared
 from jitprop.sklearn.descent import Descent, Patience, Shuffles, Tally, advances
-from jitprop.sklearn.prepared import OfSpec, Prepared, Settings, Shapes
+from jitprop.sklearn.prepared import Prepared, Settings, Shapes
 from jitprop.training import running
 from jitprop.training.evaluation import lent
+from jitprop.training.nets import Nets
+
+DTYPES = np.float64, np.float32
 
 
 @dataclass
 class Ready:
     """
-    A net that is prepared for few samples, and what it depends on.
+    A net that is prepared for a number of samples, and what it depends on.
 
     Attributes
     ----------
-    brief : backends.compiled.Brief
+    brief : backends.compiled.Brief or None
+        None for many samples, and for a backend that has no brief calls.
     spec : Spec
     shapes : tuple
         Of ``coefs_`` and ``intercepts_``.
@@ -57,6 +61,34 @@ class Ready:
             and self.output == model.out_activation_
             and self.settings.are_those_of(model)
         )
+
+
+@dataclass
+class ReadyToPredict(Ready):
+    """
+    The same for `outputs`.
+
+    Attributes
+    ----------
+    n_threads : int or None
+    nets : Nets
+        Where the net is, if there is no ``brief``.
+    """
+
+    n_threads: int | None
+    nets: Nets
+
+    def outputs(self, X: Array, params: Array) -> Array | None:
+        """Return the outputs; None if X has inf or nan."""
+        if self.brief is not None:
+            self.brief.use(params)
+            found: Array | None = self.brief.predict(X)
+            return found
+        with lent(self.nets, net.backend(), self.spec, X, self.n_threads) as evaluation:
+            try:
+                return evaluation.predict(params, X, look=True)
+            except ValueError:
+                return None
 
 
 @dataclass
@@ -92,15 +124,11 @@ def outputs(model: Any, X: Any) -> Array | None:
     key = "outputs", X.shape, X.dtype
     ready = kept.nets.take(key)
     if ready is None or not ready.serves(model, shapes):
-        spec = _spec(model, X, shapes)
-        if spec is None:
-            return None
-        ready = _ready(model, X, spec, params, shapes)
-        if ready is None:
-            return _of_many(model, kept, X, spec, params)
-    ready.brief.use(params)
-    made: Array | None = ready.brief.predict(X)
-    kept.nets.give_back(key, ready, ready.brief.size)
+        ready = _ready_to_predict(model, X, params, shapes)
+    if ready is None or (ready.brief is None and not X.flags.c_contiguous):
+        return None
+    made: Array | None = ready.outputs(X, params)
+    kept.nets.give_back(key, ready, 0 if ready.brief is None else ready.brief.size)
     return made
 
 
@@ -109,10 +137,26 @@ def _is_right(model: Any, X: Any) -> bool:
     return (
         type(X) is np.ndarray
         and X.ndim == 2
+        and len(X) > 0
         and X.shape[1] == attributes.get("n_features_in_")
         and "feature_names_in_" not in attributes
         and "fleet_" not in attributes
     )
+
+
+def are_right(model: Any, X: Any, y: Any, first: bool) -> bool:
+    """
+    Return whether samples are finite arrays, which a fit may take without scikit-learn's checks.
+
+    With ``first`` they may have any number of features.
+    """
+    plain = type(X) is type(y) is np.ndarray and X.ndim == 2 and y.ndim in (1, 2)
+    if not plain or "feature_names_in_" in model.__dict__ or X.dtype not in DTYPES:
+        return False
+    fits = first or X.shape[1] == model.__dict__.get("n_features_in_")
+    if not fits or X.size == 0 or y.size == 0 or len(X) != len(y):
+        return False
+    return y.dtype.kind in "biufU" and all_finite(*((X,) if y.dtype.kind == "U" else (X, y)))
 
 
 def _spec(model: Any, X: Array, shapes: Shapes, descent: Descent | None = None) -> Spec | None:
@@ -122,28 +166,15 @@ def _spec(model: Any, X: Array, shapes: Shapes, descent: Descent | None = None) 
     return spec if fits and X.shape[1] == spec.layer_sizes[0] else None
 
 
-def _ready(model: Any, X: Array, spec: Spec, params: Array, shapes: Shapes) -> Ready | None:
-    settings = prepared.settings_of(model)
-    if settings is None:
+def _ready_to_predict(model: Any, X: Array, params: Array, shapes: Shapes) -> ReadyToPredict | None:
+    spec, settings = _spec(model, X, shapes), prepared.settings_of(model)
+    n_threads = checks.optional_integer("n_threads", model.n_threads, low=1)
+    if spec is None or settings is None:
         return None
     state = State(params, np.zeros((0, params.size), params.dtype), np.random.default_rng(0), 0, 0)
     brief = net.backend().brief(spec, len(X), state, spec.loss.target_range)
-    if brief is None:
-        return None
-    return Ready(brief, spec, shapes, settings, model.out_activation_)
-
-
-def _of_many(model: Any, kept: Prepared, X: Array, spec: Spec, params: Array) -> Array | None:
-    """Return the outputs for samples that are too many for a `Ready`, or another backend's."""
-    if not (len(X) and X.flags.c_contiguous):
-        return None
-    n_threads = checks.optional_integer("n_threads", model.n_threads, low=1)
-    nets = OfSpec(kept.nets, spec, n_threads)
-    with lent(nets, net.backend(), spec, X, n_threads) as evaluation:
-        try:
-            return evaluation.predict(params, X, look=True)
-        except ValueError:  # inf or nan
-            return None
+    output = model.out_activation_
+    return ReadyToPredict(brief, spec, shapes, settings, output, n_threads, Nets())
 
 
 def update(model: Any, X: Any, y: Any) -> bool:
