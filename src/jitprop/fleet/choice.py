@@ -52,12 +52,17 @@ def fits_lanes(spec: Spec, n_samples: int) -> bool:
     return weights <= LANES_WEIGHTS and spec.batch(n_samples) <= LANES_BATCH
 
 
+def uses_lanes(backend: Backend, spec: Spec, n_samples: int) -> bool:
+    """Return whether members share vectors."""
+    in_lanes = fits_lanes(spec, n_samples) and has_lanes(spec)
+    return in_lanes and backend is not backends.load("numpy")
+
+
 def choose(
     backend: Backend, spec: Spec, n_members: int, n_samples: int, n_threads: int | None
 ) -> Engine:
     """Return the faster engine of those that can train these nets."""
-    in_lanes = fits_lanes(spec, n_samples) and has_lanes(spec)
-    if in_lanes and backend is not backends.load("numpy"):
+    if uses_lanes(backend, spec, n_samples):
         from jitprop.fleet.lanes import Lanes  # it needs numba, which may be missing
 
         return Lanes(spec, n_members, n_threads)

@@ -48,6 +48,7 @@ from jitprop.warn import warn
 
 R = TypeVar("R")
 PerMember = float | npt.ArrayLike
+NOTHING: tuple[()] = ()
 
 
 class Fleet(Attributes):
@@ -370,7 +371,7 @@ batch_size, shuffle, dtype, backend
         epochs_total: int | None = None,
         sample_weight: npt.ArrayLike | None = None,
         validation_data: tuple[npt.ArrayLike, ...] | None = None,
-        callbacks: Any = (),
+        callbacks: Any = NOTHING,
         progress: bool = False,
     ) -> FleetHistory:
         """
@@ -433,6 +434,12 @@ batch_size, shuffle, dtype, backend
             lists them, and the others go on. Also if the number that an `EarlyStopping` monitors
             was nan or infinite in every epoch of some members. These keep their last epoch.
         """
+        others = sample_weight, validation_data, epochs_total
+        plain = callbacks is NOTHING and progress is False and all(one is None for one in others)
+        if plain and type(epochs) is int and epochs == 1:
+            made = self._fit_briefly(X, y)
+            if made is not None:
+                return made
         history = self._fit(
             X, y, epochs, sample_weight, validation_data, callbacks, progress, epochs_total
         )
@@ -566,6 +573,9 @@ batch_size, shuffle, dtype, backend
         TypeError, ValueError
             For bad input.
         """
+        found: Array | None = self._briefly("predict", X)
+        if found is not None:
+            return found
         self._model.check_names(X)
 
         def outputs(members: Members) -> Array:
@@ -632,6 +642,9 @@ batch_size, shuffle, dtype, backend
         TypeError, ValueError
             For bad input.
         """
+        found: Array | None = None if sample_weight is not None else self._briefly("evaluate", X, y)
+        if found is not None:
+            return found
         self._model.check_names(X)
         spec = self._model.spec
 
@@ -753,6 +766,67 @@ batch_size, shuffle, dtype, backend
                 return made
             members = model.state.members(model.settings, everyone)
         return compute(members)
+
+    def _brief(self, X: Any) -> Any:
+        """Take a `Brief` for these samples; None if calls on them are not brief."""
+        if type(X) is not np.ndarray or X.ndim != 2:
+            return None
+        model, state, spec, (n, n_inputs) = (
+            self._model,
+            self._model.state,
+            self._model.spec,
+            X.shape,
+        )
+        found = model.nets.take(X.shape)
+        if found is not None and found.serves(state):
+            return found
+        if n_inputs != spec.layer_sizes[0] or n == 0:
+            return None
+        if not choice.uses_lanes(backends.load(model.backend), spec, n):
+            return None
+        from jitprop.fleet.brief import brief  # it needs the kernels, which may be missing
+
+        low, high = spec.loss.target_range
+        if not model.warned:
+            least, most = reach.range_of(spec)
+            low, high = max(low, least), min(high, most)
+        return brief(spec, n, model.settings, state, (low, high))
+
+    def _briefly(self, name: str, *given: Any) -> Any:
+        """Predict or evaluate the brief way; return None where that cannot be."""
+        brief = self._brief(given[0])
+        if brief is None:
+            return None
+        brief.prepare(name)
+        with running.changing():  # no thread writes to the members meanwhile
+            state = self._model.state
+            loaded = brief.serves(state) and not running.is_in_a_fit(self)
+            if loaded:
+                brief.load(state, name)
+        made = getattr(brief, name)(*given) if loaded else None
+        self._model.nets.give_back(brief.key, brief, brief.size())
+        return made
+
+    def _fit_briefly(self, X: Any, y: Any) -> FleetHistory | None:
+        """Train one epoch of one small batch, if nothing else is to be done."""
+        model, brief = self._model, self._brief(X)
+        if brief is None:
+            return None
+        rates, losses = model.settings.rates, None
+        if brief.is_batch and not callable(rates):
+            brief.prepare("train")
+            with Interrupts(), running.changing():
+                state = model.state
+                plain = model.dtype is not None and model.found is None and not model.kept
+                if plain and brief.serves(state) and not running.is_in_a_fit(self):
+                    brief.load(state, "train")
+                    losses = brief.train(X, y, rates)
+                if losses is not None:
+                    brief.commit(state)
+        model.nets.give_back(brief.key, brief, brief.size())
+        if losses is None:
+            return None
+        return FleetHistory(losses, None, np.ones(len(self), np.int64), None, {})
 
     def _engine(self, n_samples: int) -> Engine:
         """Take the engine for so many samples that the model keeps, or make one."""

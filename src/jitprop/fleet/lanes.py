@@ -46,7 +46,7 @@ class Lanes:
         self.spec, self.n_members, self.n_threads = spec, n_members, n_threads
         self.first_work = FIRST_WORK
         self._passing = replace(spec, batch_size=kernels.SAMPLES)
-        self._calls: dict[Any, _Call] = {}
+        self._calls: dict[Any, Call] = {}
 
     def _vectors(self, dtype: np.dtype[Any]) -> tuple[kernels.Width, int]:
         """Return the width of the vectors, and the number of their lanes."""
@@ -67,10 +67,10 @@ class Lanes:
         weights = None if data.weights is None else data.weights.array
         check_trained(members.params, members.slots, data.X.array, data.y.array, weights)
         n, a = data.n_samples, len(members.numbers)
-        call = self._call("train", members, n, data.y, weights is not None)
+        call = self.call("train", members, n, data.y, weights is not None)
         v, params, slots = call.v, call.params, call.slots
-        _to_lanes(members.params[:, None], params, v)
-        _to_lanes(members.slots, slots, v)
+        to_lanes(members.params[:, None], params, v)
+        to_lanes(members.slots, slots, v)
         rows = compiled.NATURAL_ORDER if orders is None else orders.reshape(-1)
         rate_step = 0 if rates.strides[0] == 0 else rates.shape[1]
         rates = rates if rate_step else rates[0]
@@ -84,8 +84,8 @@ class Lanes:
         work = kernels.FleetWork(
             params=params,
             slots=slots,
-            samples=_samples(data, members.numbers, rows),
-            settings=_settings(members),
+            samples=samples_of(data, members.numbers, rows),
+            settings=settings_of(members),
             losses=losses.reshape(-1),
             divisors=divisors,
             faults=faults,
@@ -95,22 +95,22 @@ class Lanes:
             later_slots=later_slots,
         )
         call.run(kernels.train_members, (work,), self._threads(3 * params.size * n * len(losses)))
-        _from_lanes(params, members.params[:, None], v)
-        _from_lanes(slots, members.slots, v)
+        from_lanes(params, members.params[:, None], v)
+        from_lanes(slots, members.slots, v)
         if later is not None:
             for epoch in range(n_later):
                 here = slice(epoch * params.size, (epoch + 1) * params.size)
-                _from_lanes(later_params[here], later.params[epoch][:, None], v)
+                from_lanes(later_params[here], later.params[epoch][:, None], v)
                 here = slice(epoch * slots.size, (epoch + 1) * slots.size)
-                _from_lanes(later_slots[here], later.slots[epoch], v)
+                from_lanes(later_slots[here], later.slots[epoch], v)
         return np.isfinite(faults)
 
     def evaluate(self, members: Members, data: Data) -> Array:
         """See `Engine`."""
-        call = self._call("evaluate", members, data.n_samples, data.y, data.weights is not None)
-        _to_lanes(members.params[:, None], call.params, call.v)
+        call = self.call("evaluate", members, data.n_samples, data.y, data.weights is not None)
+        to_lanes(members.params[:, None], call.params, call.v)
         losses = np.zeros(len(members.numbers))
-        samples, settings = _samples(data, members.numbers), _settings(members)
+        samples, settings = samples_of(data, members.numbers), settings_of(members)
         n = self._threads(call.params.size * data.n_samples)
         call.run(kernels.evaluate_members, (call.params, samples, settings, losses), n)
         return losses
@@ -118,14 +118,14 @@ class Lanes:
     def predict(self, members: Members, X: Part, out: Array) -> None:
         """See `Engine`."""
         n = out.shape[1]
-        call = self._call("predict", members, n)
-        _to_lanes(members.params[:, None], call.params, call.v)
+        call = self.call("predict", members, n)
+        to_lanes(members.params[:, None], call.params, call.v)
         nothing, numbers = np.empty(0, X.array.dtype), members.numbers
         samples = kernels.MemberSamples(
             X.array.reshape(-1), X.step, nothing, 0, nothing, 0, numbers, n, numbers,
             compiled.NATURAL_ORDER,
         )  # fmt: skip
-        arrays = call.params, samples, _settings(members), out.reshape(-1)
+        arrays = call.params, samples, settings_of(members), out.reshape(-1)
         call.run(kernels.predict_members, arrays, self._threads(call.params.size * n))
 
     def size(self) -> int:
@@ -136,9 +136,9 @@ class Lanes:
         """Release the memory of calls."""
         self._calls.clear()
 
-    def _call(
+    def call(
         self, name: str, members: Members, n: int, y: Part | None = None, weighted: bool = False
-    ) -> _Call:
+    ) -> Call:
         """Return what an entry needs for so many members and samples, kept or made."""
         a, dtype = len(members.numbers), members.params.dtype
         labels = y is not None and y.array.ndim == 1 + y.per_member
@@ -155,7 +155,7 @@ class Lanes:
             while self._calls and (len(self._calls) >= MOST_CALLS or self.size() > KEPT_BYTES):
                 del self._calls[next(iter(self._calls))]
             shape = a, n_slots, spec.n_parameters
-            call = self._calls[key] = _Call(width, v, plan, size, shape, dtype)
+            call = self._calls[key] = Call(width, v, plan, size, shape, dtype)
         return call
 
     def _threads(self, size: float) -> int:
@@ -166,7 +166,7 @@ MOST_CALLS = 4
 """So many are kept at once: for training, for validation and for two others."""
 
 
-class _Call:
+class Call:
     """
     What calls of one entry for so many members and samples have in common.
 
@@ -185,7 +185,9 @@ class _Call:
     Attributes
     ----------
     params, slots : arrays
-        The members in groups: see `_to_lanes`.
+        The members in groups: see `to_lanes`.
+    gate : array
+        Where threads take groups. It must be 0 before each call.
     """
 
     def __init__(
@@ -202,20 +204,24 @@ class _Call:
         size = -(-a // v) * v * n_parameters
         self.params = compiled.aligned_zeros(size, dtype)
         self.slots = compiled.aligned_zeros(size * n_slots, dtype)
-        self._gate = np.zeros(kernels.GATE_SIZE, np.int64)
+        self.gate = np.zeros(kernels.GATE_SIZE, np.int64)
         self._scratch_size, self._dtype = scratch, dtype
         self._scratch: list[kernels.Scratch] = []
         self._bound: list[kernels.Bound] = []
 
+    def bind(self, entry: Entry, arrays: tuple[Any, ...]) -> kernels.Bound:
+        """Bind an entry to these arrays, with scratch of its own."""
+        memory = compiled.aligned_zeros(self._scratch_size, self._dtype)
+        scratch = kernels.Scratch(memory, np.zeros(kernels.N_SUMS * self.v))
+        self._scratch.append(scratch)
+        return entry.bind(self.width, self.plan, *arrays, scratch, self.gate)
+
     def run(self, entry: Entry, arrays: tuple[Any, ...], n_threads: int) -> None:
         """Call an entry from several threads. Each takes groups of members until none is left."""
-        gate, bound = self._gate, self._bound
+        gate, bound = self.gate, self._bound
         for rank in range(max(1, n_threads)):
             if rank == len(bound):
-                memory = compiled.aligned_zeros(self._scratch_size, self._dtype)
-                scratch = kernels.Scratch(memory, np.zeros(kernels.N_SUMS * self.v))
-                self._scratch.append(scratch)
-                bound.append(entry.bind(self.width, self.plan, *arrays, scratch, gate))
+                bound.append(self.bind(entry, arrays))
             else:
                 for i, value in enumerate(arrays):
                     bound[rank].put((2 + i,), value)
@@ -232,11 +238,11 @@ class _Call:
 
     def size(self) -> int:
         """Return the bytes of memory that the call holds."""
-        scratch = max(1, len(self._bound)) * self._scratch_size * self._dtype.itemsize
+        scratch = max(1, len(self._scratch)) * self._scratch_size * self._dtype.itemsize
         return self.params.nbytes + self.slots.nbytes + scratch
 
 
-def _samples(
+def samples_of(
     data: Data, numbers: Indices, rows: Indices = compiled.NATURAL_ORDER
 ) -> kernels.MemberSamples:
     """Return the samples of the members with these numbers, as kernels take them."""
@@ -258,7 +264,8 @@ def _samples(
     )
 
 
-def _settings(members: Members) -> kernels.MemberSettings:
+def settings_of(members: Members) -> kernels.MemberSettings:
+    """Return the settings of the members, as kernels take them."""
     return kernels.MemberSettings(
         decays=members.decays,
         momenta=members.momenta,
@@ -268,7 +275,7 @@ def _settings(members: Members) -> kernels.MemberSettings:
     )
 
 
-def _to_lanes(members: Array, lanes: Array, v: int) -> None:
+def to_lanes(members: Array, lanes: Array, v: int) -> None:
     """
     Copy an (A, s, P) array to a flat one, in the layout (G, s, P, V).
 
@@ -284,8 +291,8 @@ def _to_lanes(members: Array, lanes: Array, v: int) -> None:
         view[whole] = members[rest].transpose(1, 2, 0)
 
 
-def _from_lanes(lanes: Array, members: Array, v: int) -> None:
-    """Copy the members out of the layout of `_to_lanes` into an (A, s, P) array."""
+def from_lanes(lanes: Array, members: Array, v: int) -> None:
+    """Copy the members out of the layout of `to_lanes` into an (A, s, P) array."""
     a, s, p = members.shape
     view, whole = lanes.reshape(-(-a // v), s, p, v), a // v
     members[: whole * v].reshape(whole, v, s, p)[:] = view[:whole].transpose(0, 3, 1, 2)
