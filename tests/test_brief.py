@@ -524,3 +524,24 @@ def test_a_prediction_is_made_again_if_a_fit_came_and_went(monkeypatch):
     found = trainer.predict(X)
     monkeypatch.undo()
     assert found.tobytes() == trainer.predict(X).tobytes()
+
+
+def test_a_handler_cannot_train_in_the_middle_of_an_update(monkeypatch):
+    X, y = samples(4, "float64", {})
+    trainer = make("lanes")
+    trainer.partial_fit(X, y)
+    room, errors = type(trainer._model.course).room, []
+
+    def interrupted(self):
+        found = room(self)
+        monkeypatch.undo()
+        for train in (trainer.partial_fit, lambda X, y: trainer.fit(X, y, 20)):
+            with pytest.raises(RuntimeError, match="in a fit already") as error:
+                train(X, y)
+            errors.append(error)
+        return found
+
+    monkeypatch.setattr(type(trainer._model.course), "room", interrupted)
+    trainer.partial_fit(X, y).partial_fit(X, y)
+    assert len(errors) == 2
+    assert trainer.epochs_trained == len(trainer.history.loss) == 3

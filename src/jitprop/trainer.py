@@ -905,18 +905,23 @@ class Trainer(Attributes):
             return False
         began = time.perf_counter()
         with running.changing():
-            if running.is_in_a_fit(self) or model.dtype is None or model.kept:
+            busy = running.is_in_a_fit(self) or running.updates_here(self)
+            if busy or model.dtype is None or model.kept:
                 return False
-            brief, room = model.brief(X), model.course.room()
-            if brief is None or room is None:
-                return False
-            if not isinstance(rate, float):
-                schedules.fill(rates := np.empty(1), rate, model.state.epochs)
-                rate = float(rates[0])
-            place = room.written[0]
-            room.seconds[place] = 0.0
-            if not brief.train(X, y, rate, (room.losses, room.rates, room.written)):
-                return False
+            end = running.updating(self)
+            try:
+                brief, room = model.brief(X), model.course.room()
+                if brief is None or room is None:
+                    return False
+                if not isinstance(rate, float):
+                    schedules.fill(rates := np.empty(1), rate, model.state.epochs)
+                    rate = float(rates[0])
+                place = room.written[0]
+                room.seconds[place] = 0.0
+                if not brief.train(X, y, rate, (room.losses, room.rates, room.written)):
+                    return False
+            finally:
+                end()
         room.seconds[place] = time.perf_counter() - began
         model.give_back(brief)
         return True

@@ -12,7 +12,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from functools import wraps
+from functools import partial, wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from jitprop.interrupts import Interrupts, take_new
@@ -24,6 +24,9 @@ S = TypeVar("S")
 _changing = threading.RLock()
 
 _running: dict[int, Running] = {}
+
+_updating: dict[int, int] = {}
+"""The threads that are in a single update of an object, by the object's id. See `updating`."""
 
 
 class Running:
@@ -61,7 +64,8 @@ class Running:
     def __enter__(self) -> Running:
         try:
             # setdefault is atomic, so only one of two threads enters.
-            if _running.setdefault(id(self.owner), self) is self:
+            free = not updates_here(self.owner)
+            if free and _running.setdefault(id(self.owner), self) is self:
                 return self
             raise RuntimeError(
                 f"this {self.name} is in a fit already; a callback or another thread may fit a "
@@ -132,6 +136,24 @@ def published(owner: Any) -> Any:
 def is_in_a_fit(owner: Any) -> bool:
     """Return whether an object is in a fit, of this thread or another one."""
     return id(owner) in _running
+
+
+def updating(owner: Any) -> Callable[[], object]:
+    """
+    Begin a single update, which is no fit; return what ends it. Hold `changing` meanwhile.
+
+    Other threads wait for the lock. A signal handler in this thread does not wait, and must not
+    train in the middle of the update. What ends it is C code, so that no exception of a handler
+    can come before it is done.
+    """
+    end = partial(_updating.pop, id(owner), None)
+    _updating[id(owner)] = threading.get_ident()
+    return end
+
+
+def updates_here(owner: Any) -> bool:
+    """Return whether this thread is in the middle of a single update of an object."""
+    return _updating.get(id(owner)) == threading.get_ident()
 
 
 def published_elsewhere(owner: Any) -> Any:
