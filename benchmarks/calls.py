@@ -69,9 +69,12 @@ class Estimators:
         self.y = self.y[:, 0]
         self.row = self.X[:1].copy()
         settings = {"hidden_layer_sizes": (4,), "activation": "logistic", "random_state": 0}
-        self.regressor = MLPRegressor(**settings).partial_fit(self.X, self.y)
-        labels = [0, 1, 1, 0]
-        self.classifier = MLPClassifier(**settings).partial_fit(self.X, labels, classes=[0, 1])
+        self.regressor = MLPRegressor(**settings)
+        self.labels = np.array([0, 1, 1, 0])
+        self.classifier = MLPClassifier(**settings)
+        for _ in range(2):
+            self.regressor.partial_fit(self.X, self.y)
+            self.classifier.partial_fit(self.X, self.labels, classes=[0, 1])
         self.regressor.predict(self.row)
         self.classifier.predict_proba(self.row)
 
@@ -83,6 +86,9 @@ class Estimators:
 
     def time_regressor_partial_fit_4_rows(self):
         self.regressor.partial_fit(self.X, self.y)
+
+    def time_classifier_partial_fit_4_rows(self):
+        self.classifier.partial_fit(self.X, self.labels)
 
 
 class Big:

@@ -298,12 +298,12 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         if not hasattr(self, "classes_") or not (self.warm_start or incremental):
             self._label_binarizer = LabelBinarizer().fit(y)
             self.classes_ = self._label_binarizer.classes_
-        else:
+        elif self.warm_start:
             self._check_classes(unique_labels(y))
         return X, self._targets(y, X.dtype)
 
     def _check_classes(self, classes: Array) -> None:
-        if self.warm_start and set(classes) != set(self.classes_):
+        if set(classes) != set(self.classes_):
             raise ValueError(
                 "warm_start can only be used where `y` has the same classes as in the previous "
                 f"call to fit. Previously got {listed(self.classes_)}, `y` has {listed(classes)}"
