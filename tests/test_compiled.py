@@ -89,7 +89,7 @@ def test_one_compile_serves_every_net(route, dtype, rng):
 def test_the_listener_would_have_seen_a_compile(monkeypatch, tmp_path):
     from numba.core import config
 
-    from jitprop_kernels._jit import entry
+    from jitprop_kernels.local import entry
 
     monkeypatch.setattr(config, "CACHE_DIR", str(tmp_path))  # an earlier run kept its kernels
 

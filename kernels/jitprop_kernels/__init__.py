@@ -8,7 +8,6 @@ code yet: see `entry`.
 from jitprop_kernels._types import BLOCKS, LANES, NARROW, WIDE, Route, Width
 from jitprop_kernels.entry import (
     ENTRIES,
-    INTERPRETED,
     Bound,
     Entry,
     Path,
@@ -61,6 +60,7 @@ from jitprop_kernels.sizes import (
     VECTOR_BYTES,
     WIDE_BYTES,
 )
+from jitprop_kernels.target import INTERPRETED
 
 __all__ = [
     "AGREED",

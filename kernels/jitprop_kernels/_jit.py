@@ -22,7 +22,7 @@ from jitprop_kernels._private.linking import (
     make_inner,
 )
 from jitprop_kernels._private.vectors import VectorType, by_llvm, integers, splat_value
-from jitprop_kernels.entry import INTERPRETED, LocalEntry
+from jitprop_kernels.target import INTERPRETED
 
 __all__ = [
     "INTERPRETED",
@@ -32,7 +32,6 @@ __all__ = [
     "by_llvm",
     "callback",
     "declare",
-    "entry",
     "integers",
     "intrinsic",
     "jit",
@@ -98,11 +97,6 @@ def jit(
         return cast(Callable[P, R], dispatcher)
 
     return decorate
-
-
-def entry(function: Callable[P, R]) -> Callable[P, R]:
-    """Make a kernel that Python calls: see `jitprop_kernels.entry.Entry`."""
-    return cast(Callable[P, R], LocalEntry(jit()(function)))
 
 
 def jit_custom(function: Callable[P, R]) -> Callable[P, R]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import ctypes
 import importlib
-import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol, TypeAlias, cast
 
@@ -20,10 +19,7 @@ from jitprop_kernels import loading, stored
 from jitprop_kernels._waiting import unbroken
 from jitprop_kernels.layout import INTEGER, NOTHING, RecordKind, kind_of, layout_of
 from jitprop_kernels.records import Callee
-from jitprop_kernels.target import host, settings
-
-INTERPRETED = settings().interpreted
-"""NUMBA_DISABLE_JIT=1: kernels are plain Python, to be debugged and covered, in one thread."""
+from jitprop_kernels.target import INTERPRETED, host
 
 Path: TypeAlias = "tuple[int | str, ...]"
 
@@ -161,22 +157,6 @@ def check() -> None:
     """
     if not stored.any_for(host()):
         importlib.import_module("numba")
-
-
-class LocalEntry(Entry):
-    """An entry for a function that stands elsewhere than in the kernels, as in tests."""
-
-    def __init__(self, kernel: Any) -> None:
-        super().__init__(kernel.__module__, kernel.__name__)
-        self.kernel = kernel
-
-    def function(self) -> Any:
-        """Return the kernel."""
-        return self.kernel
-
-    def key(self, kind: RecordKind) -> str:
-        """Return the same with the kernel's own source."""
-        return super().key(kind) + inspect.getsource(inspect.unwrap(self.kernel))
 
 
 def _code(address: int, source: str, folder: str | None) -> Code:

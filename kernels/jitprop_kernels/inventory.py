@@ -12,8 +12,8 @@ import llvmlite
 import llvmlite.binding as llvm
 
 from jitprop_kernels import _trust, stored
-from jitprop_kernels.entry import ENTRIES, INTERPRETED
-from jitprop_kernels.target import best_level, host, level_of
+from jitprop_kernels.entry import ENTRIES
+from jitprop_kernels.target import INTERPRETED, best_level, host, level_of
 
 
 class Inventory(NamedTuple):

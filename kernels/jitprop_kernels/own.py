@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jitprop_kernels._waiting import unbroken
-from jitprop_kernels.entry import INTERPRETED
+from jitprop_kernels.target import INTERPRETED
 
 POINTERS = 4
 

@@ -209,3 +209,7 @@ def _found_features() -> tuple[tuple[str, bool], ...]:
 
 def _features() -> dict[str, bool]:
     return dict(_found_features())
+
+
+INTERPRETED = settings().interpreted
+"""NUMBA_DISABLE_JIT=1: kernels are plain Python, to be debugged and covered, in one thread."""

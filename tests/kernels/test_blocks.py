@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jitprop_kernels import blocks
-from jitprop_kernels._jit import entry
 from jitprop_kernels._microkernel import block_columns
+from jitprop_kernels.local import entry
 from jitprop_kernels.plan import BIASES, N_IN, N_OUT, OUTPUTS, PACKED, Plan
 from jitprop_kernels.records import Matrix, Part, Product, Sink
 from jitprop_kernels.sizes import TILE

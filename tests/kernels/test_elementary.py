@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from jitprop_kernels import activations, codes, elementary, simd
-from jitprop_kernels._jit import entry
 from jitprop_kernels._types import NARROW, WIDE
+from jitprop_kernels.local import entry
 
 mpmath.mp.prec = 170  # with 50 digits
 

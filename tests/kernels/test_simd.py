@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from jitprop_kernels import activations, codes, simd
-from jitprop_kernels._jit import entry
 from jitprop_kernels._types import NARROW, WIDE
+from jitprop_kernels.local import entry
 
 CODES = [
     codes.SIGMOID, codes.TANH, codes.RELU, codes.LEAKY_RELU, codes.ELU, codes.SOFTPLUS,
