@@ -19,6 +19,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import llvmlite.binding as llvm
+
+from jitprop.cli.warmup import warm_up
+from jitprop_kernels import ENTRIES, stored
+from jitprop_kernels.target import LEVELS
+
 ROOT = Path(__file__).resolve().parents[1]
 PARTS = "pyproject.toml", "README.md", "LICENSE", "src", "kernels", "examples"
 """What the wheel is built of."""
@@ -29,25 +35,17 @@ OUTSIDE = {"", "memset", "memcpy", "memmove", "sched_yield"}
 
 def kernels() -> Iterator[tuple[str, str, Any]]:
     """Yield the name, the key and the module, not yet optimised, of each kernel that is used."""
-    from jitprop.cli.warmup import warm_up
-    from jitprop_kernels import ENTRIES
-    from jitprop_kernels._private.entering import linked
-
     warm_up()
+    from jitprop_kernels._private.entering import linked  # it imports numba
+
     for entry in ENTRIES:
-        if not entry.codes:
-            raise RuntimeError(f"the warm-up calls no {entry.name}")
         for kind in entry.codes:
             yield entry.name, entry.key(kind), linked(entry.function(), kind)
 
 
 def make_code(folder: Path) -> None:
     """Write the machine code of all kernels, for all processors, into this folder."""
-    import llvmlite.binding as llvm
-
-    from jitprop_kernels import stored
     from jitprop_kernels._private.entering import emitted
-    from jitprop_kernels.target import LEVELS
 
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
@@ -65,12 +63,8 @@ def make_code(folder: Path) -> None:
 
 def needed(code: bytes) -> set[str]:
     """Return the symbols that an object file of ELF, of 64 bits, needs from outside."""
-    import llvmlite.binding as llvm
-
-    parts = {}
     sections = llvm.ObjectFileRef.from_data(code).sections()
-    for section in sections:
-        parts[section.name()] = section.data()
+    parts = {section.name(): section.data() for section in sections}
     names, symbols = parts[b".strtab"], parts[b".symtab"]
     found = set()
     for at, _, _, where, _, _ in struct.iter_unpack("<IBBHQQ", symbols):

@@ -22,6 +22,8 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
+from jitprop_kernels.target import LEVELS, best_level
+
 ROOT = Path(__file__).parents[1]
 PACKAGES = (ROOT / "src" / "jitprop", ROOT / "kernels" / "jitprop_kernels")
 ROUTES = ("lanes", "blocks")
@@ -101,7 +103,7 @@ with ThreadPoolExecutor(len(routes)) as pool:
 """
 END = """
 sources = [code.source for entry in ENTRIES for code in entry.codes.values()]
-numba = "numba" in sys.modules
+numba = bool(sys.modules.get("numba"))
 expected = [numbers(route, use, "numpy") for route in routes]
 print(json.dumps([sources, numba, found, expected]))
 """
@@ -117,8 +119,9 @@ class Ran(NamedTuple):
     @property
     def compiled(self) -> bool:
         """Whether it compiled a kernel. A process that does not imports no numba."""
-        assert self.numba == ("compiled" in self.sources)
-        return self.numba
+        found = "compiled" in self.sources
+        assert self.numba == found
+        return found
 
 
 def install(folder: Path) -> Path:
@@ -361,3 +364,87 @@ def test_without_jit(cold: Path) -> None:
     check(ran)
     assert ran.sources == []
     assert not list(cold.rglob("*.kernel"))
+
+
+# What a wheel brings
+
+PREBUILD = """
+sys.path.insert(0, {kernels!r})
+import pathlib, build_wheel
+build_wheel.warm_up = lambda: None
+build_wheel.make_code(pathlib.Path({folder!r}))
+"""
+NO_NUMBA = """
+sys.modules["numba"] = None
+"""
+has_prebuilt_code = pytest.mark.skipif(best_level() is None, reason="no code for this processor")
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An installation whose wheel brought the machine code of one kernel, XOR's."""
+    folder = install(tmp_path_factory.mktemp("wheel"))
+    prebuilt = folder / "jitprop_kernels" / "prebuilt"
+    script = PREBUILD.format(folder=str(prebuilt), kernels=str(ROOT / "kernels"))
+    assert run(folder, "lanes", main=TRAIN + script).compiled
+    shutil.rmtree(beside_sources(folder))  # what it compiled for itself
+    return folder
+
+
+@pytest.fixture
+def brought(wheel: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(wheel, tmp_path / "brought")
+
+
+@pytest.mark.long
+@has_prebuilt_code
+@pytest.mark.parametrize("numba", ["", NO_NUMBA])
+def test_a_wheel_trains_without_compiling(numba: str, brought: Path) -> None:
+    beside_sources(brought).touch()  # as if read-only
+    ran = run(brought, "lanes", main=numba + NO_HOME + TRAIN)
+    check(ran)
+    assert ran.sources == ["prebuilt"]
+    assert not ran.compiled
+    assert not [*(brought / "work").iterdir(), *(brought / "home").iterdir()]
+
+
+@pytest.mark.long
+@has_prebuilt_code
+def test_damaged_prebuilt_code_is_compiled(brought: Path) -> None:
+    for file in brought.rglob("prebuilt/*/*.kernel"):
+        os.truncate(file, file.stat().st_size - 1)
+    ran = run(brought, "lanes")
+    check(ran, n_warnings=1)
+    assert "prebuilt" in ran.warnings[0]
+    assert "is damaged" in ran.warnings[0]
+    assert ran.compiled
+    ran = run(brought, "lanes")
+    check(ran)
+    assert ran.sources == ["cache"]
+
+
+@pytest.mark.long
+@has_prebuilt_code
+def test_an_edit_is_not_answered_with_old_prebuilt_code(brought: Path) -> None:
+    with (brought / "jitprop_kernels" / "activations.py").open("a") as source:
+        source.write("\nsigmoid = tanh\n")
+    ran = run(brought, "lanes")
+    assert ran.compiled
+    assert len(ran.warnings) == 1
+    assert "another version of jitprop" in ran.warnings[0]
+    assert not np.allclose(ran.found, ran.expected, rtol=1e-4)
+
+
+@pytest.mark.long
+@has_prebuilt_code
+def test_prebuilt_code_serves_usual_options_alone(brought: Path) -> None:
+    ran = run(brought, "lanes", NUMBA_OPT="1")
+    check(ran)
+    assert ran.compiled
+    assert run(brought, "lanes", NUMBA_OPT="3").sources == ["prebuilt"]
+
+
+@pytest.mark.long
+def test_a_wheel_has_code_for_each_level(wheel: Path) -> None:
+    levels = [file.parent.name for file in wheel.rglob("prebuilt/*/*.kernel")]
+    assert sorted(levels) == sorted(LEVELS)
