@@ -17,6 +17,21 @@ X, y = [[0, 0, 1], [0, 1, 1], [1, 0, 1], [1, 1, 1]], [0, 1, 1, 0]
 Trainer([3, 4, 1], learning_rate=1, seed=0, backend="{backend}").fit(X, y, epochs=10_000)
 """
 
+BY_HAND = """
+import numpy as np
+X = np.array([[0.0, 0, 1], [0, 1, 1], [1, 0, 1], [1, 1, 1]])
+y = np.array([[0.0], [1], [1], [0]])
+rng = np.random.default_rng(0)
+W1, W2 = rng.standard_normal((3, 4)), rng.standard_normal((4, 1))
+for _ in range(10_000):
+    hidden = 1 / (1 + np.exp(-(X @ W1)))
+    output = 1 / (1 + np.exp(-(hidden @ W2)))
+    delta = (y - output) * output * (1 - output)
+    before = (delta @ W2.T) * hidden * (1 - hidden)
+    W2 += hidden.T @ delta
+    W1 += X.T @ before
+"""
+
 
 def train_xor(backend, kernels, **env):
     """Train XOR in a new process with its kernel cache in the given folder; wait for its end."""
@@ -69,3 +84,12 @@ class CachedXor:
 
     def time_process(self, folder, backend):
         train_xor(backend, folder)
+
+
+class XorByHand:
+    """XOR by the ten lines of NumPy that jitprop replaces."""
+
+    repeat = 3
+
+    def time_process(self):
+        subprocess.run([sys.executable, "-c", BY_HAND], check=True)
