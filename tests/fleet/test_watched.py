@@ -16,6 +16,7 @@ from jitprop import SGD, Adam, EarlyStopping, Fleet
 from jitprop.backends import threads as cores
 from jitprop.fleet import course, engines
 from jitprop.fleet.data import Part
+from jitprop.fleet.stopping import Stopping
 
 K, N, N_VALIDATION, EPOCHS = 19, 13, 7, 60
 NETS = {"lanes": [3, 4, 2], "loop": [5, 32, 3]}
@@ -233,3 +234,34 @@ def test_a_kept_engine_keeps_no_samples(kind):
     other = fleet.predict(X + 1)
     fresh = pickle.loads(pickle.dumps(fleet))
     np.testing.assert_array_equal(other, fresh.predict(X + 1))
+
+
+@pytest.mark.parametrize("min_delta", [0.0, 0.2])
+@pytest.mark.parametrize("mode", ["min", "max"])
+def test_the_rule_for_many_epochs_is_that_for_one(mode, min_delta):
+    """Numbers that are equal, infinite or nan count as they do one by one."""
+    rng = np.random.default_rng(5)
+    a, n = 200, 12
+    values = rng.integers(0, 5, (n, a)).astype(float)
+    values[rng.random((n, a)) < 0.1] = np.nan
+    values[rng.random((n, a)) < 0.1] = np.inf
+    values[rng.random((n, a)) < 0.05] = -np.inf
+    whole = rng.integers(0, n + 1, a)
+    how = EarlyStopping("loss", patience=3, min_delta=min_delta, mode=mode)
+    fleet = Fleet([1, 1], members=a, seed=0)
+    stopping = Stopping(how, fleet._model.state, None)
+    fleet._model.state.epochs[:] = rng.integers(0, 3, a)
+    seen = stopping.look(np.arange(a), values, whole)
+    for i in range(a):
+        begin, best, best_epoch, at = int(fleet.epochs_trained[i]), how.rule.worst, -1, -1
+        done, stopped = 0, False
+        while done < whole[i] and not stopped:
+            with np.errstate(invalid="ignore"):
+                better = how.rule.is_better(values[done, i], best)
+            if better:
+                best, best_epoch, at = values[done, i], begin + done, done
+            stopped = bool(how.rule.is_exhausted(0, best_epoch, begin + done))
+            done += 1
+        found = [part[i] for part in seen]
+        assert found == [best, best_epoch, begin + done - 1, at, done, stopped]
+    assert 0 < seen.stopped.sum() < a

@@ -98,11 +98,8 @@ class Lanes:
         from_lanes(params, members.params[:, None], v)
         from_lanes(slots, members.slots, v)
         if later is not None:
-            for epoch in range(n_later):
-                here = slice(epoch * params.size, (epoch + 1) * params.size)
-                from_lanes(later_params[here], later.params[epoch][:, None], v)
-                here = slice(epoch * slots.size, (epoch + 1) * slots.size)
-                from_lanes(later_slots[here], later.slots[epoch], v)
+            from_lanes(later_params, later.params[:, :, None], v)
+            from_lanes(later_slots, later.slots, v)
         return np.isfinite(faults)
 
     def evaluate(self, members: Members, data: Data) -> Array:
@@ -292,9 +289,16 @@ def to_lanes(members: Array, lanes: Array, v: int) -> None:
 
 
 def from_lanes(lanes: Array, members: Array, v: int) -> None:
-    """Copy the members out of the layout of `to_lanes` into an (A, s, P) array."""
-    a, s, p = members.shape
-    view, whole = lanes.reshape(-(-a // v), s, p, v), a // v
-    members[: whole * v].reshape(whole, v, s, p)[:] = view[:whole].transpose(0, 3, 1, 2)
+    """
+    Copy members out of the layout of `to_lanes` into an (A, s, P) array.
+
+    Or some times as many, one time after the other, into a (times, A, s, P) array.
+    """
+    members = members if members.ndim == 4 else members[None]
+    n, a, s, p = members.shape
+    whole = a // v
+    view = lanes.reshape(n, -(-a // v), s, p, v)
+    # To split a dimension copies nothing.
+    members[:, : whole * v].reshape(n, whole, v, s, p)[:] = view[:, :whole].transpose(0, 1, 4, 2, 3)
     if whole * v < a:
-        members[whole * v :] = view[whole, :, :, : a - whole * v].transpose(2, 0, 1)
+        members[:, whole * v :] = view[:, whole, :, :, : a - whole * v].transpose(0, 3, 1, 2)

@@ -203,23 +203,41 @@ class Stopping:
         whole : (A,) int64 array
             How many of the epochs count.
         """
-        found, rule = self.found, self.how.rule
+        found, rule, a = self.found, self.how.rule, np.arange(len(members))
         begin, first = self.state.epochs[members], found.first[members]
-        best, best_epoch = found.best[members], found.best_epoch[members]
-        at, done = np.full(len(members), -1), whole.copy()
-        stopped = np.zeros(len(members), np.bool_)
+        best = self._best_so_far(found.best[members], values)
+        epochs = np.arange(len(values))[:, None]
+        at = np.maximum.accumulate(np.where(best[1:] != best[:-1], epochs, -1))
+        best_epoch = np.where(at < 0, found.best_epoch[members], begin + at)
+        exhausted = rule.is_exhausted(first, best_epoch, begin + epochs) & (epochs < whole)
+        stopped = exhausted.any(axis=0)
+        done = np.where(stopped, exhausted.argmax(axis=0) + 1, whole)
+        last, counts = done - 1, done > 0
+        return Seen(
+            best[done, a],
+            np.where(counts, best_epoch[last, a], found.best_epoch[members]),
+            begin + last,
+            np.where(counts, at[last, a], -1),
+            done,
+            stopped,
+        )
+
+    def _best_so_far(self, best: Array, values: Array) -> Array:
+        """Return the best number of each member before the first epoch and after each one."""
+        rule = self.how.rule
+        if rule.min_delta == 0:
+            made = np.concatenate([best[None], values])
+            # Unlike numpy.minimum, these never take nan for better.
+            better = np.fmax if rule.higher_is_better else np.fmin
+            found: Array = better.accumulate(made)
+            return found
+        made = np.empty((len(values) + 1, len(best)))
+        made[0] = best
         with np.errstate(invalid="ignore"):  # inf - inf is nan, which is not better
             for epoch, now in enumerate(values):
-                counts = ~stopped & (epoch < whole)
-                if not counts.any():
-                    break
-                better = counts & rule.is_better(now, best)
-                best[better], best_epoch[better] = now[better], begin[better] + epoch
-                at[better] = epoch
-                exhausted = counts & rule.is_exhausted(first, best_epoch, begin + epoch)
-                done[exhausted] = epoch + 1
-                stopped |= exhausted
-        return Seen(best, best_epoch, begin + done - 1, at, done, stopped)
+                before = made[epoch]
+                made[epoch + 1] = np.where(rule.is_better(now, before), now, before)
+        return made
 
     def commit(self, members: Indices, seen: Seen, params: Array) -> None:
         """Take over what `look` returned. ``params``, (epochs, A, P), is after each epoch."""
