@@ -131,6 +131,62 @@ def test_a_block_gives_the_bits_of_single_epochs(case, weighted, dtype, rng, mea
     assert bits(trainer) == bits(twin)
 
 
+NUMBERS = ["mse", "mae", "r2"]
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("sizes", [LANES, BLOCKS])
+@pytest.mark.parametrize("labels", [False, True])
+@pytest.mark.parametrize("validated", [False, True])
+def test_named_metrics_are_those_of_single_epochs(validated, labels, sizes, dtype, rng, measured):
+    classes = {"output_activation": "softmax", "loss": "cross_entropy"} if labels else {}
+    loss = classes.get("loss", "half_squared_error")
+    settings = {"layer_sizes": sizes, "dtype": dtype, "batch_size": 16, "seed": 0, "n_threads": 1}
+    settings |= {"backend": "numba", **classes}
+    samples, others = (data(sizes, n, loss, True, rng) for n in (107, 31))
+    given = samples, others if validated else None, {"monitor": "loss", "patience": 9}, settings
+    extra = {"metrics": [*NUMBERS, *["accuracy", "log_loss"] * labels]}
+    found, _ = fitted(40, *given, extra)
+    assert not measured
+    expected, trainer = fitted(40, *given, extra, slowly=True)
+    assert found == expected
+    assert len(trainer.history.metrics) == len(extra["metrics"]) * (1 + validated)
+    assert all(np.isfinite(column).all() for column in trainer.history.metrics.values())
+
+
+@pytest.mark.parametrize("room", [0, 3 * 3 * 138, 10**9])
+def test_metrics_do_not_depend_on_the_length_of_blocks(room, rng, monkeypatch, measured):
+    """With no room for two epochs of predictions, each epoch is a block or a call of its own."""
+    samples, others = (data(LANES, n, "half_squared_error", False, rng) for n in (107, 31))
+    settings = {"layer_sizes": LANES, "batch_size": 16, "seed": 0, "backend": "numba"}
+    given = samples, others, {"patience": 30}, settings, {"metrics": NUMBERS}
+    expected, _ = fitted(20, *given)
+    monkeypatch.setattr("jitprop.training.blocks.ROOM", room)
+    assert fitted(20, *given)[0] == expected
+    assert bool(measured) == (room == 0)
+
+
+def test_a_metric_that_fails_leaves_the_trainer_as_it_was(rng):
+    samples = data([3, 2], 10, "half_squared_error", False, rng)
+    trainer = Trainer([3, 2], output_activation="identity", seed=0, backend="numba")
+    before = trainer.parameters.copy()
+    with pytest.raises(ValueError, match="accuracy needs labels"):
+        trainer.fit(samples[0], 3 * samples[1] - 1, 9, metrics="accuracy")
+    assert trainer.epochs_trained == len(trainer.history.loss) == 0
+    np.testing.assert_array_equal(trainer.parameters, before)
+
+
+def test_fits_with_other_columns_leave_each_others_alone(rng):
+    samples = data([3, 2], 10, "half_squared_error", False, rng)
+    trainer = Trainer([3, 2], seed=0, backend="numba")
+    trainer.fit(*samples, 3, validation_data=samples)
+    trainer.fit(*samples, 3, metrics="mse")
+    assert np.isnan(trainer.history.validation_loss[3:]).all()
+    assert np.isnan(trainer.history.metrics["mse"][:3]).all()
+    assert np.isfinite(trainer.history.validation_loss[:3]).all()
+    assert np.isfinite(trainer.history.metrics["mse"][3:]).all()
+
+
 @pytest.mark.parametrize("sizes", [BLOCKS, CHUNKS, [9, 1030, 5]])
 def test_any_number_of_threads_gives_the_same_bits(sizes, rng, monkeypatch, measured):
     monkeypatch.setattr(threads, "cores", lambda: 3)
@@ -138,17 +194,18 @@ def test_any_number_of_threads_gives_the_same_bits(sizes, rng, monkeypatch, meas
     monkeypatch.setattr(threads, "START", 1)
     monkeypatch.setattr(compiled, "VALIDATED_ALONE", np.inf)
     samples, others = (data(sizes, n, "squared_error", False, rng) for n in (1100, 600))
-    found = []
+    found, metrics = [], {"metrics": NUMBERS}
     for n_threads in (1, 2, 3):
         settings = {
             "layer_sizes": sizes, "learning_rate": plateau(), "n_threads": n_threads,
             "batch_size": 600, "seed": 0, "backend": "numba",
         }  # fmt: skip
-        found.append(fitted(12, samples, others, {"patience": 3}, settings)[0])
+        found.append(fitted(12, samples, others, {"patience": 3}, settings, metrics)[0])
     assert not measured
     assert found[0] == found[1] == found[2]
     settings["n_threads"] = 1
-    assert fitted(12, samples, others, {"patience": 3}, settings, slowly=True)[0] == found[0]
+    slow, _ = fitted(12, samples, others, {"patience": 3}, settings, metrics, slowly=True)
+    assert slow == found[0]
 
 
 @pytest.mark.parametrize("work", [1, 5000, 40_000])
@@ -179,7 +236,9 @@ def loss_of(name):
         ({}, {"callbacks": [EarlyStopping(), EarlyStopping("loss")]}, False),
         ({}, {"callbacks": [EarlyStopping(), Callback()]}, False),
         ({}, {"callbacks": nothing}, False),
+        ({}, {"metrics": "mse"}, True),
         ({}, {"metrics": lambda y, prediction: 0.0}, False),
+        ({}, {"metrics": "mse", "callbacks": EarlyStopping("validation_mse")}, False),
         ({}, {"order": lambda epoch: np.arange(10)}, False),
         ({"learning_rate": lambda epoch: 0.1}, {}, False),
         ({"backend": "numpy"}, {}, False),
@@ -221,10 +280,10 @@ def test_divergence_leaves_what_it_leaves_in_single_epochs(sizes, batch_size, op
         trainer, stopping = Trainer(**settings), EarlyStopping(patience=5000)
         callbacks = [stopping, *[nothing] * slowly]
         with pytest.raises(DivergenceError) as caught:
-            trainer.fit(*samples, 9000, validation_data=others, callbacks=callbacks)
+            trainer.fit(*samples, 9000, validation_data=others, callbacks=callbacks, metrics="mse")
         error = caught.value
         notes = getattr(error, "__notes__", [])
-        losses = error.history.loss.tobytes(), error.history.validation_loss.tobytes()
+        losses = error.history.loss.tobytes(), error.history.metrics["mse"].tobytes()
         found.append(
             [
                 str(error), error.epoch, error.kept_epochs, *losses, notes,

@@ -14,7 +14,7 @@ SECONDS = 300  # to wait at most; alone it needs 30
 USE_ALL = """
 import sys
 import numpy as np
-from jitprop import Adam, Fleet, Trainer
+from jitprop import Adam, EarlyStopping, Fleet, Trainer
 from jitprop_kernels import ENTRIES
 
 rng = np.random.default_rng(0)
@@ -28,7 +28,7 @@ for dtype in ("float32", "float64"):
                 sizes, output_activation="softmax", loss="cross_entropy", activation="tanh",
                 optimizer=optimizer, batch_size=batch_size, n_threads=2, backend="numba",
             )
-            trainer.fit(X, y, 2)
+            trainer.fit(X, y, 2, validation_data=(X, y), metrics="mse", callbacks=EarlyStopping())
             trainer.fit(X, np.eye(sizes[-1])[y], 2)
             trainer.predict(X), trainer.evaluate(X, y), trainer.gradients(X, y)
     for sizes, members in ([3, 4, 2], 3), ([3, 4, 2], 20), ([40, 50, 10], 3):

@@ -1,9 +1,9 @@
 """
 What belongs together is one record, which kernels hand on as one pointer (`_private.handing`).
 
-Python makes `Samples`, `Work` and `Seat` for a call; `Watch`, `Stopping`, `Falling` and `Callee`
-for one that is watched; and `MemberSamples`, `MemberSettings`, `FleetWork` and `Scratch` for one of
-a fleet. The others are made on the way.
+Python makes `Samples`, `Work` and `Seat` for a call; `Watch`, `Stopping`, `Falling`, `Callee` and
+`Predicting` for one that is watched; and `MemberSamples`, `MemberSettings`, `FleetWork` and
+`Scratch` for one of a fleet. The others are made on the way.
 """
 
 from __future__ import annotations
@@ -111,6 +111,13 @@ class Callee(NamedTuple):
     """Which of these numbers is the argument that changes from call to call, or the first one."""
 
 
+class Predicting(NamedTuple):
+    """`network.predict` of two nets, which writes where the argument that changes says."""
+
+    training: Callee
+    validation: Callee
+
+
 class Stopping(NamedTuple):
     """When training ends early: `jitprop.EarlyStopping` explains it."""
 
@@ -165,6 +172,11 @@ class Watch(NamedTuple):
     validation_divisor: float
     validating: int
     """How many threads compute the validation loss; the others wait."""
+    predicting: Indices
+    """(2,): how many threads predict the training samples, and the validation samples; 0 for none.
+    """
+    strides: Indices
+    """(2,): how many bytes behind the predictions of an epoch those of the next one begin."""
     n_batches: int
     """Of an epoch."""
     epoch: int

@@ -18,7 +18,7 @@ from jitprop_kernels._jit import INTERPRETED, jit, pointer
 from jitprop_kernels.elementary import smaller
 from jitprop_kernels.meeting import meet
 from jitprop_kernels.network import all_finite
-from jitprop_kernels.records import Callee, Falling, Seat, Watch
+from jitprop_kernels.records import Callee, Falling, Predicting, Seat, Watch
 from jitprop_kernels.simd import compiled
 from jitprop_kernels.sizes import AGREED, ENDED_BY_OVERFLOW, ENDED_EARLY, LEFT
 
@@ -57,6 +57,14 @@ def loss_found(callee: Callee) -> float:
     call(callee.code, callee.record)
     loss: float = callee.reals[1]
     return loss
+
+
+@jit()
+def predict_next(callee: Callee, stride: int) -> None:
+    """Call `network.predict`, and let the next call write behind these predictions."""
+    record, at = callee.record, callee.at
+    call(callee.code, record)
+    record[at] += stride
 
 
 def _train_steps(callee: Callee, start: int, stop: int, updates: int) -> int:
@@ -133,6 +141,7 @@ def train_watched(
     watch: Watch,
     training: Callee,
     validating: Callee,
+    predicting: Predicting,
     seat: Seat,
     start: int,
     stop: int,
@@ -148,6 +157,8 @@ def train_watched(
         `training.train` for this thread and the same arrays. Its last three arguments change.
     validating : Callee
         `network.evaluate` for this thread, with a gate of its own. Of no use without validation.
+    predicting : Predicting
+        `network.predict` for this thread. Of no use without metrics.
     seat : Seat
         That of ``training``.
     start, stop, updates : int
@@ -173,6 +184,10 @@ def train_watched(
             summed = 0.0
             if finite and seat.rank < watch.validating:
                 summed = loss_found(validating)
+            if finite and seat.rank < watch.predicting[0]:
+                predict_next(predicting.training, watch.strides[0])
+            if finite and seat.rank < watch.predicting[1]:
+                predict_next(predicting.validation, watch.strides[1])
             if seat.rank == 0:
                 end_epoch(watch, i, summed, finite)
             meet(gate, seat.ranks)

@@ -25,6 +25,7 @@ Nature 323, 1986.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,7 @@ import numpy.typing as npt
 from jitprop import functions
 from jitprop._types import Array
 from jitprop.data.samples import Arrays, Steps
-from jitprop.data.watched import Validation
+from jitprop.data.watched import Predicted, Validation
 from jitprop.net.custom import CustomLoss
 from jitprop.net.losses import (
     AbsoluteError,
@@ -505,9 +506,15 @@ def train(
     return stop
 
 
-def watcher(net: Spec, n_batches: int, divisor: float, validation: Validation | None) -> None:
+def watcher(
+    net: Spec,
+    n_batches: int,
+    divisor: float,
+    validation: Validation | None,
+    predicted: Sequence[Predicted],
+) -> None:
     """Return None: this backend trains one epoch at a time if something follows it."""
-    del net, n_batches, divisor, validation
+    del net, n_batches, divisor, validation, predicted
 
 
 def brief(spec: Spec, n_samples: int, state: State, bounds: tuple[float, float]) -> None:

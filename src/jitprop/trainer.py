@@ -530,6 +530,7 @@ class Trainer(Attributes):
         shuffling                                     16 bytes a sample, or 16 MB if more
         an ``order``, or labels                       a copy
         a file that must be cast                      a million numbers
+        named metrics                                 a million numbers, or one epoch's predictions
         ============================================  ======================================
 
         The history of a trainer that is fitted again and again has room for twice its epochs. For

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import warnings
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from typing import Any, Protocol, cast
@@ -16,7 +17,7 @@ from jitprop.backends import threads
 from jitprop.backends.threads import uninterrupted
 from jitprop.checks import quoted
 from jitprop.data.samples import Arrays, Steps
-from jitprop.data.watched import Validation
+from jitprop.data.watched import Predicted, Validation
 from jitprop.interrupts import Interrupts, from_a_handler
 from jitprop.net.spec import Spec
 from jitprop.net.state import State
@@ -84,7 +85,12 @@ class Backend(Protocol):
     ) -> Any: ...
 
     def watcher(
-        self, net: Any, n_batches: int, divisor: float, validation: Validation | None
+        self,
+        net: Any,
+        n_batches: int,
+        divisor: float,
+        validation: Validation | None,
+        predicted: Sequence[Predicted],
     ) -> Any: ...
 
     def brief(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,7 +14,7 @@ import jitprop_kernels as kernels
 from jitprop._types import Array
 from jitprop.backends import TILE, plans, threads
 from jitprop.data.samples import Arrays, Steps, stand_ins
-from jitprop.data.watched import Falling, Stopping, Validation, Watched
+from jitprop.data.watched import Falling, Predicted, Stopping, Validation, Watched
 from jitprop.net.losses import CrossEntropy
 from jitprop.net.spec import Spec
 from jitprop.net.state import State, check_trained, check_written
@@ -284,14 +284,24 @@ def _train(net: Net, bind: Callable[[int, int], kernels.Bound], start: int) -> i
         net.gate[:] = 0  # behind the call: a word to halt may come before it
 
 
-def watcher(net: Net, n_batches: int, divisor: float, validation: Validation | None) -> Any:
-    """Return a `Watcher`; None where a pass of the validation samples is long work."""
+def watcher(
+    net: Net,
+    n_batches: int,
+    divisor: float,
+    validation: Validation | None,
+    predicted: Sequence[Predicted],
+) -> Any:
+    """Return a `Watcher`; None where a pass of validation or for metrics is long work."""
+    passes = [(each.net, each.X) for each in predicted]
     if validation is not None:
-        X, passing = validation.samples[0], validation.net
+        passes.append((validation.net, validation.samples[0]))
+    for passing, X in passes:
         work = net.plan.layers[:, :2].prod(axis=1).sum() * len(X)
         if work > (LONG if passing.team.n <= net.team.n else VALIDATED_ALONE):
             return None
-    return Watcher(n_batches, divisor, validation)
+    if predicted and kernels.INTERPRETED:  # which has no machine code to call
+        return None
+    return Watcher(n_batches, divisor, validation, predicted)
 
 
 class Watcher:
@@ -305,10 +315,19 @@ class Watcher:
     divisor : float
         What the summed loss of an epoch is divided by.
     validation : Validation or None
+    predicted : sequence of Predicted
+        The training samples and the validation samples. Empty if there are no metrics.
     """
 
-    def __init__(self, n_batches: int, divisor: float, validation: Validation | None) -> None:
+    def __init__(
+        self,
+        n_batches: int,
+        divisor: float,
+        validation: Validation | None,
+        predicted: Sequence[Predicted],
+    ) -> None:
         self.n_batches, self.divisor, self.validation = n_batches, divisor, validation
+        self.predicted = predicted
         self._ended, self._counted = np.zeros(1, np.int64), np.zeros(1, np.int64)
 
     def begin(self, watched: Watched) -> None:
@@ -357,6 +376,16 @@ class Watcher:
                 callee = passing.callee()
                 held.append(passing)
             held.append(training)
+            predicting, strides, callees = np.zeros(2, np.int64), np.zeros(2, np.int64), []
+            first = steps.start // self.n_batches
+            for k, (passed, X) in enumerate(self.predicted):
+                predictions = watched.predictions[k]
+                predicting[k] = most = min(ranks, passed.team.n)
+                strides[k] = predictions[0].nbytes
+                out = predictions[first].reshape(-1)
+                passing = _predicting(passed, X, params, out, min(rank, most - 1), most)
+                held.append(passing)
+                callees.append(passing.callee((OUT,)))
             watch = kernels.Watch(
                 params=params,
                 slots=flat_slots,
@@ -366,6 +395,8 @@ class Watcher:
                 validation=watched.validation_losses,
                 validation_divisor=1.0 if validation is None else float(validation.divisor),
                 validating=validating,
+                predicting=predicting,
+                strides=strides,
                 n_batches=self.n_batches,
                 epoch=watched.epoch,
                 stopping=_stopping(watched.stopping, params.dtype),
@@ -375,17 +406,35 @@ class Watcher:
             )
             seat = kernels.Seat(rank, ranks, net.gate)
             start, stop = steps.start, steps.stop
-            return kernels.train_watched.bind(watch, called, callee, seat, start, stop, updates)
+            both = kernels.Predicting(*(callees + [called] * 2)[:2])
+            args = watch, called, callee, both, seat, start, stop, updates
+            return kernels.train_watched.bind(*args)
 
         try:
             return _train(net, bind, steps.start)
         finally:
             if validation is not None:
                 validation.net.gate[:] = 0
+            for passed, _ in self.predicted:
+                passed.gate[:] = 0
 
 
 FIRST_STEP = 4
 """Which argument of `kernels.train` is the first batch."""
+
+OUT = 3
+"""Which argument of `kernels.predict` is where predictions are written."""
+
+
+def _predicting(
+    net: Net, X: Array, params: Array, out: Array, rank: int, ranks: int
+) -> kernels.Bound:
+    fields, samples = _given(X, np.empty((0, 1), X.dtype), None, NATURAL_ORDER)
+    fields["look"] = kernels.LOOK_AT_NOTHING
+    arrays = kernels.Pass(params, samples, net.memory[rank], net.parts, 1)
+    seat = kernels.Seat(rank, ranks, net.gate)
+    changing = *CHANGING_IN_PASS, (OUT,)
+    return _bound(net, kernels.predict, seat, fields, (arrays, out, seat), changing)
 
 
 def _validating(validation: Validation, params: Array, rank: int, ranks: int) -> kernels.Bound:

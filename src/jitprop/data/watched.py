@@ -36,6 +36,21 @@ class Validation(NamedTuple):
     divisor: float
 
 
+class Predicted(NamedTuple):
+    """
+    Samples whose predictions are kept after each epoch, for metrics.
+
+    Attributes
+    ----------
+    net : Any
+        As the backend's ``prepare_pass`` returns it.
+    X : (n_samples, n_inputs) array
+    """
+
+    net: Any
+    X: Array
+
+
 class Stopping(NamedTuple):
     """
     The rule of `EarlyStopping`, and what it has found so far.
@@ -109,9 +124,12 @@ class Watched(NamedTuple):
     stopping : Stopping or None
     falling : Falling or None
         With it, the learning rate of each epoch is written after the epoch before.
+    predictions : list of (epochs, n_samples, n_outputs) arrays
+        Become the predictions after each epoch, of all `Predicted`.
     """
 
     epoch: int
     validation_losses: Numbers
     stopping: Stopping | None
     falling: Falling | None
+    predictions: list[Array]

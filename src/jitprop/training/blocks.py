@@ -2,9 +2,12 @@
 Blocks of epochs that a backend trains and watches in one call.
 
 A backend can compute the validation loss, and apply the rules of `EarlyStopping` and
-`ReduceOnPlateau`, without coming back to Python after each epoch. The numbers are the same. What
-the rules have found is written to the callback and to the state of the net at the end of the block.
-So a fit that is interrupted inside a block finds both as they were at its beginning.
+`ReduceOnPlateau`, without coming back to Python after each epoch. For the named metrics it keeps
+the predictions of each epoch, and Python computes the metrics after the block. The numbers are the
+same as in blocks of one epoch.
+
+What the rules have found is written to the callback and to the state of the net at the end of the
+block. So a fit that is interrupted inside a block finds both as they were at its beginning.
 """
 
 from __future__ import annotations
@@ -25,6 +28,13 @@ LOSSES = "loss", VALIDATION_LOSS
 """The numbers that a backend can monitor."""
 
 
+MOST_EPOCHS = 1 << 62
+"""In a block without metrics the number of epochs has no limit of its own."""
+
+ROOM = 1 << 20
+"""The most numbers of predictions that are kept for metrics: 8 MB."""
+
+
 class Blocks:
     """
     The blocks of one fit.
@@ -38,6 +48,8 @@ class Blocks:
     ----------
     watcher : Any
         What trains the blocks, for `Source.train`. None if each epoch must be a separate call.
+    most : int
+        The most epochs of a block.
     """
 
     def __init__(self, watch: Watch, source: Source) -> None:
@@ -45,11 +57,17 @@ class Blocks:
         callbacks = watch.callbacks.callbacks
         self.stopping = callbacks[0] if callbacks else None
         self.watcher: Any = None
-        if not watch.metrics and len(callbacks) <= 1:
+        self.most = MOST_EPOCHS
+        predicted = watch.predicted()
+        if predicted is not None and len(callbacks) <= 1:
             validation = watch.validation()
-            if watch.measured and validation is None:
+            if VALIDATION_LOSS in watch.names and validation is None:
                 return
-            self.watcher = source.watcher(validation)
+            self._shapes = [(len(X), source.spec.layer_sizes[-1]) for _, X in predicted]
+            if predicted:
+                self.most = ROOM // sum(n * k for n, k in self._shapes)
+            if self.most > 0:
+                self.watcher = source.watcher(validation, predicted)
         self._stopping: Stopping | None = None
         self._falling: Falling | None = None
 
@@ -61,8 +79,10 @@ class Blocks:
             return learning_rate.monitor in self.watch.known
         return isinstance(learning_rate, float | Schedule)
 
-    def begin(self, state: State, learning_rate: LearningRate, record: Record, first: int) -> None:
-        """Prepare the block that begins with epoch ``first`` of the fit."""
+    def begin(
+        self, state: State, learning_rate: LearningRate, record: Record, first: int, epochs: int
+    ) -> None:
+        """Prepare the block of so many epochs that begins with epoch ``first`` of the fit."""
         self._stopping = self._falling = None
         validation_losses = record.watched.get(VALIDATION_LOSS, np.empty(0))[first:]
         if isinstance(self.stopping, EarlyStopping):
@@ -70,9 +90,28 @@ class Blocks:
         if isinstance(learning_rate, ReduceOnPlateau):
             self._falling = falling_of(learning_rate, state.plateau)
         # A fit without validation data may have an old column of the history, filled with nan.
-        if not self.watch.names:
+        if VALIDATION_LOSS not in self.watch.names:
             validation_losses = np.empty(0)
-        self.watcher.begin(Watched(state.epochs, validation_losses, self._stopping, self._falling))
+        dtype = state.params.dtype
+        self._predictions = [np.empty((epochs, *shape), dtype) for shape in self._shapes]
+        self.watcher.begin(
+            Watched(
+                state.epochs,
+                validation_losses,
+                self._stopping,
+                self._falling,
+                self._predictions,
+            )
+        )
+
+    def measure(self, record: Record, first: int) -> None:
+        """Compute the metrics of the epochs that were counted."""
+        if not self._predictions:
+            return
+        for (begin, _, _, y), made in zip(self.watch.measured, self._predictions, strict=True):
+            for i in range(self.watcher.counted):
+                for name, value in self.watch.scores(begin, y, made[i]).items():
+                    record.watched[name][first + i] = value
 
     def plateau(self) -> Plateau:
         """Return the state of `ReduceOnPlateau` after the block; empty for other rates."""

@@ -208,9 +208,9 @@ class EarlyStopping(Callback):
     is resumed, it trains them and counts anew too.
 
     The numba backend applies the rule itself, and trains many epochs in one call, if this is the
-    only callback, it monitors "loss" or "validation_loss", and there are no metrics. The results
-    are the same. During such a fit, the attributes change at the end of each block of epochs, up to
-    about a tenth of a second long. Ctrl-C keeps the last whole block.
+    only callback, it monitors "loss" or "validation_loss", and there are no metrics of your own.
+    The results are the same. During such a fit, the attributes change at the end of each block of
+    epochs, up to about a tenth of a second long. Ctrl-C keeps the last whole block.
 
     References
     ----------

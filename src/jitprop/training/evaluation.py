@@ -16,7 +16,7 @@ from jitprop.backends.threads import one_blas_thread
 from jitprop.data import cast, mapped
 from jitprop.data.mapped import Mapped, Rows
 from jitprop.data.samples import Samples
-from jitprop.data.watched import Validation
+from jitprop.data.watched import Predicted, Validation
 from jitprop.interrupts import Interrupts
 from jitprop.net.spec import Spec
 from jitprop.training.nets import Nets
@@ -97,6 +97,10 @@ class Evaluation:
         """Return what a backend needs to compute `loss` by itself. No sample may be in a file."""
         divisor = self.spec.divisor(len(samples.X), samples.weights)
         return Validation(self.net, samples.read(), self._group, divisor)
+
+    def predicted(self, X: Array) -> Predicted:
+        """Return what a backend needs to do `predict` by itself."""
+        return Predicted(self.net, X)
 
     def gradient(self, params: Array, samples: Samples, out: Array) -> float:
         """Write the gradient of the loss to ``out``, (P,), and return the loss."""

@@ -169,7 +169,9 @@ class Fit:
         rate = self.learning_rate()
         watched = bool(self.watch) or isinstance(rate, ReduceOnPlateau)
         self._in_blocks = watched and self.blocks.serve(rate)
-        return 1 if watched and not self._in_blocks else self.source.block()
+        if self._in_blocks:
+            return min(self.source.block(), self.blocks.most)
+        return 1 if watched else self.source.block()
 
     def _train_block(
         self, first: int, last: int, snapshot: Snapshot, saved: list[Saved]
@@ -193,13 +195,15 @@ class Fit:
         watcher = None
         if self._in_blocks:
             watcher = self.blocks.watcher
-            self.blocks.begin(self.state, learning_rate, record, first)
+            self.blocks.begin(self.state, learning_rate, record, first, last - first)
         reached = self.source.train(self.state, losses, rates, order, self.interrupts, watcher)
         if watcher is not None and watcher.ended:
             last = first + reached.epoch
             if watcher.stopped:  # the random state has advanced to the end of the whole block
                 self.state.rng.bit_generator.state = snapshot.random
                 self.source.draw(self.state, first, last, order)
+        if self._in_blocks:
+            self.blocks.measure(record, first)
         whole = reached.epoch == last - first and self.state.is_finite()
         if whole and self.watch and not self._in_blocks:  # then the block is one epoch
             for name, value in self.watch.measure(self.state.params).items():

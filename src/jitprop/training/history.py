@@ -54,7 +54,7 @@ class History:
         The learning rate of each epoch.
     seconds : (epochs,) float64 array
         The time of each epoch, with validation and metrics, but without callbacks. Without metrics
-        and callbacks of the user's own, epochs are trained in blocks, and each epoch has an equal
+        and callbacks of your own, epochs are trained in blocks, and each epoch has an equal
         share of the block's time.
     """
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple, Protocol, TypeAlias
@@ -22,7 +22,7 @@ from jitprop.backends import Backend
 from jitprop.data import cast, mapped
 from jitprop.data.batches import Batches
 from jitprop.data.samples import Samples, Steps
-from jitprop.data.watched import Validation
+from jitprop.data.watched import Predicted, Validation
 from jitprop.interrupts import Interrupts
 from jitprop.net.spec import Spec
 from jitprop.net.state import State
@@ -99,7 +99,7 @@ class Source(Protocol):
         ``drawn``. A shuffle is then drawn again, so that the random state advances as before.
         """
 
-    def watcher(self, validation: Validation | None) -> Any:
+    def watcher(self, validation: Validation | None, predicted: Sequence[Predicted]) -> Any:
         """
         Return an object of the backend that trains many epochs and watches them, for `train`.
 
@@ -204,13 +204,16 @@ class Arrays:
             rows[i] = cast.order(f"order({epoch})", self.order(epoch), (self.n,))
         return rows
 
-    def watcher(self, validation: Validation | None) -> Any:
+    def watcher(self, validation: Validation | None, predicted: Sequence[Predicted]) -> Any:
         """Return a watcher, if the samples are in memory and the order needs no function."""
         if self.samples.in_files or callable(self.order):
             return None
-        made = self.backend.watcher(self.net, self.n_batches, self.divisor, validation)
-        if made is not None and validation is not None:
-            more = len(validation.samples[0]) * self.spec.n_parameters / self.n_batches
+        made = self.backend.watcher(self.net, self.n_batches, self.divisor, validation, predicted)
+        passes = [each.X for each in predicted]
+        if validation is not None:
+            passes.append(validation.samples[0])
+        if made is not None and passes:
+            more = sum(map(len, passes)) * self.spec.n_parameters / self.n_batches
             self.call_steps = max(1, int(self.backend.FIRST_CALL / (self.step_work + more)))
         return made
 
@@ -308,9 +311,9 @@ class Stream:
         del state, first, last, drawn
         return None
 
-    def watcher(self, validation: Validation | None) -> None:
+    def watcher(self, validation: Validation | None, predicted: Sequence[Predicted]) -> None:
         """Return None, because the batches of an epoch cannot be read again."""
-        del validation
+        del validation, predicted
 
     def train(
         self,

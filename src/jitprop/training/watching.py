@@ -14,8 +14,8 @@ from jitprop.backends import Backend
 from jitprop.checks import quoted
 from jitprop.data.mapped import Rows
 from jitprop.data.samples import Samples
-from jitprop.data.watched import Validation
-from jitprop.metrics import Metric
+from jitprop.data.watched import Predicted, Validation
+from jitprop.metrics import NAMED, Metric
 from jitprop.training.callback_list import CallbackList
 from jitprop.training.callbacks import Callback
 from jitprop.training.evaluation import give_back, taken
@@ -99,7 +99,7 @@ class Watch:
 
     def validation(self) -> Validation | None:
         """
-        Return the validation samples as a backend takes them. Metrics are left out.
+        Return the validation samples as a backend takes them.
 
         None if there are none, if they are in a file, or if none of them counts.
         """
@@ -110,6 +110,19 @@ class Watch:
                     return evaluation.validation(samples)
         return None
 
+    def predicted(self) -> list[Predicted] | None:
+        """
+        Return the samples that metrics need predictions of.
+
+        None if some are in a file, or if a metric is a function of the user's own.
+        """
+        if not self.metrics:
+            return []
+        own = any(NAMED.get(name) is not metric for name, metric in self.metrics.items())
+        if own or any(samples.in_files for _, _, samples, _ in self.measured):
+            return None
+        return [net.predicted(samples.X[:]) for _, net, samples, _ in self.measured]
+
     def measure(self, params: Array) -> dict[str, float]:
         """Return the validation loss and the metrics for these parameters."""
         found = {}
@@ -117,11 +130,17 @@ class Watch:
             if begin:
                 found[VALIDATION_LOSS] = net.loss(params, samples)
             if self.metrics:
-                prediction = read_only(net.predict(params, samples.X))
-                with np.errstate(over="ignore", invalid="ignore"):  # the loss reports divergence
-                    for name, metric in self.metrics.items():
-                        found[begin + name] = as_number(name, metric(y, prediction))
+                found |= self.scores(begin, y, net.predict(params, samples.X))
         return found
+
+    def scores(self, begin: str, y: Array, prediction: Array) -> dict[str, float]:
+        """Return the metrics of these predictions, by names that begin with ``begin``."""
+        prediction = read_only(prediction)
+        with np.errstate(over="ignore", invalid="ignore"):  # the loss reports divergence
+            return {
+                begin + name: as_number(name, metric(y, prediction))
+                for name, metric in self.metrics.items()
+            }
 
 
 def check_monitors(callbacks: Sequence[Callback], known: Sequence[str]) -> None:
