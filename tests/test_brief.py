@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import os
 import pickle
 import signal
+import subprocess
 import sys
 import threading
 import tracemalloc
@@ -545,3 +547,40 @@ def test_a_handler_cannot_train_in_the_middle_of_an_update(monkeypatch):
     trainer.partial_fit(X, y).partial_fit(X, y)
     assert len(errors) == 2
     assert trainer.epochs_trained == len(trainer.history.loss) == 3
+
+
+def test_a_fit_returns_its_own_epoch_if_another_thread_trains_too(monkeypatch):
+    X, y = samples(4, "float64", {})
+    trainer = make("lanes")
+    trainer.partial_fit(X, y)
+    give_back = type(trainer._model).give_back
+
+    def late(self, brief):
+        monkeypatch.undo()
+        give_back(self, brief)
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(trainer.partial_fit, -X, y).result(timeout=60)
+
+    monkeypatch.setattr(type(trainer._model), "give_back", late)
+    history = trainer.fit(X, y, 1)
+    assert history.loss.tolist() == [trainer.history.loss[1]] != [trainer.history.loss[2]]
+
+
+def test_interpreted_kernels_give_plain_numbers():
+    code = """
+import numpy as np
+from jitprop import Trainer
+trainer = Trainer([1, 1], dtype="float64", backend="numba")
+X, y = np.ones((2, 1)), np.ones((2, 1))
+print(type(trainer.evaluate(X, y)), type(trainer.gradients(X, y).loss))
+"""
+    interpreted = os.environ | {"NUMBA_DISABLE_JIT": "1"}
+    found = subprocess.run(
+        [sys.executable, "-c", code],
+        env=interpreted,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    assert found.stdout.split("\n")[0] == "<class 'float'> <class 'float'>"

@@ -35,7 +35,7 @@ from jitprop.training.attributes import Attributes, Views
 from jitprop.training.callbacks import Callback, OnEpochEnd
 from jitprop.training.callbacks import resolve as resolve_callbacks
 from jitprop.training.fitting import Fit, Whole
-from jitprop.training.history import Course, History
+from jitprop.training.history import Course, History, Room
 from jitprop.training.kept import Kept
 from jitprop.training.model import Model, as_copy
 from jitprop.training.progress import Progress
@@ -542,8 +542,8 @@ class Trainer(Attributes):
         alone = alone and order is None and epochs_total is None and progress is False
         alone = alone and isinstance(metrics, tuple) and isinstance(callbacks, tuple)
         once = type(epochs) is int and epochs == 1
-        if once and alone and not metrics and not callbacks and self._fit_briefly(X, y):
-            return self._model.course.last()
+        if once and alone and not metrics and not callbacks and (room := self._fit_briefly(X, y)):
+            return room.history()
         with running.fit_of(self, "trainer"):
             model = self._model
             n_epochs = int(checks.epochs(epochs, epochs_total, model.state.epochs))
@@ -895,37 +895,38 @@ class Trainer(Attributes):
         changed = self._model.state.updates != updates
         return None if changed or running.is_in_a_fit(self) else found
 
-    def _fit_briefly(self, X: Any, y: Any) -> bool:
+    def _fit_briefly(self, X: Any, y: Any) -> Room | None:
         """
-        Train for one epoch of one small batch, if nothing else is to be done; say whether it was.
+        Train for one epoch of one small batch, if nothing else is to be done.
+
+        Return where its epoch stands in the history; None if it was not done.
 
         The lock keeps other threads from copying the trainer, or from beginning a fit, meanwhile.
         """
         model, rate = self._model, self._model.spec.learning_rate
         if not isinstance(rate, float) and not isinstance(rate, Schedule):
-            return False
+            return None
         began = time.perf_counter()
         with running.changing():
             busy = running.is_in_a_fit(self) or running.updates_here(self)
             if busy or model.dtype is None or model.kept:
-                return False
+                return None
             end = running.updating(self)
             try:
                 brief, room = model.brief(X), model.course.room()
                 if brief is None or room is None:
-                    return False
+                    return None
                 if not isinstance(rate, float):
                     schedules.fill(rates := np.empty(1), rate, model.state.epochs)
                     rate = float(rates[0])
-                place = room.written[0]
-                room.seconds[place] = 0.0
+                room.seconds[room.place] = 0.0
                 if not brief.train(X, y, rate, (room.losses, room.rates, room.written)):
-                    return False
+                    return None
             finally:
                 end()
-        room.seconds[place] = time.perf_counter() - began
+        room.seconds[room.place] = time.perf_counter() - began
         model.give_back(brief)
-        return True
+        return room
 
     def _states(self) -> Sequence[Kept]:
         """Return the states of the callbacks, in the current fit or the last one."""

@@ -752,7 +752,7 @@ class Brief:
             call = self._calls["evaluate"] = kernels.evaluate.bind(
                 self._plan, self._net.route, self._pass, self._seat
             )
-        loss: float = call.briefly()
+        loss = float(call.briefly())  # of interpreted kernels NumPy's
         return None if self._is_refused() else loss / self.divisor
 
     def gradient(self, X: Array, y: Any) -> tuple[float, list[Array], list[Array]] | None:
@@ -766,7 +766,7 @@ class Brief:
             call = self._calls["gradient"] = kernels.gradient.bind(
                 self._plan, self._net.route, self._pass, self._gradient, self._X[0, :0], self._seat
             )
-        loss: float = call.briefly()
+        loss = float(call.briefly())
         if self._is_refused():
             return None
         found = self._gradient.copy()

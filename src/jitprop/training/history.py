@@ -235,13 +235,21 @@ class Room(NamedTuple):
     losses, rates, seconds : (room,) float64 arrays
         The columns of the history.
     written : (1,) int64 array
-        How many epochs stand in them. The next one's place.
+        How many epochs stand in them.
+    place : int
+        Where the next one is written.
     """
 
     losses: Numbers
     rates: Numbers
     seconds: Numbers
     written: npt.NDArray[np.int64]
+    place: int
+
+    def history(self) -> History:
+        """Return the history of the one epoch that was written here."""
+        one = slice(self.place, self.place + 1)
+        return History(self.losses[one], missing(1), {}, self.rates[one], self.seconds[one])
 
 
 class Course:
@@ -319,7 +327,8 @@ class Course:
             done = now.stop - now.start
             self._now = now = Written(self._grown(ALWAYS, FEW_EPOCHS), 0, np.array([done]))
         columns = now.columns
-        return Room(columns["loss"], columns["learning_rate"], columns["seconds"], now.written)
+        loss, rate, seconds = (columns[name] for name in ALWAYS)
+        return Room(loss, rate, seconds, now.written, now.stop)
 
     def end(self, done: int | None = None) -> None:
         """End the current fit. Keep the epochs that are done, or the first ``done`` of them."""
@@ -340,13 +349,6 @@ class Course:
             # A history may be a view of the later epochs too, so these are not overwritten.
             columns = {name: column[:stop] for name, column in columns.items()}
         self._now = Written(columns, start, np.array([stop]))
-
-    def last(self) -> History:
-        """Return the last epoch, of a history that has no other columns."""
-        now = self._now
-        last = slice(now.stop - 1, now.stop)
-        loss, rate, seconds = (now.columns[name][last] for name in ALWAYS)
-        return History(loss, missing(1), {}, rate, seconds)
 
     def history(self, done: int | None = None) -> History:
         """Return all fits. Of the current fit it has the epochs done, or the first ``done``."""
