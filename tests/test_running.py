@@ -277,7 +277,8 @@ def test_an_estimator_that_is_trained_is_for_others_what_it_was(monkeypatch):
     ref = copy.deepcopy(model)
     tell = Course._call_callbacks
     monkeypatch.setattr(Course, "_call_callbacks", lambda course: [tell(course), other.pause()])
-    with other.run(lambda: model.partial_fit(X, LABELS)):
+    labels = list(LABELS)  # those in an array would be trained in one moment
+    with other.run(lambda: model.partial_fit(X, labels)):
         made = [copy.deepcopy(model), pickle.loads(pickle.dumps(model))]
     for net in [ref, *made]:
         net.partial_fit(X, LABELS)
