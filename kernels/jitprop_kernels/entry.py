@@ -173,7 +173,7 @@ class _Compiled:
         self._ints = memoryview(self._buffer)[:16].cast("q")
         self._floats = memoryview(self._buffer)[8:16].cast("d")
         self._address = ctypes.addressof(ctypes.c_char.from_buffer(self._buffer))
-        self._kept: dict[Path, Any] = {(): args}  # the arrays must live as long as this
+        self._kept = _by_path(args)  # the arrays must live until they are replaced
         layout.write(self._buffer, args)
 
     def __call__(self) -> Any:
@@ -204,6 +204,17 @@ class _Compiled:
 
     def forget(self) -> None:
         self._kept.clear()
+
+
+def _by_path(args: tuple[Any, ...]) -> dict[Path, Any]:
+    """Return all arguments, and the fields of records, by the paths that `Bound.put` takes."""
+    found: dict[Path, Any] = {}
+    for i, arg in enumerate(args):
+        if hasattr(arg, "_fields"):
+            found.update(((i, name), value) for name, value in zip(arg._fields, arg, strict=True))
+        else:
+            found[i,] = arg
+    return found
 
 
 class _Interpreted:
