@@ -543,6 +543,7 @@ class Single:
         self._seat = kernels.Seat(0, 1, net.gate)
         self._calls: dict[Any, kernels.Bound] = {}
         self._training: Any = None
+        self._passed: Arrays | None = None
 
     def train(
         self, params: Array, slots: Array, steps: Steps, updates: int, dropout_key: int
@@ -610,8 +611,10 @@ class Single:
             call = kernels.evaluate.bind(plan, net.route, work, self._seat)
             self._calls[key] = call
         else:
-            self._put_samples(call, X, y, weights)
+            if samples is not self._passed:
+                self._put_samples(call, X, y, weights)
             call.put((2, "params"), params)
+        self._passed = samples
         try:
             return float(call())
         finally:
@@ -641,7 +644,7 @@ class Single:
         """Let go of the arrays of the last call. What the net owns stays."""
         for call in self._calls.values():
             call.forget()
-        self._training = None
+        self._training = self._passed = None
 
     def _put_samples(self, call: kernels.Bound, X: Array, y: Array, weights: Array | None) -> None:
         call.put((2, "samples", "X"), X.reshape(-1))

@@ -37,6 +37,10 @@ THREAD_WORK = 5e6
 """The multiply-adds for each thread: about 0.5 ms of work. Starting a thread takes 0.1 ms."""
 
 
+SHARES = 4
+"""The shares of a pass of all members for each thread, so that none waits long for the last."""
+
+
 class Members(NamedTuple):
     """Some members of a fleet, A of them, with all that an engine needs to train them."""
 
@@ -217,27 +221,38 @@ class Loop:
 
     def evaluate(self, members: Members, data: Data) -> Array:
         """See `Engine`."""
-        losses, n, dtype = np.zeros(len(members.numbers)), data.n_samples, members.params.dtype
+        losses, n = np.zeros(len(members.numbers)), data.n_samples
+        parts = (data.X, data.y) if data.weights is None else (data.X, data.y, data.weights)
+        shared = None if any(part.per_member for part in parts) else data.of(0)
 
-        def work(i: int) -> None:
-            net = self._take((n, dtype)) or self._for_passes(n, dtype)
-            samples = data.of(members.numbers[i])
+        def work(net: Any, i: int) -> None:
+            samples = shared or data.of(members.numbers[i])
             losses[i] = net.evaluate(members.params[i], samples, n)
-            self._give((n, dtype), net)
 
-        run(work, len(losses), self._threads(n * len(losses)))
+        self._pass(work, members, n)
         return losses
 
     def predict(self, members: Members, X: Part, out: Array) -> None:
         """See `Engine`."""
-        n, dtype = out.shape[1], members.params.dtype
 
-        def work(i: int) -> None:
-            net = self._take((n, dtype)) or self._for_passes(n, dtype)
+        def work(net: Any, i: int) -> None:
             net.predict(members.params[i], X.of(members.numbers[i]), out[i])
+
+        self._pass(work, members, out.shape[1])
+
+    def _pass(self, work: Callable[[Any, int], None], members: Members, n: int) -> None:
+        """Call ``work`` with a net for passes of n samples and the number of each member."""
+        a, dtype = len(members.numbers), members.params.dtype
+        n_threads = self._threads(a * n)
+        size = -(-a // (SHARES * max(1, n_threads)))  # a net is taken once for so many members
+
+        def work_on_some(share: int) -> None:
+            net = self._take((n, dtype)) or self._for_passes(n, dtype)
+            for i in range(share * size, min(a, (share + 1) * size)):
+                work(net, i)
             self._give((n, dtype), net)
 
-        run(work, len(out), self._threads(len(out) * n))
+        run(work_on_some, -(-a // size), n_threads)
 
     def _threads(self, passes: int) -> int:
         """Return how many threads to use if so many samples pass through a net."""
