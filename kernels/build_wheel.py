@@ -77,23 +77,27 @@ def main(out: str) -> None:
     """Build the wheel into the folder ``out``."""
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as place:
-        # A cache of its own: each kernel is compiled, as its module is wanted.
-        for option in [name for name in os.environ if name.startswith("NUMBA_")]:
-            del os.environ[option]
-        os.environ["NUMBA_CACHE_DIR"] = os.path.join(place, "cache")
         copy = Path(place, "jitprop")
-        ignored = shutil.ignore_patterns("__pycache__", "prebuilt")
+        copy.mkdir()
         for part in PARTS:
-            source = ROOT / part
-            if source.is_dir():
-                shutil.copytree(source, copy / part, ignore=ignored)
+            if (ROOT / part).is_dir():
+                ignored = shutil.ignore_patterns("__pycache__", "prebuilt")
+                shutil.copytree(ROOT / part, copy / part, ignore=ignored)
             else:
-                copy.mkdir(exist_ok=True)
-                shutil.copy(source, copy / part)
-        make_code(copy / "kernels" / "jitprop_kernels" / "prebuilt")
+                shutil.copy(ROOT / part, copy / part)
+        # The copy is what compiles: an edit of the sources meanwhile changes nothing.
+        env = {name: value for name, value in os.environ.items() if not name.startswith("NUMBA_")}
+        env["NUMBA_CACHE_DIR"] = os.path.join(place, "cache")
+        env["PYTHONDONTWRITEBYTECODE"] = "1"
+        env["PYTHONPATH"] = os.pathsep.join(str(copy / part) for part in ("src", "kernels"))
+        folder = copy / "kernels" / "jitprop_kernels" / "prebuilt"
+        command = (
+            f"import build_wheel, pathlib; build_wheel.make_code(pathlib.Path({str(folder)!r}))"
+        )
+        subprocess.run([sys.executable, "-c", command], env=env, check=True)
         pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "wheel", "--quiet"]
         subprocess.run([*pip, "--no-deps", "--wheel-dir", out, str(copy)], check=True)
-    for wheel in sorted(Path(out).glob("*.whl")):
+    for wheel in sorted(Path(out).glob("jitprop-*.whl")):
         megabytes = wheel.stat().st_size / 1e6
         print(f"{wheel}: {megabytes:.1f} MB, after {time.perf_counter() - began:.0f} s")
 
