@@ -61,6 +61,27 @@ class Small:
         self.trainer.gradients(self.X, self.y)
 
 
+class SmallFleet:
+    """The same calls of 16 such nets at once."""
+
+    def setup(self):
+        self.X, self.y = SMALL.data(4)
+        self.row = self.X[:1].copy()
+        self.fleet = Fleet(SMALL.sizes, members=16, learning_rate=0.1, seed=0, backend="numba")
+        self.fleet.fit(self.X, self.y, 1)
+        self.fleet.predict(self.row)
+        self.fleet.evaluate(self.X, self.y)
+
+    def time_predict_1_row(self):
+        self.fleet.predict(self.row)
+
+    def time_fit_1_epoch_4_rows(self):
+        self.fleet.fit(self.X, self.y, 1)
+
+    def time_evaluate_4_rows(self):
+        self.fleet.evaluate(self.X, self.y)
+
+
 class Estimators:
     """Calls on few rows of estimators of the same size. They use numba where it is installed."""
 
