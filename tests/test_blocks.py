@@ -20,7 +20,7 @@ from jitprop import (
     Step,
     Trainer,
 )
-from jitprop.backends import compiled, threads
+from jitprop.backends import threads, watcher
 from jitprop.training.watching import Watch
 from nets import data, limit_calls
 
@@ -192,7 +192,7 @@ def test_any_number_of_threads_gives_the_same_bits(sizes, rng, monkeypatch, meas
     monkeypatch.setattr(threads, "cores", lambda: 3)
     monkeypatch.setattr(threads, "SHARE", 1)
     monkeypatch.setattr(threads, "START", 1)
-    monkeypatch.setattr(compiled, "VALIDATED_ALONE", np.inf)
+    monkeypatch.setattr(watcher, "VALIDATED_ALONE", np.inf)
     samples, others = (data(sizes, n, "squared_error", False, rng) for n in (1100, 600))
     found, metrics = [], {"metrics": NUMBERS}
     for n_threads in (1, 2, 3):
@@ -258,7 +258,7 @@ def test_streams_and_long_validation_are_watched_epoch_by_epoch(rng, measured, m
     trainer = Trainer([3, 2], seed=0, backend="numba")
     trainer.fit([samples], epochs=2, validation_data=samples)
     assert len(measured) == 2
-    monkeypatch.setattr(compiled, "LONG", 10)
+    monkeypatch.setattr(watcher, "LONG", 10)
     trainer.fit(*samples, 3, validation_data=samples)
     assert len(measured) == 5
 
@@ -317,7 +317,7 @@ def test_an_overflow_that_the_loss_hides_is_found_after_its_epoch(rng):
 
 def interrupted(monkeypatch, call):
     """Make the watcher's call of this number train, and raise KeyboardInterrupt."""
-    calls, train = [], compiled.Watcher.train
+    calls, train = [], watcher.Watcher.train
 
     def stop(self, *given):
         calls.append(0)
@@ -326,7 +326,7 @@ def interrupted(monkeypatch, call):
             raise KeyboardInterrupt
         return reached
 
-    monkeypatch.setattr(compiled.Watcher, "train", stop)
+    monkeypatch.setattr(watcher.Watcher, "train", stop)
 
 
 @pytest.mark.parametrize("saved", [False, True])
@@ -369,7 +369,7 @@ def test_another_thread_copies_the_end_of_a_block(rng, monkeypatch):
     limit_calls(monkeypatch, 80_000)
     expected, _ = fitted(60, samples, others, {"patience": 20}, settings)
     trainer, stopping, copies = Trainer(**settings), EarlyStopping(patience=20), []
-    train = compiled.Watcher.train
+    train = watcher.Watcher.train
 
     def copied(self, *given):
         reached = train(self, *given)
@@ -379,7 +379,7 @@ def test_another_thread_copies_the_end_of_a_block(rng, monkeypatch):
         return reached
 
     with monkeypatch.context() as patched:
-        patched.setattr(compiled.Watcher, "train", copied)
+        patched.setattr(watcher.Watcher, "train", copied)
         trainer.fit(*samples, 60, validation_data=others, callbacks=stopping)
     assert bits(trainer, stopping) == expected
     assert len({each.epochs_trained for each in copies}) > 2

@@ -27,7 +27,7 @@ from jitprop import (
     TargetWarning,
     Trainer,
 )
-from jitprop.backends import compiled, threads
+from jitprop.backends import brief, prepared, threads
 
 SIZES = {"lanes": [3, 5, 2], "blocks": [3, 64, 40, 2]}
 SETTINGS = {
@@ -77,14 +77,14 @@ def calls(monkeypatch):
     counts = {"done": 0, "refused": 0}
 
     def counted(name):
-        method = getattr(compiled.Brief, name)
+        method = getattr(brief.Brief, name)
 
         def call(self, *args):
             found = method(self, *args)
             counts["refused" if found is None or found is False else "done"] += 1
             return found
 
-        monkeypatch.setattr(compiled.Brief, name, call)
+        monkeypatch.setattr(brief.Brief, name, call)
 
     for name in ("predict", "evaluate", "gradient", "train"):
         counted(name)
@@ -433,7 +433,7 @@ def test_a_kernel_sees_what_is_not_finite_anywhere(route, bad, n_threads, monkey
 
 
 def test_ctrl_c_ends_a_long_prediction(monkeypatch):
-    monkeypatch.setattr(compiled, "LONG", 0)
+    monkeypatch.setattr(prepared, "LONG", 0)
     trainer = make("blocks")
     X, _ = samples(300, "float64", {})
     expected = trainer.predict(X)
@@ -514,7 +514,7 @@ def test_a_subclass_with_its_own_fit_is_asked():
 def test_a_prediction_is_made_again_if_a_fit_came_and_went(monkeypatch):
     X, y = samples(4, "float64", {})
     trainer = make("lanes")
-    predict = compiled.Brief.predict
+    predict = brief.Brief.predict
 
     def slow(self, X):
         found = predict(self, X)
@@ -522,7 +522,7 @@ def test_a_prediction_is_made_again_if_a_fit_came_and_went(monkeypatch):
             pool.submit(trainer.fit, X.tolist(), y, 2).result(timeout=60)
         return found
 
-    monkeypatch.setattr(compiled.Brief, "predict", slow)
+    monkeypatch.setattr(brief.Brief, "predict", slow)
     found = trainer.predict(X)
     monkeypatch.undo()
     assert found.tobytes() == trainer.predict(X).tobytes()

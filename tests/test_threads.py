@@ -19,7 +19,7 @@ import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from jitprop import DivergenceError, Fleet, Trainer
-from jitprop.backends import compiled, threads
+from jitprop.backends import prepared, threads
 from nets import OPTIMIZERS, data
 
 
@@ -213,10 +213,10 @@ LATE = """
 import atexit, concurrent.futures.thread, threading, time
 import numpy as np
 from jitprop import Fleet, Trainer
-from jitprop.backends import compiled, threads
+from jitprop.backends import prepared, threads
 
 threads.cores = lambda: 8
-compiled.LONG = 0  # trains this net in a thread, so that the main one handles Ctrl-C
+prepared.LONG = 0  # trains this net in a thread, so that the main one handles Ctrl-C
 X = np.random.default_rng(0).random((256, 70))
 
 def fit(n_threads):
@@ -293,7 +293,7 @@ def test_threads_that_take_turns_are_not_used(rng, monkeypatch):
     assert threads.choose(8, 1e9, 1e9, 100) == 1
     monkeypatch.setattr(ThreadPoolExecutor, "submit", None)
     monkeypatch.setattr(threading.Thread, "start", None)
-    monkeypatch.setattr(compiled, "LONG", 0)
+    monkeypatch.setattr(prepared, "LONG", 0)
     X, y = data([70, 5], 200, "half_squared_error", False, rng)
     Trainer([70, 40, 5], seed=0, n_threads=2, backend="numba").fit(X, y, 5)
 

@@ -879,7 +879,7 @@ class Trainer(Attributes):
 
     def _briefly(self, X: Any, call: Callable[[Any], R | None]) -> R | None:
         """
-        Call a method of a `backends.compiled.Brief` for X; None if it cannot do it.
+        Call a method of a `backends.brief.Brief` for X; None if it cannot do it.
 
         A fit of another thread may change the parameters meanwhile. So the result is not used if
         such a fit is under way, or has come and gone.

@@ -15,7 +15,8 @@ import pytest
 from sklearn.base import clone
 
 from jitprop import Huber
-from jitprop.backends import compiled, load, threads
+from jitprop.backends import load, threads
+from jitprop.backends.brief import Brief
 from jitprop.sklearn import MLPClassifier, MLPRegressor, base, brief, descent, net
 from sklearn import config_context
 
@@ -360,7 +361,7 @@ def test_two_threads_never_share_a_prepared_net(samples, monkeypatch):
     model = trained(MLPRegressor, samples)
     expected = model.predict(X), model.predict(X[::-1])
     used, found, barrier = [], {}, threading.Barrier(2, timeout=LIMIT)
-    predict = compiled.Brief.predict
+    predict = Brief.predict
 
     def together(self, X):
         used.append(self)
@@ -369,7 +370,7 @@ def test_two_threads_never_share_a_prepared_net(samples, monkeypatch):
         barrier.wait()
         return made
 
-    monkeypatch.setattr(compiled.Brief, "predict", together)
+    monkeypatch.setattr(Brief, "predict", together)
     threads = [
         threading.Thread(target=lambda i=i: found.update({i: model.predict(X[:: 1 - 2 * i])}))
         for i in range(2)

@@ -8,7 +8,7 @@ import numpy as np
 
 import jitprop_kernels as kernels
 from jitprop._types import Array
-from jitprop.backends import compiled
+from jitprop.backends.brief import BRIEF
 from jitprop.fleet.data import Data, Part
 from jitprop.fleet.lanes import Call, Lanes, from_lanes, samples_of, settings_of, to_lanes
 from jitprop.fleet.settings import MemberSettings
@@ -181,7 +181,7 @@ def brief(
     bounds: tuple[float, float],
 ) -> Brief | None:
     """Return a `Brief`; None where the work is too long for one, or y may hold labels."""
-    if 3 * n_samples * state.params.size > compiled.BRIEF:
+    if 3 * n_samples * state.params.size > BRIEF:
         return None
     if isinstance(spec.loss, CrossEntropy) or spec.custom_functions:
         return None

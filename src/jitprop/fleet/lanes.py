@@ -9,7 +9,7 @@ import numpy as np
 
 import jitprop_kernels as kernels
 from jitprop._types import Array
-from jitprop.backends import compiled, plans
+from jitprop.backends import plans, prepared
 from jitprop.fleet.data import Data, Part
 from jitprop.fleet.engines import (
     FIRST_WORK,
@@ -71,7 +71,7 @@ class Lanes:
         v, params, slots = call.v, call.params, call.slots
         to_lanes(members.params[:, None], params, v)
         to_lanes(members.slots, slots, v)
-        rows = compiled.NATURAL_ORDER if orders is None else orders.reshape(-1)
+        rows = prepared.NATURAL_ORDER if orders is None else orders.reshape(-1)
         rate_step = 0 if rates.strides[0] == 0 else rates.shape[1]
         rates = rates if rate_step else rates[0]
         divisors, faults = np.empty(a), np.empty(a)
@@ -120,7 +120,7 @@ class Lanes:
         nothing, numbers = np.empty(0, X.array.dtype), members.numbers
         samples = kernels.MemberSamples(
             X.array.reshape(-1), X.step, nothing, 0, nothing, 0, numbers, n, numbers,
-            compiled.NATURAL_ORDER,
+            prepared.NATURAL_ORDER,
         )  # fmt: skip
         arrays = call.params, samples, settings_of(members), out.reshape(-1)
         call.run(kernels.predict_members, arrays, self._threads(call.params.size * n))
@@ -199,8 +199,8 @@ class Call:
         self.width, self.v, self.plan = width, v, plan
         a, n_slots, n_parameters = shape
         size = -(-a // v) * v * n_parameters
-        self.params = compiled.aligned_zeros(size, dtype)
-        self.slots = compiled.aligned_zeros(size * n_slots, dtype)
+        self.params = prepared.aligned_zeros(size, dtype)
+        self.slots = prepared.aligned_zeros(size * n_slots, dtype)
         self.gate = np.zeros(kernels.GATE_SIZE, np.int64)
         self._scratch_size, self._dtype = scratch, dtype
         self._scratch: list[kernels.Scratch] = []
@@ -208,7 +208,7 @@ class Call:
 
     def bind(self, entry: Entry, arrays: tuple[Any, ...]) -> kernels.Bound:
         """Bind an entry to these arrays, with scratch of its own."""
-        memory = compiled.aligned_zeros(self._scratch_size, self._dtype)
+        memory = prepared.aligned_zeros(self._scratch_size, self._dtype)
         scratch = kernels.Scratch(memory, np.zeros(kernels.N_SUMS * self.v))
         self._scratch.append(scratch)
         return entry.bind(self.width, self.plan, *arrays, scratch, self.gate)
@@ -240,7 +240,7 @@ class Call:
 
 
 def samples_of(
-    data: Data, numbers: Indices, rows: Indices = compiled.NATURAL_ORDER
+    data: Data, numbers: Indices, rows: Indices = prepared.NATURAL_ORDER
 ) -> kernels.MemberSamples:
     """Return the samples of the members with these numbers, as kernels take them."""
     weights, weights_step = np.empty(0, data.X.array.dtype), 0

@@ -38,7 +38,7 @@ class Ready:
 
     Attributes
     ----------
-    brief : backends.compiled.Brief or None
+    brief : backends.brief.Brief or None
         None for many samples, and for a backend that has no brief calls.
     spec : Spec
     shapes : tuple

@@ -214,7 +214,7 @@ class Model(BaseModel):
 
     def brief(self, X: Any) -> Any:
         """
-        Take a `backends.compiled.Brief` for these samples; None if calls on them are not brief.
+        Take a `backends.brief.Brief` for these samples; None if calls on them are not brief.
 
         Give it back after the call, if it did what it was asked for.
         """
