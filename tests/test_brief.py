@@ -573,14 +573,19 @@ from jitprop import Trainer
 trainer = Trainer([1, 1], dtype="float64", backend="numba")
 X, y = np.ones((2, 1)), np.ones((2, 1))
 print(type(trainer.evaluate(X, y)), type(trainer.gradients(X, y).loss))
+try:
+    trainer.predict(np.full((1, 1), np.inf))
+except ValueError as error:
+    print(str(error)[:16])
+Trainer([1, 2, 1], dropout=0.5, seed=0, backend="numba").fit(X, y, 2)
 """
     interpreted = os.environ | {"NUMBA_DISABLE_JIT": "1"}
     found = subprocess.run(
-        [sys.executable, "-c", code],
+        [sys.executable, "-W", "error", "-c", code],
         env=interpreted,
         capture_output=True,
         text=True,
         timeout=120,
         check=True,
     )
-    assert found.stdout.split("\n")[0] == "<class 'float'> <class 'float'>"
+    assert found.stdout.split("\n")[:2] == ["<class 'float'> <class 'float'>", "X must be finite"]
