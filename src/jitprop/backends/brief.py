@@ -10,11 +10,7 @@ import numpy as np
 import jitprop_kernels as kernels
 from jitprop._types import Array
 from jitprop.backends import TILE
-from jitprop.backends.prepared import (
-    NATURAL_ORDER,
-    prepare,
-    size,
-)
+from jitprop.backends.prepared import NATURAL_ORDER, prepare, size
 from jitprop.net.losses import CrossEntropy
 from jitprop.net.spec import Spec
 from jitprop.net.state import State
