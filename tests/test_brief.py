@@ -178,9 +178,11 @@ def test_a_label_of_no_class_is_refused(label):
     assert trainer.epochs_trained == 1
 
 
-@pytest.mark.parametrize("optimizer", [SGD(), Adam()])
-def test_a_loss_or_a_parameter_that_overflows_undoes_the_update(optimizer):
+@pytest.mark.parametrize("scale", [1, 1000])  # the loss overflows first, or a parameter
+@pytest.mark.parametrize("optimizer", [SGD(), SGD(momentum=0.9), Adam()])
+def test_a_loss_or_a_parameter_that_overflows_undoes_the_update(optimizer, scale):
     X, y = samples(4, "float32", {})
+    y *= scale
 
     def diverged(X):
         settings = {"output_activation": "identity", "learning_rate": 1e38}
@@ -188,7 +190,8 @@ def test_a_loss_or_a_parameter_that_overflows_undoes_the_update(optimizer):
         with pytest.raises(DivergenceError) as error:  # noqa: PT012
             for _ in range(10):
                 trainer.partial_fit(X, y)
-        return str(error.value), trainer.parameters.tobytes(), trainer.epochs_trained
+        state = trainer._model.state
+        return str(error.value), state.params.tobytes(), state.slots.tobytes(), state.epochs
 
     assert diverged(X) == diverged(X.view(Slow))
 
