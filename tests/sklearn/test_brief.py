@@ -10,7 +10,6 @@ import warnings
 
 import joblib
 import numpy as np
-import pandas as pd
 import pytest
 from sklearn.base import clone
 
@@ -227,6 +226,7 @@ def test_an_update_that_diverges_ends_as_usual(cls, samples, taken, monkeypatch)
 
 def test_names_of_features_are_compared(samples, taken):
     X, y = samples
+    pd = pytest.importorskip("pandas")
     model = MLPRegressor(**SMALL).partial_fit(pd.DataFrame(X, columns=["a", "b", "c"]), y)
     for call in (lambda: model.predict(X), lambda: model.partial_fit(X, y)):
         with pytest.warns(UserWarning, match="does not have valid feature names"):
@@ -351,7 +351,7 @@ def test_arrays_of_any_layout_and_origin(samples, taken):
     for given in (np.asfortranarray(X), np.repeat(X, 2, axis=0)[::2], loaded, read_only):
         assert np.array_equal(model.predict(given), expected)
     assert taken == ["outputs"] * 4
-    for given in (X.tolist(), X.astype(">f8"), pd.DataFrame(X.tolist()).to_numpy(object)):
+    for given in (X.tolist(), X.astype(">f8"), X.astype(object)):
         assert np.array_equal(model.predict(given), expected)
     assert taken == ["outputs"] * 4
 
