@@ -13,13 +13,11 @@ from jitprop.backends import plans, prepared
 from jitprop.backends import single as singles
 from jitprop.backends import watcher as watchers
 from jitprop.backends.prepared import (
-    CHANGING_IN_PASS,
-    NATURAL_ORDER,
     Net,
-    bound_entry,
+    bound_pass,
     bound_training,
-    fields_and_samples,
     run_bound,
+    tiles_in,
     train_bound,
 )
 from jitprop.data.samples import Arrays, Steps
@@ -75,17 +73,7 @@ def _pass(
 
     ``how`` is what it looks at, and the number of tiles in a group.
     """
-    look, group = how
-    X, y, weights = samples
-    fields, given = fields_and_samples(X, y, weights, NATURAL_ORDER)
-    fields["look"] = look
-    changing = *CHANGING_IN_PASS, *((3,) for _ in out[:1])
-
-    def bind(rank: int, ranks: int) -> kernels.Bound:
-        arrays = kernels.Pass(params, given, net.memory[rank], net.parts, group)
-        seat = kernels.Seat(rank, ranks, net.gate)
-        return bound_entry(net, entry, seat, fields, (arrays, *out, seat), changing)
-
+    bind = bound_pass(net, entry, params, samples, out, how)
     try:
         found, _, _ = run_bound(net, bind)
         return found, bool(net.gate[kernels.REFUSED])
@@ -96,8 +84,9 @@ def _pass(
 def evaluate(net: Net, params: Array, samples: Arrays, group: int, look: bool) -> float:
     """Summed loss of all samples, each times its weight: see `jitprop.reference.evaluate`."""
     inputs = kernels.LOOK_AT_INPUTS if look else kernels.LOOK_AT_NOTHING
-    tiles = max(1, group // net.plan.batch_size)
-    found, refused = _pass(net, kernels.evaluate, params, samples, (), (inputs, tiles))
+    found, refused = _pass(
+        net, kernels.evaluate, params, samples, (), (inputs, tiles_in(net, group))
+    )
     return float("nan") if refused else float(found)
 
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import jitprop_kernels as kernels
 from jitprop._types import Array
 from jitprop.backends import plans, threads
-from jitprop.data.samples import Steps, stand_ins
+from jitprop.data.samples import Arrays, Steps, stand_ins
 from jitprop.net.spec import Spec
 from jitprop.net.state import check_trained, check_written
 from jitprop_kernels import codes
@@ -248,6 +248,37 @@ def train_bound(net: Net, bind: Callable[[int, int], kernels.Bound], start: int)
         return int(reached)
     finally:
         net.gate[:] = 0  # behind the call: a word to halt may come before it
+
+
+def bound_pass(
+    net: Net,
+    entry: kernels.Entry,
+    params: Array,
+    samples: Arrays,
+    out: tuple[Array, ...],
+    how: tuple[int, int],
+) -> Callable[[int, int], kernels.Bound]:
+    """
+    Return what binds the arguments of a pass of all samples for each thread.
+
+    ``how`` is what it looks at, and the number of tiles in a group.
+    """
+    look, group = how
+    fields, given = fields_and_samples(*samples, NATURAL_ORDER)
+    fields["look"] = look
+    changing = *CHANGING_IN_PASS, *((3,) for _ in out[:1])
+
+    def bind(rank: int, ranks: int) -> kernels.Bound:
+        arrays = kernels.Pass(params, given, net.memory[rank], net.parts, group)
+        seat = kernels.Seat(rank, ranks, net.gate)
+        return bound_entry(net, entry, seat, fields, (arrays, *out, seat), changing)
+
+    return bind
+
+
+def tiles_in(net: Net, group: int) -> int:
+    """Return how many tiles of a pass make a group of so many samples."""
+    return max(1, group // int(net.plan.batch_size))
 
 
 def never(dtype: np.dtype[Any]) -> kernels.Once:

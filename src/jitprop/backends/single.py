@@ -14,6 +14,7 @@ from jitprop.backends.prepared import (
     Net,
     fields_and_samples,
     never,
+    tiles_in,
 )
 from jitprop.data.samples import Arrays, Steps, stand_ins
 from jitprop.net.state import check_trained, check_written
@@ -23,9 +24,9 @@ class Single:
     """
     A prepared net with one thread, for call after call: only pointers and numbers change.
 
-    A call by `train` or `evaluate` above takes 50 us to lay out its arguments. Here that is done
-    once, and then it takes 10 us. Nobody halts a pass, and Ctrl-C does not interrupt it: where
-    calls take long, another thread than the main one makes them.
+    A call of `compiled.train` or `compiled.evaluate` takes 50 us to lay out its arguments. Here
+    that is done once, and then it takes 10 us. Nobody halts a pass, and Ctrl-C does not interrupt
+    it: where calls take long, another thread than the main one makes them.
 
     Parameters
     ----------
@@ -98,10 +99,9 @@ class Single:
         call = self._calls.get(key)
         if call is None:
             net = self.net
-            tiles = max(1, group // net.plan.batch_size)
             fields, given = fields_and_samples(X, y, weights, NATURAL_ORDER)
             plan = net.plan._replace(**fields)
-            work = kernels.Pass(params, given, net.memory[0], net.parts, tiles)
+            work = kernels.Pass(params, given, net.memory[0], net.parts, tiles_in(net, group))
             call = kernels.evaluate.bind(plan, net.route, work, self._seat)
             self._calls[key] = call
         else:

@@ -10,13 +10,12 @@ import numpy as np
 import jitprop_kernels as kernels
 from jitprop._types import Array
 from jitprop.backends.prepared import (
-    CHANGING_IN_PASS,
     LONG,
     NATURAL_ORDER,
     Net,
-    bound_entry,
+    bound_pass,
     bound_training,
-    fields_and_samples,
+    tiles_in,
     train_bound,
 )
 from jitprop.data.samples import Steps
@@ -172,22 +171,13 @@ OUT = 3
 def _predicting(
     net: Net, X: Array, params: Array, out: Array, rank: int, ranks: int
 ) -> kernels.Bound:
-    fields, samples = fields_and_samples(X, np.empty((0, 1), X.dtype), None, NATURAL_ORDER)
-    fields["look"] = kernels.LOOK_AT_NOTHING
-    arrays = kernels.Pass(params, samples, net.memory[rank], net.parts, 1)
-    seat = kernels.Seat(rank, ranks, net.gate)
-    changing = *CHANGING_IN_PASS, (OUT,)
-    return bound_entry(net, kernels.predict, seat, fields, (arrays, out, seat), changing)
+    samples, how = (X, np.empty((0, 1), X.dtype), None), (kernels.LOOK_AT_NOTHING, 1)
+    return bound_pass(net, kernels.predict, params, samples, (out,), how)(rank, ranks)
 
 
 def _validating(validation: Validation, params: Array, rank: int, ranks: int) -> kernels.Bound:
-    net, (X, y, weights) = validation.net, validation.samples
-    fields, samples = fields_and_samples(X, y, weights, NATURAL_ORDER)
-    fields["look"] = kernels.LOOK_AT_NOTHING
-    tiles = max(1, validation.group // net.plan.batch_size)
-    arrays = kernels.Pass(params, samples, net.memory[rank], net.parts, tiles)
-    seat = kernels.Seat(rank, ranks, net.gate)
-    return bound_entry(net, kernels.evaluate, seat, fields, (arrays, seat), CHANGING_IN_PASS)
+    net, how = validation.net, (kernels.LOOK_AT_NOTHING, tiles_in(validation.net, validation.group))
+    return bound_pass(net, kernels.evaluate, params, validation.samples, (), how)(rank, ranks)
 
 
 def _stopping(stopping: Stopping | None, dtype: np.dtype[Any]) -> kernels.Stopping:
