@@ -46,10 +46,9 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 OPTIONS: dict[str, Any] = {
-    # contract: a*b + c in one instruction. nsz, arcp: no user tells -0.0 from 0.0 in a net, and
-    # a reciprocal may replace a division. Never "reassoc": it removes the rounding trick in
-    # `elementary.exp`, silently. Never "nnan" or "ninf": they remove the checks for divergence.
-    "fastmath": {"contract", "nsz", "arcp"},
+    # No fastmath: with it LLVM chooses where to round, and it chooses by the processor. Each
+    # operation rounds once, as IEEE 754 says; what becomes one operation is written `simd.fma`.
+    "fastmath": False,
     # IEEE division; the Python model raises, and its branch stops vectorisation.
     "error_model": "numpy",
     # Kernels touch no Python object: let other threads run.

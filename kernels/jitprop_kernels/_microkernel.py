@@ -104,9 +104,9 @@ def block_columns(typing_context: Any, array: Any) -> Any:
 
 
 def _sum(builder: Any, suffix: str, alpha: Any, x: Any, beta: Any, y: Any) -> Any:
-    """Alpha x + beta y, of which the first product is rounded only where there is no fma."""
+    """Alpha x + beta y; the second product is rounded, and then the sum."""
     kind = ir.FunctionType(x.type, [x.type] * 3)
-    name = f"llvm.fmuladd.{suffix}"
+    name = f"llvm.fma.{suffix}"
     function = declare(builder.module, kind, name)
     return builder.call(function, [alpha, x, builder.fmul(beta, y)])
 
@@ -162,7 +162,7 @@ def _sharing_function(module: Any, number: Any, lanes: int) -> Any:
     load, store = _masked(module, short)
     suffix = f"f{64 if number == ir.DoubleType() else 32}"
     multiply_kind = ir.FunctionType(vector, [vector] * 3)
-    multiply_add = declare(module, multiply_kind, f"llvm.fmuladd.v{lanes}{suffix}")
+    multiply_add = declare(module, multiply_kind, f"llvm.fma.v{lanes}{suffix}")
     numbers = ir.Constant(ir.VectorType(INT64, width), list(range(width)))
     inside = builder.icmp_signed("<", numbers, splat_value(builder, columns, width))
     keep = builder.fcmp_unordered("!=", beta, number(0.0))
@@ -259,7 +259,7 @@ def _function(module: Any, number: Any, rows: int, vectors: int, lanes: int) -> 
     align = INT32(8 if number == ir.DoubleType() else 4)
     multiply_kind = ir.FunctionType(vector, [vector] * 3)
     # Not a product and a sum that LLVM may fuse: under NUMBA_OPT=0 it does so in all rows but one.
-    multiply_add = declare(module, multiply_kind, f"llvm.fmuladd.{suffix}")
+    multiply_add = declare(module, multiply_kind, f"llvm.fma.{suffix}")
     masked_load, masked_store = _masked(module, vector)
 
     numbers = ir.Constant(ir.VectorType(INT64, lanes), list(range(lanes)))
@@ -461,7 +461,7 @@ def _summing_function(module: Any, number: Any, lanes: int) -> Any:
     load, store = _masked(module, vector)
     align, zero = INT32(8 if number == ir.DoubleType() else 4), ir.Constant(vector, [0.0] * lanes)
     suffix = f"v{lanes}f{64 if number == ir.DoubleType() else 32}"
-    multiply_add = declare(module, ir.FunctionType(vector, [vector] * 3), f"llvm.fmuladd.{suffix}")
+    multiply_add = declare(module, ir.FunctionType(vector, [vector] * 3), f"llvm.fma.{suffix}")
     numbers = ir.Constant(ir.VectorType(INT64, lanes), list(range(lanes)))
     inside, rounds = (
         builder.icmp_signed("<", numbers, splat_value(builder, n, lanes))

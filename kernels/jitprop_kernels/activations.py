@@ -20,6 +20,7 @@ from jitprop_kernels.elementary import (
     log1p_of_fraction,
 )
 from jitprop_kernels.simd import (
+    fma,
     is_single,
     load_like,
     select,
@@ -36,8 +37,8 @@ def sigmoid(z: Scalar) -> tuple[Scalar, Scalar]:
     """a = 1 / (1 + exp(-z)), slope = a (1 - a). Errors below 2.5 and 4.5 ulp."""
     T = type(z)
     p, scale = exp_parts(-abs(z))
-    e = scale + scale * p
-    high = T(1.0) / ((T(1.0) + scale) + scale * p)  # does not wait for e
+    e = fma(scale, p, scale)
+    high = T(1.0) / fma(scale, p, T(1.0) + scale)  # does not wait for e
     return select(z >= T(0.0), T(1.0), e) * high, (e * high) * high
 
 
@@ -46,10 +47,9 @@ def tanh_of_half(x: Scalar) -> tuple[Scalar, Scalar]:
     """P and q of tanh(x/2) = p / (2 + q), for a float32 x from 0 to 9.1: our own minimax fit."""
     T = type(x)
     u = x * x
-    p = x + (x * u) * (T(0.02977377465226547) + u * T(0.00011425296204404269))
-    q = u * (
-        T(0.22621414595828407) + u * (T(0.0024130915316984223) + u * T(2.4579486897207006e-06))
-    )
+    p = fma(x * u, fma(u, T(0.00011425296204404269), T(0.02977377465226547)), x)
+    q2 = fma(u, T(2.4579486897207006e-06), T(0.0024130915316984223))
+    q = u * fma(u, q2, T(0.22621414595828407))
     return p, q
 
 
@@ -70,15 +70,15 @@ def tanh(z: Scalar) -> tuple[Scalar, Scalar]:
         # And an error of t hardly counts where t is close to 1.
         p, q = tanh_of_half(select(x > T(9.1), T(9.1), x))
         double, gap = p + p, T(2.0) - (p - q)
-        n = (double + double) + double * q
-        a = n / (n + gap * gap)
-        return with_sign_of(z, a), T(1.0) - a * a
+        n = fma(double, q, double + double)
+        a = n / fma(gap, gap, n)
+        return with_sign_of(z, a), fma(-a, a, T(1.0))
     else:
         p, scale = exp_parts(-(x + x))
-        m = scale * p + (scale - T(1.0))  # exp(-2 abs(z)) - 1
-        d = T(1.0) / (scale * p + (scale + T(1.0)))
+        m = fma(scale, p, scale - T(1.0))  # exp(-2 abs(z)) - 1
+        d = T(1.0) / fma(scale, p, scale + T(1.0))
         a, d = m * d, d + d
-        return select(z >= T(0.0), -a, a), (scale + scale * p) * d * d
+        return select(z >= T(0.0), -a, a), fma(scale, p, scale) * d * d
 
 
 @jit()
@@ -124,15 +124,16 @@ def gelu(z: Scalar) -> tuple[Scalar, Scalar]:
     """
     T = type(z)
     c = T(1.5957691216057308)  # 2 sqrt(2/pi)
-    s, s_slope = sigmoid(c * (z + T(0.044715) * z * z * z))
-    return z * s, s + z * s_slope * (c * (T(1.0) + T(0.134145) * z * z))
+    z2 = z * z
+    s, s_slope = sigmoid(c * fma(T(0.044715) * z2, z, z))
+    return z * s, fma(z * s_slope, c * fma(T(0.134145), z2, T(1.0)), s)
 
 
 @jit()
 def silu(z: Scalar) -> tuple[Scalar, Scalar]:
     """a = z sigmoid(z), slope = sigmoid(z) + z sigmoid'(z)."""
     s, s_slope = sigmoid(z)
-    return z * s, s + z * s_slope
+    return z * s, fma(z, s_slope, s)
 
 
 @jit(apart=True)

@@ -17,7 +17,7 @@ import numpy as np
 
 from jitprop_kernels._jit import jit
 from jitprop_kernels._types import Scalar
-from jitprop_kernels.simd import is_single, power_of_two, reinterpret, select
+from jitprop_kernels.simd import fma, is_single, power_of_two, reinterpret, select
 
 # ln 2 in two parts: a multiple of up to 11 bits of the first is exact. Figures: fdlibm, e_exp.c
 # (float64), and Cephes, expf.c (float32).
@@ -46,33 +46,32 @@ def exp_parts(x: Scalar) -> tuple[Scalar, Scalar]:
         lowest, big, ln2_hi, ln2_lo = T(-709.0), T(ROUND64), T(LN2_HI64), T(LN2_LO64)
     # There k is one below the normal exponents, and its bits are those of 0. nan passes.
     x = select(x < lowest, lowest, x)
-    t = x * T(INV_LN2) + big
+    t = fma(x, T(INV_LN2), big)
     k = t - big
-    r = (x - k * ln2_hi) - k * ln2_lo
+    r = fma(-k, ln2_lo, fma(-k, ln2_hi, x))
     r2 = r * r
     if is_single(x):
         # (expm1(r) - r) / r**2, relative error in exp 3.1e-9.
-        q = (T(0.49999993447796486827) + r * T(0.16666520631709496887)) + r2 * (
-            (T(0.041668388045313996659) + r * T(0.0083687168797281399469))
-            + r2 * T(0.0013814598646664034453)
-        )
+        q01 = fma(r, T(0.16666520631709496887), T(0.49999993447796486827))
+        q23 = fma(r, T(0.0083687168797281399469), T(0.041668388045313996659))
+        q = fma(r2, fma(r2, T(0.0013814598646664034453), q23), q01)
     else:
         # The same, relative error 3.7e-18; pairs (Estrin) shorten the chain of dependent steps.
         r4 = r2 * r2
-        q01 = T(0.50000000000000106271) + r * T(0.16666666666666412523)
-        q23 = T(0.04166666666653015859) + r * T(0.0083333333334944616641)
-        q45 = T(0.0013888888943630112946) + r * T(0.00019841269506578687653)
-        q67 = T(0.000024801493098906550659) + r * T(2.7557586373840163694e-6)
-        q89 = T(2.7630248379211443975e-7) + r * T(2.5000061602835666699e-8)
-        q = (q01 + r2 * q23) + r4 * ((q45 + r2 * q67) + (r4 * q89))
-    return r + r2 * q, power_of_two(t)
+        q01 = fma(r, T(0.16666666666666412523), T(0.50000000000000106271))
+        q23 = fma(r, T(0.0083333333334944616641), T(0.04166666666653015859))
+        q45 = fma(r, T(0.00019841269506578687653), T(0.0013888888943630112946))
+        q67 = fma(r, T(2.7557586373840163694e-6), T(0.000024801493098906550659))
+        q89 = fma(r, T(2.5000061602835666699e-8), T(2.7630248379211443975e-7))
+        q = fma(r4, fma(r4, q89, fma(r2, q67, q45)), fma(r2, q23, q01))
+    return fma(r2, q, r), power_of_two(t)
 
 
 @jit()
 def exp_of_negative(x: Scalar) -> Scalar:
     """e**x for x <= 0. Error below 1 ulp, but 0 where e**x is below the normal numbers."""
     p, scale = exp_parts(x)
-    return scale + scale * p
+    return fma(scale, p, scale)
 
 
 @jit()
@@ -88,7 +87,7 @@ def exp(x: Scalar) -> Scalar:
 def expm1_of_negative(x: Scalar) -> Scalar:
     """e**x - 1 for x <= 0, no digits lost near 0. Error below 1.5 ulp."""
     p, scale = exp_parts(x)
-    return scale * p + (scale - type(x)(1.0))
+    return fma(scale, p, scale - type(x)(1.0))
 
 
 @jit()
@@ -101,19 +100,20 @@ def _log_reduced(f: Scalar, k: Scalar) -> Scalar:
     h = T(0.5) * f * f
     if is_single(f):
         # R(z), relative error in log 8.1e-10.
-        r = z * (
-            T(0.66666776415108612243)
-            + z * (T(0.39977536980589432079) + z * T(0.29871862250152361691))
+        r = z * fma(
+            z,
+            fma(z, T(0.29871862250152361691), T(0.39977536980589432079)),
+            T(0.66666776415108612243),
         )
-        return k * T(LN2_HI32) - ((h - (s * (h + r) + k * T(LN2_LO32))) - f)
+        return fma(k, T(LN2_HI32), f - (h - fma(s, h + r, k * T(LN2_LO32))))
     else:
         # R(z), relative error in log 1.2e-18.
         z2 = z * z
-        r01 = T(0.66666666666667344604) + z * T(0.39999999999414320878)
-        r23 = T(0.28571428742474908102) + z * T(0.22222198563483838328)
-        r45 = T(0.1818356486670316539) + z * T(0.15314035835547095425)
-        r = z * (r01 + z2 * (r23 + z2 * (r45 + z2 * T(0.14796105429979660471))))
-        return k * T(LN2_HI64) - ((h - (s * (h + r) + k * T(LN2_LO64))) - f)
+        r01 = fma(z, T(0.39999999999414320878), T(0.66666666666667344604))
+        r23 = fma(z, T(0.22222198563483838328), T(0.28571428742474908102))
+        r45 = fma(z, T(0.15314035835547095425), T(0.1818356486670316539))
+        r = z * fma(z2, fma(z2, fma(z2, T(0.14796105429979660471), r45), r23), r01)
+        return fma(k, T(LN2_HI64), f - (h - fma(s, h + r, k * T(LN2_LO64))))
 
 
 @jit()

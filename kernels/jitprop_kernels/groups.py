@@ -6,8 +6,6 @@ A group's members share vectors, one to a lane (`members`); ``zero`` is V zeros,
 
 from __future__ import annotations
 
-import numpy as np
-
 from jitprop_kernels import codes
 from jitprop_kernels._jit import jit
 from jitprop_kernels._types import Array, Scalar
@@ -15,7 +13,7 @@ from jitprop_kernels.elementary import power, smaller
 from jitprop_kernels.members import block_width, inputs_of, member_in
 from jitprop_kernels.plan import N_IN, SMALLEST, Plan
 from jitprop_kernels.records import Block, Group, MemberSamples
-from jitprop_kernels.simd import load_like, prefetch_to_write, size_of, store, sum_apart, widened
+from jitprop_kernels.simd import load_like, prefetch_to_write, size_of, square_root, store, widened
 from jitprop_kernels.sizes import N_SUMS
 
 POWERS = 64
@@ -69,7 +67,7 @@ def set_rates(
                     sums[p2] *= beta_2
             sums[p1] *= beta_1
             sums[p2] *= beta_2
-            memory[plan.panels + v] = rates[at + i] * np.sqrt(1.0 - sums[p2]) / (1.0 - sums[p1])
+            memory[plan.panels + v] = rates[at + i] * square_root(1.0 - sums[p2]) / (1.0 - sums[p1])
             memory[plan.panels + V + v] = rates[at + i]
     elif n == 1 or not constant:
         for v in range(V):
@@ -143,7 +141,7 @@ def add_losses(loss: Scalar, sums: Array, begins: bool) -> None:
     V, error = size_of(loss), widened(loss)
     error = error * load_like(error, sums, WEIGHTS * V)
     if not begins:
-        error = sum_apart(error, load_like(error, sums, LOSSES * V))
+        error += load_like(error, sums, LOSSES * V)
     store(sums, LOSSES * V, error)
 
 

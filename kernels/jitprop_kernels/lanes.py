@@ -28,6 +28,7 @@ from jitprop_kernels.plan import (
 from jitprop_kernels.records import Outputs, Sink
 from jitprop_kernels.simd import (
     first,
+    fma,
     four_beside,
     four_sums,
     lane_sum,
@@ -35,7 +36,6 @@ from jitprop_kernels.simd import (
     load,
     load_four,
     load_like,
-    plus_product,
     splat,
     store,
     store_four,
@@ -83,10 +83,10 @@ def forward(
                     x3 = splat(params[b + j + 3])
                     while q > 0:
                         x = load(memory, k)
-                        x0 += splat(params[i]) * x
-                        x1 += splat(params[i + 1]) * x
-                        x2 += splat(params[i + 2]) * x
-                        x3 += splat(params[i + 3]) * x
+                        x0 = fma(splat(params[i]), x, x0)
+                        x1 = fma(splat(params[i + 1]), x, x1)
+                        x2 = fma(splat(params[i + 2]), x, x2)
+                        x3 = fma(splat(params[i + 3]), x, x3)
                         i += n_out
                         k += width
                         q -= 1
@@ -97,7 +97,7 @@ def forward(
                     store_four(memory, at, width, y)
                 else:
                     while q > 0:
-                        x0 += splat(params[i]) * load(memory, k)
+                        x0 = fma(splat(params[i]), load(memory, k), x0)
                         i += n_out
                         k += width
                         q -= 1
@@ -183,16 +183,16 @@ def backward(plan: Plan, params: Array, memory: Array, width: int) -> None:
                     x3 = splat(params[w3]) * x
                     while j < n_out:
                         x = load(memory, d + j * width + s)
-                        x0 += splat(params[w0 + j]) * x
-                        x1 += splat(params[w1 + j]) * x
-                        x2 += splat(params[w2 + j]) * x
-                        x3 += splat(params[w3 + j]) * x
+                        x0 = fma(splat(params[w0 + j]), x, x0)
+                        x1 = fma(splat(params[w1 + j]), x, x1)
+                        x2 = fma(splat(params[w2 + j]), x, x2)
+                        x3 = fma(splat(params[w3 + j]), x, x3)
                         j += 1
                     y = four_beside(x0, x1, x2, x3) * load_four(memory, slopes + i, width)
                     store_four(memory, deltas + i, width, y)
                 else:
                     while j < n_out:
-                        x0 += splat(params[w0 + j]) * load(memory, d + j * width + s)
+                        x0 = fma(splat(params[w0 + j]), load(memory, d + j * width + s), x0)
                         j += 1
                     store(memory, deltas + i, x0 * load(memory, slopes + i))
                 s += side
@@ -208,7 +208,7 @@ def put_four(C: Array, i: int, x: Scalar, alpha: float, beta: float) -> None:
     """``C[i:i + 4]`` <- beta C + alpha x."""
     T = type(x)
     kept = T(beta) * load_like(x, C, i) if beta != 0.0 else T(0.0)
-    store(C, i, plus_product(kept, T(alpha), x))
+    store(C, i, fma(T(alpha), x, kept))
 
 
 @jit()
@@ -216,7 +216,7 @@ def put(C: Array, i: int, x: Scalar, alpha: float, beta: float) -> None:
     """``C[i]`` <- beta C + alpha x."""
     T = type(x)
     kept = T(beta) * C[i] if beta != 0.0 else T(0.0)
-    C[i] = plus_product(kept, T(alpha), x)
+    C[i] = fma(T(alpha), x, kept)
 
 
 @jit()
@@ -238,15 +238,15 @@ def weight_gradient(plan: Plan, l: int, memory: Array, width: int, sink: Sink) -
                 x3 = x * load(memory, at + 3 * width)
                 while s < width:
                     x = load(memory, a + s)
-                    x0 += x * load(memory, at + s)
-                    x1 += x * load(memory, at + width + s)
-                    x2 += x * load(memory, at + 2 * width + s)
-                    x3 += x * load(memory, at + 3 * width + s)
+                    x0 = fma(x, load(memory, at + s), x0)
+                    x1 = fma(x, load(memory, at + width + s), x1)
+                    x2 = fma(x, load(memory, at + 2 * width + s), x2)
+                    x3 = fma(x, load(memory, at + 3 * width + s), x3)
                     s += side
                 put_four(C, i, four_sums(x0, x1, x2, x3), alpha, beta)
             else:
                 while s < width:
-                    x0 += load(memory, a + s) * load(memory, at + s)
+                    x0 = fma(load(memory, a + s), load(memory, at + s), x0)
                     s += side
                 put(C, i, lane_sum(x0), alpha, beta)
             n = FOUR if j >= FOUR else 1

@@ -33,7 +33,7 @@ from jitprop_kernels.custom import call
 from jitprop_kernels.elementary import exp_of_negative, log, log1p_of_fraction, smaller
 from jitprop_kernels.plan import Plan
 from jitprop_kernels.records import Outputs
-from jitprop_kernels.simd import select
+from jitprop_kernels.simd import fma, select
 
 
 @jit(apart=True)
@@ -62,8 +62,9 @@ def softmax(memory: Array, z: int, m: int, n: int, sample_stride: int, unit_stri
         for j in range(i, i + n * unit_stride, unit_stride):
             memory[j] = exp_of_negative(memory[j])
             total += memory[j]
+        share = type(memory[0])(1.0) / total
         for j in range(i, i + n * unit_stride, unit_stride):
-            memory[j] /= total
+            memory[j] *= share
 
 
 @jit(apart=True)
@@ -129,7 +130,7 @@ def gaussian_delta(plan: Plan, memory: Array, outputs: Outputs, scale: Scalar) -
             memory[errors + q] = half * square
             memory[errors + q + to_s] = half * s
             memory[deltas + q] = scale * (e * precision)
-            memory[deltas + q + to_s] = scale * (half - half * square)
+            memory[deltas + q + to_s] = scale * fma(-half, square, half)
 
 
 @jit()
@@ -146,7 +147,7 @@ def binary_delta(z: Scalar, t: Scalar, scale: Scalar) -> tuple[Scalar, Scalar, S
     """A, error and delta: sigmoid(z), log(1 + exp(z)) - t z and scale (a - t)."""
     zero = type(z)(0.0)
     a, _ = sigmoid(z)
-    error = (select(z < zero, zero, z) - t * z) + log1p_of_fraction(exp_of_negative(-abs(z)))
+    error = fma(-t, z, select(z < zero, zero, z)) + log1p_of_fraction(exp_of_negative(-abs(z)))
     return a, error, scale * (a - t)
 
 
@@ -188,7 +189,8 @@ def other_delta(plan: Plan, memory: Array, outputs: Outputs, scale: Scalar) -> N
         exponentials(memory, z, deltas, size, 1.0)
         for i in range(size):
             rate, t = memory[deltas + i], memory[targets + i]
-            memory[errors + i], memory[deltas + i] = rate - t * memory[z + i], scale * (rate - t)
+            memory[errors + i] = fma(-t, memory[z + i], rate)
+            memory[deltas + i] = scale * (rate - t)
     elif plan.loss == codes.PIECEWISE:
         edge, below, above = T(plan.edge), T(plan.below), T(plan.above)
         for i in range(size):

@@ -34,6 +34,7 @@ from jitprop_kernels.plan import (
 )
 from jitprop_kernels.records import Block, Group, GroupUpdate, Outputs
 from jitprop_kernels.simd import (
+    fma,
     folded,
     folded_product,
     four_of,
@@ -41,7 +42,6 @@ from jitprop_kernels.simd import (
     size_of,
     spread,
     store,
-    sum_apart,
 )
 from jitprop_kernels.sizes import SAMPLES
 
@@ -114,7 +114,7 @@ def forward_by(
             y = spread(like, load_like(zero, params, b + j * V))
             for q in range(n_in):
                 weight = spread(like, load_like(zero, params, w + (q * n_out + j) * V))
-                y += weight * load_like(like, memory, a + q * width)
+                y = fma(weight, load_like(like, memory, a + q * width), y)
             if activation == codes.SIGMOID:  # meanwhile the next unit's product begins
                 y, slope = sigmoid(y)
                 store(memory, plan.slopes + z + j * width, slope)
@@ -182,7 +182,7 @@ def output(zero: Scalar, plan: Plan, memory: Array, block: Block, m: int) -> Sca
                 share = load_like(zero, memory, shares + s)
                 error, delta = share * error, share * delta
             store(memory, plan.deltas + z + i, delta)
-            loss = sum_apart(loss, error)
+            loss += error
         for s in range(size * V, width, V):
             store(memory, plan.deltas + z + j + s, zero)
     return loss
@@ -199,7 +199,7 @@ def update(plan: Plan, params: Array, slots: Array, i: int, g: Scalar, change: G
     rate, decay, keep = change.rate, change.decay, change.keep
     p = load_like(g, params, i)
     if plan.optimizer == codes.SGD:
-        store(params, i, (p - rate * decay * p) - rate * g)
+        store(params, i, fma(-rate, g, fma(-rate * decay, p, p)))
     elif plan.optimizer == codes.MOMENTUM or plan.optimizer == codes.NESTEROV:
         v = load_like(g, slots, i)
         p, v = momentum_step(p, v, g, rate, decay, keep, plan.optimizer == codes.NESTEROV)
@@ -261,7 +261,7 @@ def backward_by(zero: Scalar, like: Scalar, plan: Plan, group: Group, block: Blo
             for at_d in range(d, d + n_out * width, width):
                 delta = load_like(like, memory, at_d)
                 if l > 0:
-                    back += spread(like, load_like(zero, params, i)) * delta
+                    back = fma(spread(like, load_like(zero, params, i)), delta, back)
                 g = folded_product(zero, unit, delta)
                 add_gradient(plan, params, slots, memory, i, g, of_weights)
                 i += V

@@ -15,7 +15,7 @@ from jitprop_kernels._types import Array, Scalar, Settings
 from jitprop_kernels.elementary import power
 from jitprop_kernels.plan import Plan
 from jitprop_kernels.records import Update, Work
-from jitprop_kernels.simd import lane_sum, lanes, load, splat, square_root, widened
+from jitprop_kernels.simd import fma, lane_sum, lanes, load, splat, square_root, widened
 
 
 @jit(apart=True)
@@ -26,11 +26,12 @@ def sum_of_squares(gradients: Array, start: int, stop: int) -> float:
     v0 = v1 = widened(splat(type(gradients[0])(0.0)))
     for i in range(start, rest, 2 * side):
         x, y = widened(load(gradients, i)), widened(load(gradients, i + side))
-        v0 += x * x
-        v1 += y * y
+        v0 = fma(x, x, v0)
+        v1 = fma(y, y, v1)
     total: float = lane_sum(v0 + v1)
     for i in range(rest, stop):
-        total += np.float64(gradients[i]) * np.float64(gradients[i])
+        g = np.float64(gradients[i])
+        total = fma(g, g, total)
     return total
 
 
@@ -45,9 +46,9 @@ def momentum_step(
     importance of initialization and momentum in deep learning*, ICML 2013, in the form of
     scikit-learn.
     """
-    step = rate * (g + decay * p)
-    v = keep * v - step
-    return (p + (keep * v - step) if nesterov else p + v), v
+    step = rate * fma(decay, p, g)
+    v = fma(keep, v, -step)
+    return (p + fma(keep, v, -step) if nesterov else p + v), v
 
 
 @jit()
@@ -71,10 +72,10 @@ def adam_step(
     """
     beta_1, beta_2, epsilon, _ = settings
     T = type(p)
-    g += decay * p
-    m = T(beta_1) * m + T(1.0 - beta_1) * g
-    v = T(beta_2) * v + T(1.0 - beta_2) * (g * g)
-    return shrink * p - rate * m / (square_root(v) + T(epsilon)), m, v
+    g = fma(decay, p, g)
+    m = fma(T(beta_1), m, T(1.0 - beta_1) * g)
+    v = fma(T(beta_2), v, T(1.0 - beta_2) * (g * g))
+    return fma(shrink, p, -rate * m / (square_root(v) + T(epsilon))), m, v
 
 
 @jit()
@@ -84,7 +85,8 @@ def sgd(work: Work, start: int, stop: int, rate: float, decay: float) -> None:
     T = type(params[0])
     rate_, decay_ = T(rate), T(decay)
     for i in range(start, stop):
-        params[i] -= rate_ * (gradients[i] + decay_ * params[i])
+        p = params[i]
+        params[i] = fma(-rate_, fma(decay_, p, gradients[i]), p)
 
 
 @jit()
@@ -134,12 +136,12 @@ def rmsprop(
     r, c = T(rho), T(1.0 - rho)
     for i in range(start, stop):
         p = params[i]
-        g = gradients[i] + decay_ * p
-        v = r * slots[i] + c * (g * g)
+        g = fma(decay_, p, gradients[i])
+        v = fma(r, slots[i], c * (g * g))
         slots[i] = v
-        u = -rate_ * g / (np.sqrt(v) + epsilon_)
+        u = -rate_ * g / (square_root(v) + epsilon_)
         if keep != 0.0:
-            u += keep_ * slots[n + i]
+            u = fma(keep_, slots[n + i], u)
             slots[n + i] = u
         params[i] = p + u
 
@@ -164,7 +166,7 @@ def rprop(
     shrink, grow = T(eta_minus), T(eta_plus)
     for i in range(start, stop):
         p = params[i]
-        g = gradients[i] + decay_ * p
+        g = fma(decay_, p, gradients[i])
         s = one if g > zero else (-one if g < zero else g)  # nan stays
         same = s * slots[n + i]
         d = first_ if first != 0.0 else slots[i]
@@ -205,5 +207,5 @@ def update(plan: Plan, work: Work, start: int, stop: int, change: Update, of_wei
         shrink = 1.0
         if plan.optimizer == codes.ADAMW:
             shrink, decay = 1.0 - rate * decay, 0.0
-        corrected = rate * np.sqrt(1.0 - power(beta_2, t)) / (1.0 - power(beta_1, t))
+        corrected = rate * square_root(1.0 - power(beta_2, t)) / (1.0 - power(beta_1, t))
         adam(work, start, stop, corrected, decay, shrink, settings)

@@ -32,10 +32,6 @@ from jitprop_kernels._jit import (
 from jitprop_kernels._types import Array, Scalar, Width
 from jitprop_kernels.sizes import NARROW_BYTES, VECTOR_BYTES, WIDE_BYTES
 
-NOT_FUSED = ("arcp",)
-"""Flags of its own, lest numba gives an operation "contract". Which products become one operation
-with a sum must be said where bits may not depend on how wide vectors are: left to LLVM, it does."""
-
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -394,9 +390,9 @@ def folded(like: Scalar, x: Scalar) -> Scalar:
 def _folded_product(typing: Any, like: Any, x: Any, y: Any) -> Any:
     def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         if x == like:
-            return builder.fmul(*args[1:], flags=NOT_FUSED)
+            return builder.fmul(*args[1:])
         (x0, x1), (y0, y1) = (_halves(builder, v, x.lanes // 2) for v in args[1:])
-        half = by_llvm("fmuladd", builder, x0, y0, builder.fmul(x1, y1))
+        half = by_llvm("fma", builder, x0, y0, builder.fmul(x1, y1))
         return _halved(builder, half, x.lanes // 2, like.lanes)
 
     return like(like, x, x), code
@@ -408,29 +404,19 @@ def folded_product(like: Scalar, x: Scalar, y: Scalar) -> Scalar:
     return folded(like, x * y)
 
 
-def _plus_product(typing: Any, x: Any, y: Any, z: Any) -> Any:
-    return x(x, x, x), lambda context, builder, sig, args: by_llvm(
-        "fmuladd", builder, args[1], args[2], args[0]
-    )
+def _fma(typing: Any, x: Any, y: Any, z: Any) -> Any:
+    return x(x, x, x), lambda context, builder, sig, args: by_llvm("fma", builder, *args)
 
 
-@compiled(_plus_product)
-def plus_product(x: Scalar, y: Scalar, z: Scalar) -> Scalar:
-    """x + y z, of which the product is rounded only where there is no fma."""
-    return x + y * z
+@compiled(_fma)
+def fma(x: Scalar, y: Scalar, z: Scalar) -> Scalar:
+    """
+    x y + z, rounded once: of numbers or, lane by lane, of vectors.
 
-
-def _sum_apart(typing: Any, x: Any, y: Any) -> Any:
-    def code(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return builder.fadd(*args, flags=NOT_FUSED)
-
-    return x(x, x), code
-
-
-@compiled(_sum_apart)
-def sum_apart(x: Scalar, y: Scalar) -> Scalar:
-    """x + y, which does not become one operation with a product that x or y is."""
-    return x + y
+    Kernels are compiled so that LLVM fuses no other product with a sum. So processors with such an
+    instruction give the same bits, however wide their vectors are. Interpreted, it rounds twice.
+    """
+    return x * y + z
 
 
 @compiled(_lanes)

@@ -23,6 +23,7 @@ from jitprop_kernels.network import (
 from jitprop_kernels.optimizers import sum_of_squares, update
 from jitprop_kernels.plan import BIASES, N_IN, N_OUT, WEIGHTS, Plan
 from jitprop_kernels.records import Batch, Part, Samples, Seat, Sink, Update, Work
+from jitprop_kernels.simd import square_root
 from jitprop_kernels.sizes import (
     AGREED,
     DEPTH,
@@ -205,7 +206,7 @@ def train_lanes(plan: Plan, work: Work, start: int, stop: int, updates: int) -> 
 @jit(apart=True)
 def clipping(plan: Plan, squares: float) -> float:
     """min(1, clip_norm / norm): what a gradient with these squares shall be multiplied by."""
-    norm = np.sqrt(squares)
+    norm = square_root(squares)
     return 1.0 if norm <= plan.clip_norm else plan.clip_norm / norm  # nan stays
 
 

@@ -1,5 +1,5 @@
 """
-The bits under NUMBA_OPT=0, where LLVM could fuse some products with sums but not others.
+The bits under NUMBA_OPT=0, where LLVM makes machine code in other ways.
 
 A sample's prediction must not depend on the samples beside it, since threads split the samples.
 A member's training must not depend on the number of members, which decides the vectors' width.

@@ -17,7 +17,6 @@ from llvmlite.binding import (
     Linkage,
     create_pass_builder,
     create_pipeline_tuning_options,
-    set_option,
 )
 from numba.core import cgutils, types
 from numba.core.types.containers import BaseTuple
@@ -134,11 +133,12 @@ def _entry(result: Any, fields: tuple[Any, ...]) -> ir.Module:
 
 def emitted(module: Any, target: Target) -> bytes:
     """Optimise a module for a processor, and return its object code."""
-    if target.opt == 0:
-        # LLVM then emits machine code by a quick way, which fuses no product with a sum. What that
-        # cannot do, wide vectors for one, goes the usual way, which fuses them. So bits depended on
-        # the width of vectors, and with that on how many members a fleet has.
-        set_option("jitprop", "-fast-isel=false")
+    code: bytes = optimised(module, target).emit_object(module)
+    return code
+
+
+def optimised(module: Any, target: Target) -> Any:
+    """Optimise a module for a processor; return LLVM's object for that."""
     machine = target.machine()
     module.triple = target.triple
     module.data_layout = str(machine.target_data)
@@ -149,5 +149,4 @@ def emitted(module: Any, target: Target) -> bytes:
     options.loop_vectorization, options.loop_unrolling = True, False
     builder = create_pass_builder(machine, options)
     builder.getModulePassManager().run(module, builder)
-    code: bytes = machine.emit_object(module)
-    return code
+    return machine
