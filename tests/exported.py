@@ -96,7 +96,7 @@ def run_c(path, X, n_outputs, dtype, name="net", options=()):
     strict = [flag for flag in STRICT if "c++" not in options or flag != "-std=c99"]
     command = [COMPILER, *strict, "-O1", "-shared", "-fPIC"]
     command += [*options, path, "-o", library, "-lm"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr
     predict = getattr(ctypes.CDLL(library), f"{name}_predict")
     X = np.ascontiguousarray(X, dtype)

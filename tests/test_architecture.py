@@ -77,7 +77,7 @@ found = {m for m in sys.modules if m.split('.')[0] in ('numba', 'llvmlite', 'jit
 assert not found, found
 assert 'jitprop.backends.compiled' not in sys.modules
 """
-    subprocess.run([sys.executable, "-c", code], check=True)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=300)
 
 
 def test_fleets_and_sweeps_are_imported_when_first_used_and_not_before():
@@ -91,7 +91,7 @@ assert set(jitprop.__all__) <= set(dir(jitprop))
 jitprop.sweep, jitprop.check_gradients
 assert late <= set(sys.modules)
 """
-    subprocess.run([sys.executable, "-c", code], check=True)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=300)
 
 
 def test_every_public_name_is_there_and_no_other():
@@ -113,7 +113,7 @@ print(compiled)
 """
     for _ in range(2):
         done = subprocess.run(
-            [sys.executable, "-c", code], check=True, capture_output=True, text=True
+            [sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=300
         )
     assert done.stdout == f"{jitprop_kernels.INTERPRETED}\n"
 
@@ -137,7 +137,9 @@ else:
     raise AssertionError('no ImportError')
 """
     # No kernel was ever compiled with this option, so there is no machine code.
-    subprocess.run([sys.executable, "-c", code], check=True, env=os.environ | {"NUMBA_OPT": "1"})
+    subprocess.run(
+        [sys.executable, "-c", code], check=True, env=os.environ | {"NUMBA_OPT": "1"}, timeout=300
+    )
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: p.name)

@@ -366,13 +366,14 @@ def test_threads_that_look_on_see_whole_updates():
     try:
         with ThreadPoolExecutor(2) as pool:
             looking = [pool.submit(look_on) for _ in range(2)]
-            for _ in range(399):
-                trainer.partial_fit(X, y)
-            ended.set()
+            try:
+                for _ in range(399):
+                    trainer.partial_fit(X, y)
+            finally:
+                ended.set()  # the pool waits for its threads
             for future in looking:
                 future.result(60)
     finally:
-        ended.set()
         sys.setswitchinterval(interval)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from jitprop_kernels import _trust, entry, loading, stored
+from jitprop_kernels import _trust, entry, loading, stored, tidying
 from jitprop_kernels import target as target_module
 from jitprop_kernels.layout import RecordKind
 from jitprop_kernels.target import Target, host, settings
@@ -324,6 +324,182 @@ def test_code_that_cannot_be_loaded_is_told_once_with_the_reason(
             ):
                 train._file.save(CODE)
         train._file.save(CODE)
+
+
+# Files of versions that are gone
+
+
+NOW = 1_800_000_000.0
+"""The time in these tests; the file system's own is years before."""
+
+
+class Tidied:
+    """A folder with files of other versions, of 1000 bytes each; one version has room for four."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.folder, self.kept = folder, stored.Stored("kernel", "f8", TARGET)
+        monkeypatch.setattr(tidying, "LIMIT", 4000)
+        monkeypatch.setattr(tidying.time, "time", lambda: NOW)
+
+    def add(self, name: str, days: float, content: bytes | None = None) -> Path:
+        """Write a file that was last used some days ago."""
+        self.folder.mkdir(exist_ok=True)
+        path = self.folder / name
+        path.write_bytes(stored.sealed(bytes(951), "key") if content is None else content)
+        os.utime(path, (NOW - days * tidying.DAY,) * 2)
+        return path
+
+    def others(self, *days: float) -> list[Path]:
+        """Write files of another version, numbered, each as many days old as given."""
+        return [self.add(f"kernel-{i:016x}-{9:032x}.kernel", day) for i, day in enumerate(days)]
+
+    def save(self) -> Path:
+        """Write a file of this version, as after a compile."""
+        self.kept.save(bytes(951))
+        (path,) = self.folder.glob(self.kept._file)
+        os.utime(path, (NOW, NOW))
+        return path
+
+
+@pytest.fixture
+def tidied(folders: list[Path], monkeypatch: pytest.MonkeyPatch) -> Tidied:
+    return Tidied(folders[0], monkeypatch)
+
+
+def test_the_sizes_of_these_tests(tidied: Tidied) -> None:
+    (path,) = tidied.others(0)
+    assert path.stat().st_size == tidied.save().stat().st_size == 1000
+
+
+def test_files_stay_while_there_is_room(tidied: Tidied) -> None:
+    others = tidied.others(300, 200, 100)
+    own = tidied.save()
+    assert files(tidied.folder) == sorted([*others, own])
+
+
+def test_the_longest_unused_files_are_removed_first(tidied: Tidied) -> None:
+    others = tidied.others(100, 300, 50, 400, 200)
+    own = tidied.save()
+    assert files(tidied.folder) == sorted([others[0], others[2], others[4], own])
+
+
+def test_files_in_use_stay_however_many(tidied: Tidied) -> None:
+    end = stored.ending(TARGET)
+    own = [tidied.add(f"other-{i:016x}{end}", days=900) for i in range(9)]
+    recent = tidied.others(0, 1, 5, 7.9, 8.1)
+    own.append(tidied.save())
+    assert files(tidied.folder) == sorted([*own, *recent[:-1]])
+
+
+def test_a_file_that_is_read_counts_as_used(tidied: Tidied) -> None:
+    path = tidied.save()
+    for days, is_noted in ((0.9, False), (1.1, True)):  # once a day
+        before = NOW - days * tidying.DAY
+        os.utime(path, (before, before))
+        assert next(tidied.kept.found()) == bytes(951)
+        assert (path.stat().st_mtime != before) == is_noted
+
+
+def test_it_is_read_where_its_use_cannot_be_noted(
+    tidied: Tidied, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.utime(tidied.save(), (0, 0))
+
+    def refuse(path: str) -> None:
+        raise PermissionError(errno.EROFS, "Read-only file system", path)
+
+    monkeypatch.setattr(os, "utime", refuse)
+    assert next(tidied.kept.found()) == bytes(951)
+
+
+def test_only_our_files_are_removed(tidied: Tidied, tmp_path: Path) -> None:
+    tidied.others(*[100] * 9)
+    theirs = [
+        tidied.add("_jit.cpython-311.pyc", 900),
+        tidied.add("notes.kernel", 900),
+        tidied.add(f"kernel-{0:016x}.kernel", 900),  # as prebuilt code is named
+        tidied.add(f"kernel-{20:016x}-{9:032x}.kernel", 900, b"not machine code"),
+        tidied.add(f"kernel-{21:016x}-{9:032x}.kernel.bak", 900),
+        tidied.add("notes.tmp", 900),
+    ]
+    away = tmp_path / "away"
+    away.write_bytes(bytes(1000))
+    link = tidied.folder / f"kernel-{22:016x}-{9:032x}.kernel"
+    link.symlink_to(away)
+    own = tidied.save()
+    left = set(files(tidied.folder))
+    assert left > {*theirs, link, own}
+    assert len(left - {*theirs, link, own}) == 2  # they, `own` and what has another content: four
+
+
+def test_what_killed_writers_left_is_removed(tidied: Tidied) -> None:
+    name = f"kernel-{0:016x}-{9:032x}.kernel.{7:016x}.tmp"
+    left = tidied.add(name, 1.5, b"")
+    at_work = tidied.add(name.replace("7.tmp", "8.tmp"), 0.5, b"half")
+    assert files(tidied.folder) == [left, at_work]
+    own = tidied.save()
+    assert files(tidied.folder) == sorted([at_work, own])
+
+
+@pytest.mark.parametrize("moment", ["stat", "open", "unlink"])
+def test_two_processes_tidy_at_once(
+    moment: str, tidied: Tidied, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other one removes the oldest file just before this one looks at it."""
+    others = tidied.others(300, 200, 100, 50)
+    removed = []
+
+    def first(function: Any, is_it: Any) -> Any:
+        def call(path: Any, *arguments: Any) -> Any:
+            if not removed and is_it(path):
+                removed.append(os.remove(others[0]))
+            return function(path, *arguments)
+
+        return call
+
+    if moment == "stat":
+        monkeypatch.setattr(tidying, "_files", first(tidying._files, lambda folder: True))
+    else:
+        module = tidying if moment == "open" else os
+        function = open if moment == "open" else os.unlink
+        patched = first(function, lambda path: path == str(others[0]))
+        monkeypatch.setattr(module, moment, patched, raising=False)
+    own = tidied.save()
+    assert removed
+    assert files(tidied.folder) == sorted([*others[1:], own])
+
+
+def test_a_file_that_is_used_meanwhile_stays(
+    tidied: Tidied, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    others = tidied.others(300, 200, 100, 50)
+    find = tidying._files
+
+    def used_then(folder: str) -> Any:
+        found = find(folder)
+        os.utime(others[0], (NOW, NOW))
+        return found
+
+    monkeypatch.setattr(tidying, "_files", used_then)
+    own = tidied.save()
+    assert files(tidied.folder) == sorted([others[0], *others[2:], own])
+
+
+@pytest.mark.parametrize("error", [PermissionError(13, "open on Windows"), OSError(5, "I/O")])
+def test_a_file_that_cannot_be_removed_stays_and_raises_nothing(
+    error: OSError, tidied: Tidied, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    others = tidied.others(300, 200, 100, 50)
+    unlink = os.unlink
+
+    def refuse(path: str) -> None:
+        if path == str(others[0]):
+            raise error
+        unlink(path)
+
+    monkeypatch.setattr(os, "unlink", refuse)
+    own = tidied.save()
+    assert files(tidied.folder) == sorted([others[0], *others[2:], own])
 
 
 # Trust

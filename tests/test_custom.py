@@ -288,7 +288,7 @@ for backend in ("numpy", "numba"):
 np.testing.assert_allclose(*found, rtol=1e-12)
 """
     interpreted = os.environ | {"NUMBA_DISABLE_JIT": "1"}
-    subprocess.run([sys.executable, "-c", code], check=True, env=interpreted)
+    subprocess.run([sys.executable, "-c", code], check=True, env=interpreted, timeout=300)
 
 
 def limited(z):

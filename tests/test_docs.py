@@ -30,6 +30,7 @@ def run(*paths):
         capture_output=True,
         text=True,
         check=False,
+        timeout=800,  # all pages together
     )
 
 

@@ -174,7 +174,7 @@ print("trained on", size >> 20)
 def test_files_larger_than_memory(backend, dtype, tmp_path):
     code = LIMITED.format(n=80_000, room=40)
     command = [sys.executable, "-W", "error", "-c", code, backend, dtype, tmp_path]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr[-2000:]
     assert "trained on" in done.stdout
 

@@ -365,7 +365,7 @@ except ImportError as error:
 else:
     raise AssertionError('no ImportError')
 """
-    subprocess.run([sys.executable, "-c", code], check=True)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=300)
 
 
 @pytest.mark.long
@@ -373,7 +373,9 @@ def test_the_example_draws_all(tmp_path):
     alone = tmp_path / "downloaded"
     alone.mkdir()
     command = [sys.executable, "-W", "error", shutil.copy(EXAMPLE, alone), "--backend", "numpy"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300
+    )
     assert done.returncode == 0, done.stderr
     (picture,) = tmp_path.glob("*.png")
     assert done.stdout.split() == ["wrote", picture.name]
@@ -383,7 +385,7 @@ def test_the_example_draws_all(tmp_path):
 
 def test_matplotlib_is_imported_when_first_drawn_with_and_not_before():
     code = "import sys; from jitprop import plot; assert 'matplotlib' not in sys.modules"
-    subprocess.run([sys.executable, "-c", code], check=True)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=300)
 
 
 @pytest.mark.parametrize("largest", [1e308, 1.7e308, 1e-200])

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 import time
 
 import numpy as np
@@ -43,13 +44,16 @@ def test_a_terminal_gets_a_bar_ten_times_a_second():
     began = time.monotonic()
     with subprocess.Popen([sys.executable, "-c", SCRIPT], stderr=theirs) as process:
         os.close(theirs)
+        limit = threading.Timer(60, process.kill)
+        limit.start()
         text = b""
         while True:
             try:
                 text += os.read(ours, 4096)
             except OSError:  # the other end is closed
                 break
-        assert process.wait() == 0
+        limit.cancel()
+        assert process.wait(60) == 0
     os.close(ours)
     seconds = time.monotonic() - began
     drawn = text.decode().split("\r")
@@ -59,7 +63,7 @@ def test_a_terminal_gets_a_bar_ten_times_a_second():
 
 def test_a_log_gets_a_line_now_and_then():
     ran = subprocess.run(
-        [sys.executable, "-c", SCRIPT], stderr=subprocess.PIPE, text=True, check=True
+        [sys.executable, "-c", SCRIPT], stderr=subprocess.PIPE, text=True, check=True, timeout=300
     )
     *others, last = ran.stderr.splitlines()
     assert re.fullmatch(r"epoch 2,000 of 200,000: loss [0-9.]+, validation_loss [0-9.]+", last)

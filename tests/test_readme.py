@@ -67,7 +67,9 @@ def test_commands_are_targets_of_the_makefile():
 
 def test_the_demo_installs_no_tools_of_developers(tmp_path):
     command = ["make", "--dry-run", "--no-print-directory", "demo", f"VENV={tmp_path}"]
-    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    said = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=300
+    ).stdout
     assert re.findall(r"install .*", said) == ["install --quiet --editable '.[sklearn]'"]
     assert said.endswith("/python examples/demo.py\n")
 

@@ -289,7 +289,9 @@ sys.modules['rich'] = None
 from jitprop import Trainer
 print(Trainer([1, 1], backend='numpy').trace([0.5], [1.0]))
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300
+    )
     assert "d_weights[0]" in done.stdout
 
 

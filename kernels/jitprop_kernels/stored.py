@@ -12,7 +12,8 @@ kernel is compiled again, and the file replaced.
 A wheel brings such files for some processors, in the folder `PREBUILT`. They are read first. They
 hold the hash of the sources that they were made of, and depend on no version of numba.
 
-Files of other versions, 60 KB each, stay: another environment may be using them.
+Files of other versions, 60 KB each, stay for a time: another environment may be using them. See
+`tidying`.
 """
 
 from __future__ import annotations
@@ -31,11 +32,11 @@ from pathlib import Path
 
 import llvmlite
 
-from jitprop_kernels import _trust
+from jitprop_kernels import _trust, tidying
 from jitprop_kernels.target import Target, level_of, settings
 
 SUFFIX = ".kernel"
-MAGIC = b"jitprop kernel 1\n"
+MAGIC = tidying.MARK + b"1\n"
 HASH_SIZE = hashlib.sha256().digest_size
 NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 
@@ -266,6 +267,7 @@ class Stored:
                 if settings().cache_folder and candidate != first:
                     with suppress(OSError):  # who names a folder finds all kernels there
                         self.folder = _put(first, self._file, sealed(code, self.key))
+                tidying.mark_used(self._path)
                 yield code
 
     def _prebuilt(self) -> Path | None:
@@ -331,6 +333,7 @@ def _put(candidate: str, file: str, content: bytes) -> str:
     _make_folder(folder)
     _trust.folder(folder)  # another user may have been faster
     _write(os.path.join(folder, file), content)
+    tidying.tidy(folder, file)
     return folder
 
 

@@ -423,6 +423,7 @@ def test_without_the_extra_it_says_what_to_install(lacking, arguments, frame):
         capture_output=True,
         text=True,
         check=False,
+        timeout=300,
     )
     assert done.returncode == 2
     assert done.stdout == ""
@@ -435,4 +436,4 @@ import sys, jitprop
 found = {"jitprop.cli", "click", "rich", "pandas", "pyarrow", "matplotlib"} & set(sys.modules)
 assert not found, found
 """
-    subprocess.run([sys.executable, "-c", code], check=True)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=300)

@@ -117,8 +117,10 @@ def test_a_program_with_the_header(language, dtype, tmp_path):
         ["main.o", "net.o", "-o", "main", "-lm"],
     ]
     for step in steps:
-        subprocess.run([COMPILER, *step], cwd=tmp_path, check=True)
-    printed = subprocess.run([tmp_path / "main"], capture_output=True, text=True, check=True).stdout
+        subprocess.run([COMPILER, *step], cwd=tmp_path, check=True, timeout=300)
+    printed = subprocess.run(
+        [tmp_path / "main"], capture_output=True, text=True, check=True, timeout=300
+    ).stdout
     n_in, n_out, first = printed.split()
     assert (n_in, n_out) == ("4", "1")
     ref = model.predict(np.array([[1, 2, 3, 4]], dtype))

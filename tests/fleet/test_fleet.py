@@ -179,7 +179,7 @@ for loss in ("half_squared_error", "squared_error", "absolute_error"):
 def test_few_members_have_the_bits_of_many_without_avx_512():
     """A wide vector is two registers there, so LLVM chooses other instructions."""
     env = os.environ | {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "+avx,+avx2,+fma"}
-    subprocess.run([sys.executable, "-c", FEW_AND_MANY], env=env, check=True)
+    subprocess.run([sys.executable, "-c", FEW_AND_MANY], env=env, check=True, timeout=300)
 
 
 @pytest.mark.parametrize("kind", NETS)
@@ -372,7 +372,7 @@ def test_ctrl_c_leaves_whole_epochs(kind, n_threads, rng):
     with pytest.raises(KeyboardInterrupt):
         fleet.fit(X, y, 100_000)
     pressed = time.perf_counter()
-    timer.join()
+    timer.join(60)
     (done,) = set(fleet.epochs_trained.tolist())
     fleet.fit(X, y, 1)
     if done:

@@ -123,7 +123,7 @@ def digest(parts):
 def test_in_another_process(everyone, request):
     done = subprocess.run(
         [sys.executable, "-c", PROCESS, str(request.path.parent)],
-        capture_output=True, text=True, check=True,
+        capture_output=True, text=True, check=True, timeout=300,
     )  # fmt: skip
     refs = [everyone(kind, dtype, Adam())[1] for kind, dtype in EACH]
     assert done.stdout.split() == [digest(part[[17, 3, 5]] for part in ref) for ref in refs]

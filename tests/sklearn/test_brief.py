@@ -360,14 +360,14 @@ def test_two_threads_never_share_a_prepared_net(samples, monkeypatch):
     X, _ = samples
     model = trained(MLPRegressor, samples)
     expected = model.predict(X), model.predict(X[::-1])
-    used, found, barrier = [], {}, threading.Barrier(2, timeout=LIMIT)
+    used, found, barrier = [], {}, threading.Barrier(2)
     predict = Brief.predict
 
     def together(self, X):
         used.append(self)
-        barrier.wait()
+        barrier.wait(LIMIT)
         made = predict(self, X)
-        barrier.wait()
+        barrier.wait(LIMIT)
         return made
 
     monkeypatch.setattr(Brief, "predict", together)
