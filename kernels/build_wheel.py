@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import struct
 import subprocess
 import sys
 import tempfile
@@ -23,20 +22,18 @@ import llvmlite.binding as llvm
 
 from jitprop.cli.warmup import warm_up
 from jitprop_kernels import ENTRIES, stored
+from jitprop_kernels.emitting import OUTSIDE, emitted, needed
 from jitprop_kernels.target import LEVELS
 
 ROOT = Path(__file__).resolve().parents[1]
 PARTS = "pyproject.toml", "README.md", "LICENSE", "src", "kernels", "examples"
 """What the wheel is built of."""
 
-OUTSIDE = {"", "memset", "memcpy", "memmove", "sched_yield"}
-"""What kernels may need, of the C library of every Linux."""
-
 
 def kernels() -> Iterator[tuple[str, str, Any]]:
     """Yield the name, the key and the module, not yet optimised, of each kernel that is used."""
     warm_up()
-    from jitprop_kernels._private.entering import linked  # it imports numba
+    from jitprop_kernels._jit import linked  # it imports numba
 
     for entry in ENTRIES:
         for kind in entry.codes:
@@ -45,8 +42,6 @@ def kernels() -> Iterator[tuple[str, str, Any]]:
 
 def make_code(folder: Path) -> None:
     """Write the machine code of all kernels, for all processors, into this folder."""
-    from jitprop_kernels._private.entering import emitted
-
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
     for level in LEVELS:
@@ -59,18 +54,6 @@ def make_code(folder: Path) -> None:
                 raise RuntimeError(f"{name} needs {', '.join(sorted(wanted))}")
             file, seal = stored.prebuilt_file(name, key, level)
             (folder / level / file).write_bytes(stored.sealed(code, seal))
-
-
-def needed(code: bytes) -> set[str]:
-    """Return the symbols that an object file of ELF, of 64 bits, needs from outside."""
-    sections = llvm.ObjectFileRef.from_data(code).sections()
-    parts = {section.name(): section.data() for section in sections}
-    names, symbols = parts[b".strtab"], parts[b".symtab"]
-    found = set()
-    for at, _, _, where, _, _ in struct.iter_unpack("<IBBHQQ", symbols):
-        if where == 0:
-            found.add(names[at : names.index(0, at)].decode())
-    return found
 
 
 def main(out: str) -> None:

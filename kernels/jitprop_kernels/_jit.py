@@ -12,34 +12,29 @@ from typing import Any, ParamSpec, TypeVar, cast
 
 import numba
 
-from jitprop_kernels._private.entering import object_code
-from jitprop_kernels._private.handing import Flat, pointer, read
-from jitprop_kernels._private.intrinsic import declare, intrinsic
+from jitprop_kernels._private.entering import linked
+from jitprop_kernels._private.handing import read
+from jitprop_kernels._private.intrinsic import intrinsic
 from jitprop_kernels._private.linking import (
     ApartCompiler,
     InlinedCompiler,
     InnerCompiler,
     make_inner,
 )
-from jitprop_kernels._private.vectors import VectorType, by_llvm, integers, splat_value
-from jitprop_kernels.target import INTERPRETED
+from jitprop_kernels.emitting import emitted
+from jitprop_kernels.layout import RecordKind
+from jitprop_kernels.target import INTERPRETED, Target
 
 __all__ = [
     "INTERPRETED",
     "OPTIONS",
-    "Flat",
-    "VectorType",
-    "by_llvm",
     "callback",
-    "declare",
-    "integers",
     "intrinsic",
     "jit",
     "jit_custom",
+    "linked",
     "object_code",
-    "pointer",
     "read",
-    "splat_value",
 ]
 
 P = ParamSpec("P")
@@ -108,3 +103,23 @@ def jit_custom(function: Callable[P, R]) -> Callable[P, R]:
 def callback(signature: Any, function: Callable[..., None]) -> Any:
     """Compile a function to be called by its ``address``, without the GIL."""
     return numba.cfunc(signature, error_model="numpy")(function)
+
+
+def object_code(kernel: Any, kind: RecordKind, target: Target) -> bytes:
+    """
+    Compile a kernel for arguments of these kinds and for this processor.
+
+    Parameters
+    ----------
+    kernel : dispatcher
+        A function with `jit`.
+    kind : RecordKind
+        Of all arguments.
+    target : Target
+
+    Returns
+    -------
+    bytes
+        An object file, in the format of the target's system.
+    """
+    return emitted(linked(kernel, kind), target)

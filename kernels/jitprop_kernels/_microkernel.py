@@ -17,17 +17,11 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 
-from jitprop_kernels._jit import (
-    INTERPRETED,
-    declare,
-    integers,
-    intrinsic,
-    pointer,
-    read,
-    splat_value,
-)
+from jitprop_kernels._jit import INTERPRETED, intrinsic, read
 from jitprop_kernels._types import Array, Scalar
+from jitprop_kernels.arrays import pointer
 from jitprop_kernels.records import Matrix, Part, Product, Sink
+from jitprop_kernels.vectors import declare, integers, splat_value
 
 INT32, INT64, BOOL = ir.IntType(32), ir.IntType(64), ir.IntType(1)
 BYTES = ir.IntType(8).as_pointer()

@@ -12,8 +12,8 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 
-from jitprop_kernels._jit import pointer
 from jitprop_kernels._types import Array
+from jitprop_kernels.arrays import pointer
 from jitprop_kernels.own import PROTOTYPE
 from jitprop_kernels.simd import compiled
 

@@ -3,8 +3,8 @@ The record that Python hands to an entry: where each argument stands in it.
 
 An entry is a C function of one pointer. The pointer leads to the result and, behind it, to the
 entry's arguments: numbers, arrays and records of them, one after the other, each at a multiple of
-its size, as C lays out a struct. `Layout` writes them there. `_private.entering` reads them, as the
-same description says.
+its size, as C lays out a struct. `Layout` writes them there. `arguments` says to numba and
+LLVM where they stand.
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ def load(
     ``rows[first:first + m]`` names the samples; with no rows they stand one after the other.
     """
     width = padded(route, memory, m)
-    line = CACHE_LINE // memory.itemsize
+    line = CACHE_LINE // simd.item_size(memory)
     if len(route) > 0 and rows.size == 0:
         for i in range(m * n):
             memory[at + i] = source[first * n + i]

@@ -19,18 +19,11 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 
-from jitprop_kernels._jit import (
-    INTERPRETED,
-    Flat,
-    VectorType,
-    by_llvm,
-    integers,
-    intrinsic,
-    pointer,
-    splat_value,
-)
+from jitprop_kernels._jit import INTERPRETED, intrinsic
 from jitprop_kernels._types import Array, Scalar, Width
+from jitprop_kernels.arrays import Flat, pointer
 from jitprop_kernels.sizes import NARROW_BYTES, VECTOR_BYTES, WIDE_BYTES
+from jitprop_kernels.vectors import VectorType, by_llvm, integers, splat_value
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -423,6 +416,17 @@ def fma(x: Scalar, y: Scalar, z: Scalar) -> Scalar:
 def lanes(array: Array) -> int:
     """How many numbers of the array one vector holds."""
     return VECTOR_BYTES // array.itemsize
+
+
+def _item_size(typing: Any, array: Any) -> Any:
+    n = array.dtype.bitwidth // 8
+    return types.int64(array), lambda context, builder, sig, args: ir.IntType(64)(n)
+
+
+@compiled(_item_size)
+def item_size(array: Array) -> int:
+    """Bytes of a number of the array."""
+    return array.itemsize
 
 
 def _select(typing: Any, condition: Any, x: Any, y: Any) -> Any:

@@ -14,7 +14,8 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 
-from jitprop_kernels._jit import INTERPRETED, jit, pointer
+from jitprop_kernels._jit import INTERPRETED, jit
+from jitprop_kernels.arrays import pointer
 from jitprop_kernels.elementary import smaller
 from jitprop_kernels.meeting import meet
 from jitprop_kernels.network import all_finite

@@ -87,7 +87,8 @@ def test_the_reader_sees_what_it_looks_for():
 @pytest.mark.long
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_llvm_does_not_choose_where_to_round(dtype):
-    from jitprop_kernels._private.entering import linked, optimised
+    from jitprop_kernels._jit import linked
+    from jitprop_kernels.emitting import optimised
 
     llvm.initialize_all_targets()
     use([3, 4, 2], dtype)

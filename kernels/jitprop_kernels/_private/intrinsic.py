@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from numba.core import cgutils, types
+from numba.core import types
 from numba.core.extending import _Intrinsic
 from numba.core.imputils import Registry, builtin_registry
 from numba.core.typing.templates import Registry as Templates
@@ -32,8 +32,3 @@ def intrinsic(definition: Callable[..., Any]) -> Any:
     template = TEMPLATES.register(type(numbas)(numbas.__name__, (_Here, numbas), {}))
     TEMPLATES.register_global(handle, types.Function(template))
     return handle
-
-
-def declare(module: Any, kind: Any, name: str) -> Any:
-    """Find a function of LLVM or the operating system, to be called."""
-    return cgutils.get_or_insert_function(module, kind, name)

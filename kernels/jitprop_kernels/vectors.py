@@ -1,4 +1,8 @@
-"""Vectors, as numba and LLVM know them; what kernels do with them: `simd`."""
+"""
+Vectors, as numba and LLVM know them; what kernels do with them: `simd`.
+
+All of it is written with numba's public `numba.extending`.
+"""
 
 from __future__ import annotations
 
@@ -7,18 +11,17 @@ from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
-from numba.core import types
-from numba.core.typing.templates import (
-    AbstractTemplate,
-    AttributeTemplate,
-    infer_getattr,
-    infer_global,
-    signature,
+from numba import types
+from numba.extending import (
+    lower_builtin,
+    lower_cast,
+    models,
+    register_model,
+    type_callable,
 )
-from numba.extending import lower_builtin, lower_cast, models, register_model
 
 
-class VectorType(types.Type):
+class VectorType(types.Type):  # type: ignore[misc]
     """Numba's type of a vector; of booleans, it is the result of a comparison."""
 
     def __init__(self, dtype: Any, lanes: int) -> None:
@@ -41,18 +44,15 @@ class VectorModel(models.PrimitiveModel):  # type: ignore[misc]
         super().__init__(manager, kind, ir.VectorType(ELEMENTS[kind.dtype], kind.lanes))
 
 
-@infer_getattr
-class VectorAttributes(AttributeTemplate):  # type: ignore[misc]
-    """Make ``type(x)(0.5)`` work."""
-
-    key = VectorType
-
-    def resolve___class__(self, kind: VectorType) -> Any:
-        """Treat vectors as numbers, whose type makes one from a float (`_from_float`)."""
-        return types.NumberClass(kind)
+@type_callable(type)  # type: ignore[untyped-decorator]
+def _type_of_type(context: Any) -> Callable[..., Any]:
+    """Treat vectors as numbers, whose type makes one from a float (`_from_float`)."""
+    del context
+    return lambda x: types.NumberClass(x)(x) if isinstance(x, VectorType) else None
 
 
 def splat_value(builder: Any, value: Any, lanes: int) -> Any:
+    """Make a vector with ``value`` in each lane."""
     vector = builder.insert_element(
         ir.Constant(ir.VectorType(value.type, lanes), ir.Undefined), value, ir.IntType(32)(0)
     )
@@ -60,6 +60,7 @@ def splat_value(builder: Any, value: Any, lanes: int) -> Any:
 
 
 def integers(values: list[int], bits: int = 32) -> Any:
+    """Make a constant vector of integers."""
     return ir.VectorType(ir.IntType(bits), len(values))(values)
 
 
@@ -71,14 +72,20 @@ def _from_float(context: Any, builder: Any, source: Any, target: Any, value: Any
 def _define(function: Any, arity: int, code: Callable[..., Any], compares: bool = False) -> None:
     """Teach numba ``function`` of ``arity`` vectors."""
 
-    @infer_global(function)
-    class Template(AbstractTemplate):  # type: ignore[misc]
-        def generic(self, args: Any, keywords: Any) -> Any:
-            del keywords
-            if len(args) != arity or not isinstance(args[0], VectorType) or len(set(args)) > 1:
-                return None
-            result = VectorType(types.boolean, args[0].lanes) if compares else args[0]
-            return signature(result, *args)
+    def typed(x: Any, *others: Any) -> Any:
+        if not isinstance(x, VectorType) or any(other != x for other in others):
+            return None
+        return (VectorType(types.boolean, x.lanes) if compares else x)(x, *others)
+
+    def of_one(context: Any) -> Any:
+        del context
+        return lambda x: typed(x)
+
+    def of_two(context: Any) -> Any:
+        del context
+        return lambda x, y: typed(x, y)
+
+    type_callable(function)(of_one if arity == 1 else of_two)
 
     @lower_builtin(function, *[VectorType] * arity)  # type: ignore[untyped-decorator]
     def lower(context: Any, builder: Any, sig: Any, args: Any) -> Any:
@@ -86,7 +93,13 @@ def _define(function: Any, arity: int, code: Callable[..., Any], compares: bool 
         return code(builder, *args)
 
 
+def declare(module: Any, kind: Any, name: str) -> Any:
+    """Find a function of LLVM or the operating system, to be called."""
+    return module.globals.get(name) or ir.Function(module, kind, name)
+
+
 def by_llvm(name: str, builder: Any, *args: Any) -> Any:
+    """Call an intrinsic function of LLVM with numbers, or vectors, of one type."""
     vector = args[0].type
     lanes, number = (
         (f"v{vector.count}", vector.element) if hasattr(vector, "count") else ("", vector)
