@@ -232,7 +232,7 @@ def test_types_ship(package):
 
 
 FLOORS = [
-    {"_types", "_version", "hints", "checks", "warn", "interrupts"},
+    {"_types", "_version", "elementary", "hints", "checks", "warn", "interrupts"},
     {"net"},
     {"data"},
     {"functions", "reference", "backends"},

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from jitprop import checks
+from jitprop import checks, elementary
 from jitprop._types import Array
 from jitprop.checks import quoted
 from jitprop.data import cast
@@ -117,7 +117,7 @@ def mse(y: npt.ArrayLike, prediction: npt.ArrayLike) -> float:
     2.0
     """
     targets, a = _pair(y, prediction, classes=False).rows()
-    return float(np.mean((a - targets) ** 2))
+    return float(np.mean(np.square(a - targets)))
 
 
 def mae(y: npt.ArrayLike, prediction: npt.ArrayLike) -> float:
@@ -167,8 +167,8 @@ def r2(y: npt.ArrayLike, prediction: npt.ArrayLike) -> float:
     0.5
     """
     targets, a = _pair(y, prediction, classes=False).rows()
-    residual = ((a - targets) ** 2).sum(axis=0)
-    total = ((targets - targets.mean(axis=0)) ** 2).sum(axis=0)
+    residual = np.square(a - targets).sum(axis=0)
+    total = np.square(targets - targets.mean(axis=0)).sum(axis=0)
     varies = total > 0
     scores = np.where(residual > 0, 0.0, 1.0)
     scores[varies] = 1 - residual[varies] / total[varies]
@@ -242,7 +242,10 @@ def log_loss(y: npt.ArrayLike, prediction: npt.ArrayLike) -> float:
     targets, a = pair.rows()
     if a.shape[1] == 1:
         targets, a = np.hstack([targets, 1 - targets]), np.hstack([a, 1 - a])
-    return float(-(targets * np.log(np.clip(a, epsilon, 1 - epsilon))).sum(axis=1).mean())
+    counted = (targets != 0) | np.isnan(a)
+    logs = np.zeros_like(a)
+    logs[counted] = elementary.log(np.clip(a[counted], epsilon, 1 - epsilon))
+    return float(-(targets * logs).sum(axis=1).mean())
 
 
 NAMED: dict[str, Metric] = {

@@ -164,7 +164,8 @@ def trainer_for(problem: Problem, options: Options) -> Trainer:
     n = len(problem.training)
     batch_size, rate = options.batch_size, options.learning_rate
     if batch_size is None and options.optimizer != "rprop":  # rprop needs all rows in one batch
-        batch_size = int(2 ** np.clip(np.log2(n / 32).round(), 4, 8))
+        # The power of 2 from 16 to 256 whose logarithm is nearest to that of n / 32.
+        batch_size = next((k for k in (16, 32, 64, 128) if n * n < 2048 * k * k), 256)
     try:
         return Trainer(
             [problem.X.shape[1], *options.hidden, problem.target.n_outputs],

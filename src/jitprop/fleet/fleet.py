@@ -13,7 +13,7 @@ from typing import Any, Self, TypeVar, overload
 import numpy as np
 import numpy.typing as npt
 
-from jitprop import backends, checks
+from jitprop import backends, checks, elementary
 from jitprop._types import Array
 from jitprop.checks import quoted
 from jitprop.data import cast, reach, validation
@@ -619,7 +619,7 @@ batch_size, shuffle, dtype, backend
         if self._model.spec.loss.name != "gaussian_nll":
             return out.mean(axis=0), out.std(axis=0)
         k = out.shape[2] // 2
-        means, variances = out[..., :k], np.exp(out[..., k:])
+        means, variances = out[..., :k], elementary.exp(out[..., k:]).astype(out.dtype)
         return means.mean(axis=0), np.sqrt(means.var(axis=0) + variances.mean(axis=0))
 
     def evaluate(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from jitprop import checks
+from jitprop import checks, elementary
 
 Numbers = npt.NDArray[np.float64]
 Scale = Callable[[Numbers, int, int], Numbers]
@@ -27,11 +28,11 @@ def _normal(deviation: Callable[[int, int], float]) -> tuple[bool, Scale]:
 
 
 WEIGHTS: dict[str, tuple[bool, Scale]] = {
-    "glorot_uniform": _uniform(lambda n_in, n_out: (6.0 / (n_in + n_out)) ** 0.5),
-    "glorot_normal": _normal(lambda n_in, n_out: (2.0 / (n_in + n_out)) ** 0.5),
-    "he_uniform": _uniform(lambda n_in, n_out: (6.0 / n_in) ** 0.5),
-    "he_normal": _normal(lambda n_in, n_out: (2.0 / n_in) ** 0.5),
-    "lecun_normal": _normal(lambda n_in, n_out: (1.0 / n_in) ** 0.5),
+    "glorot_uniform": _uniform(lambda n_in, n_out: math.sqrt(6.0 / (n_in + n_out))),
+    "glorot_normal": _normal(lambda n_in, n_out: math.sqrt(2.0 / (n_in + n_out))),
+    "he_uniform": _uniform(lambda n_in, n_out: math.sqrt(6.0 / n_in)),
+    "he_normal": _normal(lambda n_in, n_out: math.sqrt(2.0 / n_in)),
+    "lecun_normal": _normal(lambda n_in, n_out: math.sqrt(1.0 / n_in)),
     "uniform": (False, lambda u, n_in, n_out: u),
 }
 """
@@ -44,6 +45,9 @@ For each name, two things: whether the numbers are drawn from the standard norma
 - lecun: LeCun et al., *Efficient BackProp*, 1998, section 4.6.
 
 Normal distributions are not truncated. That is PyTorch's form; Keras truncates them.
+
+Normal numbers are made by `elementary.normal` of uniform ones. `numpy.random` would call log1p and
+exp of the C library, and a seed would give other weights on another system.
 """
 
 
@@ -84,7 +88,9 @@ def draw(
     draws_biases = name == "uniform"
     n = sum((n_in + draws_biases) * n_out for n_in, n_out in shapes)
     # One call for a whole net: calling a generator takes longer than drawing the numbers.
-    drawn = np.array([rng.standard_normal(n) if normal else rng.random(n) for rng in generators])
+    drawn = np.array([rng.random(n + n % 2 if normal else n) for rng in generators])
+    if normal:
+        drawn = elementary.normal(drawn)
     weights, biases, used = [], [], 0
     for n_in, n_out in shapes:
         raw = drawn[:, used : used + n_in * n_out].reshape(-1, n_in, n_out)

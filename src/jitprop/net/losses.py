@@ -375,7 +375,7 @@ class CrossEntropy(Loss):
         if self.class_weight is None:
             return None
         w = np.asarray(self.class_weight, y.dtype)
-        return w[y.astype(np.int64)] if y.ndim == 1 else y @ w
+        return w[y.astype(np.int64)] if y.ndim == 1 else (y * w).sum(axis=-1)
 
     def smoothing(self, n_outputs: int) -> tuple[float, float]:
         """Return the gain and the offset that move targets towards 1 / n_outputs."""

@@ -2,6 +2,7 @@
 Learning rates: one for all epochs, or a schedule with one for each epoch.
 
 Epochs are counted from 0 over all calls of `Trainer.fit`. So a resumed fit resumes its schedule.
+A schedule gives the same bits on every machine; a function of your own may call what does not.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from jitprop import checks
+from jitprop import checks, elementary
 from jitprop.hints import hinting_class
 
 Rates: TypeAlias = npt.NDArray[np.float64]
@@ -92,7 +93,8 @@ class Step(Schedule):
         self._check("factor", above=0.0)
 
     def _at(self, epochs: Rates) -> Rates:
-        return self.initial * self.factor ** (epochs // self.every)
+        factors: Rates = elementary.power(self.factor, epochs // self.every)
+        return self.initial * factors
 
 
 @hinting_class
@@ -133,7 +135,8 @@ class Exponential(Schedule):
         self._check("factor", above=0.0)
 
     def _at(self, epochs: Rates) -> Rates:
-        return self.initial * self.factor**epochs
+        factors: Rates = elementary.power(self.factor, epochs)
+        return self.initial * factors
 
 
 @hinting_class
@@ -176,12 +179,14 @@ class InverseScaling(Schedule):
         self._check("power", above=0.0)
 
     def _at(self, epochs: Rates) -> Rates:
-        return self.initial / (epochs + 1) ** self.power
+        divisors: Rates = elementary.power(epochs + 1, self.power)
+        return self.initial / divisors
 
 
 def _half_wave(start: float, end: float, share: Rates) -> Rates:
     """Go from ``start`` to ``end`` along half a cosine wave, as ``share`` goes from 0 to 1."""
-    return end + (start - end) / 2 * (1 + np.cos(math.pi * share))
+    cosines: Rates = elementary.cos_pi(share)
+    return end + (start - end) / 2 * (1 + cosines)
 
 
 @hinting_class

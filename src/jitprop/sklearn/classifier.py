@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse
-from scipy.special import log_expit, log_softmax, logsumexp
 from sklearn.base import ClassifierMixin
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils.class_weight import compute_class_weight, compute_sample_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import type_of_target, unique_labels
 
+from jitprop import elementary
 from jitprop._types import Array
 from jitprop.checks import printable, quoted
 from jitprop.data.cast import naming
@@ -482,21 +482,24 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         """
         p = self.predict_proba(X)
         tiny = p < np.finfo(p.dtype).tiny
-        with np.errstate(divide="ignore"):
-            made: Array = np.log(p)
+        made: Array = elementary.log(p).astype(p.dtype)
         if tiny.any():
             made[tiny] = self._log_proba(X)[tiny]
         return made
 
     def _log_proba(self, X: Any) -> Array:
         """Return log softmax(z) or log sigmoid(z), which is finite for tiny probabilities too."""
-        z = net.logits(self, self._checked(X))
+        logits = net.logits(self, self._checked(X))
+        z = logits.astype(np.float64)
         if self.n_outputs_ == 1:
             z = np.concatenate([-z, z], axis=-1)
-        made: Array = log_softmax(z, axis=-1) if self.out_activation_ == "softmax" else log_expit(z)
+        if self.out_activation_ == "softmax":
+            made: Array = z - _log_sum_exp(z, axis=-1)
+        else:
+            made = np.minimum(z, 0.0) - elementary.log(1.0 + elementary.exp(-np.abs(z)))
         if hasattr(self, "fleet_"):  # the mean of the members' probabilities
-            made = logsumexp(made, axis=0) - np.log(len(made))
-        return made
+            made = _log_sum_exp(made, axis=0)[0] - elementary.log(len(made))
+        return made.astype(logits.dtype)
 
     def _classes_of(self, outputs: Array) -> Array:
         outputs = outputs.ravel() if self.n_outputs_ == 1 else outputs
@@ -524,6 +527,13 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_label = True
         return tags
+
+
+def _log_sum_exp(x: Array, axis: int) -> Array:
+    """Return log sum exp(x) along an axis, which stays with length 1."""
+    top = x.max(axis=axis, keepdims=True)
+    made: Array = top + elementary.log(elementary.exp(x - top).sum(axis=axis, keepdims=True))
+    return made
 
 
 def labels(y: Any) -> Any:

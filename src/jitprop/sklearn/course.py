@@ -276,7 +276,7 @@ class Course:
             w = self.weights[rows].astype(np.float64)
             totals = np.add.reduceat(w, starts)
             means = np.add.reduceat(w * constants[rows], starts) / np.where(totals > 0, totals, 1)
-            made[epoch] = means @ sizes / self.n
+            made[epoch] = (means * sizes).sum() / self.n
         return made
 
     def _validate(self, diverged: bool) -> tuple[float, float]:

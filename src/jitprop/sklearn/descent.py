@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from jitprop import elementary
 from jitprop._types import Array
 from jitprop.files import encoding
 from jitprop.net.optimizers import Optimizer
@@ -43,7 +44,7 @@ class Descent:
         rates = np.full(epochs, self.learning_rate)
         if self.schedule == "invscaling":
             seen = t + n_samples * np.arange(1, epochs)
-            rates[1:] = self.learning_rate_init / (seen + 1) ** self.power_t
+            rates[1:] = self.learning_rate_init / elementary.power(seen + 1, self.power_t)
         return rates
 
     def plain(self) -> dict[str, Any]:
@@ -72,7 +73,10 @@ def begin(model: Any, spec: Spec, dtype: np.dtype[Any]) -> Descent:
         learning_rate=rate,
         slots=np.zeros((spec.optimizer.n_slots, spec.n_parameters), dtype),
         # scikit-learn has no dropout and draws no such number. Without dropout its stream is kept.
-        dropout_key=int(model._random_state.randint(2**62)) if any(spec.dropout) else 0,
+        # The default dtype is a C long, which has 32 bits on Windows.
+        dropout_key=int(model._random_state.randint(2**62, dtype=np.int64))
+        if any(spec.dropout)
+        else 0,
     )
 
 
@@ -223,7 +227,8 @@ class Tally:
             model.best_loss_ = self.patience.best
         if self.descent.schedule == "invscaling":
             self.descent.learning_rate = float(
-                self.descent.learning_rate_init / (model.t_ + 1) ** self.descent.power_t
+                self.descent.learning_rate_init
+                / elementary.power(model.t_ + 1, self.descent.power_t)
             )
 
     def stop_or_reduce_rate(self) -> bool:

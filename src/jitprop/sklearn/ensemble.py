@@ -59,7 +59,7 @@ def prepare(
     )
     spec = net.spec_of(model)
     batch = samples_in_batch(model.batch_size, len(X))
-    seeds = random.randint(2**31 - 1, size=k).tolist()
+    seeds = _seeds(random, k)
     if model.bootstrap:
         counted = np.ones(len(X), bool) if weights is None else weights > 0
         counts = [_bootstrap_counts(random, counted) for _ in range(k)]
@@ -152,6 +152,13 @@ class _UnderWay:
         self.fleet.stop()
 
 
+def _seeds(random: np.random.RandomState, k: int) -> list[int]:
+    """Draw a seed for each member."""
+    # The default dtype is a C long, which has 32 bits on Windows: other numbers would be drawn.
+    seeds: list[int] = random.randint(2**31 - 1, size=k, dtype=np.int64).tolist()
+    return seeds
+
+
 def _bootstrap_counts(random: np.random.RandomState, counted: Array) -> Array:
     """
     Draw a bootstrap sample: how often each sample is in it.
@@ -160,7 +167,7 @@ def _bootstrap_counts(random: np.random.RandomState, counted: Array) -> Array:
     """
     n = len(counted)
     while True:
-        counts = np.bincount(random.randint(n, size=n), minlength=n)
+        counts = np.bincount(random.randint(n, size=n, dtype=np.int64), minlength=n)
         if counts[counted].any():
             return counts
 

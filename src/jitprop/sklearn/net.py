@@ -122,7 +122,8 @@ def initialize(model: Any, sizes: list[int], dtype: np.dtype[Any]) -> None:
         factor = 2.0 if activation in ("sigmoid", "logistic") else 6.0
         bound = np.sqrt(factor / (n_in + n_out))
         for arrays, shape in ((model.coefs_, (n_in, n_out)), (model.intercepts_, n_out)):
-            drawn = model._random_state.uniform(-bound, bound, shape)
+            # The bits of `uniform`, in whose one expression a compiler may fuse product and sum.
+            drawn = -bound + (bound + bound) * model._random_state.random_sample(shape)
             arrays.append(drawn.astype(dtype, copy=False))
 
 
