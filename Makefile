@@ -19,7 +19,7 @@ ASV = HOME="$(CURDIR)/.asv" $(BIN)/asv
 # The peers weigh gigabytes: an environment of their own.
 PEERS = .venv-peers
 
-.PHONY: demo test test-long lint docs wheel bench peers drop-in clean help
+.PHONY: demo test test-long lint docs wheel publish bench peers drop-in clean help
 
 help:
 	@echo "make demo   train XOR and the handwritten digits, and show how fast"
@@ -28,6 +28,7 @@ help:
 	@echo "make lint   check style and types"
 	@echo "make docs   build the pages of docs/ into docs/_build/html"
 	@echo "make wheel  build a wheel with machine code for common processors, into dist/"
+	@echo "make publish  write the hashes that \`jitprop verify\` compares with, after a change of bits"
 	@echo "make bench  run the benchmarks once (asv)"
 	@echo "make peers  time other systems beside jitprop"
 	@echo "make drop-in  time scikit-learn's estimators beside jitprop's"
@@ -63,6 +64,10 @@ docs: $(READY)
 # The machine code is made by this environment's numba.
 wheel: $(LIGHT)
 	$(BIN)/python kernels/build_wheel.py dist
+
+# PUBLISH_FLAGS=--speed measures the ratios to NumPy instead.
+publish: $(READY)
+	$(BIN)/python tests/publish.py $(PUBLISH_FLAGS)
 
 bench: $(READY)
 	$(ASV) machine --yes >/dev/null

@@ -2,7 +2,8 @@
 The command line: ``jitprop``, and ``python -m jitprop``.
 
 `commands` defines the commands and their options. Other modules read the table, infer the types of
-its columns, train and score. ``warmup`` and ``info --machine`` do without the extra ``cli``.
+its columns, train and score. ``warmup``, ``verify`` and ``info --machine`` do without the extra
+``cli``.
 ``import jitprop`` imports nothing of this package.
 """
 
@@ -31,8 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        The exit code: 0 for success, 2 after an error, 130 after Ctrl-C. An error is one line on
-        stderr.
+        The exit code: 0 for success, 1 if `verify` found other bits, 2 after an error, 130 after
+        Ctrl-C. An error is one line on stderr.
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     try:
@@ -50,5 +51,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return warmup.main()
         if arguments == ["info", "--machine"]:
             return machine.main()
+        if arguments == ["verify"]:
+            from jitprop.cli import verify
+
+            return verify.main()
         print(f"error: the command line needs {missing}: {INSTALL}", file=sys.stderr)
         return 2

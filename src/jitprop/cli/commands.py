@@ -235,3 +235,16 @@ def info(model: Path | None, machine: bool) -> int:
 def compile_all() -> int:
     """Compile all kernels now and cache them on disk."""
     return warmup.main()
+
+
+@cli.command("verify")
+def verify() -> int:
+    """
+    Check that this machine computes the published bits, in half a minute.
+
+    It trains 200 nets, compares the hashes of all results with the published ones, and compares the
+    speed with NumPy's. The exit code is 0 if all bits are the published ones, else 1.
+    """
+    from jitprop.cli import verify
+
+    return verify.main()

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
+
+WIDTH = 16
+"""Of the names in the first column."""
 
 
 def main() -> int:
@@ -24,9 +28,7 @@ def main() -> int:
         print(f"error: the kernels failed to import: {error}", file=sys.stderr)
         return 2
     rows = [
-        ("processor", f"{found.cpu}, level {found.level or 'without prebuilt code'}"),
-        ("numba", found.numba or "not installed: nothing can be compiled"),
-        ("llvmlite", found.llvmlite),
+        *compiler(),
         ("prebuilt", found.prebuilt or f"none: {found.unused}"),
         ("cache", ", ".join(found.caches) or "nothing yet"),
     ]
@@ -35,7 +37,26 @@ def main() -> int:
     for name, (prebuilt, cached) in found.kernels.items():
         counts = [f"{prebuilt} prebuilt"] * bool(prebuilt) + [f"{cached} cached"] * bool(cached)
         rows.append((name, ", ".join(counts) or "compiled when it is first used"))
-    width = max(len(name) for name, _ in rows)
     for name, value in rows:
-        print(f"{name:{width}}  {value}")
+        print(f"{name:{WIDTH}}  {value}")
     return 0
+
+
+def compiler() -> list[tuple[str, str]]:
+    """Return rows about the processor that code is made for, and about what makes it."""
+    from jitprop_kernels.inventory import inventory
+
+    found = inventory()
+    return [
+        ("processor", f"{found.cpu}, level {found.level or 'without prebuilt code'}"),
+        ("numba", found.numba or "not installed: nothing can be compiled"),
+        ("llvmlite", found.llvmlite),
+    ]
+
+
+def loaded() -> str:
+    """Return how many kernels this process loaded, and whence: "30 cache, 2 compiled"."""
+    from jitprop_kernels import ENTRIES
+
+    sources = Counter(code.source for entry in ENTRIES for code in entry.codes.values())
+    return ", ".join(f"{n} {source}" for source, n in sorted(sources.items()))
