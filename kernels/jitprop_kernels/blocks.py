@@ -7,13 +7,12 @@ of its terms, so bits depend neither on how the product is cut nor on who comput
 
 from __future__ import annotations
 
-from jitprop_kernels import codes, simd
+from jitprop_kernels import codes
 from jitprop_kernels._jit import jit
 from jitprop_kernels._microkernel import (
     block_columns,
     largest_block,
     multiply_block,
-    scaled_sum,
     sum_columns,
     transpose_block,
 )
@@ -36,6 +35,7 @@ from jitprop_kernels.plan import (
     Plan,
 )
 from jitprop_kernels.records import Matrix, Outputs, Part, Product, Sink
+from jitprop_kernels.simd import fma
 
 
 @jit(inlined=True)
@@ -211,7 +211,7 @@ def add_transposed(height: int, width: int, A: Matrix, sink: Sink, c: int, row: 
     for i in range(height):
         for j in range(width):
             old = C[c + j * row + i] if beta != 0.0 else T(0.0)
-            C[c + j * row + i] = scaled_sum(T(alpha), source[at + i * width + j], T(beta), old)
+            C[c + j * row + i] = fma(T(alpha), source[at + i * width + j], T(beta) * old)
 
 
 @jit()
@@ -276,7 +276,6 @@ def bias_gradient(plan: Plan, l: int, part: Part, sink: Sink) -> None:
     """Put dE/db[l] into the sink."""
     n, b = plan.layers[l, N_OUT], plan.layers[l, BIASES]
     d = plan.deltas + plan.layers[l, OUTPUTS] + part.skip * n
-    side, step = simd.lanes(part.memory), block_columns(part.memory) // 2
+    step = block_columns(part.memory) // 2
     for j in range(0, n, step):
-        columns, rounded = smaller(step, n - j), n // side * side - j
-        sum_columns(part, d + j, n, columns, rounded, sink, b + j)
+        sum_columns(part, d + j, n, smaller(step, n - j), sink, b + j)

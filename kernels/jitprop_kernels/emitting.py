@@ -16,6 +16,7 @@ from llvmlite.binding import (
     create_pipeline_tuning_options,
 )
 
+from jitprop_kernels.by_target import define
 from jitprop_kernels.loading import SYMBOL
 from jitprop_kernels.target import Target
 
@@ -54,6 +55,7 @@ def optimised(module: Any, target: Target) -> Any:
     machine = target.machine()
     module.triple = target.triple
     module.data_layout = str(machine.target_data)
+    define(module, target)
     # Nets need no unrolled loops: those over samples become vectors, and of those over units,
     # which are short, an epoch of XOR sees only the branches around them: 0.092 us without,
     # 0.110 us with.

@@ -17,8 +17,8 @@ from numba import types
 from jitprop_kernels._jit import INTERPRETED, intrinsic, jit
 from jitprop_kernels._types import Indices
 from jitprop_kernels.arrays import pointer
+from jitprop_kernels.llvm_terms import declare
 from jitprop_kernels.sizes import AGREED, COUNT, HALT, LEFT, ROUND, TAKEN
-from jitprop_kernels.vectors import declare
 
 SPINS = 20_000
 """Looks at the gate, about 20 us of them, before the processor is offered to other threads."""

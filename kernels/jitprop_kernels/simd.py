@@ -22,8 +22,9 @@ from numba import types
 from jitprop_kernels._jit import INTERPRETED, intrinsic
 from jitprop_kernels._types import Array, Scalar, Width
 from jitprop_kernels.arrays import Flat, pointer
+from jitprop_kernels.llvm_terms import by_llvm, integers, splat_value
 from jitprop_kernels.sizes import NARROW_BYTES, VECTOR_BYTES, WIDE_BYTES
-from jitprop_kernels.vectors import VectorType, by_llvm, integers, splat_value
+from jitprop_kernels.vectors import VectorType
 
 F = TypeVar("F", bound=Callable[..., Any])
 

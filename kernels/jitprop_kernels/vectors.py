@@ -20,6 +20,8 @@ from numba.extending import (
     type_callable,
 )
 
+from jitprop_kernels.llvm_terms import by_llvm, splat_value
+
 
 class VectorType(types.Type):  # type: ignore[misc]
     """Numba's type of a vector; of booleans, it is the result of a comparison."""
@@ -51,19 +53,6 @@ def _type_of_type(context: Any) -> Callable[..., Any]:
     return lambda x: types.NumberClass(x)(x) if isinstance(x, VectorType) else None
 
 
-def splat_value(builder: Any, value: Any, lanes: int) -> Any:
-    """Make a vector with ``value`` in each lane."""
-    vector = builder.insert_element(
-        ir.Constant(ir.VectorType(value.type, lanes), ir.Undefined), value, ir.IntType(32)(0)
-    )
-    return builder.shuffle_vector(vector, vector, integers([0] * lanes))
-
-
-def integers(values: list[int], bits: int = 32) -> Any:
-    """Make a constant vector of integers."""
-    return ir.VectorType(ir.IntType(bits), len(values))(values)
-
-
 @lower_cast(types.Float, VectorType)  # type: ignore[untyped-decorator]
 def _from_float(context: Any, builder: Any, source: Any, target: Any, value: Any) -> Any:
     return splat_value(builder, context.cast(builder, value, source, target.dtype), target.lanes)
@@ -91,22 +80,6 @@ def _define(function: Any, arity: int, code: Callable[..., Any], compares: bool 
     def lower(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         del context, sig
         return code(builder, *args)
-
-
-def declare(module: Any, kind: Any, name: str) -> Any:
-    """Find a function of LLVM or the operating system, to be called."""
-    return module.globals.get(name) or ir.Function(module, kind, name)
-
-
-def by_llvm(name: str, builder: Any, *args: Any) -> Any:
-    """Call an intrinsic function of LLVM with numbers, or vectors, of one type."""
-    vector = args[0].type
-    lanes, number = (
-        (f"v{vector.count}", vector.element) if hasattr(vector, "count") else ("", vector)
-    )
-    name = f"llvm.{name}.{lanes}f{32 if number == ir.FloatType() else 64}"
-    kind = ir.FunctionType(vector, [vector] * len(args))
-    return builder.call(builder.module.declare_intrinsic(name, (), kind), args)
 
 
 def _abs(builder: Any, x: Any) -> Any:
