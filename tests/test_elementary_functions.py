@@ -121,6 +121,48 @@ def test_numbers_and_arrays_of_any_shape_have_the_same_bits():
     assert elementary.power(1e300, -1.0) == tiny[2, 2]
 
 
+def numpys_sum(x):
+    """Return the sum of a list, in the order of NumPy 2: see `elementary.total`."""
+    if len(x) > 128:
+        half = len(x) // 2 - len(x) // 2 % 8
+        return numpys_sum(x[:half]) + numpys_sum(x[half:])
+    sums, whole = x[:8], len(x) - len(x) % 8
+    if len(x) < 8:
+        made, whole = 0.0, 0
+    else:
+        for i in range(8, whole):
+            sums[i % 8] += x[i]
+        a, b, c, d, e, f, g, h = sums
+        made = ((a + b) + (c + d)) + ((e + f) + (g + h))
+    for rest in x[whole:]:
+        made += rest
+    return made
+
+
+@pytest.mark.parametrize("n", [0, 1, 7, 8, 100, 129, 4096, 8193, 20_000, 100_003])
+def test_sums_have_an_order_of_their_own(n):
+    x = spread(-1.0, 1.0, n)
+    assert elementary.total(x) == numpys_sum(x.tolist())
+    single, even = x.astype(np.float32), np.arange(n) % 2 == 0
+    double = single.astype(np.float64)
+    assert elementary.total(single) == elementary.total(double)
+    if n > 1:
+        assert elementary.mean(x) == elementary.total(x) / n
+        weighted = elementary.total(even * double) / elementary.total(double)
+        assert elementary.mean(even, single) == weighted
+        squares = np.square(x - elementary.mean(x))
+        assert elementary.deviation(x) == math.sqrt(elementary.total(squares) / n)
+
+
+def test_sums_do_not_depend_on_the_layout_in_memory():
+    x = spread(-1.0, 1.0, 30_000).reshape(10_000, 3)
+    assert elementary.total(np.asfortranarray(x)) == elementary.total(x)
+    found = elementary.totals(x)
+    np.testing.assert_allclose(found, [math.fsum(column) for column in x.T.tolist()], rtol=1e-12)
+    np.testing.assert_array_equal(elementary.totals(np.asfortranarray(x)), found)
+    assert elementary.totals(x[:, 1:2]).tolist() == [elementary.total(x[:, 1])]
+
+
 def test_normal_numbers_are_those_of_box_and_muller():
     drawn = np.random.default_rng(3).random((2, 400))
     found = elementary.normal(drawn)

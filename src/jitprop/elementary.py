@@ -46,7 +46,7 @@ ROUND = 6755399441055744.0
 """1.5 * 2**52: added to a number below 2**51 and subtracted again, it rounds it to an integer."""
 
 
-def _in_blocks(f: Callable[[Numbers], Numbers]) -> Callable[[npt.ArrayLike], Any]:
+def _in_blocks(f: Callable[[Any], Any]) -> Callable[[npt.ArrayLike], Any]:
     """Take a number or an array of any shape, and compute it block by block."""
 
     @wraps(f)
@@ -275,9 +275,9 @@ def _power(x: Any, y: Any) -> Any:
     return _exp(np.clip(high, -800.0, 800.0), np.where(np.abs(high) < 800.0, low, 0.0))
 
 
-def _circle(x: Numbers) -> tuple[Numbers, Numbers]:
+def _circle(x: Any) -> tuple[Any, Any]:
     """cos(pi x) and sin(pi x)."""
-    k = np.rint(2.0 * x)
+    k = (2.0 * x + ROUND) - ROUND
     f = x - 0.5 * k  # exact, and at most 1/4
     v = f * f
     # (cos(pi f) - 1) / f**2 and (sin(pi f) - pi f) / f**3, relative errors in cos 2e-19 and in sin
@@ -292,9 +292,13 @@ def _circle(x: Numbers) -> tuple[Numbers, Numbers]:
         0.082145886597276762667, -0.0073704303122948236893, 0.00046628793261474805964,
         -0.000021742067342478005691,
     ))  # fmt: skip
+    # A quarter turn makes (cos, sin) of (-sin, cos), half a turn changes both signs.
+    if isinstance(k, float):
+        quarter = int(k) & 3
+        x, y = (0.0 - sine, cosine) if quarter & 1 else (cosine, sine)
+        return (0.0 - x, 0.0 - y) if quarter >= 2 else (x, y)
     quarters = k.astype(np.int64) & 3
     odd = (quarters & 1).astype(bool)
-    # A quarter turn makes (cos, sin) of (-sin, cos), half a turn changes both signs.
     x, y = np.where(odd, 0.0 - sine, cosine), np.where(odd, cosine, sine)
     half = quarters >= 2
     return np.where(half, 0.0 - x, x), np.where(half, 0.0 - y, y)
@@ -321,7 +325,8 @@ def cos_pi(x: Any) -> Any:
     >>> elementary.cos_pi([0.0, 0.5, 1.0])
     array([ 1.,  0., -1.])
     """
-    return _circle(x)[0]
+    # On a float of Python it takes 3 us instead of 25.
+    return _circle(x.item() if x.size == 1 else x)[0]
 
 
 def normal(uniform: Numbers) -> Numbers:
@@ -365,3 +370,111 @@ def normal(uniform: Numbers) -> Numbers:
         cosine, sine = _circle(2.0 * v[block])
         cosines[block], sines[block] = radius[block] * cosine, radius[block] * sine
     return made
+
+
+def total(x: npt.ArrayLike) -> float:
+    """
+    Compute the sum of all numbers, in an order that depends on their number alone.
+
+    Parameters
+    ----------
+    x : array
+        Its numbers are summed in float64, row after row.
+
+    Returns
+    -------
+    float
+
+    Notes
+    -----
+    The order is that of NumPy 2: halves are summed apart, and in the last 128 numbers there are 8
+    sums, whatever the processor. Older NumPy cuts an array into pieces of 8192 numbers first.
+
+    Examples
+    --------
+    >>> from jitprop import elementary
+    >>> elementary.total([[1.0, 2.0], [3.0, 4.0]])
+    10.0
+    """
+    return _total(np.ascontiguousarray(x, np.float64).reshape(-1))
+
+
+def _total(x: Numbers) -> float:
+    if len(x) <= BLOCK:
+        return float(np.add.reduce(x))
+    half = len(x) // 16 * 8
+    return _total(x[:half]) + _total(x[half:])
+
+
+def totals(x: Numbers) -> Numbers:
+    """
+    Compute the sum of each column, in an order that depends on the number of rows alone.
+
+    Parameters
+    ----------
+    x : (n, k) float64 array
+
+    Returns
+    -------
+    (k,) float64 array
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from jitprop import elementary
+    >>> elementary.totals(np.array([[1.0, 2.0], [3.0, 4.0]]))
+    array([4., 6.])
+    """
+    if x.shape[1] == 1:
+        return np.array([total(x)])
+    made: Numbers = np.ascontiguousarray(x).sum(axis=0)  # row after row
+    return made
+
+
+def mean(x: npt.ArrayLike, weights: npt.ArrayLike | None = None) -> float:
+    """
+    Compute the mean of all numbers, or their weighted mean, with sums as of `total`.
+
+    Parameters
+    ----------
+    x : array
+        At least one number.
+    weights : array of the same shape, optional
+        Their sum is not 0.
+
+    Returns
+    -------
+    float
+
+    Examples
+    --------
+    >>> from jitprop import elementary
+    >>> elementary.mean([1.0, 2.0, 6.0]), elementary.mean([1.0, 2.0], weights=[3.0, 1.0])
+    (3.0, 1.25)
+    """
+    if weights is None:
+        return total(x) / np.size(x)
+    w = np.asarray(weights, np.float64)
+    return total(np.multiply(x, w)) / total(w)
+
+
+def deviation(x: npt.ArrayLike) -> float:
+    """
+    Compute the standard deviation of all numbers, with the factor 1/n and sums as of `total`.
+
+    Parameters
+    ----------
+    x : array
+        At least one number.
+
+    Returns
+    -------
+    float
+
+    Examples
+    --------
+    >>> from jitprop import elementary
+    >>> elementary.deviation([1.0, 3.0])
+    1.0
+    """
+    return math.sqrt(mean(np.square(np.subtract(x, mean(x), dtype=np.float64))))

@@ -46,7 +46,7 @@ class _Pair(NamedTuple):
     def rows(self) -> tuple[Array, Array]:
         """Both as float64, (n_samples, n_outputs) each. Labels are one-hot encoded."""
         y = np.eye(self.prediction.shape[1])[self.y] if self.y.ndim == 1 else self.y
-        return y, self.prediction.astype(np.float64)
+        return np.ascontiguousarray(y), np.ascontiguousarray(self.prediction, np.float64)
 
 
 def _pair(y: npt.ArrayLike, prediction: npt.ArrayLike, classes: bool) -> _Pair:
@@ -117,7 +117,7 @@ def mse(y: npt.ArrayLike, prediction: npt.ArrayLike) -> float:
     2.0
     """
     targets, a = _pair(y, prediction, classes=False).rows()
-    return float(np.mean(np.square(a - targets)))
+    return elementary.mean(np.square(a - targets))
 
 
 def mae(y: npt.ArrayLike, prediction: npt.ArrayLike) -> float:
@@ -141,7 +141,7 @@ def mae(y: npt.ArrayLike, prediction: npt.ArrayLike) -> float:
     1.0
     """
     targets, a = _pair(y, prediction, classes=False).rows()
-    return float(np.mean(np.abs(a - targets)))
+    return elementary.mean(np.abs(a - targets))
 
 
 def r2(y: npt.ArrayLike, prediction: npt.ArrayLike) -> float:
@@ -167,13 +167,14 @@ def r2(y: npt.ArrayLike, prediction: npt.ArrayLike) -> float:
     0.5
     """
     targets, a = _pair(y, prediction, classes=False).rows()
-    residual = np.square(a - targets).sum(axis=0)
-    total = np.square(targets - targets.mean(axis=0)).sum(axis=0)
+    residual = elementary.totals(np.square(a - targets))
+    means = elementary.totals(targets) / len(targets)
+    total = elementary.totals(np.square(targets - means))
     varies = total > 0
     scores = np.where(residual > 0, 0.0, 1.0)
     scores[varies] = 1 - residual[varies] / total[varies]
     scores[np.isnan(residual)] = np.nan
-    return float(scores.mean())
+    return elementary.mean(scores)
 
 
 def accuracy(y: npt.ArrayLike, prediction: npt.ArrayLike) -> float:
@@ -206,9 +207,9 @@ def accuracy(y: npt.ArrayLike, prediction: npt.ArrayLike) -> float:
     if np.isnan(a).any():
         return float("nan")
     if a.shape[1] == 1:
-        return float(np.mean((a >= 0.5) == (targets >= 0.5)))
+        return elementary.mean((a >= 0.5) == (targets >= 0.5))
     label = targets if targets.ndim == 1 else targets.argmax(axis=1)
-    return float(np.mean(a.argmax(axis=1) == label))
+    return elementary.mean(a.argmax(axis=1) == label)
 
 
 def log_loss(y: npt.ArrayLike, prediction: npt.ArrayLike) -> float:
@@ -245,7 +246,7 @@ def log_loss(y: npt.ArrayLike, prediction: npt.ArrayLike) -> float:
     counted = (targets != 0) | np.isnan(a)
     logs = np.zeros_like(a)
     logs[counted] = elementary.log(np.clip(a[counted], epsilon, 1 - epsilon))
-    return float(-(targets * logs).sum(axis=1).mean())
+    return -elementary.mean((targets * logs).sum(axis=1))
 
 
 NAMED: dict[str, Metric] = {

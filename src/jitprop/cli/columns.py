@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from jitprop import elementary
 from jitprop.checks import BRIEF, printable
 from jitprop.cli import stored, values
 from jitprop.cli.refused import RefusedError, typed
@@ -83,8 +84,9 @@ class NumberColumn:
         scaled = present / largest
         median = float(np.median(scaled))
         scaled = np.where(absent, median, x / largest)
-        spread = 1.0 if constant else max(float(scaled.std() * largest), np.finfo(float).tiny)
-        mean = float(scaled.mean() * largest)
+        mean = elementary.mean(scaled) * largest
+        spread = max(elementary.deviation(scaled) * largest, float(np.finfo(float).tiny))
+        spread = 1.0 if constant else spread
         return cls(str(column.name), median * largest, mean, spread, bool(absent.any()))
 
     def transform(self, column: pd.Series, say: Say) -> Inputs:

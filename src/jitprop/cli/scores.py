@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from jitprop import metrics
+from jitprop import elementary, metrics
 from jitprop._types import Array
 from jitprop.cli import stored
 from jitprop.cli.targets import LARGEST, Classes, Quantity, Target
@@ -97,5 +97,5 @@ def baseline(target: Target, y: npt.NDArray[np.float64], n_rows: int) -> Array:
         shares = np.bincount(y.astype(np.intp), minlength=len(target.labels)) / len(y)
         row = shares[1:] if target.n_outputs == 1 else shares
     else:
-        row = y.mean(keepdims=True)
+        row = np.array([elementary.mean(y)])
     return np.tile(row, (n_rows, 1))

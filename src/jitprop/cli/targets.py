@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from jitprop import elementary
 from jitprop._types import Array
 from jitprop.checks import BRIEF, printable, quoted, shown
 from jitprop.cli import stored, values
@@ -138,7 +139,8 @@ class Quantity:
         y = values.numbers(column)[rows]
         # The division prevents an overflow when large numbers are squared.
         largest = np.abs(y).max() or 1.0
-        mean, spread = (y / largest).mean() * largest, (y / largest).std() * largest
+        scaled = y / largest
+        mean, spread = elementary.mean(scaled) * largest, elementary.deviation(scaled) * largest
         return cls(str(column.name), float(mean), float(spread) or 1.0)
 
     def encode(self, column: pd.Series) -> npt.NDArray[np.float64]:

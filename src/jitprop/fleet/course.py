@@ -6,6 +6,7 @@ import time
 
 import numpy as np
 
+from jitprop import elementary
 from jitprop._types import Array
 from jitprop.data import cast
 from jitprop.fleet.blocks import Blocks
@@ -207,9 +208,8 @@ class Course:
         if self.validation_loss is not None:
             logs[VALIDATION_LOSS] = self.validation_loss[epochs - 1]
         with np.errstate(all="ignore"):
-            means = {
-                name: v[np.isfinite(v)].mean() for name, v in logs.items() if np.isfinite(v).any()
-            }
+            finite = {name: v[np.isfinite(v)] for name, v in logs.items()}
+            means = {name: elementary.mean(v) for name, v in finite.items() if len(v)}
         progress.draw(epochs, means)
 
     def _logs(self, epoch: int) -> dict[str, Array]:

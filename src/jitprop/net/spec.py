@@ -6,9 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-
-from jitprop import checks
+from jitprop import checks, elementary
 from jitprop._types import Array
 from jitprop.checks import quoted
 from jitprop.net import losses, optimizers, schedules
@@ -114,7 +112,7 @@ class Spec:
             return 1.0
         if weights is None or self.sklearn.batches_by_size:
             return n_samples
-        return float(weights.sum(dtype=np.float64))
+        return elementary.total(weights)
 
     @property
     def offsets(self) -> list[tuple[int, int]]:

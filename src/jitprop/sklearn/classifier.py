@@ -521,7 +521,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             correct = outputs.argmax(axis=1) == y.argmax(axis=1)
         else:
             correct = ((outputs > 0.5) == (y > 0.5)).all(axis=1)
-        return float(np.average(correct, weights=weights))
+        return elementary.mean(correct, weights)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.exceptions import ConvergenceWarning
 
+from jitprop import elementary
 from jitprop._types import Array
 from jitprop.backends import one_blas_thread
 from jitprop.data.samples import Samples
@@ -267,7 +268,7 @@ class Course:
     ) -> npt.NDArray[np.float64]:
         """Return the mean of the samples' constant terms in each epoch, taken batch by batch."""
         if self.weights is None:
-            return np.full(epochs, constants.mean())
+            return np.full(epochs, elementary.mean(constants))
         made = np.empty(epochs)
         starts = np.arange(0, self.n, self.source.batch)
         sizes = np.diff([*starts, self.n])

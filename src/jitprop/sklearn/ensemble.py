@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
+from jitprop import elementary
 from jitprop._types import Array
 from jitprop.checks import quoted
 from jitprop.fleet import Fleet
@@ -66,7 +67,7 @@ def prepare(
         weights = np.array(counts, X.dtype) * (1 if weights is None else weights)
     # scikit-learn divides alpha by the sum of the weights in a batch. A fleet has one weight decay
     # for all batches, so here alpha is divided by the mean of these sums.
-    mean_weight = 1.0 if weights is None else weights.mean(axis=-1, dtype=np.float64)
+    mean_weight = 1.0 if weights is None else np.apply_along_axis(elementary.mean, -1, weights)
     fleet = Fleet(
         sizes,
         members=k,
@@ -175,7 +176,7 @@ def _bootstrap_counts(random: np.random.RandomState, counted: Array) -> Array:
 def _print(fleet: Any, epoch: int, logs: Any) -> None:
     """Print the mean loss of the members that still train, for ``verbose``."""
     del fleet
-    print(f"Iteration {epoch + 1}, loss = {np.nanmean(logs['loss']):.8f}")
+    print(f"Iteration {epoch + 1}, loss = {np.nanmean(logs['loss'], axis=0):.8f}")
 
 
 def _best(scores: list[float]) -> float:
@@ -190,7 +191,8 @@ def _curve(spec: Any, member_losses: Array, y: Array) -> list[float]:
     sums, counts = member_losses.sum(axis=1, where=known), known.sum(axis=1)
     means = np.divide(sums, counts, out=np.full(len(sums), np.nan), where=counts > 0)
     curve = means / net.loss_divisor(spec)
-    made: list[float] = (curve + (0.0 if constants is None else constants.mean())).tolist()
+    constant = 0.0 if constants is None else elementary.mean(constants)
+    made: list[float] = (curve + constant).tolist()
     return made
 
 

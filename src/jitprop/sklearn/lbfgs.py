@@ -11,6 +11,7 @@ import numpy as np
 import scipy.optimize
 from sklearn.exceptions import ConvergenceWarning
 
+from jitprop import elementary
 from jitprop._types import Array
 from jitprop.backends.threads import one_blas_thread
 from jitprop.data.samples import Samples
@@ -40,7 +41,7 @@ def fit(model: Any, X: Array, y: Array, weights: Array | None) -> None:
     params, gradient = net.pack(model, spec, double), np.empty(spec.n_parameters)
     evaluation = Evaluation(net.backend(), spec, X, model.n_threads, backward=True)
     constants = losses.constants(spec, y)
-    constant = 0.0 if constants is None else float(np.average(constants, weights=weights))
+    constant = 0.0 if constants is None else elementary.mean(constants, weights)
     order = _sklearn_order(spec)
     coefs, d_coefs = spec.split(params)[0], spec.split(gradient)[0]
 

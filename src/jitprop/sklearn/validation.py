@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 from sklearn.metrics import check_scoring
 
-from jitprop import checks
+from jitprop import checks, elementary
 from jitprop._types import Array
 from jitprop.data.samples import Samples
 from jitprop.sklearn import losses, net, parameters
@@ -32,7 +31,7 @@ class Validation:
         self.samples, self.X = Samples(X, y, weights), X
         self.evaluation = Evaluation(net.backend(), self.spec, X, model.n_threads)
         constants = losses.constants(self.spec, y)
-        self.constant = 0.0 if constants is None else float(np.average(constants, weights=weights))
+        self.constant = 0.0 if constants is None else elementary.mean(constants, weights)
         self.scorer = None
         if model.scoring not in (None, "loss"):
             self.scorer = check_scoring(model, scoring=model.scoring)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from jitprop import elementary
 from jitprop.sweeps.settings import Setting
 from jitprop.trainer import Trainer
 from jitprop.training.history import frame
@@ -129,7 +130,7 @@ class SweepResult:
         values = self.measured[self.monitor][i]
         return (
             f"SweepResult({s} settings, {f} folds, best {self.settings[i]}: "
-            f"{self.monitor} {values.mean():.6g} +- {values.std():.2g})"
+            f"{self.monitor} {elementary.mean(values):.6g} +- {elementary.deviation(values):.2g})"
         )
 
     def _varied(self) -> dict[str, Column]:

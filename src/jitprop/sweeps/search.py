@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from jitprop import checks
+from jitprop import checks, elementary
 from jitprop._types import Array
 from jitprop.data import cast, reach, validation
 from jitprop.fleet import Fleet
@@ -181,7 +181,7 @@ def sweep(
     else:
         _warn_of_nan(monitor, measured)
     if best is not None and refit:
-        kept = None if early_stopping is None else measured["epochs_trained"][best].mean()
+        kept = None if early_stopping is None else elementary.mean(measured["epochs_trained"][best])
         trainer = _refitted(groups([tried[best]], settings)[0], data, kept)
         trainer._model.names = cast.names_of(X)
         result = replace(result, trainer=trainer)
