@@ -19,7 +19,7 @@ ASV = HOME="$(CURDIR)/.asv" $(BIN)/asv
 # The peers weigh gigabytes: an environment of their own.
 PEERS = .venv-peers
 
-.PHONY: demo test test-long lint docs wheel publish bench peers drop-in clean help
+.PHONY: demo test test-long lint docs wheel publish bench peers drop-in versions clean help
 
 help:
 	@echo "make demo   train XOR and the handwritten digits, and show how fast"
@@ -32,6 +32,7 @@ help:
 	@echo "make bench  run the benchmarks once (asv)"
 	@echo "make peers  time other systems beside jitprop"
 	@echo "make drop-in  time scikit-learn's estimators beside jitprop's"
+	@echo "make versions  run a sample of the tests with each numba and each Python"
 	@echo "make clean  remove what these made"
 
 $(LIGHT): pyproject.toml
@@ -88,6 +89,10 @@ peers: $(PEERS)/ready
 # The peers' environment has what it needs, and is not made for it: this one is light.
 drop-in: $(READY)
 	$(BIN)/python benchmarks/peers/drop_in.py $(DROP_IN_FLAGS)
+
+# For an hour or two. PYTHONS picks the interpreters, as paths or as names on the PATH.
+versions: $(READY)
+	nice $(BIN)/python tests/versions.py $(VENV)/versions $(if $(PYTHONS),--pythons $(PYTHONS))
 
 clean:
 	rm -rf $(VENV) $(PEERS) .asv .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist docs/_build

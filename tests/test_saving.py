@@ -100,7 +100,12 @@ def test_the_shuffles_of_a_seed_from_the_system_go_on(path):
     assert same(loaded, trainer)
 
 
-@pytest.mark.parametrize("copied", [copy.deepcopy, lambda t: pickle.loads(pickle.dumps(t))])
+def pickled(protocol):
+    return lambda trainer: pickle.loads(pickle.dumps(trainer, protocol))
+
+
+# Python 3.14 takes protocol 5, which hands arrays on as views of bytes.
+@pytest.mark.parametrize("copied", [copy.deepcopy, pickled(4), pickled(5)])
 def test_copies_and_pickles_go_on_too(copied):
     trainer = trained(2, optimizer="adam")
     other = copied(trainer)
@@ -108,7 +113,7 @@ def test_copies_and_pickles_go_on_too(copied):
     for each in (trainer, other):
         each.fit(*data(), 2)
     assert same(other, trainer)
-    assert other.weights[0].base is other.parameters
+    assert np.shares_memory(other.weights[0], other.parameters)
 
 
 # The contents of the file.
