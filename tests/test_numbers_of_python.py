@@ -35,6 +35,7 @@ ELSEWHERE = {
     "functions.py": "the NumPy backend calls exp and log of the C library",
     "reference.py": "the NumPy backend multiplies with BLAS",
     "teaching/trace.py": "a trace shows the numbers of the NumPy backend",
+    "proof/speed.py": "a net in NumPy, which jitprop's speed is compared with",
     "sklearn/lbfgs.py": "its steps are those of scipy",
     "plot/canvas.py": "nothing is trained with the numbers of a picture",
     "plot/predictions.py": "nothing is trained with the numbers of a picture",

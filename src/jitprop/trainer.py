@@ -140,8 +140,8 @@ class Trainer(Attributes):
         from the operating system.
     init : str or (weights, biases), default "glorot_uniform"
         "glorot_uniform", "glorot_normal", "he_uniform", "he_normal" or "lecun_normal", with biases
-        0. "uniform" draws all weights and biases from [0, 1). Or the arrays themselves, as in
-        `set_parameters`.
+        0. "uniform" draws all weights and biases from [0, 1). A seed draws the same bits on every
+        machine. Or the arrays themselves, as in `set_parameters`.
     backend : {"auto", "numba", "numpy"}, default "auto"
         "auto" is numba, or NumPy with a warning if numba cannot be imported.
     n_threads : int or None, default None

@@ -79,6 +79,10 @@ class CustomActivation:
     share their machine code. So a function that makes an activation from a number k compiles it
     once for each k.
 
+    jitprop's own functions give the same bits on every processor with FMA. A function that calls
+    ``exp``, ``log``, ``tanh``, a power or the like of ``math`` or NumPy may not: these call the C
+    library, whose last digits differ between systems.
+
     Examples
     --------
     >>> from jitprop import CustomActivation, Trainer
@@ -132,7 +136,7 @@ class CustomLoss(Loss):
     Notes
     -----
     It can be used with any output activation except softmax. Targets may be any finite numbers.
-    The notes of `CustomActivation` on compiling apply to it too.
+    The notes of `CustomActivation` on compiling and on bits apply to it too.
 
     Examples
     --------
