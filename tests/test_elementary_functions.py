@@ -1,4 +1,4 @@
-"""`jitprop.elementary`: the errors that it states, extremes, and normal numbers."""
+"""`jitprop.elementary`: the errors that it states, extremes, normal numbers, and schedules."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import mpmath
 import numpy as np
 import pytest
 
-from jitprop import elementary
+from jitprop import Cosine, Exponential, InverseScaling, OneCycle, Step, elementary
+from test_numbers_of_python import SCHEDULES
 
 mpmath.mp.prec = 200  # 60 digits
 
@@ -182,3 +183,40 @@ def test_normal_numbers_are_normal():
     largest = elementary.normal(np.array([1 - 2.0**-53, 0.0]))
     np.testing.assert_allclose(largest, [8.5716, 0.0], atol=1e-4)
     assert elementary.normal(np.array([0.0, 0.3])).tolist() == [0.0, 0.0]
+
+
+def exact_wave(start, end, share):
+    return end + (start - end) / 2 * (1 + mpmath.cospi(mpmath.mpf(share)))
+
+
+def exact_rate(schedule, epoch):
+    """Return a rate in 60 digits."""
+    match schedule:
+        case Step(initial, every, factor):
+            return mpmath.mpf(initial) * mpmath.mpf(factor) ** (epoch // every)
+        case Exponential(initial, factor):
+            return mpmath.mpf(initial) * mpmath.mpf(factor) ** epoch
+        case InverseScaling(initial, power):
+            return mpmath.mpf(initial) / mpmath.mpf(epoch + 1) ** mpmath.mpf(power)
+        case Cosine(peak, epochs, final, warmup):
+            if epoch < warmup:
+                return mpmath.mpf(peak) * (epoch + 1) / (warmup + 1)
+            share = min(mpmath.mpf(epoch - warmup) / (epochs - warmup), 1)
+            return exact_wave(mpmath.mpf(peak), mpmath.mpf(final), share)
+        case OneCycle(peak, epochs, rise, first, last):
+            peak, top = mpmath.mpf(peak), mpmath.mpf(rise) * epochs - 1
+            if epoch < top:
+                return exact_wave(peak / first, peak, epoch / top)
+            share = min((epoch - top) / (epochs - 1 - top), 1)
+            return exact_wave(peak, peak / first / last, share)
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_schedules_equal_their_formulas_to_a_few_ulp(name):
+    schedule = SCHEDULES[name]
+    rates, peak = schedule.rates(0, 5000), max(schedule.rates(0, 5000))
+    for epoch in range(0, 5000, 7):
+        exact = exact_rate(schedule, epoch)
+        # A wave adds and subtracts numbers of the size of its peak.
+        size = peak if isinstance(schedule, Cosine | OneCycle) else float(exact)
+        assert abs(rates[epoch] - exact) <= 4 * math.ulp(size), epoch

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import ast
-import math
 from pathlib import Path
 
-import mpmath
 import numpy as np
 import pytest
 
@@ -22,7 +20,6 @@ from jitprop import (
     Trainer,
     metrics,
 )
-from jitprop.cli.training import split
 from jitprop.data import validation
 from jitprop.net import initializers
 from jitprop.net.losses import CrossEntropy
@@ -207,44 +204,6 @@ SCHEDULES = {
 }
 
 
-def exact_wave(start, end, share):
-    return end + (start - end) / 2 * (1 + mpmath.cospi(mpmath.mpf(share)))
-
-
-def exact_rate(schedule, epoch):
-    """Return a rate in 60 digits."""
-    match schedule:
-        case Step(initial, every, factor):
-            return mpmath.mpf(initial) * mpmath.mpf(factor) ** (epoch // every)
-        case Exponential(initial, factor):
-            return mpmath.mpf(initial) * mpmath.mpf(factor) ** epoch
-        case InverseScaling(initial, power):
-            return mpmath.mpf(initial) / mpmath.mpf(epoch + 1) ** mpmath.mpf(power)
-        case Cosine(peak, epochs, final, warmup):
-            if epoch < warmup:
-                return mpmath.mpf(peak) * (epoch + 1) / (warmup + 1)
-            share = min(mpmath.mpf(epoch - warmup) / (epochs - warmup), 1)
-            return exact_wave(mpmath.mpf(peak), mpmath.mpf(final), share)
-        case OneCycle(peak, epochs, rise, first, last):
-            peak, top = mpmath.mpf(peak), mpmath.mpf(rise) * epochs - 1
-            if epoch < top:
-                return exact_wave(peak / first, peak, epoch / top)
-            share = min((epoch - top) / (epochs - 1 - top), 1)
-            return exact_wave(peak, peak / first / last, share)
-
-
-@pytest.mark.parametrize("name", SCHEDULES)
-def test_schedules_equal_their_formulas_to_a_few_ulp(name):
-    mpmath.mp.prec = 200
-    schedule = SCHEDULES[name]
-    rates, peak = schedule.rates(0, 5000), max(schedule.rates(0, 5000))
-    for epoch in range(0, 5000, 7):
-        exact = exact_rate(schedule, epoch)
-        # A wave adds and subtracts numbers of the size of its peak.
-        size = peak if isinstance(schedule, Cosine | OneCycle) else float(exact)
-        assert abs(rates[epoch] - exact) <= 4 * math.ulp(size), epoch
-
-
 def uniform(*shape):
     return np.random.default_rng(11).random(shape)
 
@@ -300,7 +259,6 @@ CASES = {
     "dropout keys": dropout_keys,
     "validation split": lambda: validation.hold_out(97, 0.3, 5),
     "folds": lambda: [r for fold in k_folds(97, 5, np.arange(97) % 3) for r in fold],
-    "split of the command line": lambda: split(np.arange(97) % 3, 0.25, 5),
     "metrics": lambda: [scores()],
     "class weights": lambda: [
         CrossEntropy(class_weight=[0.3, 0.6, 1.7]).sample_weights(uniform(99, 3))
@@ -323,7 +281,6 @@ BITS = {
     "dropout keys": "8abfd887ec4844fb",
     "validation split": "65260c74ebb181e4",
     "folds": "c7f4185b8db636d4",
-    "split of the command line": "66c85ffb1617b34d",
     "metrics": "75262bc83b02a664",
     "class weights": "1bc385205d461087",
 }

@@ -16,6 +16,9 @@ from hypothesis.extra.numpy import arrays
 from jitprop.cli import columns, values
 from jitprop.cli.columns import MAX_CATEGORIES, MAX_SPREADS, NumberColumn, TextColumn
 from jitprop.cli.refused import RefusedError
+from jitprop.cli.targets import Quantity
+from jitprop.cli.training import split
+from nets import digest
 
 
 class Notes(list):
@@ -219,3 +222,12 @@ def test_altered_columns_are_refused(change):
     (item,) = columns.to_json((column,))
     with pytest.raises((KeyError, TypeError, ValueError)):
         columns.from_json([{**item, **change}])
+
+
+def test_scaling_and_splits_have_the_same_bits_on_every_machine():
+    column = pd.Series(np.random.default_rng(0).random(9000), name="x")
+    rows = np.arange(9000)
+    number, target = NumberColumn.learn(column, rows, Notes()), Quantity.learn(column, rows)
+    scales = [number.mean, number.spread, number.median, target.mean, target.spread]
+    assert digest(scales) == "7ae188210e3c8b06"
+    assert digest(*split(np.arange(97) % 3, 0.25, 5)) == "66c85ffb1617b34d"
