@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -46,6 +47,14 @@ def test_the_command_needs_no_numba_and_no_extra(missing: tuple[str, ...]) -> No
     assert rows["llvmlite"] == llvmlite.__version__
     assert rows["numba"].startswith("not installed" if missing else numba.__version__)
     assert {"prebuilt", "cache", "train", "predict_members"} < set(rows)
+
+
+def test_it_says_how_products_are_rounded() -> None:
+    fused = {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": ""}
+    if platform.machine() == "x86_64":
+        assert any(line.split()[0] == "rounding" and "by FMA" in line for line in said(**fused))
+        twice = said(NUMBA_CPU_NAME="generic")
+        assert any(line.split()[0] == "rounding" and "without FMA" in line for line in twice)
 
 
 def test_it_says_that_kernels_run_as_python() -> None:

@@ -18,6 +18,7 @@ from llvmlite.binding import (
 
 from jitprop_kernels.by_target import define
 from jitprop_kernels.loading import SYMBOL
+from jitprop_kernels.registers import fuses
 from jitprop_kernels.target import Target
 
 OUTSIDE = {"", "memset", "memcpy", "memmove", "sched_yield"}
@@ -56,6 +57,8 @@ def optimised(module: Any, target: Target) -> Any:
     module.triple = target.triple
     module.data_layout = str(machine.target_data)
     define(module, target)
+    if not fuses(target):
+        _round_products(module)
     # Nets need no unrolled loops: those over samples become vectors, and of those over units,
     # which are short, an epoch of XOR sees only the branches around them: 0.092 us without,
     # 0.110 us with.
@@ -64,6 +67,18 @@ def optimised(module: Any, target: Target) -> Any:
     builder = create_pass_builder(machine, options)
     builder.getModulePassManager().run(module, builder)
     return machine
+
+
+def _round_products(module: Any) -> None:
+    """
+    Turn products that are fused with a sum into products and sums.
+
+    Without an instruction for it, LLVM calls `fma` of the C library, one lane at a time.
+    """
+    for function in module.functions:
+        if function.name.startswith("llvm.fma."):
+            # By this name LLVM may fuse, where the processor can.
+            function.name = function.name.replace("llvm.fma.", "llvm.fmuladd.")
 
 
 def needed(code: bytes) -> set[str]:

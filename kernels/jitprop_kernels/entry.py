@@ -19,6 +19,7 @@ from jitprop_kernels import loading, stored
 from jitprop_kernels._waiting import unbroken
 from jitprop_kernels.layout import INTEGER, NOTHING, RecordKind, kind_of, layout_of
 from jitprop_kernels.records import Callee
+from jitprop_kernels.registers import fuses
 from jitprop_kernels.target import INTERPRETED, host
 
 Path: TypeAlias = "tuple[int | str, ...]"
@@ -75,6 +76,12 @@ class Code(NamedTuple):
     folder: str | None
 
 
+ROUNDED_TWICE = (
+    "this processor has no fused multiply-add (FMA), or NUMBA_CPU_NAME and NUMBA_CPU_FEATURES "
+    "leave it out, so jitprop rounds each product before it adds it. The same seed gives the same "
+    "bits on all such processors, but the last digits differ from those of processors with FMA"
+)
+
 WITHOUT_GIL = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 WITH_GIL = ctypes.PYFUNCTYPE(None, ctypes.c_void_p)
 
@@ -122,6 +129,8 @@ class Entry:
         """Load the machine code, or compile it. Of threads that ask for the same, one does."""
         if kind not in self.codes:
             self.codes[kind] = self._loaded(kind) or self._compiled(kind)
+        if not fuses(host()):
+            stored.warn_once("rounding", ROUNDED_TWICE)
         return self.codes[kind]
 
     def key(self, kind: RecordKind) -> str:

@@ -13,6 +13,7 @@ import llvmlite.binding as llvm
 
 from jitprop_kernels import _trust, stored
 from jitprop_kernels.entry import ENTRIES
+from jitprop_kernels.registers import fuses
 from jitprop_kernels.target import INTERPRETED, best_level, host, level_of
 
 
@@ -26,6 +27,8 @@ class Inventory(NamedTuple):
         The processor, as LLVM names it.
     level : str or None
         Its level, of those for which a wheel brings machine code.
+    fused : bool
+        Whether the processor fuses a product with a sum: see `registers.fuses`.
     numba : str
         The version of numba; "" if it is not installed.
     llvmlite : str
@@ -45,6 +48,7 @@ class Inventory(NamedTuple):
 
     cpu: str
     level: str | None
+    fused: bool
     numba: str
     llvmlite: str
     interpreted: bool
@@ -77,6 +81,7 @@ def inventory() -> Inventory:
     return Inventory(
         cpu=llvm.get_host_cpu_name(),
         level=best_level(),
+        fused=fuses(target),
         numba=stored.numba_version(),
         llvmlite=llvmlite.__version__,
         interpreted=INTERPRETED,

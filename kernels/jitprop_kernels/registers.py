@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import llvmlite.binding as llvm
 
-from jitprop_kernels.target import Target
+from jitprop_kernels.target import Target, initialize
 
 
 class Registers(NamedTuple):
@@ -50,7 +50,12 @@ NAMES = re.compile(r"\b([xyz]mm|q)(\d+)\b")
 
 @cache
 def registers_of(target: Target) -> Registers:
-    """Return the registers of a processor. LLVM must be initialized for it. Takes some 10 ms."""
+    """
+    Return the registers of a processor. Takes some 10 ms.
+
+    LLVM must be initialized for its architecture, if that is not this machine's.
+    """
+    initialize()
     machine = target.machine()
     moved, fused = (_assembly(machine, target, text) for text in (_moved(), _FUSED))
     found = set(NAMES.findall(moved))

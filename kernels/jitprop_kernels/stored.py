@@ -158,7 +158,8 @@ def _users_folder() -> str:
 _said: set[str] = set()
 
 
-def _warn_once(topic: str, message: str) -> None:
+def warn_once(topic: str, message: str) -> None:
+    """Issue a RuntimeWarning, if this process has not warned of this topic yet."""
     if topic not in _said:
         _said.add(topic)
         warnings.warn(message, RuntimeWarning, stacklevel=3)
@@ -313,11 +314,11 @@ class Stored:
             _warn_unkept(reasons)
             reasons.clear()
         if reasons and settings().cache_folder:
-            _warn_once("unused", f"jitprop does not use NUMBA_CACHE_DIR: {reasons[0]}")
+            warn_once("unused", f"jitprop does not use NUMBA_CACHE_DIR: {reasons[0]}")
         # Not before: to those who make warnings errors this is one, and now the file is mended.
         if self._unusable:
             unusable, self._unusable = self._unusable, []
-            _warn_once(
+            warn_once(
                 "unusable",
                 f"jitprop compiled a kernel that was on disk: {'; '.join(unusable)}",
             )
@@ -338,7 +339,7 @@ def _put(candidate: str, file: str, content: bytes) -> str:
 
 
 def _warn_unkept(reasons: list[str]) -> None:
-    _warn_once(
+    warn_once(
         "unkept",
         f"jitprop cannot keep its kernels on disk ({'; '.join(reasons)}), so each process compiles "
         "them anew. To keep them, set NUMBA_CACHE_DIR to a folder that belongs to you and that "

@@ -12,8 +12,8 @@ from llvmlite import ir
 
 from jitprop_kernels import by_target, loading
 from jitprop_kernels.by_target.shape import Shape, shape_of
-from jitprop_kernels.emitting import emitted
-from jitprop_kernels.llvm_terms import INT64
+from jitprop_kernels.emitting import OUTSIDE, emitted, needed
+from jitprop_kernels.llvm_terms import INT64, by_llvm
 from jitprop_kernels.target import LEVELS, Target
 
 X86, ARM = "x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu"
@@ -154,3 +154,28 @@ def test_what_a_module_does_not_declare_is_not_added():
     module = llvm.parse_assembly(str(ir.Module()))
     by_target.define(module, TARGETS["haswell"])
     assert not list(module.functions)
+
+
+@pytest.mark.parametrize("name", ["generic", "sandybridge", "haswell", "znver4"])
+@numbers
+def test_no_processor_calls_the_fma_of_the_c_library(name, number):
+    kind = {"float": ir.FloatType(), "double": ir.DoubleType()}[number]
+    module = ir.Module()
+    block = by_target.declared_for(module, "multiply_block", kind)
+    pointer = kind.as_pointer()
+    entry = ir.Function(module, ir.FunctionType(ir.VoidType(), [pointer]), loading.SYMBOL)
+    builder = ir.IRBuilder(entry.append_basic_block())
+    # Of a number and of a vector, and in a block of three rows and columns.
+    for like in (kind, ir.VectorType(kind, 8)):
+        at = builder.bitcast(entry.args[0], like.as_pointer())
+        x = builder.load(at, align=8)
+        builder.store(by_llvm("fma", builder, x, x, x), at, align=8)
+    given = dict(enumerate(map(INT64, [3, 3, 5])))
+    args = [
+        given.get(i, entry.args[0] if arg.type == pointer else arg.type(1))
+        for i, arg in enumerate(block.args)
+    ]
+    builder.call(block, args)
+    builder.ret_void()
+    code = emitted(llvm.parse_assembly(str(module)), TARGETS[name])
+    assert needed(code) <= OUTSIDE

@@ -8,6 +8,8 @@ from collections import Counter
 WIDTH = 16
 """Of the names in the first column."""
 
+WITHOUT_FMA = "twice, without FMA: last digits differ from those of processors with it"
+
 
 def main() -> int:
     """
@@ -49,6 +51,7 @@ def compiler() -> list[tuple[str, str]]:
     found = inventory()
     return [
         ("processor", f"{found.cpu}, level {found.level or 'without prebuilt code'}"),
+        ("rounding", "once, by FMA" if found.fused else WITHOUT_FMA),
         ("numba", found.numba or "not installed: nothing can be compiled"),
         ("llvmlite", found.llvmlite),
     ]
