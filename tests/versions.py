@@ -42,6 +42,8 @@ SAMPLE = (
 )
 NEEDED = ("pytest", "hypothesis", "scikit-learn", "tqdm")
 
+PIP = ("-m", "pip", "--disable-pip-version-check")
+
 PYTHONS = [f"python3.{minor}" for minor in range(11, 16)]
 
 MINUTES = 30
@@ -96,9 +98,9 @@ def oldest_numba() -> tuple[int, ...]:
 
 def wheels_of_numba(minor: str) -> list[str]:
     """Return the newest release of each minor version with a wheel for a Python, oldest first."""
-    pip = (sys.executable, "-m", "pip", "--disable-pip-version-check", "index", "versions")
     options = ("--only-binary=:all:", f"--python-version={minor}")
-    listed = re.search(r"Available versions: (.*)", said(*pip, *options, "numba"))
+    found = said(sys.executable, *PIP, "index", "versions", *options, "numba")
+    listed = re.search(r"Available versions: (.*)", found)
     releases = listed[1].split(", ") if listed else []
     newest: dict[tuple[int, ...], str] = {}
     for release in sorted(releases, key=number):
@@ -125,15 +127,8 @@ def row(python: str, release: str, wheel: Path, folder: Path) -> list[str]:
     its_python = environment / "bin" / "python"
     if not its_python.exists():
         said(sys.executable, "-m", "virtualenv", "--quiet", "--python", python, environment)
-    install = (its_python, "-m", "pip", "--disable-pip-version-check", "install", "--quiet")
-    said(
-        *install,
-        "--only-binary=:all:",
-        f"numba=={release}",
-        "safetensors",
-        "threadpoolctl",
-        *NEEDED,
-    )
+    install = (its_python, *PIP, "install", "--quiet", "--no-compile", "--only-binary=:all:")
+    said(*install, f"numba=={release}", "safetensors", "threadpoolctl", *NEEDED)
     said(*install, "--no-deps", "--force-reinstall", "--ignore-requires-python", wheel)
     versions = json.loads(said(its_python, "-c", VERSIONS))
     kernels = str(environment / "kernels")  # what the tests compile serves `verify` too
