@@ -19,7 +19,7 @@ ASV = HOME="$(CURDIR)/.asv" $(BIN)/asv
 # The peers weigh gigabytes: an environment of their own.
 PEERS = .venv-peers
 
-.PHONY: demo test test-long lint docs wheel publish bench peers drop-in versions clean help
+.PHONY: demo test test-long lint docs wheel publish processors arm bench peers drop-in versions clean help
 
 help:
 	@echo "make demo   train XOR and the handwritten digits, and show how fast"
@@ -29,6 +29,8 @@ help:
 	@echo "make docs   build the pages of docs/ into docs/_build/html"
 	@echo "make wheel  build a wheel with machine code for common processors, into dist/"
 	@echo "make publish  write the hashes that \`jitprop verify\` compares with, after a change of bits"
+	@echo "make processors  compare the published bits with those of code for other processors"
+	@echo "make arm    compare them with those of 64-bit ARM, which qemu emulates"
 	@echo "make bench  run the benchmarks once (asv)"
 	@echo "make peers  time other systems beside jitprop"
 	@echo "make drop-in  time scikit-learn's estimators beside jitprop's"
@@ -70,6 +72,13 @@ wheel: $(LIGHT)
 publish: $(READY)
 	$(BIN)/python tests/publish.py $(PUBLISH_FLAGS)
 
+processors: $(LIGHT)
+	$(BIN)/python kernels/other_processors.py
+
+# For half an hour, with 300 MB of downloads, on Debian. The log is .arm/log.txt.
+arm: $(LIGHT)
+	tests/arm.sh $(BIN)/python
+
 bench: $(READY)
 	$(ASV) machine --yes >/dev/null
 	$(ASV) run --python=same --show-stderr $(ASV_FLAGS)
@@ -95,5 +104,5 @@ versions: $(READY)
 	nice $(BIN)/python tests/versions.py $(VENV)/versions $(if $(PYTHONS),--pythons $(PYTHONS))
 
 clean:
-	rm -rf $(VENV) $(PEERS) .asv .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist docs/_build
+	rm -rf $(VENV) $(PEERS) .arm .asv .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist docs/_build
 	find src kernels tests benchmarks examples -name __pycache__ -type d -prune -exec rm -rf {} +

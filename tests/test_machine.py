@@ -57,6 +57,11 @@ def test_it_says_how_products_are_rounded() -> None:
         assert any(line.split()[0] == "rounding" and "without FMA" in line for line in twice)
 
 
+def test_it_says_for_which_processor_code_is_made() -> None:
+    rows = dict(line.split(maxsplit=1) for line in said(NUMBA_CPU_NAME="x86-64-v3"))
+    assert rows["processor"].endswith("; NUMBA_CPU_NAME asks for code for x86-64-v3")
+
+
 def test_it_says_that_kernels_run_as_python() -> None:
     assert any("NUMBA_DISABLE_JIT is set" in line for line in said(NUMBA_DISABLE_JIT="1"))
 

@@ -47,10 +47,12 @@ def main() -> int:
 def compiler() -> list[tuple[str, str]]:
     """Return rows about the processor that code is made for, and about what makes it."""
     from jitprop_kernels.inventory import inventory
+    from jitprop_kernels.target import host
 
-    found = inventory()
+    found, cpu = inventory(), host().cpu
+    other = "" if cpu == found.cpu else f"; NUMBA_CPU_NAME asks for code for {cpu}"
     return [
-        ("processor", f"{found.cpu}, level {found.level or 'without prebuilt code'}"),
+        ("processor", f"{found.cpu}, level {found.level or 'without prebuilt code'}{other}"),
         ("rounding", "once, by FMA" if found.fused else WITHOUT_FMA),
         ("numba", found.numba or "not installed: nothing can be compiled"),
         ("llvmlite", found.llvmlite),
