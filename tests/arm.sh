@@ -58,7 +58,7 @@ fi
 
 # The code for ARM is made here: emulated, compiling takes twenty times as long. It is made of a
 # copy, so an edit of the sources meanwhile changes nothing.
-rm -rf "$home/jitprop" "$home/cache" "$home/own"
+rm -rf "$home/jitprop" "$home/own"
 mkdir "$home/jitprop"
 cp -r pyproject.toml src kernels tests examples "$home/jitprop"
 cd "$home/jitprop"

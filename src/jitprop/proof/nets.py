@@ -434,6 +434,7 @@ def _trainer(net: Net) -> Results:
     columns = trainer.history.columns
     yield from ((name, column) for name, column in columns.items() if name != "seconds")
     yield "predictions", trainer.predict(data.X)
+    yield "prediction of one row", trainer.predict(data.X[:1])
     yield "evaluated", trainer.evaluate(*data.part(n)[:2])
     loss, dW, db = trainer.gradients(X, y)
     yield "loss of the gradient", loss
@@ -460,6 +461,10 @@ def _fleet(net: Net) -> Results:
             s["momentum"] = s["optimizer"].momentum / numbers
     fleet = Fleet(**_arguments(s))
     X, y, *weights = data.part(0, n)
+    if s["apart"]:  # and the samples in an order of its own
+        X, y, *weights = (
+            [np.roll(array, i, axis=0) for i in range(k)] for array in (X, y, *weights)
+        )
     weight: Settings = {"sample_weight": weights[0]} if weights else {}
     if s["fit"] == "early stopping":
         stopping = EarlyStopping(patience=3)

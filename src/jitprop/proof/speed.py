@@ -13,8 +13,8 @@ from jitprop._types import Array
 from jitprop.backends.threads import one_blas_thread
 from jitprop.trainer import Trainer
 
-ROUNDS = 7
-"""Both are timed so many times in turns. The shortest times count."""
+ROUNDS = 40
+"""Both are timed so many times in turns, for some milliseconds each. The shortest times count."""
 
 
 class Race(NamedTuple):
@@ -28,7 +28,7 @@ class Race(NamedTuple):
         An epoch has ``n_batches`` batches.
     dtype : str
     epochs, numpy_epochs : int
-        How many epochs of jitprop and of NumPy are timed: some hundredths of a second.
+        How many epochs of jitprop and of NumPy are timed at once: some milliseconds.
     """
 
     sizes: tuple[int, ...]
@@ -44,9 +44,9 @@ class Race(NamedTuple):
 
 
 RACES = (
-    Race((3, 4, 1), 4, 1, "float64", 50_000, 1_000),
-    Race((64, 32, 10), 32, 50, "float32", 100, 20),
-    Race((784, 128, 64, 10), 128, 4, "float32", 10, 5),
+    Race((3, 4, 1), 4, 1, "float64", 40_000, 200),
+    Race((64, 32, 10), 32, 50, "float32", 20, 3),
+    Race((784, 128, 64, 10), 128, 4, "float32", 4, 3),
 )
 """XOR, where Python's overhead counts; a small net; and one whose time is that of its products."""
 
