@@ -154,6 +154,14 @@ def test_the_speed_stands_beside_the_published_one(
     assert f"Published: {found['date']}, {found['machine']}." in out
 
 
+def test_a_net_that_diverges_has_other_bits() -> None:
+    net = TABLE[0]
+    linear = dict.fromkeys(("activation", "output_activation"), "identity")
+    wild = {**net.settings, **linear, "loss": "squared_error", "optimizer": "sgd", "dropout": 0.0}
+    chosen = [nets.Net(net.name, {**wild, "learning_rate": 1e30, "fit": "plain"})]
+    assert [found for _, found in published.computed(chosen)] == ["diverged"]
+
+
 WITHOUT = """
 import sys
 for name in {missing}:

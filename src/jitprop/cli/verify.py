@@ -91,6 +91,7 @@ def _compare(chosen: list[Net], expected: Published, what: str, n_threads: int |
         print(f"Other bits: {names}{more}.")
         first, found = differ[0]
         print(f"The first one has the hash {found}, not {expected.hashes[first.name]}: {first}")
+        print("docs/numbers.md says on which processors that is expected.")
     return not differ
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from jitprop.proof import nets
 from jitprop.proof.nets import Net
+from jitprop.training.errors import DivergenceError
 
 FILE = "published.json"
 
@@ -67,6 +68,15 @@ def computed(chosen: Iterable[Net], n_threads: int | None = None) -> Iterator[tu
     chosen : iterable of Net
     n_threads : int or None, default None
         The number of threads for every net, in place of its own.
+
+    Yields
+    ------
+    net : Net
+    found : str
+        The digits; or "diverged", if its training diverged.
     """
     for net in chosen:
-        yield net, nets.hash_of(nets.results(net, n_threads))[: nets.DIGITS]
+        try:
+            yield net, nets.hash_of(nets.results(net, n_threads))[: nets.DIGITS]
+        except DivergenceError:  # no net of the table diverges with the published bits
+            yield net, "diverged"
