@@ -7,12 +7,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jitprop_kernels import blocks
+from jitprop_kernels import blocks, by_target, loading
 from jitprop_kernels._microkernel import block_columns
+from jitprop_kernels.by_target.shape import Shape
+from jitprop_kernels.emitting import emitted
+from jitprop_kernels.entry import _code
 from jitprop_kernels.local import entry
 from jitprop_kernels.plan import BIASES, N_IN, N_OUT, OUTPUTS, PACKED, Plan
 from jitprop_kernels.records import Matrix, Part, Product, Sink
 from jitprop_kernels.sizes import TILE
+from jitprop_kernels.target import INTERPRETED, host
 
 GUARD = 100
 """How many numbers before and after an output must stay unchanged."""
@@ -221,3 +225,61 @@ def test_bias_gradients(dtype, m, n, factors):
     memory = np.concatenate([np.full(5 + 7, np.nan, dtype), delta.ravel()])
     bias_gradient(plan, alpha, beta, memory, m, out, GUARD - 3)
     assert_close(inside(out), alpha, ones, delta, beta, b)
+
+
+SHAPES = {
+    "SSE": (16, Shape(6, 0, masks=False, by_lane=False)),
+    "AVX2": (32, Shape(6, 0, masks=True, by_lane=False)),
+    "AVX-512": (64, Shape(12, 0, masks=True, by_lane=False)),
+    "NEON": (16, Shape(12, 0, masks=False, by_lane=True)),
+}
+"""The bytes of a vector, and the shape of blocks, lanes aside."""
+
+
+def all_results(dtype):
+    """Return what the functions of `by_target` compute, for many sizes."""
+    rng = np.random.default_rng(0)
+    found = [columns(np.empty(1, dtype))]
+    for i, size in enumerate(rng.choice(EDGES, (60, 3))):
+        A, B, C = matrices(*size, dtype)
+        how = {"transposed": i % 2 > 0, "packed": i % 3 > 0}
+        found.append(product(A, B, C, 1.0, 0.0, **how))
+        found.append(product(A, B, C, -0.3, 0.9, **how))
+        found.append(product(A, B, C[0], 1.0, 1.0, **how))
+        found.append(product(A, B, C, 1.0, 0.0, times=True, **how))
+        memory = np.zeros(A.size, dtype)
+        copy(i % 2, A.ravel(), *A.shape, 0, A.shape[0], memory, 0)
+        found.append(np.sort(memory))  # where a number stands depends on the columns of a block
+        layers = np.zeros((1, 9), np.int64)
+        layers[0, N_OUT] = A.shape[1]
+        plan = Plan(layers, *[0] * (len(Plan._fields) - 1))
+        for factors in ((1.0, 0.0), (-0.3, 0.9)):
+            b = B[0, 0] + np.arange(A.shape[1], dtype=dtype)
+            bias_gradient(plan, *factors, A.ravel(), A.shape[0], b, 0)
+            found.append(b)
+    return found
+
+
+@both_dtypes
+@pytest.mark.skipif(INTERPRETED, reason="interpreted kernels have no blocks of processors")
+@pytest.mark.parametrize("name", SHAPES)
+def test_bits_do_not_depend_on_the_blocks_of_the_processor(name, dtype, monkeypatch):
+    """The code of other processors' blocks runs on this one, if slowly."""
+    from jitprop_kernels._private.entering import linked
+
+    _, *expected = all_results(dtype)
+    size, shape = SHAPES[name]
+    monkeypatch.setattr(
+        by_target, "shape_of", lambda target, bits: shape._replace(lanes=8 * size // bits)
+    )
+    definitions = by_target.definitions.__wrapped__
+    monkeypatch.setattr(by_target, "definitions", definitions)
+    for kernel in (columns, multiply, copy, bias_gradient):
+        for kind in list(kernel.codes):
+            if f"f{np.dtype(dtype).itemsize}" in str(kind):
+                code = loading.load(emitted(linked(kernel.function(), kind), host()))
+                monkeypatch.setitem(kernel.codes, kind, _code(code, "compiled", None))
+    n, *found = all_results(dtype)
+    assert n == 2 * size // np.dtype(dtype).itemsize
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(one, other)
