@@ -144,7 +144,7 @@ else:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: p.name)
 def test_functions_are_compiled_by_the_one_decorator(path):
-    if path.name != "_jit.py":
+    if path.name not in ("_plain.py", "route.py"):
         names = {n.id for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Name)}
         attributes = {
             n.attr for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Attribute)
@@ -159,7 +159,7 @@ def test_private_numba_has_one_door(path):
         public = {"config", "errors", "extending", "types"}
         inner = {n.split(".")[1] for n in names if n.startswith("numba.")}
         assert not inner - public
-    if not room and path.name != "_jit.py":
+    if not room:  # `_jit` alone names it, in a string
         assert not {n for n in names if n.startswith("jitprop_kernels._private")}
 
 

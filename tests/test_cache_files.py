@@ -322,8 +322,8 @@ def test_code_that_cannot_be_loaded_is_told_once_with_the_reason(
             with pytest.warns(
                 RuntimeWarning, match=r"first.*cannot be loaded: .*no such relocation"
             ):
-                train._file.save(CODE)
-        train._file.save(CODE)
+                train._files["own"].save(CODE)
+        train._files["own"].save(CODE)
 
 
 # Files of versions that are gone

@@ -6,12 +6,14 @@ code yet: see `entry`.
 """
 
 from jitprop_kernels._types import BLOCKS, LANES, NARROW, WIDE, Route, Width
+from jitprop_kernels.compilers import CompileError
 from jitprop_kernels.entry import (
     ENTRIES,
     Bound,
     Entry,
     Path,
     check,
+    check_settings,
     evaluate,
     evaluate_members,
     gradient,
@@ -92,6 +94,7 @@ __all__ = [
     "WIDE_BYTES",
     "Bound",
     "Callee",
+    "CompileError",
     "Entry",
     "Falling",
     "FleetWork",
@@ -113,6 +116,7 @@ __all__ = [
     "Width",
     "Work",
     "check",
+    "check_settings",
     "compile_loop",
     "evaluate",
     "evaluate_members",

@@ -1,57 +1,37 @@
 """
-The one decorator of every kernel, each option with its reason.
+The one decorator of every kernel.
 
-And the door to what stands in `_private`.
+And the door to the compilers, of which it takes the one in use (`compilers`).
 """
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
-from types import FunctionType
 from typing import Any, ParamSpec, TypeVar, cast
 
-import numba
-
-from jitprop_kernels._private.entering import linked
-from jitprop_kernels._private.handing import read
-from jitprop_kernels._private.intrinsic import intrinsic
-from jitprop_kernels._private.linking import (
-    ApartCompiler,
-    InlinedCompiler,
-    InnerCompiler,
-    make_inner,
-)
+from jitprop_kernels import compilers
 from jitprop_kernels.emitting import emitted
 from jitprop_kernels.layout import RecordKind
-from jitprop_kernels.target import INTERPRETED, Target
+from jitprop_kernels.target import INTERPRETED, OWN, Target
 
-__all__ = [
-    "INTERPRETED",
-    "OPTIONS",
-    "callback",
-    "intrinsic",
-    "jit",
-    "jit_custom",
-    "linked",
-    "object_code",
-    "read",
-]
+__all__ = ["INTERPRETED", "intrinsic", "jit", "linked", "object_code", "read"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-OPTIONS: dict[str, Any] = {
-    # No fastmath: with it LLVM chooses where to round, and it chooses by the processor. Each
-    # operation rounds once, as IEEE 754 says; what becomes one operation is written `simd.fma`.
-    "fastmath": False,
-    # IEEE division; the Python model raises, and its branch stops vectorisation.
-    "error_model": "numpy",
-    # Kernels touch no Python object: let other threads run.
-    "nogil": True,
-    # No counting of references: kernels allocate nothing, the caller holds every array. Numba
-    # counts where it cannot prove that for one function, by atomic steps, some forty in an epoch.
-    "_nrt": False,
-}
+_route: Any = importlib.import_module(
+    "jitprop_kernels._private.route"
+    if compilers.in_use() == OWN and not INTERPRETED
+    else "jitprop_kernels._plain"
+)
+linked, read = _route.linked, _route.read
+
+
+def intrinsic(definition: Callable[..., Any]) -> Any:
+    """Let kernels call ``definition``, which says what LLVM shall do."""
+    compilers.note(definition.__module__)
+    return _route.intrinsic(definition)
 
 
 def jit(
@@ -69,7 +49,8 @@ def jit(
         `compute_chunks` apart, fleets and chunks took a third longer.
     inlined : bool, default False
         True for a function that LLVM shall put into each that calls it. `blocks.multiply` gets a
-        long record, which then is no memory but registers: 64-32-10 takes 2 % less.
+        long record, which then is no memory but registers: 64-32-10 takes 2 % less. Neither option
+        changes a bit, and the plain compiler heeds none.
 
     Returns
     -------
@@ -80,29 +61,10 @@ def jit(
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
         if INTERPRETED:
             return function
-        compiler = InlinedCompiler if inlined else ApartCompiler if apart else InnerCompiler
-        dispatcher = numba.njit(
-            pipeline_class=compiler,
-            no_cpython_wrapper=True,
-            no_cfunc_wrapper=True,
-            **OPTIONS,
-        )(function)
-        make_inner(dispatcher)
-        return cast(Callable[P, R], dispatcher)
+        compilers.note(function.__module__)
+        return cast(Callable[P, R], _route.prepared(function, apart, inlined))
 
     return decorate
-
-
-def jit_custom(function: Callable[P, R]) -> Callable[P, R]:
-    """Compile a function of the user's as numba does by itself, but for the division by 0."""
-    if INTERPRETED or not isinstance(function, FunctionType):  # NumPy's, and what is compiled
-        return function
-    return cast(Callable[P, R], numba.njit(error_model="numpy")(function))
-
-
-def callback(signature: Any, function: Callable[..., None]) -> Any:
-    """Compile a function to be called by its ``address``, without the GIL."""
-    return numba.cfunc(signature, error_model="numpy")(function)
 
 
 def object_code(kernel: Any, kind: RecordKind, target: Target) -> bytes:

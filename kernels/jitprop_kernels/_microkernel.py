@@ -32,7 +32,8 @@ def _called(context: Any, builder: Any, name: str, dtype: Any, args: list[Any]) 
 
 
 def _dtype_of(product: Any) -> Any:
-    return product.record[product.record.fields.index("C")][0].dtype
+    record = getattr(product, "record", product)  # our own compiler hands on a pointer to it
+    return record[record.fields.index("C")][0].dtype
 
 
 @intrinsic

@@ -21,8 +21,8 @@ from jitprop_kernels.loading import SYMBOL
 from jitprop_kernels.registers import fuses
 from jitprop_kernels.target import Target
 
-OUTSIDE = {"", "memset", "memcpy", "memmove", "sched_yield"}
-"""What kernels may need, of the C library of every Linux."""
+OUTSIDE = {"", "memset", "memcpy", "memmove", "sched_yield", "SwitchToThread"}
+"""What kernels may need, of the C library of every system; the last one of Windows."""
 
 N_OUTSIDE = 8
 """Functions from outside that an entry may call, and more."""
@@ -46,9 +46,25 @@ def enclosed(module: Any) -> Any:
 
 
 def emitted(module: Any, target: Target) -> bytes:
-    """Optimise a module for a processor, and return its object code."""
-    code: bytes = optimised(module, target).emit_object(module)
+    """
+    Optimise a module for a processor, and return its object code.
+
+    Raises
+    ------
+    RuntimeError
+        If it calls what no C library has, such as parts of numba or of Python.
+    """
+    machine = optimised(module, target)
+    if target.opt > 0 and (called := called_outside(module) - OUTSIDE):
+        raise RuntimeError(f"its code needs {', '.join(sorted(called))} from outside")
+    code: bytes = machine.emit_object(module)
     return code
+
+
+def called_outside(module: Any) -> set[str]:
+    """Return the functions and variables of a module that are not defined in it."""
+    named = (*module.functions, *module.global_variables)
+    return {x.name for x in named if x.is_declaration and not x.name.startswith("llvm.")}
 
 
 def optimised(module: Any, target: Target) -> Any:

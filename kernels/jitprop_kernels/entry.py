@@ -15,12 +15,12 @@ from typing import Any, NamedTuple, Protocol, TypeAlias, cast
 
 import numpy as np
 
-from jitprop_kernels import loading, stored
+from jitprop_kernels import compilers, loading, stored
 from jitprop_kernels._waiting import unbroken
 from jitprop_kernels.layout import INTEGER, NOTHING, RecordKind, kind_of, layout_of
 from jitprop_kernels.records import Callee
 from jitprop_kernels.registers import fuses
-from jitprop_kernels.target import INTERPRETED, host
+from jitprop_kernels.target import INTERPRETED, OWN, PLAIN, host
 
 Path: TypeAlias = "tuple[int | str, ...]"
 
@@ -138,34 +138,124 @@ class Entry:
         return str(kind)
 
     def _loaded(self, kind: RecordKind) -> Code | None:
-        self._file = file = stored.Stored(self.name, self.key(kind), host())
-        for content in file.found():
-            try:
-                return _code(loading.load(content), file.source, file.folder)
-            except Exception as error:  # LLVM's own, of any kind
-                file.refuse(error)
+        self._files = {}
+        for compiler in compilers.usable():
+            file = stored.Stored(self.name, self.key(kind), host(), compiler)
+            self._files[compiler] = file
+            for content in file.found():
+                try:
+                    code = _code(loading.load(content), file.source, file.folder)
+                except Exception as error:  # LLVM's own, of any kind
+                    file.refuse(error)
+                    continue
+                if compiler == PLAIN:
+                    compilers.warn_of_plain()
+                return code
         return None
 
     def _compiled(self, kind: RecordKind) -> Code:
+        """Compile the kernel; if our own compiler cannot, by the plain one."""
+        importlib.import_module("numba")  # without it there is nothing to be given up
+        compiler = compilers.in_use()
+        try:
+            content = self._content(kind)
+        except Exception as error:  # a release of numba may change anything
+            if compiler == PLAIN:
+                raise compilers.no_compiler(self.name, error) from error
+            self._give_up_own(error)
+            return self._loaded(kind) or self._compiled(kind)
+        code = _code(loading.load(content), "compiled", None)
+        self._files[compiler].save(content)
+        if compiler == PLAIN:
+            compilers.warn_of_plain()
+        return code._replace(folder=self._files[compiler].folder)
+
+    def _content(self, kind: RecordKind) -> bytes:
+        if compilers.in_use() == OWN:
+            try_compiler()
         from jitprop_kernels._jit import object_code  # it needs numba
 
-        content = object_code(self.function(), kind, host())
-        code = _code(loading.load(content), "compiled", None)
-        self._file.save(content)
-        return code._replace(folder=self._file.folder)
+        content: bytes = object_code(self.function(), kind, host())
+        return content
+
+    def _give_up_own(self, error: Exception) -> None:
+        compilers.give_up_own(error)
+
+
+def check_settings() -> None:
+    """
+    Look at the environment variables that are jitprop's own.
+
+    Raises
+    ------
+    ValueError
+        If one has an unknown value.
+    """
+    compilers.in_use()
 
 
 def check() -> None:
     """
-    Make sure that kernels can run: there is machine code of some, or numba to compile them.
+    Make sure that kernels can run: there is machine code of some, or a compiler that works.
 
     Raises
     ------
     ImportError
         Or whatever error a broken numba raises when it is imported.
+    CompileError
+        If no compiler compiles a small kernel.
+
+    Warns
+    -----
+    RuntimeWarning
+        Once, if our own compiler does not.
     """
-    if not stored.any_for(host()):
+    if INTERPRETED:
         importlib.import_module("numba")
+    elif not stored.any_for(host(), compilers.usable()):
+        importlib.import_module("numba")
+        unbroken(_check)()
+
+
+def _check() -> None:
+    if compilers.in_use() == OWN:
+        try:
+            try_compiler()
+            return
+        except Exception as error:
+            compilers.give_up_own(error)
+    try:
+        try_compiler()
+    except Exception as error:
+        raise compilers.no_compiler("trial", error) from error
+
+
+def try_compiler() -> None:
+    """
+    Compile a small kernel by the compiler in use and call it; once in a process.
+
+    Raises
+    ------
+    Exception
+        Of any kind, if it cannot be compiled or computes something else than it should.
+    """
+    compiler = compilers.in_use()
+    if compiler in _tried:
+        return
+    from jitprop_kernels import trial
+    from jitprop_kernels._jit import object_code
+
+    args = trial.ARGUMENTS
+    kind = RecordKind(None, tuple(map(kind_of, args)))
+    address = loading.load(object_code(trial.trial, kind, host()))
+    found = _Compiled(_code(address, "compiled", None), kind, args)()
+    if found != trial.RESULT:
+        raise ValueError(f"a trial kernel computes {found} instead of {trial.RESULT}")
+    _tried.add(compiler)
+
+
+_tried: set[str] = set()
+"""Compilers that work."""
 
 
 def _code(address: int, source: str, folder: str | None) -> Code:

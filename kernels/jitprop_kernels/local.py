@@ -6,7 +6,6 @@ import inspect
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar, cast
 
-from jitprop_kernels._jit import jit
 from jitprop_kernels.entry import Entry
 from jitprop_kernels.layout import RecordKind
 
@@ -25,6 +24,10 @@ class LocalEntry(Entry):
         """Return the kernel."""
         return self.kernel
 
+    def _give_up_own(self, error: Exception) -> None:
+        """Raise it: the kernel's module cannot be imported once more for the other compiler."""
+        raise error
+
     def key(self, kind: RecordKind) -> str:
         """Return the same with the kernel's own source."""
         return super().key(kind) + inspect.getsource(inspect.unwrap(self.kernel))
@@ -32,4 +35,6 @@ class LocalEntry(Entry):
 
 def entry(function: Callable[P, R]) -> Callable[P, R]:
     """Make a kernel that Python calls: see `jitprop_kernels.entry.Entry`."""
+    from jitprop_kernels._jit import jit  # which one it is may change
+
     return cast(Callable[P, R], LocalEntry(jit()(function)))

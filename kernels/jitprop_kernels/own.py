@@ -50,7 +50,7 @@ def compile_loop(
     """
     from numba import errors, types
 
-    from jitprop_kernels._jit import callback, jit_custom
+    from jitprop_kernels._plain import callback, jit_custom
 
     T = dtype.type
     nan = T(np.nan)

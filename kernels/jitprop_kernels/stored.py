@@ -25,7 +25,7 @@ import re
 import secrets
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -33,7 +33,7 @@ from pathlib import Path
 import llvmlite
 
 from jitprop_kernels import _trust, tidying
-from jitprop_kernels.target import Target, level_of, settings
+from jitprop_kernels.target import OWN, Target, level_of, settings
 
 SUFFIX = ".kernel"
 MAGIC = tidying.MARK + b"1\n"
@@ -80,9 +80,14 @@ def numba_version() -> str:
     return metadata.version("numba")
 
 
-def stamp_of(target: Target) -> str:
-    """Return a hash of what all machine code depends on: sources, processor and versions."""
-    return _hash(repr((fingerprint(), tuple(target), numba_version(), llvmlite.__version__)))
+def stamp_of(target: Target, compiler: str = OWN) -> str:
+    """
+    Return a hash of what all machine code depends on.
+
+    It is the sources, the processor, the versions, and which compiler made it: see `compilers`.
+    """
+    parts = (fingerprint(), tuple(target), numba_version(), llvmlite.__version__)
+    return _hash(repr(parts if compiler == OWN else (*parts, compiler)))
 
 
 def prebuilt(target: Target) -> Path | None:
@@ -114,17 +119,17 @@ def prebuilt_file(name: str, key: str, level: str) -> tuple[str, str]:
     return f"{name}-{_hash(key)[:16]}{SUFFIX}", f"{name} {key} {fingerprint()} {level}"
 
 
-def ending(target: Target) -> str:
+def ending(target: Target, compiler: str = OWN) -> str:
     """Return how the names of a processor's cached files end."""
-    return f"-{stamp_of(target)}{SUFFIX}"
+    return f"-{stamp_of(target, compiler)}{SUFFIX}"
 
 
-def any_for(target: Target) -> bool:
-    """Return whether there is machine code of any kernel for this processor."""
+def any_for(target: Target, compilers: Sequence[str] = (OWN,)) -> bool:
+    """Return whether these compilers have made machine code of any kernel for this processor."""
     with suppress(OSError, ValueError):
-        if prebuilt(target):
+        if OWN in compilers and prebuilt(target):
             return True
-    end = ending(target)
+    end = tuple(ending(target, compiler) for compiler in compilers)
     for candidate in folders():
         with suppress(OSError):
             if any(name.endswith(end) for name in os.listdir(_trust.folder(candidate))):
@@ -232,6 +237,8 @@ class Stored:
     key : str
         What its code depends on, besides the stamp.
     target : Target
+    compiler : str
+        The one that makes the code.
 
     Attributes
     ----------
@@ -241,11 +248,12 @@ class Stored:
         The folder last read from or written to; None before, and where there is none.
     """
 
-    def __init__(self, name: str, key: str, target: Target) -> None:
+    def __init__(self, name: str, key: str, target: Target, compiler: str = OWN) -> None:
         self.source, self.folder = "cache", None
-        self.key = f"{name} {key} {stamp_of(target)}"
+        self.key = f"{name} {key} {stamp_of(target, compiler)}"
         self._name, self._own_key, self._target = name, key, target
-        self._file = f"{name}-{_hash(key)[:16]}{ending(target)}"
+        self._compiler = compiler
+        self._file = f"{name}-{_hash(key)[:16]}{ending(target, compiler)}"
         self._unusable: list[str] = []
 
     folder: str | None
@@ -255,7 +263,7 @@ class Stored:
         if not fingerprint():
             return
         level = level_of(self._target)
-        folder = self._prebuilt()
+        folder = self._prebuilt() if self._compiler == OWN else None
         if folder and level:
             file, key = prebuilt_file(self._name, self._own_key, level)
             if code := self._read(str(folder), file, key):

@@ -49,6 +49,24 @@ class Settings(NamedTuple):
     debugged: str = ""
 
 
+OWN, PLAIN = "own", "plain"
+
+
+def compiler() -> str | None:
+    """
+    Return the compiler of kernels that JITPROP_COMPILER asks for; None where it is not set.
+
+    Raises
+    ------
+    ValueError
+        For any other than "own" and "plain".
+    """
+    name = os.environ.get("JITPROP_COMPILER")
+    if name and name not in (OWN, PLAIN):
+        raise ValueError(f"JITPROP_COMPILER must be {OWN!r} or {PLAIN!r}, not {name!r}")
+    return name or None
+
+
 DEFAULTS = Settings("3", None, None, None, "", interpreted=False)
 """Of all settings."""
 

@@ -37,6 +37,14 @@ def kind_of(name: str, number: Any) -> Any:
     }[name]
 
 
+NAMES = "block_columns", "largest_block", "multiply_block", "sum_columns", "transpose_block"
+
+
+def names() -> list[str]:
+    """Return the names of all these functions, for all types of numbers."""
+    return [f"{PREFIX}{name}.{number}" for name in NAMES for number in NUMBERS]
+
+
 def declared_for(module: Any, name: str, number: Any) -> Any:
     """Declare one of the functions in a module of llvmlite's, to be called."""
     return declare(module, kind_of(name, number), f"{PREFIX}{name}.{number}")

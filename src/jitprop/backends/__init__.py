@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
-from typing import Any, Protocol, cast
+from typing import Any, NamedTuple, Protocol, cast
 
 import numpy as np
 
@@ -137,12 +137,14 @@ def load(name: str) -> Backend:
     """
     Return the backend of this name.
 
-    "auto" is numba, or NumPy if numba cannot be imported.
+    "auto" is numba, or NumPy if numba cannot be imported or compiles no kernel.
 
     Raises
     ------
     ImportError
-        For "numba" if numba cannot be imported.
+        For "numba" if numba cannot be imported or compiles no kernel.
+    ValueError
+        If the environment variable JITPROP_COMPILER has an unknown value.
 
     Warns
     -----
@@ -152,25 +154,35 @@ def load(name: str) -> Backend:
     if name == "numpy":
         return cast(Backend, importlib.import_module("jitprop.reference"))
     found = uninterrupted(_compiled)
-    if not isinstance(found, Exception):
+    if not isinstance(found, Failure):
         return found
     if name == "numba":
         raise ImportError(
-            "backend='numba' needs a working numba, which failed to import: " + quoted(found)
-        ) from found
+            f"backend='numba' needs a working numba, which failed to {found.work}: "
+            + quoted(found.error)
+        ) from found.error
     warnings.warn(
-        f"numba failed to import ({quoted(found)}); training with NumPy, which is far slower",
+        f"numba failed to {found.work} ({quoted(found.error)}); "
+        "training with NumPy, which is far slower",
         RuntimeWarning,
         stacklevel=2,
     )
     return load("numpy")
 
 
-def _compiled() -> Backend | Exception:
-    """
-    Import the backend of the kernels and return it, or the error of the import.
+class Failure(NamedTuple):
+    """Why there is no backend of the kernels."""
 
-    Numba is imported too, unless there is machine code already.
+    work: str
+    """What numba failed to do."""
+    error: Exception
+
+
+def _compiled() -> Backend | Failure:
+    """
+    Import the backend of the kernels and return it, or why that failed.
+
+    Numba is imported too, and compiles a small kernel, unless there is machine code already.
 
     It must be called where no signal can interrupt it: after half an import, numba cannot be
     imported again in the same process.
@@ -178,9 +190,18 @@ def _compiled() -> Backend | Exception:
     try:
         with Interrupts():
             module = importlib.import_module("jitprop.backends.compiled")
-            module.check()
-            return cast(Backend, module)
     except Exception as error:  # a broken numba may raise other errors than ImportError
         if from_a_handler(error):
             raise
-        return error
+        return Failure("import", error)
+    module.check_settings()
+    try:
+        with Interrupts():
+            module.check()
+            return cast(Backend, module)
+    except module.CompileError as error:
+        return Failure("compile", error)
+    except Exception as error:
+        if from_a_handler(error):
+            raise
+        return Failure("import", error)

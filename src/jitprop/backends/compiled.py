@@ -29,6 +29,8 @@ FIRST_CALL = 2e8
 COMPILED = True
 
 check = kernels.check
+check_settings = kernels.check_settings
+CompileError = kernels.CompileError
 uses_lanes = plans.uses_lanes
 most_alike = plans.most_alike
 HALTED = prepared.HALTED
