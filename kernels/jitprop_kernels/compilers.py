@@ -97,8 +97,10 @@ def give_up_own(error: Exception) -> None:
     """
     _process.failed = f"{type(error).__name__}: {error}"
     for name in _process.kernels | {"jitprop_kernels._jit"}:
-        if name.startswith("jitprop_kernels."):
+        package, _, module = name.rpartition(".")
+        if package == "jitprop_kernels":
             sys.modules.pop(name, None)
+            vars(sys.modules[package]).pop(module, None)  # where "from package import" looks first
     _warn(f"jitprop's own compiler failed ({_process.failed}), so numba alone compiles kernels")
 
 
