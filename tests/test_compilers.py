@@ -9,21 +9,19 @@ them: an import that fails, or a method of numba's that stands where ours stood.
 from __future__ import annotations
 
 import ast
-import importlib
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numba
 import pytest
 
-import jitprop_kernels
 from jitprop_kernels import compilers, stored
+from numba_sources import TABLE, files, functions, hash_of, numbas
 
-PRIVATE = Path(jitprop_kernels.__file__).parent / "_private"
 LIMIT = 300
 """Seconds for a process."""
 
@@ -169,36 +167,6 @@ door.object_code = fails
 # What a later numba may change
 
 
-def numbas(path: Path) -> Iterator[tuple[str, Any]]:
-    """Yield what a file takes from numba: a name for it, and the object."""
-    tree = ast.parse(path.read_text())
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("numba"):
-            for alias in node.names:
-                name = f"{node.module}.{alias.name}"
-                try:
-                    yield name, getattr(importlib.import_module(str(node.module)), alias.name)
-                except AttributeError:
-                    yield name, importlib.import_module(name)
-    module = importlib.import_module(f"jitprop_kernels._private.{path.stem}")
-    for node in tree.body:
-        if not isinstance(node, ast.ClassDef):
-            continue
-        bases = [b for b in getattr(module, node.name).__mro__ if b.__module__.startswith("numba")]
-        for member in node.body:
-            if not isinstance(member, ast.FunctionDef):
-                continue
-            for base in bases:
-                if member.name in vars(base) and member.name != "__init__":
-                    found = vars(base)[member.name]
-                    yield f"{path.stem}.{node.name}.{member.name}", found
-                    break
-
-
-def files() -> list[Path]:
-    return [path for path in sorted(PRIVATE.glob("*.py")) if path.stem != "__init__"]
-
-
 def without(path: Path, name: str) -> str:
     """Return the source of a file as a numba without this name would leave it."""
     tree = ast.parse(path.read_text())
@@ -277,3 +245,16 @@ def test_each_name_of_numba_may_change() -> None:
         assert len(found["warned"]) == (found["in_use"] == "plain"), (name, found)
     plain = {name for name, found in results.items() if found["in_use"] == "plain"}
     assert {name for name in results if ": numba" in name} <= plain
+
+
+@pytest.mark.parametrize(("module", "name"), functions(), ids=lambda x: x.rpartition(".")[2])
+def test_numba_s_functions_are_those_that_our_own_compiler_was_written_for(
+    module: str, name: str
+) -> None:
+    known = json.loads(TABLE.read_text()).get(f"{module}: {name}", [])
+    found = hash_of(Path(numba.__file__).parents[1], module, name)
+    assert found in known, (
+        f"numba {numba.__version__} has another {name} in {module}. Read it, and what overrides or "
+        f"calls it in jitprop_kernels/_private. If that is still right, add {found!r} to {TABLE}, "
+        "and the version to compilers.TESTED"
+    )
