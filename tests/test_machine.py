@@ -62,6 +62,12 @@ def test_it_says_for_which_processor_code_is_made() -> None:
     assert rows["processor"].endswith("; NUMBA_CPU_NAME asks for code for x86-64-v3")
 
 
+@pytest.mark.parametrize("compiler", ["own", "plain"])
+def test_it_says_which_compiler_is_in_use(compiler: str) -> None:
+    rows = dict(line.split(maxsplit=1) for line in said(JITPROP_COMPILER=compiler))
+    assert rows["compiler"].partition(":")[0] == compiler
+
+
 def test_it_says_that_kernels_run_as_python() -> None:
     assert any("NUMBA_DISABLE_JIT is set" in line for line in said(NUMBA_DISABLE_JIT="1"))
 

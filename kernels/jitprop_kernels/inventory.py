@@ -11,7 +11,7 @@ from typing import NamedTuple
 import llvmlite
 import llvmlite.binding as llvm
 
-from jitprop_kernels import _trust, stored
+from jitprop_kernels import _trust, compilers, stored
 from jitprop_kernels.entry import ENTRIES
 from jitprop_kernels.registers import fuses
 from jitprop_kernels.target import INTERPRETED, best_level, host, level_of
@@ -31,6 +31,8 @@ class Inventory(NamedTuple):
         Whether the processor fuses a product with a sum: see `registers.fuses`.
     numba : str
         The version of numba; "" if it is not installed.
+    compiler : {"own", "plain"}
+        What compiles kernels: see `compilers`.
     llvmlite : str
         The version of llvmlite.
     interpreted : bool
@@ -50,6 +52,7 @@ class Inventory(NamedTuple):
     level: str | None
     fused: bool
     numba: str
+    compiler: str
     llvmlite: str
     interpreted: bool
     prebuilt: str | None
@@ -69,7 +72,7 @@ def inventory() -> Inventory:
     if best_level() and not level_of(target):
         unused = "an option of numba asks for other code"
     prebuilt = _count(os.listdir(folder) if folder else ())
-    end = stored.ending(target)
+    end = tuple(stored.ending(target, compiler) for compiler in compilers.usable())
     cached: Counter[str] = Counter()
     caches = []
     for candidate in stored.folders():
@@ -83,6 +86,7 @@ def inventory() -> Inventory:
         level=best_level(),
         fused=fuses(target),
         numba=stored.numba_version(),
+        compiler=compilers.in_use(),
         llvmlite=llvmlite.__version__,
         interpreted=INTERPRETED,
         prebuilt=str(folder) if folder else None,

@@ -10,6 +10,8 @@ WIDTH = 16
 
 WITHOUT_FMA = "twice, without FMA: last digits differ from those of processors with it"
 
+COMPILERS = {"own": "own", "plain": "plain: numba by its public parts alone"}
+
 
 def main() -> int:
     """
@@ -55,6 +57,7 @@ def compiler() -> list[tuple[str, str]]:
         ("processor", f"{found.cpu}, level {found.level or 'without prebuilt code'}{other}"),
         ("rounding", "once, by FMA" if found.fused else WITHOUT_FMA),
         ("numba", found.numba or "not installed: nothing can be compiled"),
+        ("compiler", COMPILERS[found.compiler]),
         ("llvmlite", found.llvmlite),
     ]
 
