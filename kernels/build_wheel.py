@@ -21,9 +21,9 @@ from typing import Any
 import llvmlite.binding as llvm
 
 from jitprop.cli.warmup import warm_up
-from jitprop_kernels import ENTRIES, stored
+from jitprop_kernels import ENTRIES, compilers, stored
 from jitprop_kernels.emitting import OUTSIDE, emitted, needed
-from jitprop_kernels.target import LEVELS
+from jitprop_kernels.target import LEVELS, OWN
 
 ROOT = Path(__file__).resolve().parents[1]
 PARTS = "pyproject.toml", "README.md", "LICENSE", "src", "kernels", "examples"
@@ -34,6 +34,9 @@ def kernels() -> Iterator[tuple[str, str, Any]]:
     """Yield the name, the key and the module, not yet optimised, of each kernel that is used."""
     warm_up()
     from jitprop_kernels._jit import linked  # it imports numba
+
+    if compilers.in_use() != OWN:
+        raise RuntimeError("a wheel brings code of jitprop's own compiler, which is not in use")
 
     for entry in ENTRIES:
         for kind in entry.codes:
@@ -69,7 +72,11 @@ def main(out: str) -> None:
             else:
                 shutil.copy(ROOT / part, copy / part)
         # The copy is what compiles: an edit of the sources meanwhile changes nothing.
-        env = {name: value for name, value in os.environ.items() if not name.startswith("NUMBA_")}
+        env = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("NUMBA_", "JITPROP_COMPILER"))
+        }
         env["NUMBA_CACHE_DIR"] = os.path.join(place, "cache")
         env["PYTHONDONTWRITEBYTECODE"] = "1"
         env["PYTHONPATH"] = os.pathsep.join(str(copy / part) for part in ("src", "kernels"))

@@ -16,10 +16,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import llvmlite.binding as llvm
 import numba
 import pytest
 
 from jitprop_kernels import compilers, stored
+from jitprop_kernels.emitting import emitted
+from jitprop_kernels.target import host, initialize
 from numba_sources import TABLE, files, functions, hash_of, numbas
 
 LIMIT = 300
@@ -90,6 +93,23 @@ def test_our_own_compiler_is_for_the_versions_that_were_tested(
     assert (compilers.in_use(), compilers.usable()) == ("plain", ("plain",))
     monkeypatch.setenv("JITPROP_COMPILER", "own")
     assert compilers.in_use() == "own"
+
+
+NEEDS_PYTHON = """
+declare void @PyErr_Clear()
+define void @jitprop_entry(ptr %record) {
+  call void @PyErr_Clear()
+  ret void
+}
+"""
+
+
+def test_code_that_needs_python_is_refused() -> None:
+    initialize()
+    with pytest.raises(RuntimeError, match="its code needs PyErr_Clear from outside"):
+        emitted(llvm.parse_assembly(NEEDS_PYTHON), host())
+    needs_memset = NEEDS_PYTHON.replace("PyErr_Clear", "memset")
+    assert emitted(llvm.parse_assembly(needs_memset), host())
 
 
 @pytest.mark.long
