@@ -42,7 +42,7 @@ Processors, and what this one must have to run their code, as LLVM names it.
 What a virtual machine hides and no kernel can use, such as mwaitx, is not listed.
 """
 
-ARM = "generic", "cortex-a72", "neoverse-n1", "neoverse-v1", "apple-m1"
+ARM = "generic", "neoverse-n1", "neoverse-v1", "apple-m1"
 """Processors of 64-bit ARM. neoverse-v1 has vectors whose length LLVM does not know."""
 
 VERIFY = """

@@ -75,15 +75,20 @@ for cpu in generic neoverse-n1 neoverse-v1 apple-m1; do
 done
 
 echo "== code for cortex-a72, compiled by numba on ARM: the first route through the kernels"
-lanes='from jitprop.proof import nets
-chosen = [net for net in nets.table() if net.kind == "lanes"]
-nets.table, nets.estimators = lambda: chosen, list
+lanes='
+from jitprop.proof import nets, published
+expected = published.read().hashes
+found = list(published.computed(net for net in nets.table() if net.kind == "lanes"))
+equal = sum(one == expected[net.name] for net, one in found)
+print(f"{equal} of {len(found)} nets gave the published bits")
+raise SystemExit(equal < len(found))
 '
-NUMBA_CACHE_DIR=$home/own NUMBA_CPU_NAME=cortex-a72 NUMBA_CPU_FEATURES='' "$arm" -c "$lanes$verify"
+NUMBA_CACHE_DIR=$home/own NUMBA_CPU_NAME=cortex-a72 NUMBA_CPU_FEATURES='' "$arm" -c "$lanes"
 
 echo "== a sample of the tests"
-# conftest.py takes this folder for NUMBA_CACHE_DIR.
+# conftest.py takes this folder for NUMBA_CACHE_DIR. Comparisons of the backends are left out: what
+# changes from processor to processor is the sums of NumPy's BLAS.
 JITPROP_TESTS_CACHE=$home/cache NUMBA_CPU_NAME=generic NUMBA_CPU_FEATURES='' "$arm" -m pytest -q \
-    --no-header -p no:cacheprovider -m 'not long' tests/test_trainer.py tests/test_optimizers.py \
-    tests/test_losses.py tests/test_threads.py tests/kernels/test_elementary.py \
-    tests/fleet/test_invariant.py -k 'not custom'
+    --no-header -p no:cacheprovider -m 'not long' -k 'not custom and not backends_agree' \
+    tests/test_trainer.py tests/test_optimizers.py tests/test_losses.py \
+    tests/test_numbers_of_python.py
