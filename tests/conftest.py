@@ -23,6 +23,8 @@ from typing import TextIO
 import numpy as np
 import pytest
 
+from jitprop_kernels import compilers, stored
+
 BACKENDS = ("numpy", "numba")
 OWN_CACHE = "JITPROP_TESTS_CACHE"
 
@@ -35,6 +37,8 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ[OWN_CACHE] = folder = tempfile.mkdtemp(prefix="jitprop-")
         config.add_cleanup(partial(shutil.rmtree, folder, ignore_errors=True))
     os.environ["NUMBA_CACHE_DIR"] = os.environ[OWN_CACHE]
+    if not compilers.tested(stored.numba_version()):  # else each process would warn
+        os.environ.setdefault("JITPROP_COMPILER", "plain")
     if getattr(config.option, "numprocesses", None):  # this process will start workers
         warm_up()
     config.stash[STDERR] = os.fdopen(os.dup(sys.__stderr__.fileno()), "w")  # not captured by pytest

@@ -267,14 +267,21 @@ def test_each_name_of_numba_may_change() -> None:
     assert {name for name in results if ": numba" in name} <= plain
 
 
-@pytest.mark.parametrize(("module", "name"), functions(), ids=lambda x: x.rpartition(".")[2])
-def test_numba_s_functions_are_those_that_our_own_compiler_was_written_for(
-    module: str, name: str
-) -> None:
-    known = json.loads(TABLE.read_text()).get(f"{module}: {name}", [])
-    found = hash_of(Path(numba.__file__).parents[1], module, name)
-    assert found in known, (
-        f"numba {numba.__version__} has another {name} in {module}. Read it, and what overrides or "
-        f"calls it in jitprop_kernels/_private. If that is still right, add {found!r} to {TABLE}, "
-        "and the version to compilers.TESTED"
+def test_numba_s_functions_are_those_that_our_own_compiler_was_written_for() -> None:
+    known, root = json.loads(TABLE.read_text()), Path(numba.__file__).parents[1]
+    try:
+        other = [
+            f"{module}: {name} ({found})"
+            for module, name in functions()
+            if (found := hash_of(root, module, name)) not in known.get(f"{module}: {name}", [])
+        ]
+    except (ImportError, AttributeError) as error:
+        other = [repr(error)]
+    told = (
+        f"numba {numba.__version__} has others of these: {', '.join(other)}. Read them, and what "
+        f"overrides or calls them in jitprop_kernels/_private. If that is still right, add the "
+        f"hashes to {TABLE.name}, and the version to compilers.TESTED"
     )
+    if other and not compilers.tested(numba.__version__):
+        pytest.skip(told)  # the plain compiler is in use
+    assert not other, told
