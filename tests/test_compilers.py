@@ -45,12 +45,23 @@ print(json.dumps({
 """
 
 
+ONLY_THERE = """
+import os
+from jitprop_kernels import stored
+stored.folders = lambda: [os.path.join(os.environ["NUMBA_CACHE_DIR"], "jitprop_kernels")]
+"""
+
+
 def run(code: str, cache: Path, **settings: str) -> dict[str, Any]:
-    """Run code in a process with a cache of its own; return what it prints, as JSON."""
+    """Run code in a process that knows one cache alone; return what it prints, as JSON."""
     env = {name: value for name, value in os.environ.items() if name != "JITPROP_COMPILER"}
     env |= {"NUMBA_CACHE_DIR": str(cache)} | settings
     done = subprocess.run(
-        [sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=LIMIT
+        [sys.executable, "-c", ONLY_THERE + code],
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
     )
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])

@@ -12,7 +12,7 @@ from sklearn.datasets import load_wine
 from jitprop.cli import main
 
 ROOT = Path(__file__).parents[2]
-SLOW = "warmup", "demo"  # other files test these
+SLOW = "warmup", "demo", "verify"  # other files test these
 
 
 def commands(page):
