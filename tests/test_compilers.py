@@ -68,6 +68,12 @@ def run(code: str, cache: Path, **settings: str) -> dict[str, Any]:
     return found
 
 
+@pytest.fixture(autouse=True)
+def nothing_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ask as in a process that has prepared no kernel."""
+    monkeypatch.setattr(compilers, "_process", compilers._Process())
+
+
 def test_an_unknown_compiler_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("JITPROP_COMPILER", "fast")
     with pytest.raises(ValueError, match="JITPROP_COMPILER must be 'own' or 'plain', not 'fast'"):
@@ -104,6 +110,37 @@ def test_our_own_compiler_is_for_the_versions_that_were_tested(
     assert (compilers.in_use(), compilers.usable()) == ("plain", ("plain",))
     monkeypatch.setenv("JITPROP_COMPILER", "own")
     assert compilers.in_use() == "own"
+
+
+def test_the_compiler_stays_once_kernels_were_prepared_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("JITPROP_COMPILER", "own")
+    assert compilers.settle() == "own"
+    monkeypatch.setenv("JITPROP_COMPILER", "plain")
+    assert compilers.in_use() == "own"
+    monkeypatch.setattr(compilers, "_warn", lambda message: None)
+    monkeypatch.setattr(compilers._process, "kernels", set())
+    monkeypatch.delitem(sys.modules, "jitprop_kernels._jit", raising=False)
+    compilers.give_up_own(RuntimeError("broken"))
+    assert compilers.settle() == "plain"
+
+
+ALL_OF_NUMBA = """
+import importlib, json, pkgutil, warnings
+import numba.cpython, numba.np, numba.typed
+for package in (numba.cpython, numba.np):
+    for module in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
+        importlib.import_module(module.name)
+from jitprop_kernels import compilers, entry
+warnings.simplefilter("error")
+entry._check()
+print(json.dumps({"in_use": compilers.in_use()}))
+"""
+
+
+def test_our_own_compiler_works_whatever_of_numba_was_imported_before(tmp_path: Path) -> None:
+    assert run(ALL_OF_NUMBA, tmp_path) == {"in_use": "own"}
 
 
 NEEDS_PYTHON = """

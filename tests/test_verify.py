@@ -197,3 +197,29 @@ def test_without_numba_and_prebuilt_kernels_it_says_so(tmp_path: Path) -> None:
     assert not done.stdout
     assert done.stderr.startswith("error: backend='numba' needs a working numba")
     assert "only the compiled kernels have published bits" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["verify", "warmup"])
+def test_an_unknown_compiler_is_one_line(command: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "jitprop", command],
+        env=os.environ | {"JITPROP_COMPILER": "fast"},
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert len(done.stderr.splitlines()) == 1
+    assert "error: JITPROP_COMPILER must be 'own' or 'plain', not 'fast'" in done.stderr
+
+
+def test_a_closed_pipe_does_not_count_as_other_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    def closed(*args: Any) -> int:
+        raise BrokenPipeError
+
+    monkeypatch.setattr(verify, "_main", closed)
+    read, write = os.pipe()
+    with os.fdopen(write, "w") as stdout:
+        monkeypatch.setattr(sys, "stdout", stdout)
+        assert verify.main() == verify.FAILED
+    os.close(read)

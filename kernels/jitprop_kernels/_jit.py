@@ -22,7 +22,7 @@ R = TypeVar("R")
 
 _route: Any = importlib.import_module(
     "jitprop_kernels._private.route"
-    if compilers.in_use() == OWN and not INTERPRETED
+    if not INTERPRETED and compilers.settle() == OWN
     else "jitprop_kernels._plain"
 )
 linked, read = _route.linked, _route.read

@@ -34,6 +34,8 @@ class CompileError(RuntimeError):
 class _Process:
     """What this process knows of compilers."""
 
+    prepared: str | None = None
+    """The compiler that kernels were prepared for when they were imported."""
     failed: str | None = None
     """Why our own is not used any more."""
     warned: bool = False
@@ -59,7 +61,13 @@ def in_use() -> str:
     asked = compiler()
     if _process.failed:
         return PLAIN
-    return asked or (OWN if tested(stored.numba_version()) else PLAIN)
+    return _process.prepared or asked or (OWN if tested(stored.numba_version()) else PLAIN)
+
+
+def settle() -> str:
+    """Return the compiler in use, which stays: kernels are about to be prepared for it."""
+    _process.prepared = in_use()
+    return _process.prepared
 
 
 def tested(version: str) -> bool:
@@ -95,7 +103,7 @@ def give_up_own(error: Exception) -> None:
     Kernels were prepared for our own compiler when their modules were imported. So these are
     forgotten, and whoever wants a kernel imports its module once more.
     """
-    _process.failed = f"{type(error).__name__}: {error}"
+    _process.failed, _process.prepared = f"{type(error).__name__}: {error}", None
     for name in _process.kernels | {"jitprop_kernels._jit"}:
         package, _, module = name.rpartition(".")
         if package == "jitprop_kernels":

@@ -66,7 +66,8 @@ def registers_of(target: Target) -> Registers:
 
 def fuses(target: Target) -> bool:
     """Return whether x * y + z is one operation. Of most processors it is known at once."""
-    if target.triple.startswith(("aarch64", "arm64")) or "+fma," in f"{target.features},":
+    named = set(target.features.split(","))
+    if target.triple.startswith(("aarch64", "arm64")) or {"+avx", "+fma"} <= named:
         return True
     return registers_of(target).fused
 

@@ -52,8 +52,9 @@ def trial(A: Matrix, route: Route, table: Indices, out: Array, share: float) -> 
     whole, rest = quotient(len(table) * 7 + table[1, 2], 8)
     moved = Matrix(A.array, A.at + rest, A.row, 1)
     total = row_product(A, 0, 1)
+    shares = share, total
     for i in range(whole):
-        total += row_product(moved, i % 2, 0) * share
+        total += row_product(moved, i % 2, 0) * shares[0]
     if len(route) == 0:
         total = 0.0
     else:

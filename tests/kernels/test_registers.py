@@ -11,6 +11,7 @@ from jitprop_kernels.target import Target
 FOUND = {
     ("x86_64-unknown-linux-gnu", "haswell", ""): Registers(32, 16, fused=True),
     ("x86_64-unknown-linux-gnu", "haswell", "-fma"): Registers(32, 16, fused=False),
+    ("x86_64-unknown-linux-gnu", "haswell", "+fma,-avx"): Registers(16, 16, fused=False),
     ("x86_64-unknown-linux-gnu", "bdver1", ""): Registers(32, 16, fused=True),  # by FMA4
     ("x86_64-unknown-linux-gnu", "znver5", ""): Registers(64, 32, fused=True),
     ("x86_64-unknown-linux-gnu", "x86-64", ""): Registers(16, 16, fused=False),
@@ -32,5 +33,5 @@ def test_registers(given):
 
 def test_a_target_that_says_that_it_fuses_is_not_compiled_for(monkeypatch):
     monkeypatch.setattr(Target, "machine", None)
-    assert fuses(Target("x86_64-unknown-linux-gnu", "new", "+avx2,+fma"))
+    assert fuses(Target("x86_64-unknown-linux-gnu", "new", "+avx,+avx2,+fma"))
     assert fuses(Target("aarch64-unknown-linux-gnu", "new", ""))

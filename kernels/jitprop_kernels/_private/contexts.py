@@ -45,6 +45,10 @@ class TypingContext(Context):  # type: ignore[misc]
             # To numba a 0 in a call is a type of its own, and so would the record be that holds it.
             args = tuple(map(unliteral, args))
             kws = {name: unliteral(kind) for name, kind in kws.items()}
+        if func is operator.getitem:
+            # For a literal index of a tuple numba has code in Python, once a process has imported
+            # it. Kernels index all tuples alike.
+            args = tuple(map(unliteral, args))
         if kws or not isinstance(func, (types.Function, types.NumberClass)):
             return super().resolve_function_type(func, args, kws)
         if isinstance(func, types.Function) and func.typing_key in OPERATORS:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import platform
 import sys
 import time
@@ -40,11 +41,21 @@ def main(n_threads: int | None = None, timed: bool = True) -> int:
     -------
     int
         The exit code: 0 if all bits are the published ones, 1 if some differ, and 2 if the kernels
-        cannot be used. An error is one line on stderr.
+        cannot be used or nobody reads stdout to its end. An error is one line on stderr.
     """
     try:
+        code = _main(n_threads, timed)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes at its end
+        return FAILED
+    return code
+
+
+def _main(n_threads: int | None, timed: bool) -> int:
+    try:
         warmup.check()
-    except (ImportError, RuntimeError) as error:
+    except warmup.UNUSABLE as error:
         print(f"error: {error}: only the compiled kernels have published bits", file=sys.stderr)
         return FAILED
     _print_rows(_versions())

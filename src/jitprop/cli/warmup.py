@@ -20,6 +20,10 @@ MEMBERS = 1, 32
 """A number of members for each kind of vector: see `jitprop.fleet.lanes`."""
 
 
+UNUSABLE = ImportError, RuntimeError, ValueError, RuntimeWarning
+"""What `check` raises. A warning is an error for those who ask Python for that."""
+
+
 def check() -> None:
     """
     Check that kernels can be compiled.
@@ -30,6 +34,8 @@ def check() -> None:
         If numba cannot be imported.
     RuntimeError
         If NUMBA_DISABLE_JIT is set.
+    ValueError
+        If JITPROP_COMPILER has an unknown value.
     """
     backends.load("numba")
     from jitprop.backends import compiled
@@ -53,7 +59,7 @@ def warm_up(dtypes: Sequence[str] = ("float32", "float64")) -> str | None:
 
     Raises
     ------
-    ImportError, RuntimeError
+    ImportError, RuntimeError, ValueError
         As in `check`.
     """
     check()
@@ -87,7 +93,7 @@ def main() -> int:
     began = time.perf_counter()
     try:
         check()
-    except (ImportError, RuntimeError) as error:
+    except UNUSABLE as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     folder = warm_up()
