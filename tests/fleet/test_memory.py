@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
 import tracemalloc
+import weakref
 
 import numpy as np
 import pytest
 
 from jitprop import EarlyStopping, Fleet
+from jitprop.fleet import engines
 
 SMALL = 200_000
 """Bytes for Python's objects, for scratch, and for drawing the parameters."""
@@ -57,3 +60,22 @@ def test_a_fleet_takes_what_its_docstring_says(net, optimizer, how):
         ref += min(numbers * k * epochs, WATCHED) * (2 if net == "loop" else 3)
     # A fit of one block keeps no copy of the parameters before it.
     assert 0.4 * ref < peak < ref + SMALL
+
+
+def test_a_thread_that_ends_late_holds_no_array(monkeypatch):
+    reach = engines.End.reach
+
+    def late(end):
+        reach(end)
+        time.sleep(0.2)
+
+    monkeypatch.setattr(engines.End, "reach", late)
+    array = np.zeros(8)
+    alive = weakref.ref(array)
+
+    def work(i, array=array):
+        array[i] = 1.0
+
+    engines.run(work, 2, 1)
+    del work, array
+    assert alive() is None

@@ -337,6 +337,7 @@ def run(
             work(i)
         return
     numbers, lock = iter(range(n)), threading.Lock()
+    todo = [work]  # a thread may end later than this call, and then holds no array of its work
     errors: list[BaseException] = []
     # Not `Thread.join`: after Ctrl-C has interrupted it, it takes a running thread for ended.
     ends = [End() for _ in range(min(n, n_threads))]
@@ -348,7 +349,7 @@ def run(
     def worker(end: End) -> None:
         try:
             while (i := take()) is not None:
-                work(i)
+                todo[0](i)
         except BaseException as error:
             errors.append(error)
         finally:
@@ -377,5 +378,6 @@ def run(
         finally:
             for end in started:
                 end.wait()
+            todo.clear()
     if errors:
         raise errors[0]
