@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from jitprop_kernels import _trust, entry, loading, stored, tidying
+from jitprop_kernels import _trust, compilers, entry, loading, stored, tidying
 from jitprop_kernels import target as target_module
 from jitprop_kernels.layout import RecordKind
 from jitprop_kernels.target import Target, host, settings
@@ -314,7 +314,8 @@ def test_code_that_cannot_be_loaded_is_told_once_with_the_reason(
         raise kind("no such relocation")
 
     train, no_arguments = entry.Entry("module", "train"), RecordKind(None, ())
-    stored.Stored("train", train.key(no_arguments), host()).save(CODE)
+    compiler = compilers.in_use()
+    stored.Stored("train", train.key(no_arguments), host(), compiler).save(CODE)
     monkeypatch.setattr(loading, "load", fail)
     for _ in range(2):  # a second warning would be an error
         assert train._loaded(no_arguments) is None
@@ -322,8 +323,8 @@ def test_code_that_cannot_be_loaded_is_told_once_with_the_reason(
             with pytest.warns(
                 RuntimeWarning, match=r"first.*cannot be loaded: .*no such relocation"
             ):
-                train._files["own"].save(CODE)
-        train._files["own"].save(CODE)
+                train._files[compiler].save(CODE)
+        train._files[compiler].save(CODE)
 
 
 # Files of versions that are gone

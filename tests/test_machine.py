@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from jitprop_kernels import stored, target
+from jitprop_kernels import compilers, stored, target
 from jitprop_kernels.inventory import inventory
 
 SAY = """
@@ -92,7 +92,8 @@ def test_what_is_there_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         (tmp_path / "prebuilt" / "level" / file).touch()
     for folder in "ab":
         (tmp_path / folder).mkdir()
-        (tmp_path / folder / f"predict-1{stored.ending(target.host())}").touch()
+        end = stored.ending(target.host(), compilers.in_use())
+        (tmp_path / folder / f"predict-1{end}").touch()
         (tmp_path / folder / f"predict-2-other{stored.SUFFIX}").touch()
     found = inventory()
     assert found.kernels == dict.fromkeys(found.kernels, (0, 0)) | {
