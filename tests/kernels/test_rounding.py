@@ -91,6 +91,7 @@ def test_llvm_does_not_choose_where_to_round(dtype):
     from jitprop_kernels.emitting import optimised
 
     llvm.initialize_all_targets()
+    llvm.initialize_all_asmprinters()
     use([3, 4, 2], dtype)
     use([16, 40, 8], dtype)
     use_fleet(3, dtype)
