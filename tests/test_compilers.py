@@ -119,7 +119,7 @@ def test_the_compiler_stays_once_kernels_were_prepared_for_it(
     assert compilers.settle() == "own"
     monkeypatch.setenv("JITPROP_COMPILER", "plain")
     assert compilers.in_use() == "own"
-    monkeypatch.setattr(compilers, "_warn", lambda message: None)
+    monkeypatch.setattr(stored, "warn_once", lambda topic, message: None)
     monkeypatch.setattr(compilers._process, "kernels", set())
     monkeypatch.delitem(sys.modules, "jitprop_kernels._jit", raising=False)
     compilers.give_up_own(RuntimeError("broken"))

@@ -20,6 +20,17 @@ __all__ = ["INTERPRETED", "intrinsic", "jit", "linked", "object_code", "read"]
 P = ParamSpec("P")
 R = TypeVar("R")
 
+OPTIONS: dict[str, Any] = {
+    # No fastmath: with it LLVM chooses where to round, and it chooses by the processor. Each
+    # operation rounds once, as IEEE 754 says; what becomes one operation is written `simd.fma`.
+    "fastmath": False,
+    # IEEE division; the Python model raises, and its branch stops vectorisation.
+    "error_model": "numpy",
+    # Kernels touch no Python object: let other threads run.
+    "nogil": True,
+}
+"""Of numba, for both compilers."""
+
 _route: Any = importlib.import_module(
     "jitprop_kernels._private.route"
     if not INTERPRETED and compilers.settle() == OWN
@@ -62,7 +73,7 @@ def jit(
         if INTERPRETED:
             return function
         compilers.note(function.__module__)
-        return cast(Callable[P, R], _route.prepared(function, apart, inlined))
+        return cast(Callable[P, R], _route.prepared(function, OPTIONS, apart, inlined))
 
     return decorate
 

@@ -34,14 +34,6 @@ __all__ = ["callback", "intrinsic", "jit_custom", "linked", "prepared", "read"]
 P = ParamSpec("P")
 R = TypeVar("R")
 
-OPTIONS: dict[str, Any] = {
-    # Each operation rounds once, as in our own compiler's code.
-    "fastmath": False,
-    # IEEE division; the Python model raises, and its branch stops vectorisation.
-    "error_model": "numpy",
-    "nogil": True,
-}
-
 WITHOUT_WRAPPERS = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 """Python calls no kernel but by its entry. It takes twice the time where numba does not know them.
 """
@@ -51,22 +43,22 @@ REPORTS = ("Py", "_Py", "numba_", "NRT_")
 
 
 @cache
-def _options() -> dict[str, Any]:
+def _without_wrappers() -> dict[str, Any]:
     try:
         numba.njit(**WITHOUT_WRAPPERS)(lambda: None)
     except Exception:  # they are no part of numba's documentation
-        return OPTIONS
-    return OPTIONS | WITHOUT_WRAPPERS
+        return {}
+    return WITHOUT_WRAPPERS
 
 
-def prepared(function: Any, apart: bool, inlined: bool) -> Any:
+def prepared(function: Any, options: dict[str, Any], apart: bool, inlined: bool) -> Any:
     """
     Return the function for this compiler: see `_jit.jit`.
 
     Which functions stay apart and which are inlined changes no bit. Numba leaves that to LLVM.
     """
     del apart, inlined
-    return numba.njit(**_options())(function)
+    return numba.njit(**options, **_without_wrappers())(function)
 
 
 def read(context: Any, builder: Any, kind: Any, at: Any, *names: str) -> tuple[Any, Any]:

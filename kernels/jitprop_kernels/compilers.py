@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import re
 import sys
-import warnings
 
 from jitprop_kernels import stored
 from jitprop_kernels.target import OWN, PLAIN, compiler
@@ -38,7 +37,6 @@ class _Process:
     """The compiler that kernels were prepared for when they were imported."""
     failed: str | None = None
     """Why our own is not used any more."""
-    warned: bool = False
     kernels: set[str]
     """The modules whose functions were prepared for a compiler."""
 
@@ -109,7 +107,11 @@ def give_up_own(error: Exception) -> None:
         if package == "jitprop_kernels":
             sys.modules.pop(name, None)
             vars(sys.modules[package]).pop(module, None)  # where "from package import" looks first
-    _warn(f"jitprop's own compiler failed ({_process.failed}), so numba alone compiles kernels")
+    stored.warn_once(
+        "compiler",
+        f"jitprop's own compiler failed ({_process.failed}), so numba alone compiles kernels. "
+        f"{HINT}",
+    )
 
 
 def no_compiler(kernel: str, error: Exception) -> CompileError:
@@ -124,13 +126,8 @@ def warn_of_plain() -> None:
     """Warn once that the plain compiler's code is used, if nobody has asked for it."""
     if compiler() is None and not _process.failed:
         first, last = (".".join(map(str, numbers)) for numbers in TESTED)
-        _warn(
+        stored.warn_once(
+            "compiler",
             f"jitprop's own compiler was tested with numba {first} to {last}, not with "
-            f"{stored.numba_version()}, so numba alone compiles kernels"
+            f"{stored.numba_version()}, so numba alone compiles kernels. {HINT}",
         )
-
-
-def _warn(message: str) -> None:
-    if not _process.warned:
-        _process.warned = True
-        warnings.warn(f"{message}. {HINT}", RuntimeWarning, stacklevel=3)

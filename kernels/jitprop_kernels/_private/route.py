@@ -16,30 +16,22 @@ from jitprop_kernels._private.linking import (
     make_inner,
 )
 
-__all__ = ["OPTIONS", "intrinsic", "linked", "prepared", "read"]
+__all__ = ["intrinsic", "linked", "prepared", "read"]
 
-OPTIONS: dict[str, Any] = {
-    # No fastmath: with it LLVM chooses where to round, and it chooses by the processor. Each
-    # operation rounds once, as IEEE 754 says; what becomes one operation is written `simd.fma`.
-    "fastmath": False,
-    # IEEE division; the Python model raises, and its branch stops vectorisation.
-    "error_model": "numpy",
-    # Kernels touch no Python object: let other threads run.
-    "nogil": True,
-    # No counting of references: kernels allocate nothing, the caller holds every array. Numba
-    # counts where it cannot prove that for one function, by atomic steps, some forty in an epoch.
-    "_nrt": False,
-}
+# No counting of references: kernels allocate nothing, the caller holds every array. Numba counts
+# where it cannot prove that for one function, by atomic steps, some forty in an epoch.
+UNCOUNTED: dict[str, Any] = {"_nrt": False}
 
 
-def prepared(function: Any, apart: bool, inlined: bool) -> Any:
+def prepared(function: Any, options: dict[str, Any], apart: bool, inlined: bool) -> Any:
     """Return the function for this compiler: see `_jit.jit`."""
     compiler = InlinedCompiler if inlined else ApartCompiler if apart else InnerCompiler
     dispatcher = numba.njit(
         pipeline_class=compiler,
         no_cpython_wrapper=True,
         no_cfunc_wrapper=True,
-        **OPTIONS,
+        **options,
+        **UNCOUNTED,
     )(function)
     make_inner(dispatcher)
     return dispatcher

@@ -9,6 +9,7 @@ this package needs numba.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -25,29 +26,15 @@ NUMBERS = {"float": 32, "double": 64}
 """The types of numbers, by LLVM's names, and their bits."""
 
 
-def kind_of(name: str, number: Any) -> Any:
-    """Return the type of one of the functions, for numbers of this type."""
-    return {
-        # () -> columns of the largest block, twice the numbers of a vector
-        "block_columns": ir.FunctionType(INT64, []),
-        "largest_block": products.LARGEST,
-        "multiply_block": products.kind_of(number, INT64),
-        "sum_columns": columns.sum_kind(number),
-        "transpose_block": columns.transpose_kind(number),
-    }[name]
-
-
-NAMES = "block_columns", "largest_block", "multiply_block", "sum_columns", "transpose_block"
-
-
 def names() -> list[str]:
     """Return the names of all these functions, for all types of numbers."""
-    return [f"{PREFIX}{name}.{number}" for name in NAMES for number in NUMBERS]
+    return [f"{PREFIX}{name}.{number}" for name in FUNCTIONS for number in NUMBERS]
 
 
 def declared_for(module: Any, name: str, number: Any) -> Any:
     """Declare one of the functions in a module of llvmlite's, to be called."""
-    return declare(module, kind_of(name, number), f"{PREFIX}{name}.{number}")
+    kind_of, _ = FUNCTIONS[name]
+    return declare(module, kind_of(number), f"{PREFIX}{name}.{number}")
 
 
 def define(module: Any, target: Target) -> None:
@@ -73,13 +60,7 @@ def definitions(target: Target, number: str) -> str:
     kind = {"float": ir.FloatType(), "double": ir.DoubleType()}[number]
     shape = shape_of(target, NUMBERS[number])
     module = ir.Module()
-    for name, write in {
-        "block_columns": _block_columns,
-        "largest_block": products.largest_block,
-        "multiply_block": products.multiply_block,
-        "sum_columns": columns.sum_columns,
-        "transpose_block": columns.transpose_block,
-    }.items():
+    for name, (_, write) in FUNCTIONS.items():
         function = declared_for(module, name, kind)
         function.attributes.add("alwaysinline")
         write(function, kind, shape)
@@ -88,3 +69,17 @@ def definitions(target: Target, number: str) -> str:
 
 def _block_columns(function: Any, number: Any, shape: Any) -> None:
     ir.IRBuilder(function.append_basic_block()).ret(INT64(shape.columns))
+
+
+FUNCTIONS: dict[str, tuple[Callable[[Any], Any], Callable[..., None]]] = {
+    # () -> columns of the largest block, twice the numbers of a vector
+    "block_columns": (lambda number: ir.FunctionType(INT64, []), _block_columns),
+    "largest_block": (lambda number: products.LARGEST, products.largest_block),
+    "multiply_block": (
+        lambda number: products.kind_of(number, INT64),
+        products.multiply_block,
+    ),
+    "sum_columns": (columns.sum_kind, columns.sum_columns),
+    "transpose_block": (columns.transpose_kind, columns.transpose_block),
+}
+"""Each function's type, for numbers of one type, and what writes its code."""

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from jitprop_kernels.inventory import Inventory
 
 WIDTH = 16
 """Of the names in the first column."""
@@ -32,7 +37,7 @@ def main() -> int:
         print(f"error: the kernels failed to import: {error}", file=sys.stderr)
         return 2
     rows = [
-        *compiler(),
+        *_compiler(found),
         ("prebuilt", found.prebuilt or f"none: {found.unused}"),
         ("cache", ", ".join(found.caches) or "nothing yet"),
     ]
@@ -41,17 +46,27 @@ def main() -> int:
     for name, (prebuilt, cached) in found.kernels.items():
         counts = [f"{prebuilt} prebuilt"] * bool(prebuilt) + [f"{cached} cached"] * bool(cached)
         rows.append((name, ", ".join(counts) or "compiled when it is first used"))
+    print_rows(rows)
+    return 0
+
+
+def print_rows(rows: Iterable[tuple[str, str]]) -> None:
+    """Print names and what belongs to them, in two columns."""
     for name, value in rows:
         print(f"{name:{WIDTH}}  {value}")
-    return 0
 
 
 def compiler() -> list[tuple[str, str]]:
     """Return rows about the processor that code is made for, and about what makes it."""
     from jitprop_kernels.inventory import inventory
+
+    return _compiler(inventory())
+
+
+def _compiler(found: Inventory) -> list[tuple[str, str]]:
     from jitprop_kernels.target import host
 
-    found, cpu = inventory(), host().cpu
+    cpu = host().cpu
     other = "" if cpu == found.cpu else f"; NUMBA_CPU_NAME asks for code for {cpu}"
     return [
         ("processor", f"{found.cpu}, level {found.level or 'without prebuilt code'}{other}"),

@@ -7,7 +7,6 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Sequence
 
 import numpy as np
 
@@ -58,7 +57,7 @@ def _main(n_threads: int | None, timed: bool) -> int:
     except warmup.UNUSABLE as error:
         print(f"error: {error}: only the compiled kernels have published bits", file=sys.stderr)
         return FAILED
-    _print_rows(_versions())
+    machine.print_rows(_versions())
     expected = published.read()
     print("Training the nets. Kernels that are not compiled yet are compiled first.", flush=True)
     equal = _compare(nets.table(), expected, "nets", n_threads)
@@ -67,7 +66,7 @@ def _main(n_threads: int | None, timed: bool) -> int:
         print("The estimators were left out: scikit-learn is not installed.")
     else:
         equal &= _compare(nets.estimators(), expected, "estimators", n_threads)
-    _print_rows([("kernels", machine.loaded())])
+    machine.print_rows([("kernels", machine.loaded())])
     if timed:
         _show_speed(expected)
     return 0 if equal else DIFFERENT
@@ -78,11 +77,6 @@ def _versions() -> list[tuple[str, str]]:
     versions = f"Python {platform.python_version()}, NumPy {np.__version__}"
     system = f"{platform.system()} {platform.machine()}, {versions}"
     return [("jitprop", jitprop.__version__), ("system", system), *machine.compiler()]
-
-
-def _print_rows(rows: Sequence[tuple[str, str]]) -> None:
-    for name, value in rows:
-        print(f"{name:{machine.WIDTH}}  {value}")
 
 
 def _compare(chosen: list[Net], expected: Published, what: str, n_threads: int | None) -> bool:
