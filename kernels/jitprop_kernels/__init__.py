@@ -27,6 +27,7 @@ from jitprop_kernels.own import Loop, compile_loop
 from jitprop_kernels.plan import Plan, SklearnRules
 from jitprop_kernels.records import (
     Callee,
+    Descent,
     Falling,
     FleetWork,
     MemberSamples,
@@ -95,6 +96,7 @@ __all__ = [
     "Bound",
     "Callee",
     "CompileError",
+    "Descent",
     "Entry",
     "Falling",
     "FleetWork",

@@ -34,3 +34,9 @@ ADAM = 3
 ADAMW = 4
 RMSPROP = 5
 RPROP = 6
+
+# Full-batch methods, each with an entry of its own (`second_order`).
+LEVENBERG = 7
+BAYESIAN = 8
+CONJUGATE = 9
+LBFGS = 10

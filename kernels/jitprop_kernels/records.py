@@ -1,9 +1,10 @@
 """
 What belongs together is one record, which kernels hand on as one pointer (`_private.handing`).
 
-Python makes `Samples`, `Work` and `Seat` for a call; `Watch`, `Stopping`, `Falling`, `Callee` and
-`Predicting` for one that is watched; and `MemberSamples`, `MemberSettings`, `FleetWork` and
-`Scratch` for one of a fleet. The others are made on the way.
+Python makes `Samples`, `Work` and `Seat` for a call; `Descent` in place of `Work` for a full-batch
+method; `Watch`, `Stopping`, `Falling`, `Callee` and `Predicting` for one that is watched; and
+`MemberSamples`, `MemberSettings`, `FleetWork` and `Scratch` for one of a fleet. The others are made
+on the way.
 """
 
 from __future__ import annotations
@@ -85,6 +86,38 @@ class Pass(NamedTuple):
     group: int
     """Tiles whose losses are added up by themselves, and whose weights become shares of their own
     sum. Whoever reads samples from a file passes a group at a time, and gets the same bits."""
+
+
+class Descent(NamedTuple):
+    """
+    What a full-batch method of `second_order` reads and writes.
+
+    All threads that run it together share every array but ``memory`` and ``rows``.
+    """
+
+    params: Array
+    """(P,): the net. Changes in place, with each accepted step."""
+    slots: Array
+    """(n_slots * P,): what the method keeps from one epoch to the next. Changes in place."""
+    samples: Samples
+    losses: Array
+    """(epochs,) float64: becomes the summed loss of the data after each epoch's step."""
+    told: Array
+    """(epochs * columns,) float64: what the method tells of each epoch."""
+    settings: Array
+    """float64: the method's settings, in the order that it states."""
+    trial: Array
+    """(P,): scratch, the parameters that are tried."""
+    gradients: Array
+    """(P,) or more: scratch in the dtype of the net, as each method states."""
+    parts: Array
+    """(tiles,) float64: scratch, the loss of each tile of samples."""
+    system: Array
+    """float64: scratch, as each method states."""
+    rows: Array
+    """float64: scratch of this thread, as each method states."""
+    memory: Array
+    """Scratch of this thread: see `Plan`."""
 
 
 class Seat(NamedTuple):
