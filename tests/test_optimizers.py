@@ -9,12 +9,14 @@ import pytest
 
 from jitprop import Exponential, Fleet, RMSprop, Rprop, Trainer
 from jitprop.backends import threads
+from jitprop.files import encoding
 from nets import data, limit_calls
 
 OPTIMIZERS = {
     "rmsprop": RMSprop(),
     "rmsprop with momentum": RMSprop(rho=0.8, momentum=0.7, epsilon=1e-6),
     "rprop": Rprop(eta_minus=0.6, eta_plus=1.3, step_max=0.5),
+    "rprop with backtracking": Rprop(eta_plus=1.3, step_max=0.5, backtracking=True),
 }
 
 # name: (sizes, samples). Blocks have edges of all kinds; a batch of 512 or more passes in chunks.
@@ -95,6 +97,50 @@ def test_rprop_leaves_alone_what_has_no_gradient_and_sees_tiny_ones(backend):
         trainer.parameters[1] = 0.0
         trainer.fit([[0.0]], [1e-200], 1)
         np.testing.assert_allclose(trainer.parameters, [0.5, step])
+
+
+def test_backtracking_by_hand(backend):
+    # As in `test_rprop_by_hand`: both gradients are e = w + b - 1, and w = b throughout.
+    trainer = line(
+        backend, 0.0, 0.0, optimizer=Rprop(backtracking=True), learning_rate=0.4, dtype="float64"
+    )
+    steps = [
+        0.4,  # e = -1: the learning rate
+        0.4 + 0.48,  # e = -0.2: the step grows
+        0.4,  # e = 0.76: the sign changed and the loss rose, so 0.48 is taken back; it becomes 0.24
+        0.4 + 0.24,  # e = -0.2: after a change the step does not grow
+        0.4,  # e = 0.28: taken back again, and the step is 0.12
+        0.4 + 0.12,  # e = -0.2
+        0.52,  # e = 0.04: the sign changed but the loss fell, so w stays; the step is 0.06
+        0.52 - 0.06,  # e = 0.04
+    ]
+    for w in steps:
+        trainer.fit([[1.0]], [1.0], 1)
+        np.testing.assert_allclose(trainer.parameters, [w, w], rtol=1e-14)
+
+
+def test_backtracking_looks_at_the_objective_with_weight_decay(backend):
+    # The input and the target are 0, so that 1/2 weight_decay w**2 is all of the objective.
+    trainer = line(
+        backend, 0.5, 0.0, optimizer=Rprop(backtracking=True), learning_rate=1.2,
+        weight_decay=0.1, dtype="float64",
+    )  # fmt: skip
+    for w in (-0.7, 0.5):  # w**2 has risen, so the first step is taken back
+        trainer.fit([[0.0]], [0.0], 1)
+        np.testing.assert_allclose(trainer.parameters, [w, 0.0], rtol=1e-14)
+
+
+def test_backtracking_mends_first_steps_that_are_too_large(rng):
+    X = rng.normal(size=(300, 5))
+    y = np.sin(X[:, 0]) * X[:, 1] + 0.3 * X[:, 2] ** 2
+    plus, minus = (
+        Fleet(
+            [5, 10, 1], members=40, seed=0, activation="tanh", output_activation="identity",
+            learning_rate=0.5, optimizer=Rprop(backtracking=backtracking),
+        )
+        for backtracking in (True, False)
+    )  # fmt: skip
+    assert np.median(plus.fit(X, y, 100).loss[-1]) < 0.75 * np.median(minus.fit(X, y, 100).loss[-1])
 
 
 @both_dtypes
@@ -188,3 +234,9 @@ def test_rprop_needs_full_batches_and_a_number(backend, rng):
 def test_bad_settings(make_it, words):
     with pytest.raises(ValueError, match=f"^{words}"):
         make_it()
+
+
+def test_settings_of_files_from_before_backtracking_load():
+    old = {"class": "Rprop", "eta_minus": 0.5, "eta_plus": 1.2, "step_min": 1e-6, "step_max": 50.0}
+    assert encoding.decoded(old, {}) == Rprop()
+    assert (Rprop().n_slots, Rprop(backtracking=True).n_slots) == (2, 3)

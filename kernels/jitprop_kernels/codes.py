@@ -34,6 +34,7 @@ ADAM = 3
 ADAMW = 4
 RMSPROP = 5
 RPROP = 6
+RPROP_PLUS = 11
 
 # Full-batch methods, each with an entry of its own (`second_order`).
 LEVENBERG = 7

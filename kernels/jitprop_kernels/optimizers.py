@@ -148,15 +148,17 @@ def rmsprop(
 
 @jit(apart=True)
 def rprop(
-    work: Work, start: int, stop: int, first: float, decay: float, settings: Settings
+    work: Work, start: int, stop: int, first: float, decay: float, settings: Settings, back: bool
 ) -> None:
     """
     p <- p - sign(g) d, each parameter with a step d of its own.
 
     d grows by eta_plus where the sign is that of the update before, shrinks by eta_minus where it
-    is the other: there p stays, and the next update leaves d as it is. g is the gradient plus
-    ``decay * p``. ``slots`` holds d, then the sign; ``first``, where it is not 0, is the first
-    update's d. Source: iRprop- in Igel and Huesken, *Improving the Rprop Learning Algorithm*, 2000.
+    is the other: there p stays, and the next update leaves d as it is. With ``back`` p does not
+    stay there: the update before is taken back, which was its sign times its d. g is the gradient
+    plus ``decay * p``. ``slots`` holds d, then the sign; ``first``, where it is not 0, is the first
+    update's d. Source: iRprop- and, with ``back`` where the objective rose, iRprop+ in Igel and
+    Huesken, *Improving the Rprop Learning Algorithm*, 2000.
     """
     params, slots, gradients = work.params, work.slots, work.gradients
     eta_minus, eta_plus, step_min, step_max = settings
@@ -168,14 +170,16 @@ def rprop(
         p = params[i]
         g = fma(decay_, p, gradients[i])
         s = one if g > zero else (-one if g < zero else g)  # nan stays
+        before = slots[n + i] * slots[i]
         same = s * slots[n + i]
         d = first_ if first != 0.0 else slots[i]
         d *= grow if same > zero else (shrink if same < zero else one)
         d = low if d < low else (high if d > high else d)
-        s = zero if same < zero else s
+        turned = same < zero
+        s = zero if turned else s
         slots[i] = d
         slots[n + i] = s
-        params[i] = p - s * d
+        params[i] = p + before if back and turned else p - s * d
 
 
 @jit()
@@ -200,8 +204,8 @@ def update(plan: Plan, work: Work, start: int, stop: int, change: Update, of_wei
         momentum(work, start, stop, rate, decay, settings[0], nesterov)
     elif plan.optimizer == codes.RMSPROP:
         rmsprop(work, start, stop, rate, decay, settings)
-    elif plan.optimizer == codes.RPROP:
-        rprop(work, start, stop, rate if t == 1 else 0.0, decay, settings)
+    elif plan.optimizer == codes.RPROP or plan.optimizer == codes.RPROP_PLUS:
+        rprop(work, start, stop, rate if t == 1 else 0.0, decay, settings, change.rose)
     else:
         beta_1, beta_2, _, _ = settings
         shrink = 1.0

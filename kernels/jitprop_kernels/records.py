@@ -278,6 +278,8 @@ class Update(NamedTuple):
     """What the gradient is multiplied by first."""
     t: int
     """The number of this update, from 1."""
+    rose: bool
+    """Whether the objective is above that of the update before. Only Rprop+ asks for it."""
 
 
 class Outputs(NamedTuple):

@@ -133,14 +133,49 @@ def decay_of(plan: Plan, weight_sum: float, m: int) -> float:
 
 
 @jit()
-def reported_penalty(plan: Plan, params: Array) -> float:
-    """What the weights add to the summed loss of a batch."""
-    if plan.sklearn.reported_l2 == 0.0:
+def penalty_of(plan: Plan, params: Array, factor: float) -> float:
+    """``factor`` times the sum of squares of all weights, without biases."""
+    if factor == 0.0:  # 0 times inf would be nan
         return 0.0
     squares = 0.0
     for l in range(len(plan.layers)):
         squares += sum_of_squares(params, plan.layers[l, WEIGHTS], plan.layers[l, BIASES])
-    return plan.sklearn.reported_l2 * squares
+    return factor * squares
+
+
+@jit()
+def objective_penalty(plan: Plan, params: Array, decay: float) -> float:
+    """What weight decay adds to the objective. Only Rprop+ asks for it; else 0."""
+    return penalty_of(plan, params, 0.5 * decay if plan.optimizer == codes.RPROP_PLUS else 0.0)
+
+
+@jit()
+def objective_before(plan: Plan, work: Work) -> float:
+    """
+    The objective of the update before, which Rprop+ keeps behind its other slots.
+
+    Other optimizers have inf: nothing rises above it.
+    """
+    plus = plan.optimizer == codes.RPROP_PLUS
+    return np.float64(work.slots[2 * work.params.size]) if plus else np.inf
+
+
+@jit()
+def objective_of(
+    plan: Plan, work: Work, loss: float, penalty: float, weight_sum: float, m: int
+) -> float:
+    """What a batch's summed ``loss`` and the ``penalty`` make, as the slots can hold it."""
+    divisor = 1.0
+    if plan.mean:
+        divisor = weight_sum if plan.weighted else float(m)
+    return np.float64(type(work.params[0])(loss / divisor + penalty))
+
+
+@jit()
+def keep_objective(plan: Plan, work: Work, objective: float) -> None:
+    """Keep it for the next update, if the optimizer is Rprop+."""
+    if plan.optimizer == codes.RPROP_PLUS:
+        work.slots[2 * work.params.size] = objective
 
 
 @jit()
@@ -186,7 +221,11 @@ def train_lanes(plan: Plan, work: Work, start: int, stop: int, updates: int) -> 
             loss = weight_sum * lanes.output(plan, memory, m, width, m)
             if not np.isfinite(loss):
                 return i
-            loss += reported_penalty(plan, params)
+            penalty = objective_penalty(plan, params, decay)
+            objective = objective_of(plan, work, loss, penalty, weight_sum, m)
+            rose = objective > objective_before(plan, work)
+            keep_objective(plan, work, objective)
+            loss += penalty_of(plan, params, plan.sklearn.reported_l2)
             losses[i if same else epoch] += counted(plan, loss, weight_sum, m)
             rate = rates[i if same else epoch]
             sink = sink_of(fused, target, rate, decay)
@@ -198,7 +237,7 @@ def train_lanes(plan: Plan, work: Work, start: int, stop: int, updates: int) -> 
                 factor = 1.0
                 if plan.clip_norm > 0.0:
                     factor = clipping(plan, sum_of_squares(gradients, 0, params.size))
-                update_all(plan, work, Update(rate, decay, factor, t), 0, 1)
+                update_all(plan, work, Update(rate, decay, factor, t, rose), 0, 1)
         step = end
     return stop
 
@@ -276,7 +315,7 @@ def update_from_chunks(plan: Plan, work: Work, seat: Seat, chunks: int, change: 
             gradients[i] += gradients[at + i]
     meet(seat.gate, seat.ranks)
     factor = shared_clipping(plan, work, seat)
-    clipped = Update(change.rate, change.decay, factor, change.t)
+    clipped = Update(change.rate, change.decay, factor, change.t, change.rose)
     update_all(plan, work, clipped, seat.rank, seat.ranks)
 
 
@@ -370,7 +409,10 @@ def train_blocks(plan: Plan, work: Work, seat: Seat, start: int, stop: int, upda
             compute_chunks(plan, work, seat, part, weight_sum)
         else:
             compute_samples(plan, work, seat, part, weight_sum, fresh)
-        penalty = reported_penalty(plan, work.params) if rank == 0 else 0.0
+        # Before the meeting: behind it, others may be quicker and change what is read here.
+        decay = decay_of(plan, weight_sum, m)
+        reported = penalty_of(plan, work.params, plan.sklearn.reported_l2 if rank == 0 else 0.0)
+        penalty, before = objective_penalty(plan, work.params, decay), objective_before(plan, work)
         agree(gate, rank)
         meet(gate, ranks)
         if gate[AGREED] != 0:
@@ -383,16 +425,19 @@ def train_blocks(plan: Plan, work: Work, seat: Seat, start: int, stop: int, upda
         loss *= weight_sum
         if not np.isfinite(loss):
             return step
+        objective = objective_of(plan, work, loss, penalty, weight_sum, m)
+        rose = objective > before
         if rank == 0:
-            work.losses[batch.epoch] += counted(plan, loss + penalty, weight_sum, m)
-        rate, decay = work.rates[batch.epoch], decay_of(plan, weight_sum, m)
+            work.losses[batch.epoch] += counted(plan, loss + reported, weight_sum, m)
+            keep_objective(plan, work, objective)
+        rate = work.rates[batch.epoch]
         if plan.chunk > 0:
-            update_from_chunks(plan, work, seat, n_parts, Update(rate, decay, 1.0, t))
+            update_from_chunks(plan, work, seat, n_parts, Update(rate, decay, 1.0, t, rose))
         else:
             factor, visits = 1.0, 2 if plan.clip_norm > 0.0 else 1
             for visit in range(visits):
                 computing, updating = visit == 0, visit == visits - 1
-                change = Update(rate, decay, factor, t)
+                change = Update(rate, decay, factor, t, rose)
                 update_rows(plan, work, seat, part, change, computing, updating)
                 if not updating:
                     meet(gate, ranks)

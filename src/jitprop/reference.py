@@ -277,7 +277,14 @@ def clip(spec: Spec, gradients: list[Array]) -> None:
 
 
 def update(
-    spec: Spec, p: Array, g: Array, slots: list[Array], rate: float, decay: float, t: int
+    spec: Spec,
+    p: Array,
+    g: Array,
+    slots: list[Array],
+    rate: float,
+    decay: float,
+    t: int,
+    rose: bool = False,
 ) -> None:
     """
     Make update number t = 1, 2, ... of one array of parameters.
@@ -300,6 +307,8 @@ def update(
         The weight decay: 0 for biases.
     t : int
         The number of the update.
+    rose : bool, default False
+        Whether the objective has risen since the update before. `Rprop` with backtracking uses it.
     """
     optimizer = spec.optimizer
     if isinstance(optimizer, SGD):
@@ -324,15 +333,17 @@ def update(
         return
 
     if isinstance(optimizer, Rprop):
-        step, sign = slots
+        step, sign = slots[:2]
         if t == 1:
             step[:] = rate
         new_sign = np.sign(g + decay * p)
+        turned = sign * new_sign < 0
+        back = sign * step if rose else np.zeros_like(p)  # the last change of p was -sign * step
         step[sign * new_sign > 0] *= optimizer.eta_plus
-        step[sign * new_sign < 0] *= optimizer.eta_minus
+        step[turned] *= optimizer.eta_minus
         np.clip(step, optimizer.step_min, optimizer.step_max, out=step)
-        sign[:] = np.where(sign * new_sign < 0, 0, new_sign)
-        p -= sign * step
+        sign[:] = np.where(turned, 0, new_sign)
+        p += np.where(turned, back, -sign * step)
         return
 
     if isinstance(optimizer, AdamW):
@@ -344,6 +355,26 @@ def update(
     mean_square[:] = optimizer.beta_2 * mean_square + (1 - optimizer.beta_2) * g**2
     correction = np.sqrt(1 - optimizer.beta_2**t) / (1 - optimizer.beta_1**t)
     p -= float(rate * correction) * mean / (np.sqrt(mean_square) + optimizer.epsilon)
+
+
+def squares_of_weights(spec: Spec, params: Array) -> float:
+    """Return sum W**2 of all weights, without biases, in float64."""
+    return sum(float(np.sum(W.astype(np.float64) ** 2)) for W in spec.split(params)[0])
+
+
+def has_risen(spec: Spec, params: Array, slots: Array, loss: float, decay: float) -> bool:
+    """
+    Whether the objective is higher than at the update before, for `Rprop` with backtracking.
+
+    The objective is the reduced ``loss`` of the batch plus 1/2 decay sum W**2. It is kept in
+    ``slots[2, 0]``, (n_slots, P), for the next update.
+    """
+    if not (isinstance(spec.optimizer, Rprop) and spec.optimizer.backtracking):
+        return False
+    before = slots[2, 0]
+    penalty = 0.5 * decay * squares_of_weights(spec, params) if decay > 0 else 0.0
+    slots[2, 0] = loss + penalty
+    return bool(slots[2, 0] > before)
 
 
 # The functions that every backend has.
@@ -492,17 +523,18 @@ def train(
             if not np.isfinite(loss):
                 return step
             total = len(x) if w is None else w.sum(dtype=np.float64) or 1.0
-            if rules.reported_l2 > 0:  # 0 times inf would be nan
-                squares = sum(np.sum(W.astype(np.float64) ** 2) for W in net.split(params)[0])
-                loss += rules.reported_l2 * float(squares)
-            losses[epoch] += loss * (len(x) / total if rules.batches_by_size else 1.0)
             decay = net.weight_decay + rules.l2 / total
+            mean = net.reduction == "mean" and total >= SMALLEST
+            rose = has_risen(net, params, slots, loss / (total if mean else 1.0), decay)
+            if rules.reported_l2 > 0:  # 0 times inf would be nan
+                loss += rules.reported_l2 * squares_of_weights(net, params)
+            losses[epoch] += loss * (len(x) / total if rules.batches_by_size else 1.0)
             clip(net, [d for group in gradients for d in group])
             rate = float(rates[epoch])
             for l, d in enumerate(zip(*gradients, strict=True)):
                 for part, part_decay in ((0, decay), (1, 0.0)):  # W, then b, which does not decay
                     kept = [slot[l][part] for slot in slot_parts]
-                    update(net, parts[l][part], d[part], kept, rate, part_decay, t)
+                    update(net, parts[l][part], d[part], kept, rate, part_decay, t, rose)
     return stop
 
 

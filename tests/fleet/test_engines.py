@@ -40,6 +40,7 @@ OTHERS = {
         AdamW(),
         RMSprop(momentum=0.5),
         Rprop(),
+        Rprop(backtracking=True),
     ],
     "learning_rate": [0.3],
     "weight_decay": [0.5],

@@ -272,5 +272,6 @@ def _optimizer(spec: Spec) -> tuple[int, tuple[float, float, float, float]]:
             return code, (beta_1, beta_2, epsilon, 0.0)
         case RMSprop(rho=rho, momentum=momentum, epsilon=epsilon):
             return codes.RMSPROP, (rho, momentum, epsilon, 0.0)
-        case Rprop(eta_minus, eta_plus, step_min, step_max):
-            return codes.RPROP, (eta_minus, eta_plus, step_min, step_max)
+        case Rprop(eta_minus, eta_plus, step_min, step_max, backtracking):
+            code = codes.RPROP_PLUS if backtracking else codes.RPROP
+            return code, (eta_minus, eta_plus, step_min, step_max)

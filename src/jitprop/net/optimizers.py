@@ -211,6 +211,11 @@ class Rprop:
       next update leaves d as it is;
     - where g is 0 or was 0: W <- W - sign(g) d.
 
+    With ``backtracking=True``, where g has the opposite sign and the objective has risen since the
+    update before, W does not stay: it takes its last change back. The objective is the reduced loss
+    of the batch plus 1/2 weight_decay sum W**2. This helps where the first steps are too large.
+    With the default learning rate neither form is better in general, so try both.
+
     Rprop needs ``batch_size=None``, or a batch size that holds all samples. The learning rate must
     be a number, since only the first update uses it.
 
@@ -225,6 +230,9 @@ class Rprop:
     step_max : float, default 50.0
         At least ``step_min``. The first step, too, is clipped to the range from ``step_min`` to
         ``step_max``.
+    backtracking : bool, default False
+        False is iRprop-, which looks at signs alone. True is iRprop+, which keeps one more row of
+        optimizer state, for the last objective.
 
     Raises
     ------
@@ -234,8 +242,8 @@ class Rprop:
     References
     ----------
     Riedmiller and Braun, *A Direct Adaptive Method for Faster Backpropagation Learning: The RPROP
-    Algorithm*, ICNN 1993, in the form iRprop- of Igel and Hüsken, *Improving the Rprop Learning
-    Algorithm*, NC 2000. PyTorch uses the same form.
+    Algorithm*, ICNN 1993, in the forms iRprop- and iRprop+ of Igel and Hüsken, *Improving the Rprop
+    Learning Algorithm*, NC 2000. PyTorch has iRprop-.
 
     Examples
     --------
@@ -250,9 +258,9 @@ class Rprop:
     eta_plus: float = 1.2
     step_min: float = 1e-6
     step_max: float = 50.0
+    backtracking: bool = False
     name: ClassVar[str] = "rprop"
     default_rate: ClassVar[float] = 0.1
-    n_slots: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
         eta_minus = checks.number("eta_minus", self.eta_minus, above=0.0, below=1.0)
@@ -263,6 +271,12 @@ class Rprop:
         object.__setattr__(self, "eta_plus", eta_plus)
         object.__setattr__(self, "step_min", step_min)
         object.__setattr__(self, "step_max", step_max)
+        object.__setattr__(self, "backtracking", checks.boolean("backtracking", self.backtracking))
+
+    @property
+    def n_slots(self) -> int:
+        """The number of values that are kept for each parameter between updates."""
+        return 3 if self.backtracking else 2
 
 
 Optimizer: TypeAlias = SGD | Adam | AdamW | RMSprop | Rprop

@@ -118,7 +118,7 @@ def _update(spec: Spec, gradient: str, decay: str, t: int) -> str:
     """
     Return the formula of an update by the optimizer.
 
-    u, v, m, d and s stand for what the optimizer keeps, which is 0 before the first update.
+    u, v, m, d, s and e stand for what the optimizer keeps, which is 0 before the first update.
     """
     optimizer = spec.optimizer
     decoupled, norm = "", []
@@ -153,6 +153,11 @@ def _update(spec: Spec, gradient: str, decay: str, t: int) -> str:
             "s = where(r < 0, 0, sign(g))",
             "-s * d",
         ]
+        if optimizer.backtracking:
+            half = spec.weight_decay / 2
+            penalty = f" + {half!r} * sum([(w**2).sum() for w in W])" if half else ""
+            lines.insert(1, "back = s * d")  # before both change
+            lines[-1:] = [f"E = loss{penalty}", "where((r < 0) & (E > e), back, -s * d)"]
     else:
         beta_1, beta_2 = optimizer.beta_1, optimizer.beta_2
         lines = [
