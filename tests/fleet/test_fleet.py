@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import os
 import platform
@@ -385,3 +386,13 @@ def test_progress_shows_mean_losses(capsys, monkeypatch, rng):
     X, y = data([2, 3, 1], 8, "half_squared_error", False, rng)
     history = Fleet([2, 3, 1], members=3, seed=0).fit(X, y, 5, progress=True)
     assert f"epoch 5 of 5: loss {history.loss[-1].mean():.6g}" in capsys.readouterr().err
+
+
+def test_arguments_that_members_share_have_the_types_of_a_trainer():
+    """A type checker must accept for a fleet what it accepts for a trainer."""
+    trainer, fleet = (inspect.signature(net).parameters for net in (Trainer, Fleet))
+    for_each_member = {"learning_rate", "weight_decay", "dropout", "seed"}
+    shared = trainer.keys() & fleet.keys() - for_each_member
+    assert {"activation", "output_activation", "loss", "optimizer"} <= shared
+    for name in shared:
+        assert fleet[name].annotation == trainer[name].annotation, name

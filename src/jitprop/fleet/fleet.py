@@ -29,6 +29,7 @@ from jitprop.fleet.state import FleetState, FleetWhole
 from jitprop.fleet.stopping import Found, Stopping, told_and_stopping
 from jitprop.hints import hinting
 from jitprop.interrupts import Interrupts
+from jitprop.net.custom import CustomActivation
 from jitprop.net.losses import Loss
 from jitprop.net.optimizers import SGD, Optimizer
 from jitprop.net.schedules import LearningRate
@@ -145,8 +146,8 @@ batch_size, shuffle, dtype, backend
         layer_sizes: Sequence[int],
         *,
         members: int,
-        activation: str | Sequence[str] = "sigmoid",
-        output_activation: str = "sigmoid",
+        activation: str | CustomActivation | Sequence[str | CustomActivation] = "sigmoid",
+        output_activation: str | CustomActivation = "sigmoid",
         loss: str | Loss = "half_squared_error",
         reduction: str = "mean",
         optimizer: str | Optimizer = "sgd",

@@ -1,0 +1,129 @@
+"""The benchmarks of results, on small folders that are made up in the formats of the real ones."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+RESULTS = Path(__file__).parents[1] / "benchmarks/results"
+
+
+@pytest.fixture
+def module(monkeypatch):
+    """Return a function that imports a script of the folder by its name."""
+    monkeypatch.syspath_prepend(str(RESULTS))
+    before = set(sys.modules)
+    yield importlib.import_module
+    for name in set(sys.modules) - before:
+        if str(getattr(sys.modules[name], "__file__", "")).startswith(str(RESULTS)):
+            del sys.modules[name]
+
+
+def run(script, monkeypatch, capsys, *arguments):
+    """Run a script, and return its table without the heading, row by row, and all it printed."""
+    monkeypatch.setattr(sys, "argv", [script.__name__, *map(str, arguments)])
+    script.main()
+    printed = capsys.readouterr().out
+    lines = [line for line in printed.splitlines() if line.startswith("| ")]
+    return [line.strip("| ").split(" | ") for line in lines[2:]], printed
+
+
+def dt(path, kind, inputs, outputs, parts, rows):
+    """Write a file in PROBEN1's format, with outputs of this kind."""
+    counts = {"bool_in": 0, "real_in": inputs, "bool_out": 0, "real_out": 0}
+    counts[f"{kind}_out"] = outputs
+    names = ("training", "validation", "test")
+    counts |= {f"{name}_examples": n for name, n in zip(names, parts, strict=True)}
+    lines = [f"{name}={count}" for name, count in counts.items()]
+    lines += [" ".join(map(str, row)) + " " for row in rows]
+    path.write_text("\n".join(lines) + "\n\n")
+    return path
+
+
+def test_a_file_of_proben1_is_read(module, tmp_path):
+    rows = [[0.5, -1, 1, 0], [0.25, 1, 0, 1], [0, 0, 1, 0], [1, 0.125, 0, 1]]
+    proben1 = module("proben1")
+    problem = proben1.read(dt(tmp_path / "a.dt", "bool", 2, 2, (2, 1, 1), rows))
+    assert problem.has_classes
+    assert problem.train.X.tolist() == [[0.5, -1], [0.25, 1]]
+    assert problem.train.y.tolist() == [[1, 0], [0, 1]]
+    assert problem.validation.X.tolist() == [[0, 0]]
+    assert problem.validation.y.tolist() == [[1, 0]]
+    assert problem.test.X.tolist() == [[1, 0.125]]
+    assert problem.test.y.tolist() == [[0, 1]]
+
+
+@pytest.mark.parametrize(("kind", "outputs"), [("real", 3), ("bool", 1)])
+def test_outputs_that_are_no_classes(kind, outputs, module, tmp_path):
+    """hearta1.dt and heartac1.dt call their one real output bool."""
+    rows = [[0.1] * (1 + outputs)] * 3
+    path = dt(tmp_path / "a.dt", kind, 1, outputs, (1, 1, 1), rows)
+    assert not module("proben1").read(path).has_classes
+
+
+def test_a_file_with_a_row_too_few_is_refused(module, tmp_path):
+    path = dt(tmp_path / "a.dt", "real", 1, 1, (2, 1, 1), [[0, 1]] * 3)
+    with pytest.raises(
+        ValueError, match=re.escape("must have rows and columns (4, 2); got (3, 2)")
+    ):
+        module("proben1").read(path)
+
+
+def test_the_errors_of_proben1(module):
+    proben1 = module("proben1")
+    part = proben1.Part(np.zeros((4, 1)), np.array([[1, 0], [1, 0], [0, 1], [0, 1.0]]))
+    outputs = np.array(
+        [
+            [[0.6, 0.4], [0.4, 0.6], [0.1, 0.2], [0, 1]],  # the second is wrong
+            [[0, 1], [0, 1], [-1, -2], [0, 1]],  # the first three are wrong
+        ]
+    )
+    classes = proben1.Problem(True, part, part, part)
+    assert proben1.error(classes, outputs).tolist() == [25, 75]
+    # Squares: 0.16 + 0.16 + 0.36 + 0.36 + 0.01 + 0.64 = 1.69, over 4 samples of 2 outputs.
+    # Of the second run: 1 + 1 + 1 + 1 + 1 + 9 = 14.
+    targets = proben1.Problem(False, part, part, part)
+    assert proben1.error(targets, outputs) == pytest.approx([100 * 1.69 / 8, 100 * 14 / 8])
+    assert proben1.error(targets, outputs[0]) == pytest.approx(100 * 1.69 / 8)
+
+
+def test_mean_and_standard_deviation(module):
+    table = module("results_table")
+    # Deviations -2, 0 and 2: the variance of 60 runs is that of a sample, 8 / 2.
+    assert table.shown(np.array([1.0, 3.0, 5.0]), 2) == "3.00 (2.00)"
+    assert [table.places(printed) for printed in ("0.0410", "14.05", "3")] == [4, 2, 0]
+    assert table.markdown(["a", "b"], [["1", "2"]]) == "| a | b |\n| --- | --- |\n| 1 | 2 |"
+
+
+def test_proben1_prints_a_row_for_each_file(module, tmp_path, monkeypatch, capsys):
+    rng = np.random.default_rng(0)
+    X = rng.uniform(0, 1, (24, 3)).round(3)
+    above = X[:, 0] > 0.5
+    dt(tmp_path / "cancer1.dt", "bool", 3, 2, (12, 6, 6), np.c_[X, above, ~above].tolist())
+    dt(tmp_path / "heartac1.dt", "bool", 3, 1, (12, 6, 6), np.c_[X, X[:, 1] * X[:, 2]].tolist())
+    (tmp_path / "other.dt").write_text("of no interest")
+    rows, printed = run(module("proben1"), monkeypatch, capsys, tmp_path, "--runs", 2)
+    assert [row[:3] for row in rows] == [
+        ["cancer1", "4+2", "1.38 (0.49)"],
+        ["heartac1", "2", "2.47 (0.38)"],
+    ]
+    for row in rows:
+        for cell in (row[3], row[5]):
+            assert re.fullmatch(r"\d+\.\d\d \(\d+\.\d\d\)", cell)
+        assert min(float(row[i]) for i in (4, 6, 7)) >= 0
+    assert "of 2 runs" in printed
+    assert "numba" in printed.splitlines()[-1]
+
+
+@pytest.mark.parametrize("arguments", [[], ["--runs", "1"], ["--only", "cancer1"]])
+def test_proben1_says_what_it_needs(arguments, module, tmp_path, monkeypatch, capsys):
+    dt(tmp_path / "card1.dt", "bool", 1, 2, (1, 1, 1), [[0, 1, 0]] * 3)
+    folder = tmp_path if arguments else tmp_path / "none"
+    with pytest.raises(SystemExit):
+        run(module("proben1"), monkeypatch, capsys, folder, *arguments)
+    assert "must hold .dt files" in capsys.readouterr().err
