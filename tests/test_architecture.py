@@ -206,7 +206,7 @@ def test_both_backends_offer_the_same_functions():
 
 def test_public_names():
     assert set(jitprop.__all__) == {
-        "SGD", "Adam", "AdamW", "RMSprop", "Rprop",
+        "SGD", "Adam", "AdamW", "LevenbergMarquardt", "RMSprop", "Rprop",
         "CustomActivation", "CustomLoss",
         "AbsoluteError", "BinaryCrossEntropy", "CrossEntropy", "GaussianNLL", "HalfSquaredError",
         "Huber", "Poisson", "Quantile", "SquaredError",
@@ -235,7 +235,7 @@ FLOORS = [
     {"_types", "_version", "elementary", "hints", "checks", "warn", "interrupts"},
     {"net"},
     {"data"},
-    {"functions", "reference", "backends"},
+    {"functions", "reference_net", "reference_second_order", "reference", "backends"},
     {"metrics", "training", "files", "teaching", "plot"},
     {"trainer"},
     {"fleet"},

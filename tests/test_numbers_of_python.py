@@ -30,7 +30,9 @@ SOURCE = Path(jitprop.__file__).parent
 
 ELSEWHERE = {
     "functions.py": "the NumPy backend calls exp and log of the C library",
-    "reference.py": "the NumPy backend multiplies with BLAS",
+    "reference.py": "the NumPy backend takes powers of the C library",
+    "reference_net.py": "the NumPy backend multiplies with BLAS",
+    "reference_second_order.py": "the NumPy backend solves with LAPACK",
     "teaching/trace.py": "a trace shows the numbers of the NumPy backend",
     "proof/speed.py": "a net in NumPy, which jitprop's speed is compared with",
     "sklearn/lbfgs.py": "its steps are those of scipy",

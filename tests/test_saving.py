@@ -383,7 +383,8 @@ def test_objects_made_of_functions_are_saved_by_name(monkeypatch):
 
 def test_all_settings_that_are_objects_are_known():
     modules = {cls.__module__ for cls in encoding.CLASSES.values()}
-    assert modules == {"jitprop.net.losses", "jitprop.net.optimizers", "jitprop.net.schedules"}
+    names = "losses", "optimizers", "schedules", "second_order"
+    assert modules == {f"jitprop.net.{name}" for name in names}
     exported = {getattr(jitprop, name) for name in jitprop.__all__}
     assert {cls for cls in exported if cls.__module__ in modules} <= {*encoding.CLASSES.values()}
     assert not {cls for cls in encoding.CLASSES.values() if not cls.__dataclass_params__.frozen}

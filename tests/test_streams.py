@@ -387,7 +387,7 @@ def test_arguments_that_batches_do_not_have(arguments, words):
 
 
 def test_rprop_does_not_train_from_batches():
-    with pytest.raises(ValueError, match="Rprop compares gradients of full batches"):
+    with pytest.raises(ValueError, match="Rprop needs full batches"):
         make(optimizer="rprop").fit(cut((X3, Y2), 2), epochs=1)
 
 

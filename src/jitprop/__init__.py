@@ -25,6 +25,7 @@ from jitprop.net.schedules import (
     ReduceOnPlateau,
     Step,
 )
+from jitprop.net.second_order import LevenbergMarquardt
 from jitprop.teaching.trace import Trace
 from jitprop.trainer import Gradients, Trainer
 from jitprop.training.callbacks import Callback, Checkpoint, EarlyStopping
@@ -62,6 +63,7 @@ __all__ = [
     "History",
     "Huber",
     "InverseScaling",
+    "LevenbergMarquardt",
     "OneCycle",
     "Poisson",
     "Quantile",

@@ -59,6 +59,8 @@ WORDS: dict[str, dict[str, str]] = {
         "momentum": "it is SGD(momentum=0.9)",
         "nesterov": "it is SGD(momentum=0.9, nesterov=True)",
         "lbfgs": "there is none here; the estimators of jitprop.sklearn have solver='lbfgs'",
+        "trainlm": "it is 'lm'",
+        "levenberg_marquardt": "it is 'lm'",
         "nadam": "there is none; 'adam' is the nearest",
         "adagrad": "there is none; 'rmsprop' is the nearest",
     },

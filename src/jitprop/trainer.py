@@ -28,6 +28,7 @@ from jitprop.net.custom import CustomActivation
 from jitprop.net.losses import Loss
 from jitprop.net.optimizers import Optimizer
 from jitprop.net.schedules import LearningRate, Schedule
+from jitprop.net.second_order import has_ended, is_second_order, reason
 from jitprop.net.spec import check_batch, make_spec, with_learning_rate
 from jitprop.teaching.trace import Trace, trace
 from jitprop.training import running
@@ -104,17 +105,20 @@ class Trainer(Attributes):
     reduction : {"mean", "sum"}, default "mean"
         Whether the loss of a batch, and so its gradient, is the mean or the sum over its samples.
     optimizer : str or object, default "sgd"
-        "sgd", "adam", "adamw", "rmsprop" or "rprop". With settings: an `SGD`, `Adam`, `AdamW`,
-        `RMSprop` or `Rprop`.
+        "sgd", "adam", "adamw", "rmsprop" or "rprop", or "lm" for the second-order method of
+        Levenberg and Marquardt. With settings: an `SGD`, `Adam`, `AdamW`, `RMSprop`, `Rprop` or
+        `LevenbergMarquardt`.
     learning_rate : float, schedule, callable or None, default None
         A number above 0, or a `Step`, `Exponential`, `InverseScaling`, `Cosine` (with warm-up),
         `OneCycle` or `ReduceOnPlateau`. Or a function that takes the epoch's number, counted from 0
         over all calls of `fit`, and returns the rate of that epoch, at least 0. It is called once
         for each epoch, before the epoch is trained. None is 0.1 for SGD and Rprop, and 0.001 for
-        Adam, AdamW and RMSprop. The attribute can be set between calls of `fit` and by callbacks.
+        Adam, AdamW and RMSprop. A second-order method takes None alone, and shows 1.0. The
+        attribute can be set between calls of `fit` and by callbacks.
     weight_decay : float, default 0.0
         Adds ``weight_decay * W`` to the gradient of the weights, but not to that of the biases.
-        `AdamW` applies it in another way. Losses and `gradients` do not contain it.
+        `AdamW` applies it in another way. A second-order method minimises the loss and
+        1/2 ``weight_decay`` sum W**2. Losses and `gradients` do not contain it.
     dropout : float or sequence of float, default 0.0
         One for all hidden layers, or one for each, in [0, 1). It is the probability p with which a
         unit is left out of an update, drawn anew for each sample. The other units are multiplied by
@@ -128,7 +132,8 @@ class Trainer(Attributes):
         float64 the square of a norm beyond 1e154 overflows, and the norm is taken for inf: such a
         batch changes the parameters by momentum and weight decay alone.
     batch_size : int or None, default None
-        Samples of an update. A shorter last batch is trained too. None is all samples.
+        Samples of an update. A shorter last batch is trained too. None is all samples. `Rprop` and
+        second-order methods need all samples in one batch.
     shuffle : bool, default True
         Whether each epoch presents the samples in a new random order. Full batches are not
         shuffled, because their gradient does not depend on the order.
@@ -314,8 +319,16 @@ class Trainer(Attributes):
 
     @property
     def history(self) -> History:
-        """The history of all fits, one after the other. During a fit it has its epochs so far."""
-        return self._model.course.history()
+        """
+        The history of all fits, one after the other. During a fit it has its epochs so far.
+
+        Its ``ended`` is why a second-order method ended in the last fit. It is known of a trainer
+        that was read from a file, too.
+        """
+        model = self._model
+        history = model.course.history()
+        ended = reason(model.spec.optimizer, model.state.slots)
+        return replace(history, ended=ended) if ended else history
 
     def _whole(self) -> Model:
         """
@@ -419,13 +432,15 @@ class Trainer(Attributes):
         y : (n_samples, n_outputs) array-like
             Or (n_samples,) for one output, and for class labels 0, 1, ... with "cross_entropy".
         epochs : int
-            How many more epochs to train, at least 1. Callbacks start anew.
+            How many more epochs to train, at least 1. Callbacks start anew. A second-order method
+            may end earlier; in the next call it begins anew.
         epochs_total : int, optional
             In place of ``epochs``: resume, and train until `epochs_trained` is this number, at
-            least 1. Callbacks resume from the states that they had when the trainer was saved or
-            its last fit ended. So an interrupted fit goes on as if it had not been interrupted, bit
-            for bit; see `Callback.get_state`. The first call may use ``epochs_total`` too. If so
-            many epochs are done already, nothing is trained, and the History is empty.
+            least 1. A second-order method that has ended stays so, and nothing is trained.
+            Callbacks resume from the states that they had when the trainer was saved or its last
+            fit ended. So an interrupted fit goes on as if it had not been interrupted, bit for bit;
+            see `Callback.get_state`. The first call may use ``epochs_total`` too. If so many epochs
+            are done already, nothing is trained, and the History is empty.
         sample_weight : (n_samples,) array-like, optional
             Weights w of at least 0, not all 0. With losses l of its samples, the loss of a batch is
             sum w l / sum w, or sum w l with ``reduction="sum"``. So an integer weight has the
@@ -547,6 +562,8 @@ class Trainer(Attributes):
         with running.fit_of(self, "trainer"):
             model = self._model
             n_epochs = int(checks.epochs(epochs, epochs_total, model.state.epochs))
+            if epochs_total is not None and has_ended(model.spec.optimizer, model.state.slots):
+                n_epochs = 0
             progress = checks.boolean("progress", progress)
             if validation_data is not None and validation_fraction is not None:
                 raise ValueError("validation_data and validation_fraction exclude each other")
@@ -609,7 +626,9 @@ class Trainer(Attributes):
             under_way = running.of(self)
             with Interrupts() as interrupts:  # state and history must always have the same epochs
                 with running.changing():
-                    fit.record = model.course.begin(n_epochs, watch.names)
+                    fit.record = model.course.begin(n_epochs, [*watch.names, *watch.told])
+                    if epochs_total is not None:  # a method that has ended stays so
+                        fit.record.ended = reason(model.spec.optimizer, state.slots)
                     before = model.state, model.dtype, model.names
                     model.state, model.dtype = state, dtype
                     model.names = names
@@ -622,7 +641,8 @@ class Trainer(Attributes):
                         under_way.publish(None)
                         self._under_way = None
                         model.course.end()
-                        if fit.record.done == 0:  # the first epoch decides the dtype and the names
+                        # The first epoch decides the dtype and the names, or a method's end.
+                        if fit.record.done == 0 and not fit.record.ended:
                             model.state, model.dtype, model.names = before
                         if fit.kept is not None:
                             model.kept = fit.kept
@@ -904,6 +924,8 @@ class Trainer(Attributes):
         The lock keeps other threads from copying the trainer, or from beginning a fit, meanwhile.
         """
         model, rate = self._model, self._model.spec.learning_rate
+        if is_second_order(model.spec.optimizer):
+            return None
         if not isinstance(rate, float) and not isinstance(rate, Schedule):
             return None
         began = time.perf_counter()

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 import jitprop_kernels as kernels
+from jitprop import reference
 from jitprop._types import Array
 from jitprop.backends import brief as briefs
 from jitprop.backends import plans, prepared
@@ -21,6 +22,7 @@ from jitprop.backends.prepared import (
     train_bound,
 )
 from jitprop.data.samples import Arrays, Steps
+from jitprop.net.second_order import is_second_order
 from jitprop.net.state import check_written
 
 FIRST_CALL = 2e8
@@ -58,6 +60,8 @@ def train(
     net: Net, params: Array, slots: Array, steps: Steps, updates: int, dropout_key: int
 ) -> int:
     """Train on some batches: see `jitprop.reference.train`."""
+    if is_second_order(net.spec.optimizer):
+        return reference.train(net.spec, params, slots, steps, updates, dropout_key)
     bind = bound_training(net, params, slots, steps, updates, dropout_key)
     return train_bound(net, bind, steps.start)
 

@@ -275,3 +275,4 @@ def _optimizer(spec: Spec) -> tuple[int, tuple[float, float, float, float]]:
         case Rprop(eta_minus, eta_plus, step_min, step_max, backtracking):
             code = codes.RPROP_PLUS if backtracking else codes.RPROP
             return code, (eta_minus, eta_plus, step_min, step_max)
+    return codes.SGD, (0.0, 0.0, 0.0, 0.0)  # a second-order method does not read this

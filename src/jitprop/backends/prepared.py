@@ -29,6 +29,7 @@ HALTED = -1
 class Net(NamedTuple):
     """What this backend wants to be told of a net: for training, or for passes without updates."""
 
+    spec: Spec
     plan: kernels.Plan
     route: kernels.Route
     memory: list[Array]
@@ -69,6 +70,7 @@ def prepare(
     n_gradients = n_parts if chunked else 0 if fused else 1
     n_squares = -(-spec.n_parameters // kernels.SQUARES_PIECE) if clipped else 0
     return Net(
+        spec,
         plan._replace(squares=n_parts),
         kernels.LANES if lanes else kernels.BLOCKS,
         memory if chunked else memory * n,
@@ -93,6 +95,7 @@ def prepare_pass(
     n = 1 if kernels.INTERPRETED else threads.choose(n_threads, work, 1, n_tiles)
     plan, size = plans.make(spec, tile, tile, 0, lanes, dtype, 1)
     return Net(
+        spec,
         plan,
         kernels.LANES if lanes else kernels.BLOCKS,
         [aligned_zeros(size, dtype) for _ in range(n)],
@@ -209,7 +212,7 @@ def bound_training(
     net: Net, params: Array, slots: Array, steps: Steps, updates: int, dropout_key: int
 ) -> Callable[[int, int], kernels.Bound]:
     """Return what binds the arguments of a `train` for each thread."""
-    X, y, weights, order, losses, rates, start, stop = steps
+    X, y, weights, order, losses, rates, start, stop, _ = steps
     check_trained(params, slots, X, y, weights)
     check_written(losses=losses)
     rows = NATURAL_ORDER if order is None else order.reshape(-1)

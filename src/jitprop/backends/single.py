@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 import jitprop_kernels as kernels
+from jitprop import reference
 from jitprop._types import Array
 from jitprop.backends.prepared import (
     HALTED,
@@ -17,6 +18,7 @@ from jitprop.backends.prepared import (
     tiles_in,
 )
 from jitprop.data.samples import Arrays, Steps, stand_ins
+from jitprop.net.second_order import is_second_order
 from jitprop.net.state import check_trained, check_written
 
 
@@ -38,13 +40,17 @@ class Single:
         self._seat = kernels.Seat(0, 1, net.gate)
         self._calls: dict[Any, kernels.Bound] = {}
         self._training: Any = None
+        self._descent: tuple[Array, Array, Steps, int] | None = None
         self._passed: Arrays | None = None
 
     def train(
         self, params: Array, slots: Array, steps: Steps, updates: int, dropout_key: int
     ) -> int:
         """Train on some batches: see `jitprop.reference.train`."""
-        X, y, weights, order, losses, rates, start, stop = steps
+        if is_second_order(self.net.spec.optimizer):
+            self._descent = params, slots, steps, dropout_key
+            return reference.train(self.net.spec, params, slots, steps, updates, dropout_key)
+        X, y, weights, order, losses, rates, start, stop, _ = steps
         check_trained(params, slots, X, y, weights)
         check_written(losses=losses)
         key = "train", y.ndim, weights is None, order is None
@@ -82,6 +88,10 @@ class Single:
 
     def go_on(self, start: int, stop: int, updates: int) -> int:
         """Train on other batches, with the arrays that `train` got last."""
+        if self._descent is not None:
+            params, slots, steps, key = self._descent
+            steps = steps._replace(start=start, stop=stop)
+            return reference.train(self.net.spec, params, slots, steps, updates, key)
         call, gate = self._training, self.net.gate
         call.put((4,), start)
         call.put((5,), stop)
@@ -138,7 +148,7 @@ class Single:
         """Let go of the arrays of the last call. What the net owns stays."""
         for call in self._calls.values():
             call.forget()
-        self._training = self._passed = None
+        self._training = self._descent = self._passed = None
 
     def _put_samples(self, call: kernels.Bound, X: Array, y: Array, weights: Array | None) -> None:
         call.put((2, "samples", "X"), X.reshape(-1))

@@ -44,6 +44,9 @@ class Steps(NamedTuple):
         The learning rate of each epoch.
     start, stop : int
         Train on batches ``start`` to ``stop - 1``, which are counted through all epochs.
+    told : (epochs, columns) float64 array or None
+        Changed in place: what a second-order method tells of each epoch, as its class says. Its
+        ``losses`` are those after the step of each epoch. None if nobody wants to know.
     """
 
     X: Array
@@ -54,6 +57,7 @@ class Steps(NamedTuple):
     rates: npt.NDArray[np.float64]
     start: int
     stop: int
+    told: npt.NDArray[np.float64] | None = None
 
 
 class Samples(NamedTuple):

@@ -17,12 +17,12 @@ import numpy as np
 
 from jitprop import checks
 from jitprop._types import Array
-from jitprop.net import losses, optimizers, schedules
+from jitprop.net import losses, optimizers, schedules, second_order
 from jitprop.training.history import History, Numbers, missing
 
 CLASSES: dict[str, type[Any]] = {
     cls.__name__: cls
-    for module in (losses, optimizers, schedules)
+    for module in (losses, optimizers, second_order, schedules)
     for cls in vars(module).values()
     if isinstance(cls, type) and is_dataclass(cls) and cls.__module__ == module.__name__
     if cls not in (losses.Loss, schedules.Schedule)
@@ -35,7 +35,8 @@ The most numbers of a history, in all its columns, that are stored as JSON. They
 of the header, which is limited to `jitprop.files.sealed.MAX_HEADER`.
 """
 
-COLUMNS = tuple(field.name for field in fields(History) if field.name != "metrics")
+COLUMNS = tuple(field.name for field in fields(History) if field.name not in ("metrics", "ended"))
+"""The columns beside those of metrics. Why a method has ended stands in the optimizer's state."""
 
 METRICS = "metrics."
 """The prefix of the columns of metrics, beside those in `COLUMNS`."""
@@ -167,9 +168,10 @@ def decoded_history(part: dict[str, Any], tensors: Mapping[str, Array]) -> Histo
         if name in columns and (columns[name] < 0).any():
             raise ValueError(f"its history has {name} below 0")
     metrics = {name: columns.pop(name) for name in list(columns) if name.startswith(METRICS)}
+    always: dict[str, Any] = {name: columns.get(name, missing(part["epochs"])) for name in COLUMNS}
     return History(
         metrics={name.removeprefix(METRICS): column for name, column in metrics.items()},
-        **{name: columns.get(name, missing(part["epochs"])) for name in COLUMNS},
+        **always,
     )
 
 

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from jitprop._types import Array
 from jitprop.net.optimizers import Adam, Optimizer, RMSprop, Rprop
+from jitprop.net.second_order import REASONS, is_second_order
 
 MOST_UPDATES = 2.0**48
 """The most updates of an epoch: at 10 ns each they would take a month."""
@@ -61,6 +62,8 @@ def check_slots(optimizer: Optimizer, slots: Array) -> None:
         limits = {0: (0.0, np.inf)}
     elif isinstance(optimizer, Rprop):
         limits = {0: (0.0, optimizer.step_max), 1: (-1.0, 1.0)}
+    elif is_second_order(optimizer):
+        limits = {0: (0.0, len(REASONS) - 1.0), 1: (0.0, optimizer.max_damping)}
     for i, (low, high) in limits.items():
         slot = slots[..., i, :]
         if slot.size and (slot.min() < low or slot.max() > slots.dtype.type(high)):
@@ -68,6 +71,8 @@ def check_slots(optimizer: Optimizer, slots: Array) -> None:
                 f"slot {i} of its optimizer must be within [{low:g}, {high:g}]; "
                 f"got {slot.min():g} to {slot.max():g}"
             )
+    if is_second_order(optimizer) and (slots[..., 0, 0] != np.floor(slots[..., 0, 0])).any():
+        raise ValueError("slot 0 of its optimizer must begin with a whole number")
 
 
 def check_stopping(

@@ -20,6 +20,7 @@ from jitprop.fleet.engines import Engine, Indices, Later, Mask, Members
 from jitprop.fleet.settings import MemberSettings
 from jitprop.fleet.state import FleetState
 from jitprop.net import schedules
+from jitprop.net.second_order import has_ended
 from jitprop.net.spec import Spec
 
 
@@ -75,7 +76,7 @@ class Trained(NamedTuple):
     diverged: Mask
     """(A,): which members diverged."""
     stopped: Mask
-    """(A,): which members were stopped."""
+    """(A,): which members were stopped, or have ended by themselves."""
 
 
 class Blocks:
@@ -164,14 +165,18 @@ class Blocks:
             )
         finite = self._run(trained, self.data, orders, losses, block.rates, later)
         diverged = ~(finite & _finite(trained))
-        done, stopped = np.full(len(members), n_epochs), np.zeros(len(members), np.bool_)
+        # After its end, a second-order method has no losses.
+        ended = has_ended(self.spec.optimizer, trained.slots) & ~diverged
+        done = np.where(ended, np.isfinite(losses).sum(axis=0), n_epochs)
+        stopped = np.zeros(len(members), np.bool_)
         if look is not None:
             later = later or Later.after(trained)
-            whole = _whole_epochs(diverged, losses, later)
+            whole = np.where(ended, done, _whole_epochs(diverged, losses, later))
             done, stopped = look(trained, later, losses, whole)
             diverged &= ~stopped
             early = np.flatnonzero(stopped & (done < n_epochs))
             self._end_early(block, early, trained, later, done)
+        stopped |= ended
         if diverged.any():
             self._go_back(block, diverged, trained, orders, losses, done)
         for i in np.flatnonzero(stopped):

@@ -17,6 +17,7 @@ from jitprop.fleet.model import FleetModel
 from jitprop.fleet.state import FleetState, FleetWhole
 from jitprop.fleet.stopping import Seen, Stopping
 from jitprop.interrupts import Interrupts
+from jitprop.net.second_order import reasons
 from jitprop.training.callback_list import CallbackList
 from jitprop.training.history import VALIDATION_LOSS
 from jitprop.training.kept import apart
@@ -117,7 +118,7 @@ class Course:
                     self.stopping.restore()
 
     def _run(self, progress: Progress | None) -> None:
-        work = 3 * self.data.n_samples * self.state.params.size
+        work = self.spec.work(self.data.n_samples) * len(self.state.params)
         first, size = 0, max(1, int(self.engine.first_work / work))
         while len(self._unfinished(first)) and not self.stopped:
             left = int(self.limits[self.active].min()) - first
@@ -147,6 +148,7 @@ class Course:
             epochs=self.done,
             best_epoch=None if self.stopping is None else self.stopping.best_epoch,
             diverged=dict(sorted(self.blocks.diverged.items())),
+            ended=reasons(self.spec.optimizer, self.state.slots),
         )
 
     def _reached(self) -> int:

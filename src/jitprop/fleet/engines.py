@@ -23,6 +23,7 @@ from jitprop.data.samples import Steps
 from jitprop.fleet.data import Data, Part
 from jitprop.interrupts import Interrupts
 from jitprop.net.optimizers import SGD
+from jitprop.net.second_order import has_ended
 from jitprop.net.spec import Spec
 from jitprop.training.nets import KEPT_BYTES
 
@@ -117,6 +118,9 @@ class Engine(Protocol):
 
         ``later`` becomes what the members are after each epoch. From the first loss of a member
         on that is not finite, what it has of this member must not be used.
+
+        A second-order method may end before the last epoch, which is no failure. The member's
+        losses are nan from there on, and in ``later`` it stays as it is.
         """
 
     def evaluate(self, members: Members, data: Data) -> Array:
@@ -198,7 +202,7 @@ class Loop:
                 while later is not None and done == stop:
                     epoch = stop // n_batches - 1
                     later.params[epoch, i], later.slots[epoch, i] = params, slots
-                    if stop == n_steps or halted:
+                    if stop == n_steps or halted or has_ended(self.spec.optimizer, slots):
                         break
                     start, stop = stop, stop + n_batches
                     done = net.go_on(start, stop, updates + start)
@@ -207,6 +211,9 @@ class Loop:
                 self._give(key, net)
             if done < n_steps:
                 own_losses[i, done // n_batches :] = np.nan
+                if later is not None and has_ended(self.spec.optimizer, slots):
+                    later.params[done // n_batches :, i] = params
+                    later.slots[done // n_batches :, i] = slots
 
         def halt() -> None:
             nonlocal halted
@@ -214,10 +221,11 @@ class Loop:
             for net in list(nets.values()):
                 self.backend.halt(net)
 
-        passes = 3 * n_epochs * n * len(members.numbers)
-        run(work, len(members.numbers), self._threads(passes), halt)
+        n_threads = self._threads(n_epochs * self.spec.work(n) * len(members.numbers))
+        run(work, len(members.numbers), n_threads, halt)
         losses[:] = own_losses.T / data.divisors(self.spec, members.numbers)
-        return np.asarray(np.isfinite(own_losses).all(axis=1))
+        ended = has_ended(self.spec.optimizer, members.slots)
+        return np.asarray(np.isfinite(own_losses).all(axis=1) | ended)
 
     def evaluate(self, members: Members, data: Data) -> Array:
         """See `Engine`."""
@@ -243,7 +251,7 @@ class Loop:
     def _pass(self, work: Callable[[Any, int], None], members: Members, n: int) -> None:
         """Call ``work`` with a net for passes of n samples and the number of each member."""
         a, dtype = len(members.numbers), members.params.dtype
-        n_threads = self._threads(a * n)
+        n_threads = self._threads(a * n * self.spec.n_parameters)
         size = -(-a // (SHARES * max(1, n_threads)))  # a net is taken once for so many members
 
         def work_on_some(share: int) -> None:
@@ -254,11 +262,11 @@ class Loop:
 
         run(work_on_some, -(-a // size), n_threads)
 
-    def _threads(self, passes: int) -> int:
-        """Return how many threads to use if so many samples pass through a net."""
+    def _threads(self, work: float) -> int:
+        """Return how many threads to use for so many multiply-adds."""
         if self.backend is backends.load("numpy"):
             return 0  # Python handles Ctrl-C there, and the NumPy backend has one thread
-        n = threads_for(passes * self.spec.n_parameters, self.n_threads)
+        n = threads_for(work, self.n_threads)
         self._most = max(self._most, n)
         return n
 

@@ -33,6 +33,7 @@ from jitprop.net.custom import CustomActivation
 from jitprop.net.losses import Loss
 from jitprop.net.optimizers import SGD, Optimizer
 from jitprop.net.schedules import LearningRate
+from jitprop.net.second_order import has_ended
 from jitprop.net.spec import check_batch
 from jitprop.trainer import Trainer, trainer_of
 from jitprop.training import running
@@ -447,11 +448,14 @@ batch_size, shuffle, dtype, backend
         if history.best_epoch is not None:
             self._warn_of_no_best(history, resolve_callbacks(callbacks))
         if history.diverged:
+            spec = self._model.spec
+            uses_rate = spec.optimizer.uses_rate != "never"
+            smaller = "a smaller learning_rate for them, or " if uses_rate else ""
             warn(
                 f"{len(history.diverged)} of {len(self)} members diverged, the first in epoch "
                 f"{min(history.diverged.values())}: they keep their last good epoch, and the "
-                "others went on. Try a smaller learning_rate for them, or inputs and targets "
-                f"scaled to about -1...1{see_own(self._model.spec.custom_functions, '; or see {}')}"
+                f"others went on. Try {smaller}inputs and targets "
+                f"scaled to about -1...1{see_own(spec.custom_functions, '; or see {}')}"
             )
         return history
 
@@ -481,6 +485,8 @@ batch_size, shuffle, dtype, backend
         """Do all that `fit` does, except for its warnings at the end."""
         model = self._model
         to_train = checks.epochs(epochs, epochs_total, model.state.epochs)
+        if epochs_total is not None:
+            to_train = np.where(has_ended(model.spec.optimizer, model.state.slots), 0, to_train)
         progress = checks.boolean("progress", progress)
         model.check_names(X)
         data = samples(X, y, sample_weight, model.spec, len(self), model.dtype)
@@ -827,7 +833,8 @@ batch_size, shuffle, dtype, backend
         model.nets.give_back(brief.key, brief, brief.size())
         if losses is None:
             return None
-        return FleetHistory(losses, None, np.ones(len(self), np.int64), None, {})
+        ended = ("",) * len(self)
+        return FleetHistory(losses, None, np.ones(len(self), np.int64), None, {}, ended)
 
     def _engine(self, n_samples: int) -> Engine:
         """Take the engine for so many samples that the model keeps, or make one."""

@@ -20,7 +20,7 @@ class FleetHistory:
     ----------
     loss : (epochs, K) float64 array
         The loss of each member, as in `History.loss`. It is nan in epochs after a member was
-        stopped or diverged.
+        stopped, ended or diverged.
     validation_loss : (epochs, K) float64 array, or None
         The loss on the validation data after each epoch. None without validation data.
     epochs : (K,) int64 array
@@ -34,6 +34,8 @@ class FleetHistory:
         The members whose loss or parameters became inf or nan, and the epoch of this call in which
         that happened. As with `DivergenceError`, such a member is back at the last end of an epoch
         after which a batch was trained with a finite loss: one or two epochs before.
+    ended : tuple of K str
+        Why each member's second-order method has ended by itself, as in `History.ended`.
     """
 
     loss: Numbers
@@ -41,6 +43,7 @@ class FleetHistory:
     epochs: npt.NDArray[np.int64]
     best_epoch: npt.NDArray[np.int64] | None
     diverged: Mapping[int, int]
+    ended: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         n, k = self.loss.shape

@@ -24,7 +24,7 @@ from jitprop.fleet.state import FleetState
 from jitprop.fleet.stopping import Found
 from jitprop.net import initializers, optimizers
 from jitprop.net.seeds import generator, words
-from jitprop.net.spec import Spec, make_spec
+from jitprop.net.spec import Spec, check_method, make_spec
 from jitprop.training.kept import Kept
 from jitprop.training.model import BaseModel, as_copy, checked
 
@@ -62,7 +62,9 @@ def make_settings(
         own_momenta,
         dropout_of(dropout, k, len(spec.layer_sizes) - 2),
     )
-    return replace(spec, dropout=tuple(settings.dropout.max(axis=0).tolist())), settings
+    spec = replace(spec, dropout=tuple(settings.dropout.max(axis=0).tolist()))
+    check_method(spec)
+    return spec, settings
 
 
 @dataclass(kw_only=True)

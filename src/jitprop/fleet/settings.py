@@ -91,7 +91,10 @@ def rates_of(value: Any, optimizer: Optimizer, n_members: int) -> Any:
     if callable(value) and not isinstance(value, type):
         check_rate(value, optimizer)
         return value
-    return per_member("learning_rate", value, n_members, above_0)
+    rates = per_member("learning_rate", value, n_members, above_0)
+    for rate in rates.tolist() if optimizer.uses_rate == "never" else ():
+        check_rate(rate, optimizer)
+    return rates
 
 
 def member_count(members: Any) -> int:

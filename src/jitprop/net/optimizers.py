@@ -1,4 +1,17 @@
-"""The optimizers and their settings. `jitprop.reference` shows how they compute an update."""
+"""
+The optimizers and their settings. `jitprop.reference` shows how they compute an update.
+
+Each class says how it is used:
+
+- ``name`` is what `Trainer`'s argument ``optimizer`` calls it;
+- ``default_rate`` is the learning rate if none is given;
+- ``uses_rate`` is when it reads the learning rate: in "every update", in the "first update", or
+  "never";
+- ``full_batch`` is whether each batch must hold all samples;
+- ``n_slots`` is how many numbers it keeps for each parameter between updates;
+- ``columns`` are the numbers that it tells of each epoch. Only the methods of
+  `jitprop.net.second_order` have any.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +20,7 @@ from typing import ClassVar, TypeAlias
 
 from jitprop import checks
 from jitprop.hints import hinting_class
+from jitprop.net.second_order import LevenbergMarquardt
 
 
 @hinting_class
@@ -50,6 +64,9 @@ class SGD:
     nesterov: bool = False
     name: ClassVar[str] = "sgd"
     default_rate: ClassVar[float] = 0.1
+    uses_rate: ClassVar[str] = "every update"
+    full_batch: ClassVar[bool] = False
+    columns: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:
         momentum = checks.number("momentum", self.momentum, low=0.0, below=1.0)
@@ -108,6 +125,9 @@ class Adam:
     epsilon: float = 1e-8
     name: ClassVar[str] = "adam"
     default_rate: ClassVar[float] = 0.001
+    uses_rate: ClassVar[str] = "every update"
+    full_batch: ClassVar[bool] = False
+    columns: ClassVar[tuple[str, ...]] = ()
     n_slots: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
@@ -183,6 +203,9 @@ class RMSprop:
     epsilon: float = 1e-8
     name: ClassVar[str] = "rmsprop"
     default_rate: ClassVar[float] = 0.001
+    uses_rate: ClassVar[str] = "every update"
+    full_batch: ClassVar[bool] = False
+    columns: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:
         for name in ("rho", "momentum"):
@@ -261,6 +284,9 @@ class Rprop:
     backtracking: bool = False
     name: ClassVar[str] = "rprop"
     default_rate: ClassVar[float] = 0.1
+    uses_rate: ClassVar[str] = "first update"
+    full_batch: ClassVar[bool] = True
+    columns: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:
         eta_minus = checks.number("eta_minus", self.eta_minus, above=0.0, below=1.0)
@@ -279,7 +305,7 @@ class Rprop:
         return 3 if self.backtracking else 2
 
 
-Optimizer: TypeAlias = SGD | Adam | AdamW | RMSprop | Rprop
+Optimizer: TypeAlias = SGD | Adam | AdamW | RMSprop | Rprop | LevenbergMarquardt
 
 
 def resolve(optimizer: object) -> Optimizer:
@@ -291,7 +317,7 @@ def resolve(optimizer: object) -> Optimizer:
     TypeError, ValueError
         For anything else.
     """
-    known: tuple[type[Optimizer], ...] = SGD, Adam, AdamW, RMSprop, Rprop
+    known: tuple[type[Optimizer], ...] = SGD, Adam, AdamW, RMSprop, Rprop, LevenbergMarquardt
     if isinstance(optimizer, known):
         return optimizer
     named = {cls.name: cls for cls in known}

@@ -12,8 +12,9 @@ from jitprop.checks import quoted
 from jitprop.net import losses, optimizers, schedules
 from jitprop.net.custom import CustomActivation, CustomLoss
 from jitprop.net.losses import Loss
-from jitprop.net.optimizers import Optimizer, Rprop
+from jitprop.net.optimizers import Optimizer
 from jitprop.net.schedules import LearningRate
+from jitprop.net.second_order import is_second_order
 
 HIDDEN_ACTIVATIONS = (
     "sigmoid",
@@ -101,6 +102,12 @@ class Spec:
         """The number of samples in a full batch, where there are ``n_samples`` in all."""
         return n_samples if self.batch_size is None else min(self.batch_size, n_samples)
 
+    def work(self, n_samples: int) -> float:
+        """Return about how many multiply-adds one update on so many samples takes."""
+        if is_second_order(method := self.optimizer):
+            return method.work(n_samples, self.layer_sizes[-1], self.n_parameters)
+        return 3 * n_samples * self.n_parameters
+
     def divisor(self, n_samples: int, weights: Array | None) -> float:
         """
         The number that a summed loss is divided by, to get the reduced one.
@@ -171,6 +178,7 @@ def make_spec(
     )
     _check_output(spec)
     check_rate(spec.learning_rate, spec.optimizer)
+    check_method(spec)
     return spec
 
 
@@ -224,32 +232,80 @@ def _activation(name: str, value: Any, known: tuple[str, ...]) -> str | CustomAc
     return value if isinstance(value, CustomActivation) else checks.choice(name, value, known)
 
 
-def check_rate(learning_rate: LearningRate, optimizer: Optimizer) -> None:
-    """Refuse a schedule together with Rprop."""
-    if isinstance(optimizer, Rprop) and not isinstance(learning_rate, float):
+def check_rate(learning_rate: Any, optimizer: Optimizer) -> None:
+    """
+    Refuse a learning rate that the optimizer does not use as it is meant.
+
+    An optimizer that uses none accepts its default, which `Trainer.learning_rate` shows.
+    """
+    name = type(optimizer).__name__
+    if optimizer.uses_rate == "first update" and not isinstance(learning_rate, float):
         raise ValueError(
-            "learning_rate must be a number with the optimizer Rprop, which uses it as the first "
+            f"learning_rate must be a number with the optimizer {name}, which uses it as the first "
             f"step size and then adapts the steps itself; got {checks.shown(learning_rate)}"
+        )
+    default = optimizer.default_rate
+    plain = isinstance(learning_rate, float) and learning_rate == default
+    if optimizer.uses_rate == "never" and not plain:
+        raise ValueError(
+            f"learning_rate must be None (or {default}) with the optimizer {name}, which finds the "
+            f"size of its steps itself; got {checks.shown(learning_rate)}"
+        )
+
+
+def check_method(spec: Spec) -> None:
+    """
+    Refuse settings that do not go together with a second-order method.
+
+    Raises
+    ------
+    ValueError
+        Naming the argument.
+    """
+    if not is_second_order(method := spec.optimizer):
+        return
+    name = type(method).__name__
+    if isinstance(spec.loss, CustomLoss) or spec.loss.name not in method.losses:
+        raise ValueError(
+            f"loss must be one of {', '.join(map(repr, method.losses))} with the optimizer {name}; "
+            f"got {quoted(spec.loss.name)}"
+        )
+    if any(spec.dropout):
+        raise ValueError(
+            f"dropout must be 0 with the optimizer {name}, which computes the same loss again for "
+            f"each step that it tries; got {checks.shown(spec.dropout)}"
+        )
+    if spec.clip_norm is not None:
+        raise ValueError(
+            f"clip_norm must be None with the optimizer {name}, which limits its steps itself; "
+            f"got {spec.clip_norm:g}"
+        )
+    size = spec.n_parameters
+    if size > method.most_parameters:
+        raise ValueError(
+            f"layer_sizes must make a net of at most {method.most_parameters:,} parameters with "
+            f"the optimizer {name}; {list(spec.layer_sizes)} makes {size:,}, and the matrix of the "
+            f"method would take {8e-9 * size * size:,.1f} GB"
         )
 
 
 def check_batch(spec: Spec, n_samples: int | None) -> None:
     """
-    With Rprop, refuse batches that do not hold all samples.
+    With an optimizer of full batches, refuse batches that do not hold all samples.
 
     ``n_samples`` is None where batches come from an iterable: then their number is unknown.
     """
-    if not isinstance(spec.optimizer, Rprop):
+    if not spec.optimizer.full_batch:
         return
+    name = type(spec.optimizer).__name__
     if n_samples is None:
         raise ValueError(
-            "the optimizer Rprop compares gradients of full batches: "
-            "it needs all samples as arrays X and y"
+            f"the optimizer {name} needs full batches: pass all samples as arrays X and y"
         )
     if spec.batch(n_samples) < n_samples:
         raise ValueError(
             f"batch_size must be None or at least the number of samples, {n_samples}, with the "
-            f"optimizer Rprop, which compares gradients of full batches; got {spec.batch_size}"
+            f"optimizer {name}, which needs full batches; got {spec.batch_size}"
         )
 
 

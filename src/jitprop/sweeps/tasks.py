@@ -141,7 +141,7 @@ def cut(
 
 def _members(spec: Spec, n: int, n_held_out: int, epochs: int, shared: bool, n_threads: int) -> int:
     """Return how many members a task gets, each with n samples to train on."""
-    work = 3 * spec.n_parameters * n * epochs
+    work = spec.work(n) * epochs
     most = max(1, int(TASK_WORK / work))
     if choice.fits_lanes(spec, n):
         most = max(LANES, most // LANES * LANES)

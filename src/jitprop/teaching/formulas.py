@@ -18,7 +18,8 @@ from jitprop.net.losses import (
     Quantile,
     SquaredError,
 )
-from jitprop.net.optimizers import SGD, AdamW, RMSprop, Rprop
+from jitprop.net.optimizers import SGD, Adam, AdamW, RMSprop, Rprop
+from jitprop.net.second_order import is_second_order
 from jitprop.net.spec import Spec
 
 
@@ -158,7 +159,10 @@ def _update(spec: Spec, gradient: str, decay: str, t: int) -> str:
             penalty = f" + {half!r} * sum([(w**2).sum() for w in W])" if half else ""
             lines.insert(1, "back = s * d")  # before both change
             lines[-1:] = [f"E = loss{penalty}", "where((r < 0) & (E > e), back, -s * d)"]
+    elif is_second_order(optimizer):
+        lines = [f"g = {gradient}", optimizer.step]
     else:
+        assert isinstance(optimizer, Adam)
         beta_1, beta_2 = optimizer.beta_1, optimizer.beta_2
         lines = [
             f"g = {gradient}",

@@ -15,6 +15,7 @@ from jitprop.checks import quoted
 from jitprop.data import cast
 from jitprop.data.samples import Samples, Steps
 from jitprop.net import schedules
+from jitprop.net.second_order import has_ended
 from jitprop.net.spec import Spec
 from jitprop.net.state import State, all_finite
 from jitprop.teaching import formulas
@@ -210,6 +211,7 @@ def _updated(spec: Spec, state: State, samples: Samples, rates: Array) -> Array:
     params, slots = state.params.copy(), state.slots.copy()
     steps = Steps(*samples.read(), None, np.zeros(1), rates, 0, 1)
     trained = reference.train(spec, params, slots, steps, state.updates, state.dropout_key)
-    if trained < 1 or not all_finite(params, slots):
+    ended = has_ended(spec.optimizer, slots)  # then there is no step, and that is no divergence
+    if (trained < 1 and not ended) or not all_finite(params, slots):
         raise DivergenceError(0, Course().history(), 0, float(rates[0]), spec.custom_functions)
     return params

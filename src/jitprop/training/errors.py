@@ -37,15 +37,17 @@ class DivergenceError(ArithmeticError):
         epoch: int,
         history: History,
         kept_epochs: int,
-        learning_rate: float,
+        learning_rate: float | None,
         own: Sequence[str] = (),
     ) -> None:
+        smaller = ""
+        if learning_rate is not None:
+            smaller = f"a smaller learning_rate (it was {learning_rate:g}), or "
         super().__init__(
             f"training diverged in epoch {epoch} (counted from 0): the loss, the parameters or the "
             "optimizer's state became inf or nan; "
-            f"the trainer is back at its state after {kept_epochs} epochs. Try a smaller "
-            f"learning_rate (it was {learning_rate:g}), or inputs and targets scaled to about "
-            f"-1...1{see_own(own, '; or see {}')}"
+            f"the trainer is back at its state after {kept_epochs} epochs. Try {smaller}"
+            f"inputs and targets scaled to about -1...1{see_own(own, '; or see {}')}"
         )
         self.epoch = epoch
         self.history = history

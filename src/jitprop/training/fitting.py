@@ -132,7 +132,7 @@ class Fit:
         # Keep two copies: a fit that diverges may go back into the previous block.
         saved: list[Saved] = []
         last = 0
-        while last < self.epochs and not self.stopped:
+        while last < self.epochs and not self.stopped and not self.record.ended:
             first, last = last, min(last + self._block(), self.epochs)
             saved = saved[-1:]
             self.interrupts.arm()
@@ -152,15 +152,15 @@ class Fit:
             if error is not None:
                 raise error
             self.record.done = last
-            if self.watch and not self._in_blocks:
+            if self.watch and not self._in_blocks and last > first:
                 if self.watch.callbacks:  # they may be slow; others see this epoch meanwhile
                     self.running.publish(Whole(self.state.snapshot(), last, kept))
                 with self.interrupts.heard(), self.running.telling():
                     self.watch.callbacks.on_epoch_end(
                         self.state.epochs - 1, self.record.logs(first)
                     )
-            ended = last == self.epochs or self.stopped
-            if progress is not None and (ended or progress.is_due()):
+            ended = last == self.epochs or self.stopped or self.record.ended
+            if progress is not None and last > 0 and (ended or progress.is_due()):
                 with self.interrupts.heard():
                     progress.draw(last, self.record.logs(last - 1))
 
@@ -179,8 +179,9 @@ class Fit:
         """
         Train the epochs from ``first`` up to ``last``, and record their numbers.
 
-        ``last`` itself is not trained. Early stopping may end the block before. Return the first
-        epoch that was not trained, and the error if training diverged.
+        ``last`` itself is not trained. Early stopping may end the block before, and so may a
+        second-order method that ends. Return the first epoch that was not trained, and the error if
+        training diverged.
         """
         record = self.record
         began = time.perf_counter()
@@ -196,7 +197,15 @@ class Fit:
         if self._in_blocks:
             watcher = self.blocks.watcher
             self.blocks.begin(self.state, learning_rate, record, first, last - first)
-        reached = self.source.train(self.state, losses, rates, order, self.interrupts, watcher)
+        told = np.zeros((last - first, len(self.watch.told))) if self.watch.told else None
+        reached = self.source.train(
+            self.state, losses, rates, order, self.interrupts, watcher, told
+        )
+        if told is not None:
+            for name, column in zip(self.watch.told, told.T, strict=True):
+                record.watched[name][first:last] = column
+        if reached.ended:
+            last, record.ended = first + reached.epoch, reached.ended
         if watcher is not None and watcher.ended:
             last = first + reached.epoch
             if watcher.stopped:  # the random state has advanced to the end of the whole block
@@ -205,7 +214,8 @@ class Fit:
         if self._in_blocks:
             self.blocks.measure(record, first)
         whole = reached.epoch == last - first and self.state.is_finite()
-        if whole and self.watch and not self._in_blocks:  # then the block is one epoch
+        measured = self.watch and not self._in_blocks and last > first
+        if whole and measured:  # then the block is one epoch
             for name, value in self.watch.measure(self.state.params).items():
                 record.watched[name][first] = value
         if whole and isinstance(learning_rate, ReduceOnPlateau):
@@ -214,7 +224,7 @@ class Fit:
             else:
                 self.state.plateau = self._plateau(learning_rate, first, last, snapshot.plateau)
             self._look_at_plateau(learning_rate, first, last, snapshot.plateau)
-        record.seconds[first:last] = (time.perf_counter() - began) / (last - first)
+        record.seconds[first:last] = (time.perf_counter() - began) / max(1, last - first)
         if whole:
             return last, None
         return last, self._diverged(first + reached.epoch, reached.batch, last, saved)
@@ -268,8 +278,10 @@ class Fit:
             self._go_to(low, block)
             kept = epoch = low
         self.record.done = kept
-        rate = float(self.record.learning_rate[kept])
-        own = self.source.spec.custom_functions
+        spec, rate = self.source.spec, None
+        if spec.optimizer.uses_rate != "never":
+            rate = float(self.record.learning_rate[kept])
+        own = spec.custom_functions
         return DivergenceError(epoch, self.record.history(epoch), kept, rate, own)
 
     def _go_to(self, epoch: int, block: Saved) -> None:

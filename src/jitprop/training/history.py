@@ -42,20 +42,25 @@ class History:
     loss : (epochs,) float64 array
         The training loss of each epoch: the mean or the sum over all samples, as ``reduction``
         says. The loss of a batch is computed before the batch's own update. So with full batches
-        ``loss[0]`` is the loss of the initial parameters.
+        ``loss[0]`` is the loss of the initial parameters. With a second-order method, such as
+        `LevenbergMarquardt`, it is the loss after the epoch's step.
     validation_loss : (epochs,) float64 array
         The loss on the validation data after each epoch. It is nan in epochs of fits without
         validation data.
     metrics : dict of (epochs,) float64 arrays
         Each metric after each epoch. ``name`` is the metric on the training data, and
         ``"validation_" + name`` is the metric on the validation data. A metric is nan in epochs of
-        fits that did not compute it.
+        fits that did not compute it. A second-order method has its own numbers here, such as
+        "damping".
     learning_rate : (epochs,) float64 array
         The learning rate of each epoch.
     seconds : (epochs,) float64 array
         The time of each epoch, with validation and metrics, but without callbacks. Without metrics
         and callbacks of your own, epochs are trained in blocks, and each epoch has an equal
         share of the block's time.
+    ended : str
+        Why a second-order method has ended by itself, in the last epoch or before the next one. It
+        is "" if it has not, and for all other optimizers.
     """
 
     loss: Numbers
@@ -63,6 +68,7 @@ class History:
     metrics: Mapping[str, Numbers]
     learning_rate: Numbers
     seconds: Numbers
+    ended: str = ""
 
     def __post_init__(self) -> None:
         for name in (*ALWAYS, VALIDATION_LOSS):
@@ -127,7 +133,8 @@ class History:
     def __repr__(self) -> str:
         n = len(self.loss)
         course = f", loss {self.loss[0]:.6g} -> {self.loss[-1]:.6g}" if n else ""
-        return f"History({n} epochs{course})"
+        ended = f", ended: {self.ended}" if self.ended else ""
+        return f"History({n} epochs{course}{ended})"
 
 
 def frame(columns: Mapping[str, Any], rows: str | None = None) -> pd.DataFrame:
@@ -161,16 +168,20 @@ class Record:
     ----------
     columns : dict of (epochs,) float64 arrays
         The fit writes to these arrays. There is one for each name in `ALWAYS`, and one for each
-        number that is watched.
+        number that is watched or that the optimizer tells.
 
     Attributes
     ----------
     loss, learning_rate, seconds : (epochs,) float64 arrays
     watched : dict of (epochs,) float64 arrays
-        The validation loss and the metrics, if the fit has them.
+        The validation loss, the metrics and what the optimizer tells, if the fit has them.
     done : int
         The number of epochs that are trained and kept, with all their numbers.
+    ended : str
+        Why a second-order method has ended: see `History`.
     """
+
+    ended = ""
 
     def __init__(self, columns: Mapping[str, Numbers]) -> None:
         self.watched = dict(columns)
@@ -192,9 +203,8 @@ class Record:
         n = self.done if epochs is None else epochs
         watched = {name: column[:n] for name, column in self.watched.items()}
         validation_loss = watched.pop(VALIDATION_LOSS, missing(n))
-        return History(
-            self.loss[:n], validation_loss, watched, self.learning_rate[:n], self.seconds[:n]
-        )
+        rates, seconds = self.learning_rate[:n], self.seconds[:n]
+        return History(self.loss[:n], validation_loss, watched, rates, seconds, self.ended)
 
 
 class Written(NamedTuple):
@@ -359,7 +369,7 @@ class Course:
             stop += record.done if done is None else done
         kept = slice(self._first(start, stop), stop)
         parts = {name: column[kept] for name, column in columns.items()}
-        always = {name: parts.pop(name) for name in ALWAYS}
+        always: dict[str, Any] = {name: parts.pop(name) for name in ALWAYS}
         validation_loss = parts.pop(VALIDATION_LOSS, missing(len(always["loss"])))
         return History(**always, validation_loss=validation_loss, metrics=parts)
 

@@ -17,6 +17,8 @@ from jitprop.data import cast, mapped, reach
 from jitprop.data.mapped import Rows
 from jitprop.data.samples import Samples
 from jitprop.net import initializers
+from jitprop.net.optimizers import SGD
+from jitprop.net.second_order import is_second_order
 from jitprop.net.seeds import streams
 from jitprop.net.spec import Spec
 from jitprop.net.state import State
@@ -216,7 +218,8 @@ class Model(BaseModel):
         """
         Take a `backends.brief.Brief` for these samples; None if calls on them are not brief.
 
-        Give it back after the call, if it did what it was asked for.
+        It does not train a net with a second-order method. Give it back after the call, if it did
+        what it was asked for.
         """
         if type(X) is not np.ndarray or X.ndim != 2:
             return None
@@ -230,6 +233,8 @@ class Model(BaseModel):
         if not self.warned:
             least, most = reach.range_of(spec)
             low, high = max(low, least), min(high, most)
+        if is_second_order(spec.optimizer):  # what is brief then does not train
+            spec = replace(spec, optimizer=SGD())
         return backends.load(self.backend).brief(spec, n, state, (low, high))
 
     def give_back(self, brief: Any) -> None:

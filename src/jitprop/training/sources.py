@@ -24,6 +24,7 @@ from jitprop.data.batches import Batches
 from jitprop.data.samples import Samples, Steps
 from jitprop.data.watched import Predicted, Validation
 from jitprop.interrupts import Interrupts
+from jitprop.net.second_order import is_second_order, reason
 from jitprop.net.spec import Spec
 from jitprop.net.state import State
 from jitprop.training.history import Numbers
@@ -49,10 +50,15 @@ so that threads are used if the batches are large enough for them."""
 
 
 class Reached(NamedTuple):
-    """How far training came: ``epoch`` complete epochs, and ``batch`` batches of the next one."""
+    """
+    How far training came: ``epoch`` complete epochs, and ``batch`` batches of the next one.
+
+    ``ended`` says why a second-order method has ended; "" if it has not.
+    """
 
     epoch: int
     batch: int
+    ended: str = ""
 
 
 def train(
@@ -114,12 +120,14 @@ class Source(Protocol):
         order: Indices | None,
         interrupts: Interrupts,
         watcher: Any = None,
+        told: Numbers | None = None,
     ) -> Reached:
         """
         Train ``len(losses)`` epochs, and write their losses to ``losses``.
 
         Training ends before the first batch whose loss is inf or nan; or after the epoch in which
-        the watcher ends it.
+        the watcher ends it; or when a second-order method ends. Such a method writes to ``told``:
+        see `Steps`.
         """
 
     def close(self) -> None:
@@ -170,7 +178,7 @@ class Arrays:
         self.net = net
         self.shuffle = shuffle and order is None and self.n_batches > 1
         self.divisor = spec.divisor(self.n, samples.weights)
-        self.step_work = 3 * self.batch * spec.n_parameters + STEP_WORK
+        self.step_work = spec.work(self.batch) + STEP_WORK
         self.call_steps = max(1, int(backend.FIRST_CALL / self.step_work))
 
     def close(self) -> None:
@@ -205,8 +213,12 @@ class Arrays:
         return rows
 
     def watcher(self, validation: Validation | None, predicted: Sequence[Predicted]) -> Any:
-        """Return a watcher, if the samples are in memory and the order needs no function."""
-        if self.samples.in_files or callable(self.order):
+        """
+        Return a watcher, if the samples are in memory and the order needs no function.
+
+        None for a second-order method: its epochs take long, so each may be a call of its own.
+        """
+        if self.samples.in_files or callable(self.order) or is_second_order(self.spec.optimizer):
             return None
         made = self.backend.watcher(self.net, self.n_batches, self.divisor, validation, predicted)
         passes = [each.X for each in predicted]
@@ -225,30 +237,38 @@ class Arrays:
         order: Indices | None,
         interrupts: Interrupts,
         watcher: Any = None,
+        told: Numbers | None = None,
     ) -> Reached:
         """Train in calls of about a tenth of a second."""
         n_steps = len(losses) * self.n_batches
-        done = 0
+        done, ended = 0, ""
         while done < n_steps:
             stop = min(done + self.call_steps, n_steps)
             began = time.perf_counter()
             if self.samples.in_files:
-                steps = self._piece(losses, rates, order, done, stop)
+                steps = self._piece(losses, rates, order, done, stop, told)
             else:
-                steps = Steps(*self.samples.read(), order, losses, rates, done, stop)
+                steps = Steps(*self.samples.read(), order, losses, rates, done, stop, told)
             reached = train(self.backend, self.net, state, steps, interrupts, watcher)
             self._adapt(time.perf_counter() - began)
             done += reached - steps.start
-            if reached < steps.stop or (watcher is not None and watcher.ended):
+            ended = reason(self.spec.optimizer, state.slots)
+            if reached < steps.stop or ended or (watcher is not None and watcher.ended):
                 break
             if done < n_steps:
                 interrupts.check()
         state.epochs += done // self.n_batches
         losses /= self.divisor  # in place, because there may be many
-        return Reached(*divmod(done, self.n_batches))
+        return Reached(*divmod(done, self.n_batches), ended)
 
     def _piece(
-        self, losses: Numbers, rates: Numbers, order: Indices | None, start: int, stop: int
+        self,
+        losses: Numbers,
+        rates: Numbers,
+        order: Indices | None,
+        start: int,
+        stop: int,
+        told: Numbers | None,
     ) -> Steps:
         """Read batches of one epoch from files, from batch ``start`` on, in their order."""
         epoch, batch = divmod(start, self.n_batches)
@@ -258,7 +278,8 @@ class Arrays:
         rows = slice(batch * self.batch, min((batch + n) * self.batch, self.n))
         arrays = self.samples.read(rows if order is None else order[epoch, rows])
         one = slice(epoch, epoch + 1)
-        return Steps(*arrays, None, losses[one], rates[one], 0, n)
+        told = None if told is None else told[one]
+        return Steps(*arrays, None, losses[one], rates[one], 0, n, told)
 
     def _adapt(self, seconds: float) -> None:
         """Make calls longer or shorter. The results do not depend on it."""
@@ -323,9 +344,10 @@ class Stream:
         order: Indices | None,
         interrupts: Interrupts,
         watcher: Any = None,
+        told: Numbers | None = None,
     ) -> Reached:
         """Train one epoch, with one call of the backend for each batch."""
-        del order, watcher
+        del order, watcher, told
 
         total = 0.0
         for k, made in enumerate(self.batches.each(self.make)):

@@ -42,11 +42,20 @@ class Watch:
     before : list of Kept
         The callback states of the fit that this one resumes. Empty if it resumes none.
 
+    Attributes
+    ----------
+    names : list of str
+        The numbers that are measured after each epoch.
+    told : tuple of str
+        The numbers that a second-order method tells of each epoch.
+    known : list of str
+        All numbers of an epoch.
+
     Raises
     ------
     ValueError
-        If a callback monitors a number that this fit does not have, or if there are metrics but
-        no samples to measure them on.
+        If a callback monitors a number that this fit does not have, if there are metrics but no
+        samples to measure them on, or if a metric has the name of a number that is told.
     """
 
     def __init__(
@@ -75,7 +84,13 @@ class Watch:
             raise ValueError("metrics of a fit from batches need validation_data")
         names = [VALIDATION_LOSS] if validation is not None else []
         self.names = names + [begin + name for begin, *_ in self.measured for name in metrics]
-        self.known = ["loss", *self.names, "learning_rate", "seconds"]
+        self.told = model.spec.optimizer.columns
+        if taken_names := [name for name in self.told if name in metrics]:
+            raise ValueError(
+                f"metrics must not be named {quoted(taken_names[0])}: the optimizer tells a number "
+                "of this name"
+            )
+        self.known = ["loss", *self.names, *self.told, "learning_rate", "seconds"]
         check_monitors(callbacks, self.known)
 
     def __bool__(self) -> bool:

@@ -1,0 +1,203 @@
+"""
+The second-order methods and their settings. `jitprop.reference_second_order` computes them.
+
+They are optimizers of full batches: an epoch is one step, computed from all samples. A method ends
+by itself when it can do no more. What it keeps between epochs stands in the optimizer's slots,
+(n_slots, P). The number k that it keeps is ``slots[k, 0]``; the other numbers of the row are 0,
+unless the method says otherwise. Number 0 is why the method has ended: an index of `REASONS`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeAlias, TypeGuard
+
+import numpy as np
+import numpy.typing as npt
+
+from jitprop import checks
+from jitprop._types import Array
+from jitprop.hints import hinting_class
+
+NOT_ENDED, BY_GRADIENT, BY_STEP, BY_TOLERANCE = range(4)
+
+REASONS = (
+    "",
+    "the gradient is at most min_gradient",
+    "no step was found that lowers the loss",
+    "no progress: the loss fell by less than tolerance, relative to itself",
+)
+"""Why a method has ended, as `History.ended` says it. The first one is of a method that has not."""
+
+LEAST_DAMPING = 1e-20
+"""The damping never falls below this number. So float32 can hold it, and it is never 0."""
+
+MOST_DAMPING = 1e30
+"""The largest ``max_damping``. So float32 can hold the damping after it was raised once more."""
+
+
+@hinting_class
+@dataclass(frozen=True)
+class LevenbergMarquardt:
+    """
+    The Levenberg-Marquardt method, for nets of up to some thousand parameters that fit functions.
+
+    With the residuals r of all samples and outputs, their Jacobian R, the gradient g = R.T r and
+    the weight decay d (0 for biases), each epoch tries steps from
+
+    - (R.T R + damping I + d I) step = -(g + d W)
+
+    until one lowers the objective, which is the training loss and 1/2 d sum W**2. That step is
+    taken, and the damping is multiplied by ``decrease``. A step that does not lower the objective
+    is not taken; the damping is multiplied by ``increase``, and the next step is tried. A matrix
+    that is not positive definite counts as a step that was not taken.
+
+    For "half_squared_error" and "squared_error" R.T R is the Gauss-Newton matrix. For
+    "binary_cross_entropy", "cross_entropy" and "poisson" it is the generalised one, with the exact
+    curvature of the loss. For "huber", large errors have the weight delta / abs(error).
+
+    The method needs ``batch_size=None``, or a batch size that holds all samples. It takes no
+    learning rate, no dropout and no ``clip_norm``. Losses in the history are those after each step.
+    `History.metrics` also has the columns "damping", "gradient_norm" and "rejected_steps": the
+    damping of the step, the largest absolute value of the objective's gradient before it, and how
+    many steps were tried before it in vain.
+
+    Parameters
+    ----------
+    damping : float, default 1e-3
+        The damping of the first step, from 1e-20 to ``max_damping``.
+    decrease : float, default 0.1
+        Above 0, below 1.
+    increase : float, default 10.0
+        Above 1.
+    max_damping : float, default 1e10
+        The method ends when the damping goes above this number, at most 1e30.
+    min_gradient : float, default 1e-7
+        The method ends when no derivative of the objective is larger, at least 0.
+    tolerance : float, default 1e-12
+        The method ends after a step that lowers the objective by less than ``tolerance`` times the
+        objective, at least 0 and below 1.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For any other value, naming the argument.
+
+    Notes
+    -----
+    A net of P parameters takes 8 P**2 bytes for the matrix, and at most 20,000 parameters are
+    allowed: 3.2 GB. Where samples times outputs are fewer than the parameters, a smaller system of
+    that size is solved, which gives the same step.
+
+    References
+    ----------
+    Levenberg, *A Method for the Solution of Certain Non-Linear Problems in Least Squares*,
+    Quarterly of Applied Mathematics 2, 1944. Marquardt, *An Algorithm for Least-Squares Estimation
+    of Nonlinear Parameters*, SIAM Journal 11, 1963. Hagan and Menhaj, *Training Feedforward
+    Networks with the Marquardt Algorithm*, IEEE Transactions on Neural Networks 5, 1994: the rule
+    of the damping, and MATLAB's ``trainlm``. Schraudolph, *Fast Curvature Matrix-Vector Products
+    for Second-Order Gradient Descent*, Neural Computation 14, 2002: the generalised matrix. Huber's
+    weights: Holland and Welsch, *Robust Regression Using Iteratively Reweighted Least-Squares*,
+    Communications in Statistics 6, 1977.
+
+    Examples
+    --------
+    >>> from jitprop import LevenbergMarquardt, Trainer
+    >>> X = [[0.0], [0.25], [0.5], [0.75], [1.0]]
+    >>> y = [0.0, 1.0, 0.0, -1.0, 0.0]
+    >>> trainer = Trainer(
+    ...     [1, 3, 1], activation="tanh", output_activation="identity", seed=0,
+    ...     optimizer=LevenbergMarquardt(),
+    ... )
+    >>> history = trainer.fit(X, y, epochs=200)
+    >>> history.ended
+    'the gradient is at most min_gradient'
+    >>> bool(history.loss[-1] < 1e-9)
+    True
+    """
+
+    damping: float = 1e-3
+    decrease: float = 0.1
+    increase: float = 10.0
+    max_damping: float = 1e10
+    min_gradient: float = 1e-7
+    tolerance: float = 1e-12
+    name: ClassVar[str] = "lm"
+    default_rate: ClassVar[float] = 1.0
+    uses_rate: ClassVar[str] = "never"
+    full_batch: ClassVar[bool] = True
+    n_slots: ClassVar[int] = 3
+    """Rows: why it has ended, the damping of the next step (0 before the first), and its growth."""
+    columns: ClassVar[tuple[str, ...]] = ("damping", "gradient_norm", "rejected_steps")
+    """What it tells of each epoch, for `History.metrics`."""
+    losses: ClassVar[tuple[str, ...]] = (
+        "half_squared_error",
+        "squared_error",
+        "huber",
+        "poisson",
+        "binary_cross_entropy",
+        "cross_entropy",
+    )
+    """The losses that it can minimise."""
+    most_parameters: ClassVar[int] = 20_000
+    step: ClassVar[str] = "its part of solve(R.T @ R + damping * I + d * I, -g) for all parameters"
+    """The formula of its step, for `Trace`."""
+
+    def __post_init__(self) -> None:
+        most = _number("max_damping", self.max_damping, LEAST_DAMPING, MOST_DAMPING)
+        object.__setattr__(self, "max_damping", most)
+        object.__setattr__(self, "damping", _number("damping", self.damping, LEAST_DAMPING, most))
+        decrease = checks.number("decrease", self.decrease, above=0.0, below=1.0)
+        object.__setattr__(self, "decrease", decrease)
+        object.__setattr__(self, "increase", checks.number("increase", self.increase, above=1.0))
+        least = checks.number("min_gradient", self.min_gradient, low=0.0)
+        object.__setattr__(self, "min_gradient", least)
+        tolerance = checks.number("tolerance", self.tolerance, low=0.0, below=1.0)
+        object.__setattr__(self, "tolerance", tolerance)
+
+    def work(self, n_samples: int, n_outputs: int, n_parameters: int) -> float:
+        """Return the multiply-adds of one step: passes back, R.T R and its Cholesky factor."""
+        rows = n_samples * n_outputs
+        system = min(rows, n_parameters)
+        passes = (2 + n_outputs) * n_samples * n_parameters
+        return float(passes + rows * n_parameters * system / 2 + system * system * system / 6)
+
+
+def _number(name: str, value: Any, low: float, high: float) -> float:
+    """Check a finite number from ``low`` to ``high``."""
+    x = checks.number(name, value, low=low)
+    if x > high:
+        raise ValueError(f"{name} must be a number from {low:g} to {high:g}; got {x!r}")
+    return x
+
+
+SecondOrder: TypeAlias = LevenbergMarquardt
+
+
+def is_second_order(optimizer: Any) -> TypeGuard[SecondOrder]:
+    """Return whether the optimizer is one of this module, which tells of each epoch."""
+    return bool(optimizer.columns)
+
+
+def has_ended(optimizer: Any, slots: Array) -> npt.NDArray[np.bool_]:
+    """
+    Return whether the method has ended.
+
+    ``slots`` is (..., n_slots, P), and the result has the dimensions before these two. A method of
+    first order never ends.
+    """
+    if not is_second_order(optimizer):
+        return np.zeros(slots.shape[:-2], np.bool_)
+    return np.asarray(slots[..., 0, 0] != NOT_ENDED)
+
+
+def reason(optimizer: Any, slots: Array) -> str:
+    """Return why the method has ended, from its slots, (n_slots, P); "" if it has not."""
+    return REASONS[int(slots[0, 0])] if is_second_order(optimizer) else ""
+
+
+def reasons(optimizer: Any, slots: Array) -> tuple[str, ...]:
+    """Return the same for each member of a fleet, from (K, n_slots, P) slots."""
+    if not is_second_order(optimizer):
+        return ("",) * len(slots)
+    return tuple(REASONS[int(number)] for number in slots[:, 0, 0])

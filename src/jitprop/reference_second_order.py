@@ -1,0 +1,261 @@
+"""
+The second-order methods in plain NumPy, written to be read beside a textbook.
+
+The training loss of n samples and K outputs is written with residuals r and rows R, one of each for
+every sample i and output k, so that
+
+    g = R.T @ r              is the gradient of the loss,
+    H = R.T @ R              is its Gauss-Newton matrix, or the generalised one.
+
+With the share s of a sample (1/n for the reduction "mean" without weights, w / sum w with weights,
+and 1 or w for "sum"), the error e = a - y of an output and the derivatives dz of its z with respect
+to all parameters, a row is
+
+    half_squared_error      R = sqrt(s) f'(z) dz               r = sqrt(s) e
+    squared_error           R = sqrt(2 s) f'(z) dz             r = sqrt(2 s) e
+    huber                   R = sqrt(s c) f'(z) dz             r = sqrt(s c) e
+                            with c = 1 where abs(e) <= delta, else delta / abs(e)
+    binary_cross_entropy    R = sqrt(s h) dz                   r = sqrt(s / h) e,  h = a (1 - a)
+    poisson                 R = sqrt(s h) dz                   r = sqrt(s / h) e,  h = a
+    cross_entropy           R = sqrt(s p_k) (dz_k - sum_j p_j dz_j)
+                                                               r = sqrt(s / p_k) (p_k - y_k)
+
+For cross_entropy the K rows of a sample give diag(p) - p p.T, the exact second derivative of the
+loss by z. The Huber loss is replaced by the parabola that touches it and lies above it.
+
+Sources: Hagan and Menhaj, *Training Feedforward Networks with the Marquardt Algorithm*, IEEE
+Transactions on Neural Networks 5, 1994. Schraudolph, *Fast Curvature Matrix-Vector Products for
+Second-Order Gradient Descent*, Neural Computation 14, 2002. Holland and Welsch, *Robust Regression
+Using Iteratively Reweighted Least-Squares*, Communications in Statistics 6, 1977.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from jitprop import functions
+from jitprop._types import Array
+from jitprop.data.samples import Arrays, Steps
+from jitprop.net.losses import BinaryCrossEntropy, CrossEntropy, Huber, Poisson, SquaredError
+from jitprop.net.second_order import (
+    BY_GRADIENT,
+    BY_STEP,
+    BY_TOLERANCE,
+    LEAST_DAMPING,
+    NOT_ENDED,
+    LevenbergMarquardt,
+)
+from jitprop.net.spec import Spec
+from jitprop.reference_net import (
+    SMALLEST,
+    backward,
+    forward,
+    output,
+    output_delta,
+    summed,
+    targets,
+    without_weightless,
+)
+
+ENDED, DAMPING = 0, 1
+"""Rows of the slots: the first number of each is kept from epoch to epoch."""
+
+
+class Problem(NamedTuple):
+    """
+    What is minimised: the loss of all samples and the weight decay.
+
+    Attributes
+    ----------
+    spec : Spec
+    samples : tuple
+        X, y, and weights or None.
+    shares : (n,) float64 array
+        The factor of each sample's loss.
+    decays : (P,) float64 array
+        The weight decay of each parameter: 0 for biases.
+    """
+
+    spec: Spec
+    samples: Arrays
+    shares: Array
+    decays: Array
+
+    @classmethod
+    def of(cls, spec: Spec, samples: Arrays) -> Problem:
+        """Return the problem of these samples. Those of weight 0 are left out of all sums."""
+        X, y, weights = samples
+        w = np.ones(len(X)) if weights is None else weights.astype(np.float64)
+        total = w.sum() if spec.reduction == "mean" else 1.0
+        decays = np.zeros(spec.n_parameters)
+        for W in spec.split(decays)[0]:
+            W[:] = spec.weight_decay
+        shares = w / (total if total >= SMALLEST else 1.0)
+        return cls(spec, (without_weightless(X, weights), y, weights), shares, decays)
+
+    def loss(self, params: Array) -> float:
+        """Return the loss of the data, summed over the samples."""
+        spec, (X, y, weights) = self.spec, self.samples
+        _, _, z = forward(spec, *spec.split(params), X)
+        return summed(output_delta(spec, z, targets(spec, y, z.dtype))[1], weights)
+
+    def objective(self, params: Array, loss: float) -> float:
+        """Return the reduced loss plus 1/2 weight_decay sum W**2."""
+        penalty = 0.5 * np.sum(self.decays * params.astype(np.float64) ** 2)
+        divisor = self.spec.divisor(len(self.samples[0]), self.samples[2])
+        return loss / (divisor if divisor >= SMALLEST else 1.0) + float(penalty)
+
+    def rows(self, params: Array) -> tuple[Array, Array]:
+        """
+        Return R and r, float64, of the shapes (n K, P) and (n K,), output by output.
+
+        The passes are those of the net's dtype.
+        """
+        spec, (X, y, _) = self.spec, self.samples
+        weights, biases = spec.split(params)
+        a, slopes, z = forward(spec, weights, biases, X)
+        seeds, factors, r = self._outputs(z, targets(spec, y, z.dtype))
+        R = np.empty((*r.shape, spec.n_parameters))
+        for k in range(len(r)):
+            deltas = backward(weights, slopes, seeds[k])
+            for l, (w, b) in enumerate(spec.offsets):  # dz/dW = a delta, dz/db = delta
+                inputs, delta = a[l].astype(np.float64), deltas[l].astype(np.float64)
+                dW = inputs[:, :, np.newaxis] * delta[:, np.newaxis, :]
+                R[k, :, w:b] = dW.reshape(len(X), -1)
+                R[k, :, b : b + delta.shape[1]] = delta
+            R[k] *= factors[k][:, np.newaxis]
+        counted = np.tile(self.shares > 0, len(r))
+        R, r = R.reshape(-1, spec.n_parameters), r.reshape(-1)
+        return np.where(counted[:, np.newaxis], R, 0), np.where(counted, r, 0)
+
+    def _outputs(self, z: Array, y: Array) -> tuple[Array, Array, Array]:
+        """
+        Return for each output k the delta that is passed back, its factor, and the residual.
+
+        The shapes are (K, n, K), (K, n) and (K, n).
+        """
+        spec, K = self.spec, z.shape[1]
+        a, slope = output(spec, z)
+        if isinstance(spec.loss, Poisson):
+            a = functions.exp(z)[0]
+        e, s = (a - y).astype(np.float64).T, self.shares
+        units = np.eye(K, dtype=z.dtype)[:, np.newaxis, :]
+        match spec.loss:
+            case CrossEntropy():
+                h = floored(a.astype(np.float64).T)
+                return units - a, np.sqrt(s * h), np.sqrt(s) / np.sqrt(h) * e
+            case BinaryCrossEntropy() | Poisson():
+                # The slope of a sigmoid is a (1 - a), and that of exp is a.
+                h = floored((slope if isinstance(spec.loss, BinaryCrossEntropy) else a).T)
+                seeds = np.broadcast_to(units, (K, *z.shape))
+                return seeds, np.sqrt(s * h), np.sqrt(s) / np.sqrt(h) * e
+            case Huber(delta=delta):
+                scale = np.sqrt(s * np.where(np.abs(e) <= delta, 1, delta / floored(np.abs(e))))
+            case SquaredError():
+                scale = np.broadcast_to(np.sqrt(2 * s), e.shape)
+            case _:
+                scale = np.broadcast_to(np.sqrt(s), e.shape)
+        return units * slope, scale, scale * e
+
+
+def floored(h: Array) -> Array:
+    """Return h in float64, at least the smallest normal number: it is divided by."""
+    return np.maximum(h.astype(np.float64), SMALLEST)
+
+
+def solve(matrix: Array, right: Array) -> Array | None:
+    """Return the solution by Cholesky's factor; None if the matrix is not positive definite."""
+    try:
+        L = np.linalg.cholesky(matrix)
+        solution: Array = np.linalg.solve(L.T, np.linalg.solve(L, right))
+    except np.linalg.LinAlgError:
+        return None
+    return solution if np.isfinite(solution).all() else None
+
+
+def damped_step(R: Array, r: Array, W: Array, decays: Array, damping: float) -> Array | None:
+    """
+    Solve (R.T R + D) step = -(R.T r + d W) with D = damping I + d; None without a solution.
+
+    With more parameters than rows it is solved by u = R step + r, which is as long as r:
+
+        (I + R D**-1 R.T) u = r - R D**-1 (d W),    step = -D**-1 (d W + R.T u).
+    """
+    D, dW = damping + decays, decays * W
+    if len(r) >= len(W):
+        step = solve(R.T @ R + np.diag(D), R.T @ r + dW)
+        return None if step is None else -step
+    u = solve(np.eye(len(r)) + (R / D) @ R.T, r - R @ (dW / D))
+    return None if u is None else -(dW + R.T @ u) / D
+
+
+def train(spec: Spec, params: Array, slots: Array, steps: Steps) -> int:
+    """
+    Train epochs ``steps.start`` to ``steps.stop - 1``, one accepted step each.
+
+    A method that has ended in an earlier call begins anew. Parameters change only with an accepted
+    step.
+
+    Returns
+    -------
+    int
+        The first epoch that was not done. It is less than ``steps.stop`` if the method has ended,
+        which ``slots[0, 0]`` shows, or if the loss was inf or nan before the first step.
+    """
+    if slots[ENDED, 0] != NOT_ENDED:
+        slots[:, 0] = 0
+    problem = Problem.of(spec, (steps.X, steps.y, steps.weights))
+    loss = problem.loss(params)
+    if not np.isfinite(loss):
+        return steps.start
+    assert isinstance(spec.optimizer, LevenbergMarquardt)
+    return levenberg_marquardt(spec.optimizer, problem, params, slots, steps, loss)
+
+
+def levenberg_marquardt(
+    method: LevenbergMarquardt,
+    problem: Problem,
+    params: Array,
+    slots: Array,
+    steps: Steps,
+    loss: float,
+) -> int:
+    """
+    Train by the Levenberg-Marquardt method: see its class for the equations.
+
+    ``loss`` is the summed loss of ``params``.
+    """
+    if slots[DAMPING, 0] == 0:
+        slots[DAMPING, 0] = method.damping
+    objective = problem.objective(params, loss)
+    for epoch in range(steps.start, steps.stop):
+        R, r = problem.rows(params)
+        W, damping, rejected = params.astype(np.float64), float(slots[DAMPING, 0]), 0
+        gradient_norm = float(np.abs(R.T @ r + problem.decays * W).max())
+        if gradient_norm <= method.min_gradient:
+            slots[ENDED, 0] = BY_GRADIENT
+            return epoch
+        before = objective
+        while True:
+            step = damped_step(R, r, W, problem.decays, damping)
+            if step is not None:
+                trial = (W + step).astype(params.dtype)
+                loss = problem.loss(trial)
+                objective = problem.objective(trial, loss)
+                if objective < before:
+                    break
+            damping, rejected = damping * method.increase, rejected + 1
+            if damping > method.max_damping:
+                slots[ENDED, 0] = BY_STEP
+                return epoch
+        params[:] = trial
+        slots[DAMPING, 0] = max(damping * method.decrease, LEAST_DAMPING)
+        steps.losses[epoch] = loss
+        if steps.told is not None:
+            steps.told[epoch] = damping, gradient_norm, rejected
+        if before - objective < method.tolerance * before:
+            slots[ENDED, 0] = BY_TOLERANCE
+            return epoch + 1
+    return steps.stop
