@@ -124,11 +124,11 @@ class Course:
             left = int(self.limits[self.active].min()) - first
             n_epochs = 1 if self.callbacks else min(size, left, self._most())
             began = time.perf_counter()
-            self._block(first, n_epochs)
+            trained = self._block(first, n_epochs)
             seconds = time.perf_counter() - began
             size = max(1, int(n_epochs * min(GROWTH, BLOCK_SECONDS / seconds)))
             first += n_epochs
-            if self.callbacks:
+            if self.callbacks and trained:
                 with self.interrupts.heard(), self.running.telling():
                     self.callbacks.on_epoch_end(first - 1, self._logs(first - 1))
             if progress is not None and progress.is_due():
@@ -151,6 +151,23 @@ class Course:
             ended=reasons(self.spec.optimizer, self.state.slots),
         )
 
+    def last_losses(self, before: Array | None) -> Array:
+        """
+        Return each member's training loss in the last epoch that it has done, (K,).
+
+        If its best epoch is restored, that is the epoch. A member that has done no epoch in this
+        fit has the number of the fit before; or nan if there is none, or if it diverged at once.
+        """
+        made = np.full(len(self.done), np.nan) if before is None else before.copy()
+        made[list(self.blocks.diverged)] = np.nan
+        epochs = self.done - 1
+        if self.stopping is not None and self.stopping.how.restore_best:
+            best = self.stopping.found.best_epoch
+            epochs = np.where(best < 0, epochs, best - (self.state.epochs - self.done))
+        known = np.flatnonzero(epochs >= 0)
+        made[known] = self.loss[epochs[known], known]
+        return made
+
     def _reached(self) -> int:
         """Return how many epochs some member has done, or had done before it diverged."""
         return max(int(self.done.max()), *self.blocks.diverged.values(), 0)
@@ -171,8 +188,12 @@ class Course:
             most = min(most, max(self.stopping.how.patience, int(self.done.max())))
         return most
 
-    def _block(self, first: int, n_epochs: int) -> None:
-        """Train the active members for some epochs, and take stopped members off the list."""
+    def _block(self, first: int, n_epochs: int) -> bool:
+        """
+        Train the active members for some epochs, and take stopped members off the list.
+
+        Return False if all of them have ended before the first epoch: then nothing was trained.
+        """
         members = self.active
         losses = rows = self.loss[first : first + n_epochs]
         if len(members) < rows.shape[1]:
@@ -203,6 +224,7 @@ class Course:
             if look is not None and look.seen is not None and self.stopping is not None:
                 self.stopping.commit(members, look.seen, look.later.params)
             self.running.publish(FleetWhole({}, kept))
+        return bool((trained.done != 0).any() or trained.diverged.any())
 
     def _draw(self, progress: Progress, epochs: int) -> None:
         """Show how many epochs are done, and the mean losses of the members that did them."""

@@ -70,7 +70,8 @@ batch_size, shuffle, dtype, backend
         The number of members, K, from 1 to 1,000,000.
     learning_rate : float, (K,) array-like, schedule or None, default None
         None is the optimizer's default, as for `Trainer`. All members share a schedule, which
-        depends on the epoch alone: a `ReduceOnPlateau` is refused.
+        depends on the epoch alone: a `ReduceOnPlateau` is refused. A second-order method takes None
+        alone.
     weight_decay : float or (K,) array-like, default 0.0
     momentum : float or (K,) array-like, optional
         For SGD, in place of the optimizer's momentum.
@@ -387,12 +388,14 @@ batch_size, shuffle, dtype, backend
             Labels and single outputs may be (n_samples,) or (K, n_samples). A shape that can be
             read both as (n_samples, n_targets) and as (K, n_samples) is read as the former.
         epochs : int
-            How many more epochs to train, at least 1. Callbacks start anew.
+            How many more epochs to train, at least 1. Callbacks start anew, and so do second-order
+            methods that have ended.
         epochs_total : int, optional
             In place of ``epochs``: resume, and train until `epochs_trained` of each member is this
-            number, at least 1. Members that an `EarlyStopping` stopped stay stopped. The others
-            continue with the patience that they have left. The other callbacks resume from their
-            states. If so many epochs are done already, nothing is trained.
+            number, at least 1. Members that an `EarlyStopping` stopped stay stopped, and so do
+            those whose second-order method has ended. The others continue with the patience that
+            they have left. The other callbacks resume from their states. If so many epochs are done
+            already, nothing is trained.
         sample_weight : (n_samples,) or (K, n_samples) array-like, optional
             As in `Trainer.fit`. Weights of 0 select the folds of a cross-validation. Integer
             weights count the samples of a bootstrap.
@@ -545,6 +548,7 @@ batch_size, shuffle, dtype, backend
                     if ended or course.done.any():
                         model.found = None if course.stopping is None else course.stopping.found
                         model.kept = apart(callback_list.states())
+                        model.losses = course.last_losses(model.losses)
                 if bar is not None:
                     bar.close()
         self._give_back(engine, data.n_samples)
@@ -664,38 +668,58 @@ batch_size, shuffle, dtype, backend
 
         return self._of_whole_epochs(losses)
 
-    def best(self, X: npt.ArrayLike, y: npt.ArrayLike, n: int = 1) -> Fleet:
+    def best(
+        self, X: npt.ArrayLike | None = None, y: npt.ArrayLike | None = None, n: int = 1
+    ) -> Fleet:
         """
-        Return the members with the smallest losses on these samples, the best one first.
+        Return the members with the smallest losses, the best one first.
 
         Parameters
         ----------
-        X, y
-            As in `evaluate`.
+        X, y : optional
+            The samples on which the losses are computed, as in `evaluate`. Without them, a member's
+            loss is that of its last epoch in the last `fit`, as in `FleetHistory.loss`; or of its
+            best epoch, if an `EarlyStopping` restored it. A file does not keep these losses.
         n : int, default 1
             The number of members.
 
         Returns
         -------
         Fleet
-            It has n members. ``fleet.best(X, y)[0]`` is the best one as a `Trainer`.
+            It has n members. ``fleet.best()[0]`` is the best one as a `Trainer`.
 
         Raises
         ------
         TypeError, ValueError
-            For bad input, and if fewer than n members have a finite loss on these samples.
+            For bad input, if fewer than n members have a finite loss, and without samples if the
+            fleet was not trained since it was made or loaded.
         """
         n = checks.integer("n", n, low=1)
         if n > len(self):
             raise ValueError(f"n must be at most the {len(self)} members; got {n}")
-        losses = self.evaluate(X, y)
+        if X is not None and y is not None:
+            losses, of = self.evaluate(X, y), "loss on these samples"
+        elif X is not None or y is not None:
+            raise TypeError("X and y must be given together, or neither of them")
+        else:
+            losses, of = self._last_losses(), "last training loss"
         finite = np.isfinite(losses)
         if finite.sum() < n:
             raise ValueError(
-                f"n must be at most the {finite.sum()} of {len(self)} members whose loss on these "
-                f"samples is finite; got {n}"
+                f"n must be at most the {finite.sum()} of {len(self)} members whose {of} is "
+                f"finite; got {n}"
             )
         return self._of(self._take(np.argsort(np.where(finite, losses, np.inf), kind="stable")[:n]))
+
+    def _last_losses(self) -> Array:
+        """Return each member's last training loss, (K,). In a callback it is that of this fit."""
+        with running.changing():
+            losses = self._model.losses
+            if self._under_way is not None:
+                losses = self._under_way.last_losses(losses)
+        if losses is None:
+            raise ValueError("X and y must be given: this fleet has no losses of a fit yet")
+        return losses
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """
@@ -833,6 +857,7 @@ batch_size, shuffle, dtype, backend
         model.nets.give_back(brief.key, brief, brief.size())
         if losses is None:
             return None
+        model.losses = losses[0]
         ended = ("",) * len(self)
         return FleetHistory(losses, None, np.ones(len(self), np.int64), None, {}, ended)
 

@@ -48,4 +48,6 @@ class FleetHistory:
     def __repr__(self) -> str:
         n, k = self.loss.shape
         failed = f", {len(self.diverged)} diverged" if self.diverged else ""
-        return f"FleetHistory({k} members, up to {n} epochs{failed})"
+        n_ended = sum(map(bool, self.ended))
+        ended = f", {n_ended} ended" if n_ended else ""
+        return f"FleetHistory({k} members, up to {n} epochs{ended}{failed})"

@@ -82,12 +82,15 @@ class FleetModel(BaseModel):
         The state of early stopping after the last fit.
     kept : sequence of Kept
         The states of the other callbacks after the last fit.
+    losses : (K,) float64 array or None
+        Each member's last training loss: see `Course.last_losses`. None before the first fit.
     """
 
     settings: MemberSettings
     state: FleetState
     found: Found | None = None
     kept: Sequence[Kept] = ()
+    losses: Array | None = None
 
     @classmethod
     def make(
@@ -171,4 +174,5 @@ class FleetModel(BaseModel):
         """Return a model of some members, with copies of their settings, and with their state."""
         found = None if self.found is None else self.found.take(numbers)
         settings = self.settings.take(numbers)
-        return as_copy(self, settings=settings, state=state, found=found, kept=())
+        losses = None if self.losses is None else self.losses[numbers]
+        return as_copy(self, settings=settings, state=state, found=found, kept=(), losses=losses)
