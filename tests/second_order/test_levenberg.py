@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 
 import numpy as np
@@ -13,6 +14,7 @@ from jitprop import (
     SGD,
     BinaryCrossEntropy,
     Callback,
+    CheckpointError,
     CrossEntropy,
     CustomLoss,
     DivergenceError,
@@ -22,6 +24,8 @@ from jitprop import (
     Huber,
     LevenbergMarquardt,
     Trainer,
+    check_gradients,
+    export,
     sweep,
 )
 from jitprop.data.samples import Steps
@@ -672,3 +676,54 @@ def test_the_reference_needs_nobody_who_listens(rng):
     reached = reference.train(model.spec, model.state.params, model.state.slots, steps, 0, 0)
     assert reached == 2
     assert (steps.losses > 0).all()
+
+
+# What is done with a net.
+
+
+def test_a_trace_shows_the_step_of_the_method(backend):
+    X, y = curve(6)
+    trainer = net([1, 3, 1], weight_decay=0.01, backend=backend)
+    trainer.fit(X, y, 2)
+    before = trainer.parameters.copy()
+    trace = trainer.trace(X, y)
+    np.testing.assert_array_equal(trainer.parameters, before)
+    assert "solve(R.T @ R" in trace.formulas["update_weights[0]"]
+    assert "damping" in str(trace)
+    trainer.fit(X, y, 1)
+    pairs = zip(trace.update_weights, trace.update_biases, strict=True)
+    step = np.concatenate([part.ravel() for pair in pairs for part in pair])
+    np.testing.assert_allclose(trainer.parameters - before, step, rtol=1e-7, atol=1e-12)
+
+
+def test_a_trace_of_a_net_that_has_ended_has_no_step(backend):
+    X, y = curve(4)
+    trainer = net([1, 6, 1], backend=backend)
+    assert trainer.fit(X, y, 1000).ended == BY_GRADIENT
+    assert not any(step.any() for step in trainer.trace(X, y).update_weights)
+
+
+def test_gradients_exports_and_copies_are_those_of_any_net(backend, tmp_path):
+    X, y = curve()
+    trainer = net([1, 4, 1], backend=backend, dtype="float64")
+    trainer.fit(X, y, 5)
+    assert check_gradients(trainer, X, y + X**2).largest < 1e-6
+    export.to_c(trainer, tmp_path / "net.c")
+    assert "tanh" in (tmp_path / "net.c").read_text()
+    twin = copy.deepcopy(trainer)
+    twin.fit(X, y, 3)
+    trainer.fit(X, y, 3)
+    np.testing.assert_array_equal(twin.parameters, trainer.parameters)
+    frame = trainer.history.to_frame()
+    assert {"loss", "damping", "gradient_norm", "rejected_steps"} <= set(frame.columns)
+
+
+def test_a_file_may_not_have_a_state_that_no_fit_leaves(tmp_path):
+    X, y = curve()
+    for row, value in ((0, 7.0), (0, 0.5), (1, 1e11), (1, -1.0)):
+        trainer = net([1, 4, 1])
+        trainer.fit(X, y, 2)
+        trainer._model.state.slots[row, 0] = value
+        trainer.save(tmp_path / "net")
+        with pytest.raises(CheckpointError, match=f"slot {row} of its optimizer"):
+            Trainer.load(tmp_path / "net")
