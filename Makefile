@@ -94,6 +94,7 @@ peers: $(PEERS)/ready
 	$(PEERS)/bin/python benchmarks/peers/run.py $(PEERS_FLAGS)
 	$(PEERS)/bin/python benchmarks/peers/calls.py $(PEERS_FLAGS)
 	$(PEERS)/bin/python benchmarks/peers/fleets.py $(filter --quick,$(PEERS_FLAGS))
+	$(PEERS)/bin/python benchmarks/peers/second_order.py $(filter --quick,$(PEERS_FLAGS))
 
 # The peers' environment has what it needs, and is not made for it: this one is light.
 drop-in: $(READY)

@@ -1,6 +1,7 @@
 """jitprop's Trainer."""
 
 from functools import partial
+from time import perf_counter
 
 import jitprop
 
@@ -50,3 +51,40 @@ def calls(net):
         "fit": partial(trainer.fit, epochs=1),
         "parameters": lambda: [*trainer.weights, *trainer.biases],
     }
+
+
+def prepare_fit(problem):
+    """
+    Return a function: number of the start, RMSE -> weights, biases, seconds.
+
+    The first call for a start and an RMSE finds out how many epochs it takes.
+    """
+    epochs = {}
+
+    def fit(number, rmse):
+        start, key = problem.start(number), (number, rmse)
+        if key not in epochs:
+            losses = fitted(problem, start, 1000).history.loss
+            enough = (i for i, loss in enumerate(losses, 1) if 2 * loss <= rmse**2)
+            epochs[key] = next(enough, len(losses))
+        began = perf_counter()
+        trainer = fitted(problem, start, epochs[key])
+        seconds = perf_counter() - began
+        return trainer.weights, trainer.biases, seconds
+
+    return fit
+
+
+def fitted(problem, start, epochs):
+    """Return a Trainer that Levenberg-Marquardt has trained on a problem."""
+    trainer = jitprop.Trainer(
+        problem.sizes,
+        activation="tanh",
+        output_activation="identity",
+        loss="half_squared_error",
+        optimizer=jitprop.LevenbergMarquardt(),
+        init=start,
+        dtype="float64",
+    )
+    trainer.fit(problem.X, problem.y, epochs)
+    return trainer
