@@ -54,8 +54,10 @@ def as_vector(weights, biases):
 def as_layers(vector, sizes):
     """Return the weights and biases that `as_vector` has joined."""
     n_in, hidden, n_out = sizes
-    W, b, V, c = np.split(vector, np.cumsum([n_in * hidden, hidden, hidden * n_out]))
-    return [W.reshape(n_in, hidden), V.reshape(hidden, n_out)], [b, c]
+    first, second = n_in * hidden, (n_in + 1) * hidden
+    third = second + hidden * n_out
+    W, V = vector[:first].reshape(n_in, hidden), vector[second:third].reshape(hidden, n_out)
+    return [W, V], [vector[first:second], vector[third:]]
 
 
 def problems():
