@@ -127,3 +127,67 @@ def test_proben1_says_what_it_needs(arguments, module, tmp_path, monkeypatch, ca
     with pytest.raises(SystemExit):
         run(module("proben1"), monkeypatch, capsys, folder, *arguments)
     assert "must hold .dt files" in capsys.readouterr().err
+
+
+def test_a_file_of_nnbenchmark_is_read_and_standardised(module, tmp_path):
+    nnbenchmark = module("nnbenchmark")
+    (tmp_path / "a.csv").write_text("x1,x2,y\n1,-0.5,10\n3,0.5,30\n")
+    X, y = nnbenchmark.read(tmp_path / "a.csv")
+    assert X.tolist() == [[1, -0.5], [3, 0.5]]
+    assert y.tolist() == [[10], [30]]
+    # Means 2, 0 and 20; deviations 1, 0.5 and 10.
+    assert nnbenchmark.standardised(X).tolist() == [[-1, -1], [1, 1]]
+    assert nnbenchmark.standardised(y).tolist() == [[-1], [1]]
+
+
+def test_the_errors_of_nnbenchmark_are_in_the_units_of_the_target(module):
+    y = np.array([[10.0], [30.0]])
+    # Predictions 10 and 30, which are right; 20 and 20, wrong by 10 each; 16 and 38, by 6 and 8.
+    outputs = np.array([[[-1.0], [1.0]], [[0.0], [0.0]], [[-0.4], [1.8]]])
+    assert module("nnbenchmark").rmse(y, outputs) == pytest.approx([0, 10, 50**0.5])
+
+
+@pytest.mark.parametrize(
+    ("ours", "printed", "reached"),
+    [
+        (0.28304, "0.283", True),
+        (0.2836, "0.283", False),
+        (0.2830, "0.2826", False),
+        (0.28264, "0.2826", True),
+        (0.0404, "0.0405", True),
+        (2.8194, "2.819", True),
+        (2.8196, "2.819", False),
+    ],
+)
+def test_errors_are_compared_as_they_are_printed(ours, printed, reached, module):
+    assert module("nnbenchmark").reaches(ours, printed) is reached
+
+
+def test_nnbenchmark_prints_a_row_for_each_file(module, tmp_path, monkeypatch, capsys):
+    x = np.linspace(-1, 1, 12)
+    rows = [f"{a:.3f},{b:.4f}" for a, b in zip(x, 100 * np.sin(3 * x), strict=True)]
+    for name in ("uDmod1", "uNeuroOne", "other"):
+        (tmp_path / f"{name}.csv").write_text("\n".join(["x,y", *rows]))
+    nnbenchmark = module("nnbenchmark")
+    table, printed = run(nnbenchmark, monkeypatch, capsys, tmp_path, "--starts", 4)
+    assert len(nnbenchmark.HEADING) == 11
+    assert [row[:4] for row in table] == [
+        ["uDmod1", "12", "6", "0.0410"],
+        ["uNeuroOne", "12", "2", "0.2826"],
+    ]
+    for row in table:
+        smallest, median, milliseconds = (float(row[i]) for i in (4, 8, 10))
+        assert smallest <= median < 50  # the standard deviation of y is 71
+        assert milliseconds >= 0
+        assert row[5] == ("yes" if smallest <= float(row[3]) else "no")
+        assert row[9] == ("yes" if median <= min(float(row[6]), float(row[7])) else "no")
+    assert "4 starts" in printed
+
+
+@pytest.mark.parametrize("arguments", [[], ["--starts", "0"], ["--only", "uDmod1"]])
+def test_nnbenchmark_says_what_it_needs(arguments, module, tmp_path, monkeypatch, capsys):
+    (tmp_path / "uGauss1.csv").write_text("x,y\n0,1\n1,0\n")
+    folder = tmp_path if arguments else tmp_path / "none"
+    with pytest.raises(SystemExit):
+        run(module("nnbenchmark"), monkeypatch, capsys, folder, *arguments)
+    assert "must hold .csv files" in capsys.readouterr().err

@@ -46,8 +46,7 @@ from results_table import markdown, places, ran, shown
 Array = npt.NDArray[np.float64]
 
 
-# Hidden layers, mean and standard deviation of the error.
-PUBLISHED: dict[str, tuple[tuple[int, ...], str, str]] = {
+PUBLISHED: dict[str, tuple[tuple[int, ...], str, str]] = {  # hidden layers, mean, sd
     "cancer1": ((4, 2), "1.38", "0.49"),
     "card1": ((32,), "14.05", "1.03"),
     "diabetes1": ((32,), "24.10", "1.91"),
@@ -136,8 +135,8 @@ def as_in_1994(problem: Problem, hidden: tuple[int, ...], runs: int, linear: boo
 
 def as_today(problem: Problem, runs: int) -> Array:
     """Train the nets that we advise today; return the outputs of each run."""
-    mean, deviation = problem.train.X.mean(axis=0), problem.train.X.std(axis=0)
-    parts = [Part((X - mean) / np.where(deviation > 0, deviation, 1), y) for X, y in problem[1:]]
+    mean, sd = problem.train.X.mean(axis=0), problem.train.X.std(axis=0)
+    parts = [Part((X - mean) / np.where(sd > 0, sd, 1), y) for X, y in problem[1:]]
     problem = Problem(problem.has_classes, *parts)
     fleet = Fleet(
         [problem.train.X.shape[1], 32, problem.train.y.shape[1]],
@@ -158,22 +157,22 @@ def as_today(problem: Problem, runs: int) -> Array:
 
 def train(fleet: Fleet, problem: Problem, epochs: int, patience: int) -> None:
     """Train; each member goes back to its best validation epoch."""
-    rule = EarlyStopping(patience=patience)
-    fleet.fit(*problem.train, epochs, validation_data=problem.validation, callbacks=rule)
+    stop = EarlyStopping(patience=patience)
+    fleet.fit(*problem.train, epochs, validation_data=problem.validation, callbacks=stop)
 
 
 def row(path: Path, runs: int) -> list[str]:
     """Return the table's row of one file."""
     problem, (hidden, mean, sd) = read(path), PUBLISHED[path.stem]
     start = time.perf_counter()
-    outputs = as_in_1994(problem, hidden, runs, linear=path.stem != "flare1")
+    old = as_in_1994(problem, hidden, runs, linear=path.stem != "flare1")
     middle = time.perf_counter()
-    today = as_today(problem, runs)
+    new = as_today(problem, runs)
     end = time.perf_counter()
-    old, new, together = (error(problem, o) for o in (outputs, today, today.mean(axis=0)))
     digits = places(mean)
-    then = [shown(old, digits), f"{middle - start:.1f}"]
-    now = [shown(new, digits), f"{together:.{digits}f}", f"{end - middle:.1f}"]
+    then = [shown(error(problem, old), digits), f"{middle - start:.1f}"]
+    together = f"{error(problem, new.mean(axis=0)):.{digits}f}"
+    now = [shown(error(problem, new), digits), together, f"{end - middle:.1f}"]
     return [path.stem, "+".join(map(str, hidden)), f"{mean} ({sd})", *then, *now]
 
 
@@ -185,11 +184,10 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=list(PUBLISHED), help="some problems")
     given = parser.parse_args()
     paths = [given.directory / f"{name}.dt" for name in given.only or PUBLISHED]
-    paths = [path for path in paths if path.exists()]
-    if not paths or given.runs < 2:
+    if not any(path.exists() for path in paths) or given.runs < 2:
         parser.error(f"--runs must be at least 2, and {given.directory} must hold .dt files")
     start = time.perf_counter()
-    rows = [row(path, given.runs) for path in paths]
+    rows = [row(path, given.runs) for path in paths if path.exists()]
     heading = ["problem", "hidden", "published", "as in 1994", "s", "as today", "together", "s"]
     print(f"Test error in %, mean (standard deviation) of {given.runs} runs.\n")
     print(markdown(heading, rows))
