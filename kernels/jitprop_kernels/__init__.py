@@ -20,6 +20,7 @@ from jitprop_kernels.entry import (
     predict,
     predict_members,
     train,
+    train_levenberg,
     train_members,
     train_watched,
 )
@@ -34,6 +35,7 @@ from jitprop_kernels.records import (
     MemberSettings,
     Once,
     Pass,
+    Places,
     Predicting,
     Samples,
     Scratch,
@@ -106,6 +108,7 @@ __all__ = [
     "Once",
     "Pass",
     "Path",
+    "Places",
     "Plan",
     "Predicting",
     "Route",
@@ -126,6 +129,7 @@ __all__ = [
     "predict",
     "predict_members",
     "train",
+    "train_levenberg",
     "train_members",
     "train_watched",
 ]

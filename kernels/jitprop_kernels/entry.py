@@ -358,6 +358,7 @@ predict = Entry("jitprop_kernels.network", "predict")
 train_members = Entry("jitprop_kernels.fleets", "train_members")
 evaluate_members = Entry("jitprop_kernels.fleets", "evaluate_members")
 predict_members = Entry("jitprop_kernels.fleets", "predict_members")
+train_levenberg = Entry("jitprop_kernels.second_order.levenberg", "train_levenberg")
 ENTRIES = (
     train,
     train_watched,
@@ -367,4 +368,5 @@ ENTRIES = (
     train_members,
     evaluate_members,
     predict_members,
+    train_levenberg,
 )

@@ -102,6 +102,16 @@ def meet(gate: Indices, ranks: int) -> None:
 
 
 @jit()
+def asked(gate: Indices) -> bool:
+    """
+    Whether Python has asked the threads to leave. Threads may see different things.
+
+    A thread that sees it may cut its work short; at the next `agree` all will leave.
+    """
+    return bool(atomic_load(gate, HALT) != 0)
+
+
+@jit()
 def halted(gate: Indices) -> bool:
     """
     Whether Python has asked the threads to leave, by ``gate[HALT]``; notes that one left.

@@ -92,7 +92,7 @@ class Descent(NamedTuple):
     """
     What a full-batch method of `second_order` reads and writes.
 
-    All threads that run it together share every array but ``memory`` and ``rows``.
+    All threads that run it together share every array but ``memory``.
     """
 
     params: Array
@@ -115,9 +115,37 @@ class Descent(NamedTuple):
     system: Array
     """float64: scratch, as each method states."""
     rows: Array
-    """float64: scratch of this thread, as each method states."""
+    """float64: scratch, as each method states."""
     memory: Array
     """Scratch of this thread: see `Plan`."""
+
+
+class Places(NamedTuple):
+    """Where Levenberg-Marquardt keeps what: in ``Descent.system``, if nothing else is said."""
+
+    dual: bool
+    """There are fewer rows of R than parameters, and so the equations are those of the rows."""
+    n: int
+    """How many equations there are."""
+    row: int
+    """Numbers of a row of the matrix, at least n + 1 and a multiple of 4. The matrix begins at 0;
+    behind it stand"""
+    pivots: int
+    """(n + 1,): see `second_order.cholesky`;"""
+    solution: int
+    """(row,): of the equations;"""
+    diagonal: int
+    """(n,): of H, which loses it to the factor;"""
+    gradient: int
+    """(P,): of the objective;"""
+    decays: int
+    """(P,): the weight decay of each parameter;"""
+    rows: int
+    """(P + 1, row), if dual: R transposed, and r;"""
+    scaled: int
+    """(P, row), if dual: R transposed, each row by the diagonal of what is added to H."""
+    turned: int
+    """In ``memory``: room for the inputs and outputs of the widest layer."""
 
 
 class Seat(NamedTuple):

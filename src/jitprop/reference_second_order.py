@@ -191,6 +191,16 @@ def damped_step(R: Array, r: Array, W: Array, decays: Array, damping: float) -> 
     return None if u is None else -(dW + R.T @ u) / D
 
 
+def next_damping(method: LevenbergMarquardt, damping: float, gain: float) -> float:
+    """
+    Return the damping of the next epoch: see `LevenbergMarquardt`.
+
+    ``gain`` is the fall of the objective by the one that the equations predicted.
+    """
+    factor = min(max(method.decrease, 1 - (2 * gain - 1) ** 3), 2.0)
+    return max(damping * factor, LEAST_DAMPING)
+
+
 def train(spec: Spec, params: Array, slots: Array, steps: Steps) -> int:
     """
     Train epochs ``steps.start`` to ``steps.stop - 1``, one accepted step each.
@@ -233,7 +243,8 @@ def levenberg_marquardt(
     for epoch in range(steps.start, steps.stop):
         R, r = problem.rows(params)
         W, damping, rejected = params.astype(np.float64), float(slots[DAMPING, 0]), 0
-        gradient_norm = float(np.abs(R.T @ r + problem.decays * W).max())
+        gradient = R.T @ r + problem.decays * W
+        gradient_norm, growth = float(np.abs(gradient).max()), method.increase
         if gradient_norm <= method.min_gradient:
             slots[ENDED, 0] = BY_GRADIENT
             return epoch
@@ -246,12 +257,14 @@ def levenberg_marquardt(
                 objective = problem.objective(trial, loss)
                 if objective < before:
                     break
-            damping, rejected = damping * method.increase, rejected + 1
+            damping, growth, rejected = damping * growth, 2 * growth, rejected + 1
             if damping > method.max_damping:
                 slots[ENDED, 0] = BY_STEP
                 return epoch
+        step = trial.astype(np.float64) - W
+        predicted = 0.5 * float(step @ (damping * step - gradient))
         params[:] = trial
-        slots[DAMPING, 0] = max(damping * method.decrease, LEAST_DAMPING)
+        slots[DAMPING, 0] = next_damping(method, damping, (before - objective) / predicted)
         steps.losses[epoch] = loss
         if steps.told is not None:
             steps.told[epoch] = damping, gradient_norm, rejected

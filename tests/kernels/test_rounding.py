@@ -63,6 +63,7 @@ def use(layers, dtype):
     trainer.gradients(X, y)
     trainer.evaluate(X, y)
     trainer.predict(X)
+    Trainer(layers, optimizer="lm", seed=0, dtype=dtype, backend="numba").fit(X, y, 2)
 
 
 def use_fleet(members, dtype):

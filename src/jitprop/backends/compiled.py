@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 
 import jitprop_kernels as kernels
-from jitprop import reference
 from jitprop._types import Array
 from jitprop.backends import brief as briefs
-from jitprop.backends import plans, prepared
+from jitprop.backends import descent, plans, prepared
 from jitprop.backends import single as singles
 from jitprop.backends import watcher as watchers
 from jitprop.backends.prepared import (
@@ -23,6 +22,7 @@ from jitprop.backends.prepared import (
 )
 from jitprop.data.samples import Arrays, Steps
 from jitprop.net.second_order import is_second_order
+from jitprop.net.spec import Spec
 from jitprop.net.state import check_written
 
 FIRST_CALL = 2e8
@@ -36,7 +36,6 @@ CompileError = kernels.CompileError
 uses_lanes = plans.uses_lanes
 most_alike = plans.most_alike
 HALTED = prepared.HALTED
-prepare = prepared.prepare
 prepare_pass = prepared.prepare_pass
 halt = prepared.halt
 size = prepared.size
@@ -44,6 +43,14 @@ close = prepared.close
 watcher = watchers.watcher
 brief = briefs.brief
 Single = singles.Single
+
+
+def prepare(
+    spec: Spec, n_samples: int, dtype: np.dtype[Any], n_threads: int | None, n_updates: int
+) -> Net:
+    """Prepare a net for training: see `jitprop.reference.prepare`."""
+    how = descent.prepare if is_second_order(spec.optimizer) else prepared.prepare
+    return how(spec, n_samples, dtype, n_threads, n_updates)
 
 
 def interpreted() -> bool:
@@ -60,9 +67,10 @@ def train(
     net: Net, params: Array, slots: Array, steps: Steps, updates: int, dropout_key: int
 ) -> int:
     """Train on some batches: see `jitprop.reference.train`."""
-    if is_second_order(net.spec.optimizer):
-        return reference.train(net.spec, params, slots, steps, updates, dropout_key)
-    bind = bound_training(net, params, slots, steps, updates, dropout_key)
+    if net.method is not None:
+        bind = descent.bound_training(net, params, slots, steps)
+    else:
+        bind = bound_training(net, params, slots, steps, updates, dropout_key)
     return train_bound(net, bind, steps.start)
 
 

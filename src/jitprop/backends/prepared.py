@@ -47,6 +47,8 @@ class Net(NamedTuple):
     """A batch or a pass is worth halting; shorter ones may end."""
     bound: dict[Any, kernels.Bound]
     """The entries that were bound to it, with the arrays of the last call."""
+    method: Any = None
+    """A `descent.Method`, if a full-batch method of `kernels.second_order` trains the net."""
 
 
 def prepare(
@@ -79,7 +81,7 @@ def prepare(
         team=threads.Team(n),
         own=plans.own(spec, dtype),
         gate=np.zeros(kernels.GATE_SIZE, np.int64),
-        long=work > LONG and not lanes and _can_be_halted(),
+        long=work > LONG and not lanes and can_be_halted(),
         bound={},
     )
 
@@ -104,12 +106,13 @@ def prepare_pass(
         team=threads.Team(n),
         own=plans.own(spec, dtype),
         gate=np.zeros(kernels.GATE_SIZE, np.int64),
-        long=work > LONG and _can_be_halted(),
+        long=work > LONG and can_be_halted(),
         bound={},
     )
 
 
-def _can_be_halted() -> bool:
+def can_be_halted() -> bool:
+    """Return whether another thread can work while the main one listens for Ctrl-C."""
     return threads.real() and not kernels.INTERPRETED
 
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 import jitprop_kernels as kernels
-from jitprop import reference
 from jitprop._types import Array
+from jitprop.backends import descent
 from jitprop.backends.prepared import (
     HALTED,
     NATURAL_ORDER,
@@ -18,7 +18,6 @@ from jitprop.backends.prepared import (
     tiles_in,
 )
 from jitprop.data.samples import Arrays, Steps, stand_ins
-from jitprop.net.second_order import is_second_order
 from jitprop.net.state import check_trained, check_written
 
 
@@ -40,16 +39,15 @@ class Single:
         self._seat = kernels.Seat(0, 1, net.gate)
         self._calls: dict[Any, kernels.Bound] = {}
         self._training: Any = None
-        self._descent: tuple[Array, Array, Steps, int] | None = None
         self._passed: Arrays | None = None
 
     def train(
         self, params: Array, slots: Array, steps: Steps, updates: int, dropout_key: int
     ) -> int:
         """Train on some batches: see `jitprop.reference.train`."""
-        if is_second_order(self.net.spec.optimizer):
-            self._descent = params, slots, steps, dropout_key
-            return reference.train(self.net.spec, params, slots, steps, updates, dropout_key)
+        if self.net.method is not None:
+            self._training = descent.bound_training(self.net, params, slots, steps)(0, 1)
+            return self.go_on(steps.start, steps.stop, updates)
         X, y, weights, order, losses, rates, start, stop, _ = steps
         check_trained(params, slots, X, y, weights)
         check_written(losses=losses)
@@ -88,14 +86,13 @@ class Single:
 
     def go_on(self, start: int, stop: int, updates: int) -> int:
         """Train on other batches, with the arrays that `train` got last."""
-        if self._descent is not None:
-            params, slots, steps, key = self._descent
-            steps = steps._replace(start=start, stop=stop)
-            return reference.train(self.net.spec, params, slots, steps, updates, key)
         call, gate = self._training, self.net.gate
-        call.put((4,), start)
-        call.put((5,), stop)
-        call.put((6,), updates)
+        if self.net.method is not None:
+            descent.put_epochs(self.net, call, start, stop)
+        else:
+            call.put((4,), start)
+            call.put((5,), stop)
+            call.put((6,), updates)
         try:
             reached = int(call())
             return HALTED if gate[kernels.LEFT] or gate[kernels.AGREED] else reached
@@ -146,9 +143,9 @@ class Single:
 
     def forget(self) -> None:
         """Let go of the arrays of the last call. What the net owns stays."""
-        for call in self._calls.values():
+        for call in (*self._calls.values(), *self.net.bound.values()):
             call.forget()
-        self._training = self._descent = self._passed = None
+        self._training = self._passed = None
 
     def _put_samples(self, call: kernels.Bound, X: Array, y: Array, weights: Array | None) -> None:
         call.put((2, "samples", "X"), X.reshape(-1))

@@ -46,7 +46,7 @@ def check() -> None:
 
 def warm_up(dtypes: Sequence[str] = ("float32", "float64")) -> str | None:
     """
-    Compile the kernels of both routes and of fleets, or load them from the cache.
+    Compile the kernels of both routes, of fleets and of full-batch methods, or load them.
 
     Parameters
     ----------
@@ -70,6 +70,8 @@ def warm_up(dtypes: Sequence[str] = ("float32", "float64")) -> str | None:
         trainer.predict(X)
         trainer.evaluate(X, X)
         trainer.gradients(X, X)
+        fitted = Trainer([width, width], optimizer="lm", dtype=dtype, seed=0, backend="numba")
+        fitted.fit(X, X, epochs=1)
     for members, dtype in itertools.product(MEMBERS, dtypes):
         fleet = Fleet([2, 2], members=members, dtype=dtype, seed=0, backend="numba")
         X = np.zeros((1, 2), dtype)

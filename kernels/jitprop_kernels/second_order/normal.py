@@ -1,0 +1,254 @@
+"""The equations of a step: H = R^T R and g = R^T r, or the dual ones, from rows of R."""
+
+from __future__ import annotations
+
+from jitprop_kernels._jit import jit
+from jitprop_kernels._types import Array, Route
+from jitprop_kernels.blocks import multiply
+from jitprop_kernels.elementary import smaller
+from jitprop_kernels.meeting import meet
+from jitprop_kernels.network import pack_weights
+from jitprop_kernels.plan import N_OUT, Plan
+from jitprop_kernels.records import Descent, Matrix, Places, Product, Seat
+from jitprop_kernels.second_order.cholesky import (
+    FACTORED,
+    PANEL,
+    Equations,
+    factor,
+    substitute_back,
+    to_upper,
+)
+from jitprop_kernels.second_order.jacobian import (
+    Rows,
+    pass_forward,
+    put_roots,
+    put_rows,
+    width_of,
+)
+from jitprop_kernels.second_order.passes import (
+    divisor_of,
+    left,
+    n_samples_of,
+    n_tiles_of,
+    tile_size,
+)
+from jitprop_kernels.simd import fma, four_sums, lane_sum, lanes, load, splat, store
+
+FOUR = 4
+
+
+@jit()
+def equations(places: Places) -> Equations:
+    """Where the equations stand in ``system``."""
+    return Equations(places.n, places.row, 0, places.pivots, places.solution)
+
+
+@jit()
+def add_products(rows: Rows, system: Array, row: int, seat: Seat) -> None:
+    """
+    Add R^T R to the lower triangle of H, and R^T r to the row behind it.
+
+    Two by four numbers at a time; what stands above the diagonal nobody reads. Threads share the
+    rows of H. A number is one sum for each tile of samples, whoever computes it.
+    """
+    array, width, stride, side = rows.array, rows.width, rows.stride, lanes(rows.array)
+    for i in range(2 * seat.rank, row, 2 * seat.ranks):
+        a = rows.at + i * stride
+        for j in range(0, i + 2, FOUR):
+            b0 = rows.at + j * stride
+            b1, b2, b3 = b0 + stride, b0 + 2 * stride, b0 + 3 * stride
+            x0 = x1 = x2 = x3 = y0 = y1 = y2 = y3 = splat(0.0)
+            for s in range(0, width, side):
+                x, y = load(array, a + s), load(array, a + stride + s)
+                b = load(array, b0 + s)
+                x0, y0 = fma(x, b, x0), fma(y, b, y0)
+                b = load(array, b1 + s)
+                x1, y1 = fma(x, b, x1), fma(y, b, y1)
+                b = load(array, b2 + s)
+                x2, y2 = fma(x, b, x2), fma(y, b, y2)
+                b = load(array, b3 + s)
+                x3, y3 = fma(x, b, x3), fma(y, b, y3)
+            to = i * row + j
+            store(system, to, load(system, to) + four_sums(x0, x1, x2, x3))
+            to += row
+            store(system, to, load(system, to) + four_sums(y0, y1, y2, y3))
+
+
+@jit()
+def share_of_samples(plan: Plan, work: Descent, weight_sum: float) -> float:
+    """Each sample's share of the loss, where samples have no weights."""
+    return 1.0 if plan.weighted else 1.0 / divisor_of(plan, work, weight_sum)
+
+
+@jit()
+def form_normal(
+    plan: Plan, route: Route, work: Descent, places: Places, seat: Seat, weight_sum: float
+) -> bool:
+    """
+    Form H in the lower triangle of the matrix, and g behind it as row P.
+
+    Tiles go to the threads in turns, and then all threads add them, tile by tile. Return whether
+    the threads were not asked to leave.
+    """
+    system, row, P = work.system, places.row, places.n
+    K, n_tiles = plan.layers[len(plan.layers) - 1, N_OUT], n_tiles_of(plan, work)
+    T = type(work.memory[0])
+    share = T(share_of_samples(plan, work, weight_sum))
+    for i in range(row * seat.rank // seat.ranks * row, row * (seat.rank + 1) // seat.ranks * row):
+        system[i] = 0.0
+    pack_weights(plan, route, work.params, work.memory, True)
+    stride = width_of(work.memory, smaller(plan.batch_size, n_samples_of(plan, work)))
+    size = row * stride
+    for begin in range(0, n_tiles, seat.ranks):
+        # A thread without a tile takes the last one, in vain.
+        tile = smaller(begin + seat.rank, n_tiles - 1)
+        part, outputs = pass_forward(plan, route, work, tile, weight_sum)
+        width = width_of(work.memory, part.size)
+        for k in range(K):
+            mine = Rows(work.rows, (seat.rank * K + k) * size, P, width, stride)
+            put_roots(plan, work.memory, outputs, k, share, mine)
+            put_rows(plan, route, work, part, mine, places.turned)
+        if left(seat):
+            return False
+        for i in range(smaller(seat.ranks, n_tiles - begin) * K):
+            width = width_of(work.memory, tile_size(plan, work, begin + i // K))
+            add_products(Rows(work.rows, i * size, P, width, stride), system, row, seat)
+        meet(seat.gate, seat.ranks)
+    return True
+
+
+@jit()
+def form_dual(
+    plan: Plan, route: Route, work: Descent, places: Places, seat: Seat, weight_sum: float
+) -> bool:
+    """Write all rows of R, and r: there is one tile. Return as `form_normal`."""
+    K, T = plan.layers[len(plan.layers) - 1, N_OUT], type(work.memory[0])
+    if seat.rank == 0:
+        share = T(share_of_samples(plan, work, weight_sum))
+        pack_weights(plan, route, work.params, work.memory, True)
+        part, outputs = pass_forward(plan, route, work, 0, weight_sum)
+        width = width_of(work.memory, part.size)
+        for k in range(K):
+            at = places.rows + k * width
+            rows = Rows(work.system, at, work.params.size, width, places.row)
+            put_roots(plan, work.memory, outputs, k, share, rows)
+            put_rows(plan, route, work, part, rows, places.turned)
+    return not left(seat)
+
+
+@jit()
+def put_gradient(work: Descent, places: Places, seat: Seat) -> None:
+    """The gradient of the objective, and its norm's parts, from the equations' right side."""
+    system, params, P, row = work.system, work.params, work.params.size, places.row
+    side, residuals = lanes(system), places.rows + P * row
+    for p in range(P * seat.rank // seat.ranks, P * (seat.rank + 1) // seat.ranks):
+        if places.dual:
+            at, x = places.rows + p * row, splat(0.0)
+            for i in range(0, row, side):
+                x = fma(load(system, at + i), load(system, residuals + i), x)
+            g = lane_sum(x)
+        else:
+            g = system[P * row + p]
+            system[places.diagonal + p] = system[p * row + p]
+        system[places.gradient + p] = fma(system[places.decays + p], float(params[p]), g)
+    meet(seat.gate, seat.ranks)
+
+
+@jit()
+def damp_normal(work: Descent, places: Places, damping: float, seat: Seat) -> None:
+    """Put H with the damping to the upper triangle, and the gradient with a minus behind it."""
+    system, row, P = work.system, places.row, places.n
+    to_upper(system, equations(places), seat)
+    for p in range(P * seat.rank // seat.ranks, P * (seat.rank + 1) // seat.ranks):
+        added = system[places.decays + p] + damping
+        system[p * row + p] = system[places.diagonal + p] + added
+        system[p * row + P] = -system[places.gradient + p]
+    meet(seat.gate, seat.ranks)
+
+
+@jit()
+def damp_dual(work: Descent, places: Places, damping: float, seat: Seat) -> None:
+    """Put I + R D^-1 R^T to the upper triangle, and r - R D^-1 d W behind it; D = damping + d."""
+    system, params, P, n, row = work.system, work.params, work.params.size, places.n, places.row
+    for p in range(P * seat.rank // seat.ranks, P * (seat.rank + 1) // seat.ranks):
+        inverse = 1.0 / (system[places.decays + p] + damping)
+        at, to = places.rows + p * row, places.scaled + p * row
+        for i in range(row):
+            system[to + i] = system[at + i] * inverse
+    meet(seat.gate, seat.ranks)
+    for i in range(PANEL * seat.rank, n, PANEL * seat.ranks):
+        target = Matrix(system, i * row + i, row, 1)
+        multiply(
+            Product(
+                height=smaller(PANEL, n - i),
+                width=n - i,
+                depth=P,
+                A=Matrix(system, places.rows + i, 1, row),
+                B=Matrix(system, places.scaled + i, row, 1),
+                C=target,
+                D=target,
+                alpha=1.0,
+                beta=0.0,
+                times=False,
+                rows_outside=True,
+            )
+        )
+    meet(seat.gate, seat.ranks)
+    if seat.rank == 0:
+        right = places.solution
+        for i in range(n):
+            system[right + i] = system[places.rows + P * row + i]
+        for p in range(P):
+            decayed = system[places.decays + p] * float(params[p])
+            if decayed != 0.0:
+                for i in range(n):
+                    scaled = system[places.scaled + p * row + i]
+                    system[right + i] = fma(-decayed, scaled, system[right + i])
+        for i in range(n):
+            system[i * row + i] += 1.0
+            system[i * row + n] = system[right + i]
+    meet(seat.gate, seat.ranks)
+
+
+@jit()
+def put_trial(work: Descent, places: Places, damping: float, seat: Seat) -> None:
+    """Write the parameters after a step to ``trial``, from the solution of the equations."""
+    system, params, P, row = work.system, work.params, work.params.size, places.row
+    side = lanes(system)
+    T = type(params[0])
+    for p in range(P * seat.rank // seat.ranks, P * (seat.rank + 1) // seat.ranks):
+        before = float(params[p])
+        if places.dual:
+            at, x = places.scaled + p * row, splat(0.0)
+            for i in range(0, row, side):
+                x = fma(load(system, at + i), load(system, places.solution + i), x)
+            decay = system[places.decays + p]
+            after = before - fma(decay / (decay + damping), before, lane_sum(x))
+        else:
+            after = before + system[places.solution + p]
+        work.trial[p] = T(after)
+    meet(seat.gate, seat.ranks)
+
+
+@jit()
+def solve(work: Descent, places: Places, damping: float, seat: Seat) -> int:
+    """
+    Try a step with this damping: write the parameters behind it to ``trial``.
+
+    Returns
+    -------
+    int
+        FACTORED; NOT_DEFINITE, and then there is no step; or ASKED_TO_LEAVE.
+    """
+    if places.dual:
+        damp_dual(work, places, damping, seat)
+    else:
+        damp_normal(work, places, damping, seat)
+    found = factor(work.system, equations(places), seat)
+    if found != FACTORED:
+        return found
+    if seat.rank == 0:
+        substitute_back(work.system, equations(places))
+    meet(seat.gate, seat.ranks)
+    put_trial(work, places, damping, seat)
+    return FACTORED
