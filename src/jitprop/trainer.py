@@ -548,6 +548,8 @@ class Trainer(Attributes):
         named metrics                                 a million numbers, or one epoch's predictions
         ============================================  ======================================
 
+        A second-order method takes further memory, as its class says.
+
         The history of a trainer that is fitted again and again has room for twice its epochs. For
         batches, scratch is kept for the largest of those whose sizes are within a factor of 2. A
         step or an epoch allocates nothing. Between calls a trainer keeps the scratch of the last

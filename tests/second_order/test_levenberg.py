@@ -26,6 +26,7 @@ from jitprop import (
     Trainer,
     check_gradients,
     export,
+    reference_second_order,
     sweep,
 )
 from jitprop.data.samples import Steps
@@ -340,13 +341,15 @@ def test_what_has_ended_begins_anew_or_stays_so(backend):
     assert other.metrics["damping"][0] == trainer.optimizer.damping
 
 
-def test_an_end_before_the_first_epoch_is_no_failure(backend):
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_an_end_before_the_first_epoch_is_no_failure(dtype, backend):
     trainer = net([1, 2, 1], backend=backend)
     for W in trainer.weights:
         W[:] = 0.0
-    history = trainer.fit(np.ones((3, 1)), np.zeros((3, 1)), 10)
+    history = trainer.fit(np.ones((3, 1), dtype), np.zeros((3, 1)), 10)
     assert (len(history.loss), history.ended) == (0, BY_GRADIENT)
     assert trainer.history.ended == BY_GRADIENT
+    assert trainer.parameters.dtype == dtype
     assert repr(history) == f"History(0 epochs, ended: {BY_GRADIENT})"
 
 
@@ -392,6 +395,51 @@ def test_calls_of_any_length_give_the_same_bits(backend, monkeypatch):
     history = found.fit(X, y, 9, callbacks=lambda *_: None)
     np.testing.assert_array_equal(found.parameters, expected.parameters)
     np.testing.assert_array_equal(history.loss, expected.history.loss)
+
+
+def test_what_interrupts_a_step_leaves_whole_epochs(monkeypatch):
+    X, y = curve()
+    trainer, calls = net([1, 4, 1]), []
+    plain = reference_second_order.damped_step
+
+    def interrupted(*args):
+        calls.append(args)
+        if len(calls) == 12:
+            raise KeyboardInterrupt
+        return plain(*args)
+
+    monkeypatch.setattr(reference_second_order, "damped_step", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.fit(X, y, 50, callbacks=lambda *_: None)
+    done = trainer.epochs_trained
+    assert 0 < done < 12
+    assert len(trainer.history.loss) == len(trainer.history.metrics["damping"]) == done
+    trainer.fit(X, y, epochs_total=20)
+    expected = net([1, 4, 1])
+    expected.fit(X, y, 20)
+    np.testing.assert_array_equal(trainer.parameters, expected.parameters)
+    np.testing.assert_array_equal(trainer.history.loss, expected.history.loss)
+
+
+def test_a_callback_may_stop_or_raise(backend):
+    X, y = curve()
+
+    def stop(trainer, epoch, logs):
+        if epoch == 3:
+            trainer.stop()
+
+    def fail(trainer, epoch, logs):
+        if epoch == 6:
+            raise OSError("no room")
+
+    trainer, expected = (net([1, 4, 1], backend=backend) for _ in range(2))
+    assert trainer.fit(X, y, 50, callbacks=stop).ended == ""
+    assert trainer.epochs_trained == 4
+    with pytest.raises(OSError, match="no room"):
+        trainer.fit(X, y, 50, callbacks=fail)
+    expected.fit(X, y, 7)
+    np.testing.assert_array_equal(trainer.parameters, expected.parameters)
+    np.testing.assert_array_equal(trainer.history.loss, expected.history.loss)
 
 
 def test_partial_fit_takes_one_step(backend):
@@ -547,9 +595,10 @@ def test_a_loss_that_is_not_finite_is_divergence(backend):
     trainer = net([1, 2, 1], activation="identity", backend=backend)
     trainer.parameters[:] = 1e200
     before = trainer.parameters.copy()
-    with pytest.raises(DivergenceError, match="Try inputs and targets scaled to about") as caught:
-        trainer.fit(X, y, 5)
-    assert "learning_rate" not in str(caught.value)
+    for call in (lambda: trainer.fit(X, y, 5), lambda: trainer.trace(X, y)):
+        with pytest.raises(DivergenceError, match="Try inputs and targets scaled to") as caught:
+            call()
+        assert "learning_rate" not in str(caught.value)
     np.testing.assert_array_equal(trainer.parameters, before)
     assert trainer.epochs_trained == 0
 
@@ -583,6 +632,14 @@ def test_all_samples_may_stand_in_a_file(backend, tmp_path, rng):
 def test_bad_settings_of_the_method(bad, words):
     with pytest.raises(ValueError, match=f"^{words}$"):
         LevenbergMarquardt(**bad)
+
+
+def test_names_of_others_are_explained():
+    for name in ("trainlm", "levenberg_marquardt"):
+        with pytest.raises(ValueError, match=f"^optimizer '{name}' is unknown: it is 'lm'"):
+            Trainer([1, 2, 1], optimizer=name)
+    with pytest.raises(TypeError, match=r"write LevenbergMarquardt\(\)$"):
+        Trainer([1, 2, 1], optimizer=LevenbergMarquardt)
 
 
 def test_numbers_of_the_method_are_floats():

@@ -120,7 +120,7 @@ class Engine(Protocol):
         on that is not finite, what it has of this member must not be used.
 
         A second-order method may end before the last epoch, which is no failure. The member's
-        losses are nan from there on, and in ``later`` it stays as it is.
+        losses are nan from there on, and its arrays are those of its last epoch.
         """
 
     def evaluate(self, members: Members, data: Data) -> Array:
@@ -211,9 +211,6 @@ class Loop:
                 self._give(key, net)
             if done < n_steps:
                 own_losses[i, done // n_batches :] = np.nan
-                if later is not None and has_ended(self.spec.optimizer, slots):
-                    later.params[done // n_batches :, i] = params
-                    later.slots[done // n_batches :, i] = slots
 
         def halt() -> None:
             nonlocal halted

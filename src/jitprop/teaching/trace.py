@@ -213,5 +213,6 @@ def _updated(spec: Spec, state: State, samples: Samples, rates: Array) -> Array:
     trained = reference.train(spec, params, slots, steps, state.updates, state.dropout_key)
     ended = has_ended(spec.optimizer, slots)  # then there is no step, and that is no divergence
     if (trained < 1 and not ended) or not all_finite(params, slots):
-        raise DivergenceError(0, Course().history(), 0, float(rates[0]), spec.custom_functions)
+        rate = None if spec.optimizer.uses_rate == "never" else float(rates[0])
+        raise DivergenceError(0, Course().history(), 0, rate, spec.custom_functions)
     return params
