@@ -207,7 +207,8 @@ def test_both_backends_offer_the_same_functions():
 
 def test_public_names():
     assert set(jitprop.__all__) == {
-        "SGD", "Adam", "AdamW", "LevenbergMarquardt", "RMSprop", "Rprop",
+        "SGD", "Adam", "AdamW", "LBFGS", "LevenbergMarquardt", "RMSprop", "Rprop",
+        "ScaledConjugateGradient",
         "CustomActivation", "CustomLoss",
         "AbsoluteError", "BinaryCrossEntropy", "CrossEntropy", "GaussianNLL", "HalfSquaredError",
         "Huber", "Poisson", "Quantile", "SquaredError",
@@ -236,7 +237,14 @@ FLOORS = [
     {"_types", "_version", "elementary", "hints", "checks", "warn", "interrupts"},
     {"net"},
     {"data"},
-    {"functions", "reference_net", "reference_second_order", "reference", "backends"},
+    {
+        "functions",
+        "reference_net",
+        "reference_descent",
+        "reference_second_order",
+        "reference",
+        "backends",
+    },
     {"metrics", "training", "files", "teaching", "plot"},
     {"trainer"},
     {"fleet"},

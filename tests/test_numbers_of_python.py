@@ -31,6 +31,7 @@ SOURCE = Path(jitprop.__file__).parent
 ELSEWHERE = {
     "functions.py": "the NumPy backend calls exp and log of the C library",
     "reference.py": "the NumPy backend takes powers of the C library",
+    "reference_descent.py": "the NumPy backend takes roots and sums products by NumPy",
     "reference_net.py": "the NumPy backend multiplies with BLAS",
     "reference_second_order.py": "the NumPy backend solves with LAPACK",
     "teaching/trace.py": "a trace shows the numbers of the NumPy backend",

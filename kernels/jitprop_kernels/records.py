@@ -148,6 +148,19 @@ class Places(NamedTuple):
     """In ``memory``: room for the inputs and outputs of the widest layer."""
 
 
+class Point(NamedTuple):
+    """A step along a direction, in the line search of `second_order.quasi_newton`."""
+
+    step: float
+    """Its length, by that of the direction;"""
+    value: float
+    """the objective there,"""
+    slope: float
+    """the derivative of the objective by the step,"""
+    loss: float
+    """and the summed loss of the data."""
+
+
 class Seat(NamedTuple):
     """One of the threads that run a kernel together, and where they meet."""
 

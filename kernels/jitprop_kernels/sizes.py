@@ -28,6 +28,10 @@ that they are made of."""
 SQUARES_PIECE = 4096
 """Squares of a gradient that are added up by one thread: 2 us of work."""
 
+DESCENT_VECTORS, DESCENT_NUMBERS = 3, 2
+"""Vectors of P numbers, and numbers, that methods which need gradients alone share: see
+`second_order.objective`."""
+
 N_SUMS = 6
 """Vectors that a group of a fleet's members has in ``Scratch.sums``: see `groups`."""
 

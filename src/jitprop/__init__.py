@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from jitprop._version import __version__ as __version__
 from jitprop.net.custom import CustomActivation, CustomLoss
+from jitprop.net.descent import LBFGS, ScaledConjugateGradient
 from jitprop.net.losses import (
     AbsoluteError,
     BinaryCrossEntropy,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
 
 __all__ = [
+    "LBFGS",
     "SGD",
     "AbsoluteError",
     "Adam",
@@ -70,6 +72,7 @@ __all__ = [
     "RMSprop",
     "ReduceOnPlateau",
     "Rprop",
+    "ScaledConjugateGradient",
     "SquaredError",
     "Step",
     "SweepResult",

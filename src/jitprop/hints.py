@@ -58,7 +58,9 @@ WORDS: dict[str, dict[str, str]] = {
     "optimizer": {
         "momentum": "it is SGD(momentum=0.9)",
         "nesterov": "it is SGD(momentum=0.9, nesterov=True)",
-        "lbfgs": "there is none here; the estimators of jitprop.sklearn have solver='lbfgs'",
+        "l-bfgs": "it is 'lbfgs'",
+        "l_bfgs": "it is 'lbfgs'",
+        "trainscg": "it is 'scg'",
         "trainlm": "it is 'lm'",
         "levenberg_marquardt": "it is 'lm'",
         "nadam": "there is none; 'adam' is the nearest",

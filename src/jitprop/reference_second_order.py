@@ -35,9 +35,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jitprop import functions
+from jitprop import functions, reference_descent
 from jitprop._types import Array
 from jitprop.data.samples import Arrays, Steps
+from jitprop.net.descent import LBFGS, ScaledConjugateGradient
 from jitprop.net.losses import BinaryCrossEntropy, CrossEntropy, Huber, Poisson, SquaredError
 from jitprop.net.second_order import (
     BY_GRADIENT,
@@ -214,6 +215,8 @@ def train(spec: Spec, params: Array, slots: Array, steps: Steps) -> int:
         The first epoch that was not done. It is less than ``steps.stop`` if the method has ended,
         which ``slots[0, 0]`` shows, or if the loss was inf or nan before the first step.
     """
+    if isinstance(spec.optimizer, ScaledConjugateGradient | LBFGS):
+        return reference_descent.train(spec, params, slots, steps)
     if slots[ENDED, 0] != NOT_ENDED:
         slots[:, 0] = 0
     problem = Problem.of(spec, (steps.X, steps.y, steps.weights))

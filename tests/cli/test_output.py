@@ -415,7 +415,7 @@ train data.csv --target y --drop MANY
 train data.csv --target y --optimizer MANY
 train data.csv --target y --activation ''
 train data.csv --target y --activation softmax
-train data.csv --target y --optimizer lbfgs
+train data.csv --target y --optimizer newton
 train data.csv --target y --optimizer ''
 train data.csv --target y --weight-decay 1e308
 train data.csv --target y --learning-rate 1e308

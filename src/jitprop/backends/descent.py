@@ -9,7 +9,7 @@ import numpy as np
 
 import jitprop_kernels as kernels
 from jitprop._types import Array
-from jitprop.backends import plans, threads
+from jitprop.backends import TILE, plans, threads
 from jitprop.backends.prepared import (
     LONG,
     NATURAL_ORDER,
@@ -20,9 +20,11 @@ from jitprop.backends.prepared import (
     fields_and_samples,
 )
 from jitprop.data.samples import Steps
+from jitprop.net.descent import LBFGS, ScaledConjugateGradient
 from jitprop.net.second_order import LevenbergMarquardt
 from jitprop.net.spec import Spec
 from jitprop.net.state import check_trained, check_written
+from jitprop_kernels import sizes
 
 ROWS_BYTES = 1 << 19
 """The rows of R of one tile of samples stay in the second cache, with as many samples as that
@@ -61,7 +63,59 @@ class Method(NamedTuple):
 def prepare(
     spec: Spec, n_samples: int, dtype: np.dtype[Any], n_threads: int | None, n_updates: int
 ) -> Net:
-    """Prepare a net for Levenberg-Marquardt: see `prepared.prepare`."""
+    """Prepare a net for a full-batch method: see `prepared.prepare`."""
+    by_gradients = isinstance(spec.optimizer, ScaledConjugateGradient | LBFGS)
+    how = prepare_for_gradients if by_gradients else prepare_for_rows
+    return how(spec, n_samples, dtype, n_threads, n_updates)
+
+
+def prepare_for_gradients(
+    spec: Spec, n_samples: int, dtype: np.dtype[Any], n_threads: int | None, n_updates: int
+) -> Net:
+    """Prepare a net for scaled conjugate gradients or L-BFGS."""
+    P, tile, work = spec.n_parameters, min(n_samples, TILE), spec.work(n_samples)
+    n_tiles = -(-n_samples // tile)
+    ranks = 1 if kernels.INTERPRETED else threads.choose(n_threads, work, n_updates, n_tiles)
+    by_lanes = plans.uses_lanes(spec, tile * dtype.itemsize)
+    plan, scratch = plans.make(spec, tile, tile, 0, by_lanes, dtype, 1)
+    entry, settings, n_numbers = _by_gradients(spec.optimizer)
+    n_vectors = sizes.DESCENT_VECTORS + (ranks if ranks > 1 else 0)
+    return Net(
+        spec,
+        plan,
+        kernels.LANES if by_lanes else kernels.BLOCKS,
+        [aligned_zeros(scratch, dtype) for _ in range(ranks)],
+        gradients=aligned_zeros(n_vectors * P, dtype),
+        parts=np.zeros(n_tiles),
+        team=threads.Team(ranks),
+        own=plans.own(spec, dtype),
+        gate=np.zeros(kernels.GATE_SIZE, np.int64),
+        long=work > LONG and can_be_halted(),
+        bound={},
+        method=Method(
+            entry,
+            (),
+            np.array(settings, np.float64),
+            np.zeros(P, dtype),
+            np.zeros(sizes.DESCENT_NUMBERS + n_numbers),
+            np.empty(0),
+        ),
+    )
+
+
+def _by_gradients(method: Any) -> tuple[kernels.Entry, list[float], int]:
+    """Return the entry, the settings in its order, and how many numbers more it keeps."""
+    ending = [method.min_gradient, method.tolerance]
+    if isinstance(method, LBFGS):
+        settings = [method.c1, method.c2, method.line_steps, *ending]
+        return kernels.train_lbfgs, settings, 2 * method.memory
+    return kernels.train_conjugate, [method.sigma, method.scale, *ending], 0
+
+
+def prepare_for_rows(
+    spec: Spec, n_samples: int, dtype: np.dtype[Any], n_threads: int | None, n_updates: int
+) -> Net:
+    """Prepare a net for Levenberg-Marquardt."""
     P, K = spec.n_parameters, spec.layer_sizes[-1]
     lanes = 32 // dtype.itemsize
     dual = K * up(n_samples, lanes) < P

@@ -19,9 +19,13 @@ from jitprop.cli.refused import RefusedError
 from jitprop.cli.scores import BASELINE, TRAINING, VALIDATION, Scores
 from jitprop.cli.tables import Say
 from jitprop.cli.targets import Classes, Quantity, Target
+from jitprop.net import optimizers
 
 ADAM_RATE = {"adam": 0.003, "adamw": 0.003}
 """Learning rates for tables of hundreds of rows. Other optimizers use the default of `Trainer`."""
+
+FULL_BATCH = {cls.name for cls in optimizers.KNOWN if cls.full_batch}
+"""Optimizers that need all rows in one batch."""
 
 
 @dataclass(frozen=True)
@@ -163,7 +167,7 @@ def trainer_for(problem: Problem, options: Options) -> Trainer:
     """
     n = len(problem.training)
     batch_size, rate = options.batch_size, options.learning_rate
-    if batch_size is None and options.optimizer != "rprop":  # rprop needs all rows in one batch
+    if batch_size is None and options.optimizer not in FULL_BATCH:
         # The power of 2 from 16 to 256 whose logarithm is nearest to that of n / 32.
         batch_size = next((k for k in (16, 32, 64, 128) if n * n < 2048 * k * k), 256)
     try:

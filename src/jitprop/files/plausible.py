@@ -63,7 +63,7 @@ def check_slots(optimizer: Optimizer, slots: Array) -> None:
     elif isinstance(optimizer, Rprop):
         limits = {0: (0.0, optimizer.step_max), 1: (-1.0, 1.0)}
     elif is_second_order(optimizer):
-        limits = {0: (0.0, len(REASONS) - 1.0), 1: (0.0, optimizer.max_damping)}
+        limits = {0: (0.0, len(REASONS) - 1.0)} | optimizer.kept
     for i, (low, high) in limits.items():
         slot = slots[..., i, :]
         if slot.size and (slot.min() < low or slot.max() > slots.dtype.type(high)):

@@ -20,6 +20,7 @@ from typing import ClassVar, TypeAlias
 
 from jitprop import checks
 from jitprop.hints import hinting_class
+from jitprop.net.descent import LBFGS, ScaledConjugateGradient
 from jitprop.net.second_order import LevenbergMarquardt
 
 
@@ -305,7 +306,19 @@ class Rprop:
         return 3 if self.backtracking else 2
 
 
-Optimizer: TypeAlias = SGD | Adam | AdamW | RMSprop | Rprop | LevenbergMarquardt
+FirstOrder: TypeAlias = SGD | Adam | AdamW | RMSprop | Rprop
+Optimizer: TypeAlias = FirstOrder | LevenbergMarquardt | ScaledConjugateGradient | LBFGS
+
+KNOWN: tuple[type[Optimizer], ...] = (
+    SGD,
+    Adam,
+    AdamW,
+    RMSprop,
+    Rprop,
+    LevenbergMarquardt,
+    ScaledConjugateGradient,
+    LBFGS,
+)
 
 
 def resolve(optimizer: object) -> Optimizer:
@@ -317,14 +330,13 @@ def resolve(optimizer: object) -> Optimizer:
     TypeError, ValueError
         For anything else.
     """
-    known: tuple[type[Optimizer], ...] = SGD, Adam, AdamW, RMSprop, Rprop, LevenbergMarquardt
-    if isinstance(optimizer, known):
+    if isinstance(optimizer, KNOWN):
         return optimizer
-    named = {cls.name: cls for cls in known}
+    named = {cls.name: cls for cls in KNOWN}
     if isinstance(optimizer, str):
         return named[checks.choice("optimizer", optimizer, tuple(named))]()
-    hint = f": write {optimizer.__name__}()" if optimizer in known else ""
+    hint = f": write {optimizer.__name__}()" if optimizer in KNOWN else ""
     raise TypeError(
         f"optimizer must be one of {', '.join(map(repr, named))}, or an object of "
-        f"{', '.join(cls.__name__ for cls in known)}; got {checks.shown(optimizer)}{hint}"
+        f"{', '.join(cls.__name__ for cls in KNOWN)}; got {checks.shown(optimizer)}{hint}"
     )

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from jitprop import checks
 from jitprop._types import Array
 from jitprop.hints import hinting_class
+from jitprop.net.descent import LBFGS, ScaledConjugateGradient
 
 NOT_ENDED, BY_GRADIENT, BY_STEP, BY_TOLERANCE = range(4)
 
@@ -162,6 +163,11 @@ class LevenbergMarquardt:
         tolerance = checks.number("tolerance", self.tolerance, low=0.0, below=1.0)
         object.__setattr__(self, "tolerance", tolerance)
 
+    @property
+    def kept(self) -> dict[int, tuple[float, float]]:
+        """The least and the greatest number that a row of the slots may hold, for some rows."""
+        return {1: (0.0, self.max_damping)}
+
     def work(self, n_samples: int, n_outputs: int, n_parameters: int) -> float:
         """Return the multiply-adds of one step: passes back, R.T R and its Cholesky factor."""
         rows = n_samples * n_outputs
@@ -178,7 +184,7 @@ def _number(name: str, value: Any, low: float, high: float) -> float:
     return x
 
 
-SecondOrder: TypeAlias = LevenbergMarquardt
+SecondOrder: TypeAlias = LevenbergMarquardt | ScaledConjugateGradient | LBFGS
 
 
 def is_second_order(optimizer: Any) -> TypeGuard[SecondOrder]:

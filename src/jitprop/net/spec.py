@@ -265,9 +265,11 @@ def check_method(spec: Spec) -> None:
     if not is_second_order(method := spec.optimizer):
         return
     name = type(method).__name__
-    if isinstance(spec.loss, CustomLoss) or spec.loss.name not in method.losses:
+    losses = method.losses
+    own = isinstance(spec.loss, CustomLoss)
+    if losses is not None and (own or spec.loss.name not in losses):
         raise ValueError(
-            f"loss must be one of {', '.join(map(repr, method.losses))} with the optimizer {name}; "
+            f"loss must be one of {', '.join(map(repr, losses))} with the optimizer {name}; "
             f"got {quoted(spec.loss.name)}"
         )
     if any(spec.dropout):
@@ -281,7 +283,7 @@ def check_method(spec: Spec) -> None:
             f"got {spec.clip_norm:g}"
         )
     size = spec.n_parameters
-    if size > method.most_parameters:
+    if method.most_parameters is not None and size > method.most_parameters:
         raise ValueError(
             f"layer_sizes must make a net of at most {method.most_parameters:,} parameters with "
             f"the optimizer {name}; {list(spec.layer_sizes)} makes {size:,}, and the matrix of the "
