@@ -167,6 +167,7 @@ def test_private_numba_has_one_door(path):
 MANY_PARAMETERS = {
     "jitprop/net/spec.py: make_spec",
     # What users call has an argument for each setting.
+    "jitprop/fleet/starts.py: fit_function",
     "jitprop/sweeps/search.py: sweep",
     "jitprop/trainer.py: fit",
 }
@@ -218,6 +219,7 @@ def test_public_names():
         "GradientCheck", "Trace", "check_gradients",
         "Checkpoint", "CheckpointError", "TargetWarning",
         "SweepResult", "sweep",
+        "FunctionFit", "Starts", "fit_function",
     }  # fmt: skip
     assert jitprop.__version__ == metadata.version("jitprop")
 

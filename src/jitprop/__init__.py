@@ -35,6 +35,7 @@ from jitprop.training.history import History
 
 if TYPE_CHECKING:
     from jitprop.fleet import Fleet, FleetHistory
+    from jitprop.fleet.starts import FunctionFit, Starts, fit_function
     from jitprop.sweeps import SweepResult, sweep
     from jitprop.teaching.gradient_check import GradientCheck, check_gradients
 
@@ -58,6 +59,7 @@ __all__ = [
     "Exponential",
     "Fleet",
     "FleetHistory",
+    "FunctionFit",
     "GaussianNLL",
     "GradientCheck",
     "Gradients",
@@ -74,12 +76,14 @@ __all__ = [
     "Rprop",
     "ScaledConjugateGradient",
     "SquaredError",
+    "Starts",
     "Step",
     "SweepResult",
     "TargetWarning",
     "Trace",
     "Trainer",
     "check_gradients",
+    "fit_function",
     "sweep",
 ]
 
@@ -87,9 +91,12 @@ __all__ = [
 _IMPORTED_WHEN_USED = {
     "Fleet": "jitprop.fleet",
     "FleetHistory": "jitprop.fleet",
+    "FunctionFit": "jitprop.fleet.starts",
     "GradientCheck": "jitprop.teaching.gradient_check",
+    "Starts": "jitprop.fleet.starts",
     "SweepResult": "jitprop.sweeps",
     "check_gradients": "jitprop.teaching.gradient_check",
+    "fit_function": "jitprop.fleet.starts",
     "sweep": "jitprop.sweeps",
 }
 
