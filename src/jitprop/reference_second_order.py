@@ -60,8 +60,8 @@ from jitprop.reference_net import (
     without_weightless,
 )
 
-ENDED, DAMPING = 0, 1
-"""Rows of the slots: the first number of each is kept from epoch to epoch."""
+ENDED, DAMPING, SCALES = 0, 1, 2
+"""Rows of the slots: the first number of two of them, and a scale of each parameter."""
 
 
 class Problem(NamedTuple):
@@ -176,15 +176,15 @@ def solve(matrix: Array, right: Array) -> Array | None:
     return solution if np.isfinite(solution).all() else None
 
 
-def damped_step(R: Array, r: Array, W: Array, decays: Array, damping: float) -> Array | None:
+def damped_step(R: Array, r: Array, W: Array, decays: Array, damped: Array) -> Array | None:
     """
-    Solve (R.T R + D) step = -(R.T r + d W) with D = damping I + d; None without a solution.
+    Solve (R.T R + D) step = -(R.T r + d W) for D = diag(damped + d); None without a solution.
 
     With more parameters than rows it is solved by u = R step + r, which is as long as r:
 
         (I + R D**-1 R.T) u = r - R D**-1 (d W),    step = -D**-1 (d W + R.T u).
     """
-    D, dW = damping + decays, decays * W
+    D, dW = damped + decays, decays * W
     if len(r) >= len(W):
         step = solve(R.T @ R + np.diag(D), R.T @ r + dW)
         return None if step is None else -step
@@ -218,7 +218,7 @@ def train(spec: Spec, params: Array, slots: Array, steps: Steps) -> int:
     if isinstance(spec.optimizer, ScaledConjugateGradient | LBFGS):
         return reference_descent.train(spec, params, slots, steps)
     if slots[ENDED, 0] != NOT_ENDED:
-        slots[:, 0] = 0
+        slots[:] = 0
     problem = Problem.of(spec, (steps.X, steps.y, steps.weights))
     loss = problem.loss(params)
     if not np.isfinite(loss):
@@ -247,13 +247,15 @@ def levenberg_marquardt(
         R, r = problem.rows(params)
         W, damping, rejected = params.astype(np.float64), float(slots[DAMPING, 0]), 0
         gradient = R.T @ r + problem.decays * W
+        np.maximum(slots[SCALES], np.sum(R**2, axis=0), out=slots[SCALES], casting="same_kind")
+        scales = np.maximum(slots[SCALES].astype(np.float64), method.min_scale)
         gradient_norm, growth = float(np.abs(gradient).max()), method.increase
         if gradient_norm <= method.min_gradient:
             slots[ENDED, 0] = BY_GRADIENT
             return epoch
         before = objective
         while True:
-            step = damped_step(R, r, W, problem.decays, damping)
+            step = damped_step(R, r, W, problem.decays, damping * scales)
             if step is not None:
                 trial = (W + step).astype(params.dtype)
                 loss = problem.loss(trial)
@@ -265,7 +267,7 @@ def levenberg_marquardt(
                 slots[ENDED, 0] = BY_STEP
                 return epoch
         step = trial.astype(np.float64) - W
-        predicted = 0.5 * float(step @ (damping * step - gradient))
+        predicted = 0.5 * float(step @ (damping * scales * step - gradient))
         params[:] = trial
         slots[DAMPING, 0] = next_damping(method, damping, (before - objective) / predicted)
         steps.losses[epoch] = loss

@@ -51,9 +51,9 @@ def test_members_are_trainers_bit_for_bit(dtype, n_threads, backend):
     X, y = curve()
     more = {"dtype": dtype, "n_threads": n_threads, "weight_decay": [0.0, 1e-4, 0.0, 1e-2, 0.0]}
     fleet, trainers = fleet_and_trainers(backend, **more)
-    history = fleet.fit(X, y, 150)
+    history = fleet.fit(X, y, 400)
     for trainer in trainers:
-        trainer.fit(X, y, 150)
+        trainer.fit(X, y, 400)
     check_same(fleet, trainers, history)
     if dtype == "float64":
         assert len(set(history.epochs.tolist())) > 2
@@ -67,9 +67,9 @@ def test_short_blocks_and_validation_change_nothing(backend, monkeypatch):
     X, y = curve()
     fleet, trainers = fleet_and_trainers(backend)
     monkeypatch.setattr(course, "BLOCK_SECONDS", 1e-9)
-    history = fleet.fit(X, y, 150, validation_data=(X + 0.1, y))
+    history = fleet.fit(X, y, 400, validation_data=(X + 0.1, y))
     for i, trainer in enumerate(trainers):
-        found = trainer.fit(X, y, 150, validation_data=(X + 0.1, y))
+        found = trainer.fit(X, y, 400, validation_data=(X + 0.1, y))
         n = len(found.loss)
         np.testing.assert_array_equal(history.validation_loss[:n, i], found.validation_loss)
         assert np.isnan(history.validation_loss[n:, i]).all()
@@ -93,11 +93,11 @@ def test_early_stopping_and_ends_go_together(backend):
 def test_ended_members_begin_anew_or_stay_so(backend):
     X, y = curve()
     fleet, _ = fleet_and_trainers(backend)
-    first = fleet.fit(X, y, 150)
+    first = fleet.fit(X, y, 400)
     ended = np.array([bool(reason) for reason in first.ended])
     assert 0 < ended.sum() < K
     before = fleet.parameters.copy()
-    resumed = fleet.fit(X, y, epochs_total=152)
+    resumed = fleet.fit(X, y, epochs_total=402)
     assert (resumed.epochs[ended] == 0).all()
     assert (resumed.epochs[~ended] > 0).all()
     assert all(np.array(resumed.ended)[ended] == np.array(first.ended)[ended])

@@ -157,11 +157,12 @@ def test_the_generalised_matrix_is_the_second_derivative_of_a_net_without_hidden
 
 
 def one_step(trainer, X, y, weights, damping):
-    """Solve the damped system of a trainer's next step by `numpy.linalg.lstsq`."""
+    """Solve the damped system of a trainer's first step by `numpy.linalg.lstsq`."""
     problem = problem_of(trainer, X, y, weights)
     W, decays = trainer.parameters.astype(float), problem.decays
     R, r = problem.rows(trainer.parameters)
-    stacked = np.vstack([R, np.sqrt(damping) * np.eye(W.size), np.diag(np.sqrt(decays))])
+    scales = np.maximum((R**2).sum(axis=0), trainer.optimizer.min_scale)
+    stacked = np.vstack([R, np.diag(np.sqrt(damping * scales)), np.diag(np.sqrt(decays))])
     right = -np.concatenate([r, np.zeros(W.size), np.sqrt(decays) * W])
     return np.linalg.lstsq(stacked, right, rcond=None)[0]
 
@@ -189,11 +190,11 @@ def test_one_step_solves_the_damped_system(kind, n, decay, backend, rng):
 
 def test_the_dual_system_gives_the_same_step(rng):
     R, r, W = rng.normal(size=(5, 9)), rng.normal(size=5), rng.normal(size=9)
-    decays = np.where(np.arange(9) < 6, 0.3, 0.0)
+    decays, damped = np.where(np.arange(9) < 6, 0.3, 0.0), rng.uniform(0.01, 0.1, 9)
     more = np.vstack([R, np.zeros((9, 9))])  # rows of 0 change nothing, but there are more of them
     np.testing.assert_allclose(
-        damped_step(R, r, W, decays, 0.01),
-        damped_step(more, np.append(r, np.zeros(9)), W, decays, 0.01),
+        damped_step(R, r, W, decays, damped),
+        damped_step(more, np.append(r, np.zeros(9)), W, decays, damped),
         rtol=1e-10,
     )
 
@@ -220,7 +221,7 @@ def test_damping_follows_its_rule(backend):
     X, y = curve()
     rule = LevenbergMarquardt(damping=1e-4, decrease=0.25, increase=3.0)
     trainer = net([1, 4, 1], optimizer=rule, weight_decay=1e-4, backend=backend)
-    next_one, seen = 1e-4, set()
+    next_one, scales, seen = 1e-4, np.full(13, rule.min_scale), set()
     for _ in range(25):
         problem, W = problem_of(trainer, X, y), trainer.parameters.copy()
         R, r = problem.rows(W)
@@ -230,7 +231,8 @@ def test_damping_follows_its_rule(backend):
         assert damping == pytest.approx(next_one * np.prod(3.0 * 2.0 ** np.arange(rejected)))
         step, gradient = trainer.parameters - W, R.T @ r + problem.decays * W
         after = problem.objective(trainer.parameters, problem.loss(trainer.parameters))
-        gain = (before - after) / (step @ (damping * step - gradient) / 2)
+        scales = np.maximum(scales, (R**2).sum(axis=0))
+        gain = (before - after) / (step @ (damping * scales * step - gradient) / 2)
         factor = np.clip(1 - (2 * gain - 1) ** 3, 0.25, 2.0)
         next_one = damping * factor
         seen.add("shrinks" if factor == 0.25 else "grows" if factor > 1 else "between")
@@ -531,10 +533,10 @@ def test_integer_weights_count_rows(backend, rng):
 
 def test_squared_error_is_twice_the_half(backend, rng):
     X, y = samples([2, 3, 1], 9, rng)
-    one = net([2, 3, 1], backend=backend, optimizer=LevenbergMarquardt(damping=0.01))
+    one = net([2, 3, 1], backend=backend, optimizer=LevenbergMarquardt(min_scale=0.1))
     two = Trainer(
         [2, 3, 1], activation="tanh", output_activation="identity", loss="squared_error", seed=3,
-        optimizer=LevenbergMarquardt(damping=0.02), backend=backend,
+        optimizer=LevenbergMarquardt(min_scale=0.2), backend=backend,
     )  # fmt: skip
     np.testing.assert_allclose(two.fit(X, y, 4).loss, 2 * one.fit(X, y, 4).loss, rtol=1e-9)
 
@@ -622,6 +624,7 @@ def test_all_samples_may_stand_in_a_file(backend, tmp_path, rng):
     [
         ({"damping": 0.0}, "damping must be a finite number at least 1e-20; got 0.0"),
         ({"damping": 1e11}, r"damping must be a number from 1e-20 to 1e\+10; got 100000000000.0"),
+        ({"min_scale": 0.0}, "min_scale must be a finite number above 0; got 0.0"),
         ({"decrease": 1.0}, "decrease must be a finite number above 0 and below 1; got 1.0"),
         ({"increase": 1.0}, "increase must be a finite number above 1; got 1.0"),
         ({"max_damping": 1e31}, r"max_damping must be a number from 1e-20 to 1e\+30; got 1e\+31"),
@@ -644,7 +647,7 @@ def test_names_of_others_are_explained():
 
 def test_numbers_of_the_method_are_floats():
     made = LevenbergMarquardt(damping=1, increase=np.float32(2), max_damping=5)
-    assert [type(value) for value in vars(made).values()] == [float] * 6
+    assert [type(value) for value in vars(made).values()] == [float] * 7
     assert made == LevenbergMarquardt(1.0, increase=2.0, max_damping=5.0)
     with pytest.raises(TypeError, match=r"^damping must be a finite number"):
         LevenbergMarquardt("0.1")

@@ -1,9 +1,10 @@
 """
 Levenberg-Marquardt: Gauss-Newton steps, damped until the objective falls.
 
-With R and r of `jacobian`, the weight decay d of each parameter and the damping c, a step solves
+With R and r of `jacobian`, the weight decay d of each parameter, its scale s (`normal`) and the
+damping c, a step solves
 
-    (R^T R + diag(d) + c I) step = -(R^T r + d w).
+    (R^T R + diag(d) + c diag(s)) step = -(R^T r + d w).
 
 If the objective, loss + 1/2 sum d w**2, falls, the step is taken, and c changes by how far it fell:
 see `next_damping`. If not, c grows, by twice as much each time, and the step is tried again.
@@ -24,7 +25,14 @@ from jitprop_kernels.meeting import meet
 from jitprop_kernels.plan import BIASES, N_IN, N_OUT, WEIGHTS, Plan
 from jitprop_kernels.records import Descent, Places, Seat
 from jitprop_kernels.second_order.cholesky import ASKED_TO_LEAVE, FACTORED
-from jitprop_kernels.second_order.normal import form_dual, form_normal, put_gradient, solve
+from jitprop_kernels.second_order.normal import (
+    SCALES,
+    damping_of,
+    form_dual,
+    form_normal,
+    put_gradient,
+    solve,
+)
 from jitprop_kernels.second_order.passes import (
     divisor_of,
     left,
@@ -33,11 +41,11 @@ from jitprop_kernels.second_order.passes import (
 )
 from jitprop_kernels.simd import fma
 
-DAMPING, DECREASE, INCREASE, MAX_DAMPING, MIN_GRADIENT, TOLERANCE = range(6)
+DAMPING, DECREASE, INCREASE, MAX_DAMPING, MIN_SCALE, MIN_GRADIENT, TOLERANCE = range(7)
 """Places in ``Descent.settings``."""
 
 ENDED, KEPT_DAMPING = range(2)
-"""Rows of ``Descent.slots``, whose first numbers the method uses."""
+"""Rows of ``Descent.slots``, whose first numbers the method uses. Behind them stand the scales."""
 
 NOT_ENDED, BY_GRADIENT, BY_STEP, BY_TOLERANCE = range(4)
 """Why it ended: see `jitprop.net.second_order.REASONS`."""
@@ -81,12 +89,13 @@ def norm_of_gradient(work: Descent, places: Places) -> float:
 
 
 @jit()
-def predicted_fall(work: Descent, places: Places, damping: float) -> float:
+def predicted_fall(work: Descent, places: Places, damping: float, least: float) -> float:
     """By how much the objective would fall if it were the parabola of the equations."""
     total = 0.0
     for p in range(work.params.size):
         step = float(work.trial[p]) - float(work.params[p])
-        total = fma(step, fma(damping, step, -work.system[places.gradient + p]), total)
+        damped = damping_of(work, p, damping, least) * step
+        total = fma(step, damped - work.system[places.gradient + p], total)
     return 0.5 * total
 
 
@@ -123,12 +132,15 @@ def train_levenberg(
     weight_sum = weight_sum_of_all(plan, work)
     divisor = divisor_of(plan, work, weight_sum)
     damping = float(slots[KEPT_DAMPING * P])
-    if slots[ENDED * P] != T(0.0) or damping == 0.0:
-        damping = settings[DAMPING]
+    anew = slots[ENDED * P] != T(0.0) or damping == 0.0
+    damping = settings[DAMPING] if anew else damping
     meet(seat.gate, seat.ranks)
     if seat.rank == 0:
         put_decays(plan, work, places)
         slots[ENDED * P] = T(NOT_ENDED)
+        if anew:
+            for p in range(SCALES * P, (SCALES + 1) * P):
+                slots[p] = T(0.0)
     loss = summed_loss(plan, route, work, work.params, seat, weight_sum)
     objective = loss / divisor + penalty(work, places, work.params)
     if left(seat) or not np.isfinite(objective):
@@ -147,7 +159,7 @@ def train_levenberg(
         ended = np.int64(BY_GRADIENT if norm <= settings[MIN_GRADIENT] else NOT_ENDED)
         rejected, accepted, growth = 0, False, settings[INCREASE]
         while ended == NOT_ENDED and not accepted:
-            found = solve(work, places, damping, seat)
+            found = solve(work, places, damping, settings[MIN_SCALE], seat)
             if found == ASKED_TO_LEAVE:
                 return epoch
             if found == FACTORED:
@@ -165,7 +177,8 @@ def train_levenberg(
         if ended == NOT_ENDED and objective - tried < settings[TOLERANCE] * objective:
             ended = np.int64(BY_TOLERANCE)
         if accepted:
-            gain = (objective - tried) / predicted_fall(work, places, damping)
+            predicted = predicted_fall(work, places, damping, settings[MIN_SCALE])
+            gain = (objective - tried) / predicted
             objective = tried
             meet(seat.gate, seat.ranks)  # all have read the parameters
             told = epoch * COLUMNS

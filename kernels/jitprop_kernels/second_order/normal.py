@@ -36,6 +36,9 @@ from jitprop_kernels.simd import fma, four_sums, lane_sum, lanes, load, splat, s
 
 FOUR = 4
 
+SCALES = 2
+"""The row of ``slots`` that has the parameters' scales."""
+
 
 @jit()
 def equations(places: Places) -> Equations:
@@ -138,40 +141,56 @@ def form_dual(
 
 @jit()
 def put_gradient(work: Descent, places: Places, seat: Seat) -> None:
-    """The gradient of the objective, and its norm's parts, from the equations' right side."""
+    """
+    Write the gradient of the objective, keep H's diagonal, and raise the scales to it.
+
+    A parameter's scale, in ``slots``, is the largest number that H's diagonal had there so far.
+    """
     system, params, P, row = work.system, work.params, work.params.size, places.row
-    side, residuals = lanes(system), places.rows + P * row
+    side, residuals, scales = lanes(system), places.rows + P * row, SCALES * P
+    T = type(params[0])
     for p in range(P * seat.rank // seat.ranks, P * (seat.rank + 1) // seat.ranks):
         if places.dual:
-            at, x = places.rows + p * row, splat(0.0)
+            at, x, y = places.rows + p * row, splat(0.0), splat(0.0)
             for i in range(0, row, side):
-                x = fma(load(system, at + i), load(system, residuals + i), x)
-            g = lane_sum(x)
+                of_row = load(system, at + i)
+                x = fma(of_row, load(system, residuals + i), x)
+                y = fma(of_row, of_row, y)
+            g, h = lane_sum(x), lane_sum(y)
         else:
-            g = system[P * row + p]
-            system[places.diagonal + p] = system[p * row + p]
+            g, h = system[P * row + p], system[p * row + p]
+            system[places.diagonal + p] = h
         system[places.gradient + p] = fma(system[places.decays + p], float(params[p]), g)
+        if float(work.slots[scales + p]) < h:
+            work.slots[scales + p] = T(h)
     meet(seat.gate, seat.ranks)
 
 
 @jit()
-def damp_normal(work: Descent, places: Places, damping: float, seat: Seat) -> None:
+def damping_of(work: Descent, p: int, damping: float, least: float) -> float:
+    """What is added to H for a parameter: the damping times its scale, at least ``least``."""
+    scale = float(work.slots[SCALES * work.params.size + p])
+    return damping * (scale if scale > least else least)
+
+
+@jit()
+def damp_normal(work: Descent, places: Places, damping: float, least: float, seat: Seat) -> None:
     """Put H with the damping to the upper triangle, and the gradient with a minus behind it."""
     system, row, P = work.system, places.row, places.n
     to_upper(system, equations(places), seat)
     for p in range(P * seat.rank // seat.ranks, P * (seat.rank + 1) // seat.ranks):
-        added = system[places.decays + p] + damping
+        added = system[places.decays + p] + damping_of(work, p, damping, least)
         system[p * row + p] = system[places.diagonal + p] + added
         system[p * row + P] = -system[places.gradient + p]
     meet(seat.gate, seat.ranks)
 
 
 @jit()
-def damp_dual(work: Descent, places: Places, damping: float, seat: Seat) -> None:
+def damp_dual(work: Descent, places: Places, damping: float, least: float, seat: Seat) -> None:
     """Put I + R D^-1 R^T to the upper triangle, and r - R D^-1 d W behind it; D = damping + d."""
     system, params, P, n, row = work.system, work.params, work.params.size, places.n, places.row
     for p in range(P * seat.rank // seat.ranks, P * (seat.rank + 1) // seat.ranks):
-        inverse = 1.0 / (system[places.decays + p] + damping)
+        inverse = 1.0 / (system[places.decays + p] + damping_of(work, p, damping, least))
         at, to = places.rows + p * row, places.scaled + p * row
         for i in range(row):
             system[to + i] = system[at + i] * inverse
@@ -211,7 +230,7 @@ def damp_dual(work: Descent, places: Places, damping: float, seat: Seat) -> None
 
 
 @jit()
-def put_trial(work: Descent, places: Places, damping: float, seat: Seat) -> None:
+def put_trial(work: Descent, places: Places, damping: float, least: float, seat: Seat) -> None:
     """Write the parameters after a step to ``trial``, from the solution of the equations."""
     system, params, P, row = work.system, work.params, work.params.size, places.row
     side = lanes(system)
@@ -223,7 +242,8 @@ def put_trial(work: Descent, places: Places, damping: float, seat: Seat) -> None
             for i in range(0, row, side):
                 x = fma(load(system, at + i), load(system, places.solution + i), x)
             decay = system[places.decays + p]
-            after = before - fma(decay / (decay + damping), before, lane_sum(x))
+            damped = decay + damping_of(work, p, damping, least)
+            after = before - fma(decay / damped, before, lane_sum(x))
         else:
             after = before + system[places.solution + p]
         work.trial[p] = T(after)
@@ -231,7 +251,7 @@ def put_trial(work: Descent, places: Places, damping: float, seat: Seat) -> None
 
 
 @jit()
-def solve(work: Descent, places: Places, damping: float, seat: Seat) -> int:
+def solve(work: Descent, places: Places, damping: float, least: float, seat: Seat) -> int:
     """
     Try a step with this damping: write the parameters behind it to ``trial``.
 
@@ -241,14 +261,14 @@ def solve(work: Descent, places: Places, damping: float, seat: Seat) -> int:
         FACTORED; NOT_DEFINITE, and then there is no step; or ASKED_TO_LEAVE.
     """
     if places.dual:
-        damp_dual(work, places, damping, seat)
+        damp_dual(work, places, damping, least, seat)
     else:
-        damp_normal(work, places, damping, seat)
+        damp_normal(work, places, damping, least, seat)
     found = factor(work.system, equations(places), seat)
     if found != FACTORED:
         return found
     if seat.rank == 0:
         substitute_back(work.system, equations(places))
     meet(seat.gate, seat.ranks)
-    put_trial(work, places, damping, seat)
+    put_trial(work, places, damping, least, seat)
     return FACTORED

@@ -143,6 +143,7 @@ def prepare_for_rows(
             method.decrease,
             method.increase,
             method.max_damping,
+            method.min_scale,
             method.min_gradient,
             method.tolerance,
         ]

@@ -46,17 +46,20 @@ class LevenbergMarquardt:
     With the residuals r of all samples and outputs, their Jacobian R, the gradient g = R.T r and
     the weight decay d (0 for biases), each epoch tries steps from
 
-    - (R.T R + damping I + d I) step = -(g + d W)
+    - (R.T R + damping S + d I) step = -(g + d W)
 
-    until one lowers the objective, which is the training loss and 1/2 d sum W**2. That step is
-    taken. Then the damping is multiplied by 1 - (2 gain - 1)**3, but at least by ``decrease`` and
-    at most by 2. The gain is the fall of the objective, divided by the fall that the equations
-    predicted. A step that does not lower the objective is not taken; the damping is multiplied by
-    ``increase``, by twice as much the next time, and so on, until a step is taken. A matrix that is
-    not positive definite counts as a step that was not taken.
+    until one lowers the objective, which is the training loss and 1/2 d sum W**2. S is diagonal:
+    for each parameter the largest number of R.T R's diagonal so far, but at least ``min_scale``.
+    The step that lowers the objective is taken. Then the damping is multiplied by
+    1 - (2 gain - 1)**3, but at least by ``decrease`` and at most by 2. The gain is the fall of the
+    objective, divided by the fall that the equations predicted. A step that does not lower the
+    objective is not taken; the damping is multiplied by ``increase``, by twice as much the next
+    time, and so on, until a step is taken. A matrix that is not positive definite counts as a step
+    that was not taken.
 
-    This is Nielsen's rule. It needs half as many steps as the rule of Marquardt and of MATLAB's
-    ``trainlm``, which divides and multiplies the damping by 10: see docs/second-order.md.
+    The damping follows Nielsen's rule, the scales those of MINPACK. That needs half as many steps
+    as the rule of MATLAB's ``trainlm``, which divides and multiplies the damping by 10, and more
+    starts reach the best minimum: see docs/second-order.md.
 
     For "half_squared_error" and "squared_error" R.T R is the Gauss-Newton matrix. For
     "binary_cross_entropy", "cross_entropy" and "poisson" it is the generalised one, with the exact
@@ -70,15 +73,18 @@ class LevenbergMarquardt:
 
     Parameters
     ----------
-    damping : float, default 1.0
-        The damping of the first step, from 1e-20 to ``max_damping``. R.T R is that of the reduced
-        loss: the mean over the samples, unless ``reduction="sum"``.
+    damping : float, default 0.1
+        The damping of the first step, from 1e-20 to ``max_damping``.
     decrease : float, default 1/3
         The smallest factor for the damping after a step was taken. Above 0, below 1.
     increase : float, default 2.0
         The factor for the damping after the first step of an epoch that was not taken. Above 1.
     max_damping : float, default 1e10
         The method ends when the damping goes above this number, at most 1e30.
+    min_scale : float, default 1.0
+        The smallest scale S of a parameter, above 0. R.T R is that of the reduced loss: the mean
+        over the samples, unless ``reduction="sum"``. A large number, with a small damping, gives
+        all parameters the same damping, as MATLAB's ``trainlm`` does.
     min_gradient : float, default 1e-7
         The method ends when no derivative of the objective is larger, at least 0.
     tolerance : float, default 1e-8
@@ -124,18 +130,20 @@ class LevenbergMarquardt:
     True
     """
 
-    damping: float = 1.0
+    damping: float = 0.1
     decrease: float = 1 / 3
     increase: float = 2.0
     max_damping: float = 1e10
+    min_scale: float = 1.0
     min_gradient: float = 1e-7
     tolerance: float = 1e-8
     name: ClassVar[str] = "lm"
     default_rate: ClassVar[float] = 1.0
     uses_rate: ClassVar[str] = "never"
     full_batch: ClassVar[bool] = True
-    n_slots: ClassVar[int] = 2
-    """Rows: why it has ended, and the damping of the next step (0 before the first)."""
+    n_slots: ClassVar[int] = 3
+    """Rows: why it has ended, the damping of the next step (0 before the first), and the largest
+    diagonal of R.T R so far, for each parameter."""
     columns: ClassVar[tuple[str, ...]] = ("damping", "gradient_norm", "rejected_steps")
     """What it tells of each epoch, for `History.metrics`."""
     losses: ClassVar[tuple[str, ...]] = (
@@ -148,7 +156,7 @@ class LevenbergMarquardt:
     )
     """The losses that it can minimise."""
     most_parameters: ClassVar[int] = 20_000
-    step: ClassVar[str] = "its part of solve(R.T @ R + damping * I + d * I, -g) for all parameters"
+    step: ClassVar[str] = "its part of solve(R.T @ R + damping * S + d * I, -g) for all parameters"
     """The formula of its step, for `Trace`."""
 
     def __post_init__(self) -> None:
@@ -158,6 +166,8 @@ class LevenbergMarquardt:
         decrease = checks.number("decrease", self.decrease, above=0.0, below=1.0)
         object.__setattr__(self, "decrease", decrease)
         object.__setattr__(self, "increase", checks.number("increase", self.increase, above=1.0))
+        scale = checks.number("min_scale", self.min_scale, above=0.0)
+        object.__setattr__(self, "min_scale", scale)
         least = checks.number("min_gradient", self.min_gradient, low=0.0)
         object.__setattr__(self, "min_gradient", least)
         tolerance = checks.number("tolerance", self.tolerance, low=0.0, below=1.0)
