@@ -14,7 +14,7 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from multiprocessing import get_context
-from time import perf_counter
+from time import perf_counter, process_time
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -27,7 +27,7 @@ from work import CannotError
 
 # column: (module, options of its `prepare_fit`); the best of several options counts
 SYSTEMS = {
-    "jitprop": ("with_jitprop", [{}]),
+    "jitprop": ("with_jitprop", [{"n_threads": None}]),
     "pyrenn": ("with_pyrenn", [{}]),
     "torch-levenberg-marquardt": (
         "with_torch_lm",
@@ -50,17 +50,18 @@ def main():
     columns = [system for system in SYSTEMS if system in modules]
     rows = []
     for problem in args.csv or problems():
-        ready = prepare(problem, modules, cannot)
+        ready = prepare(problem, modules, cannot, args.one_core)
         say(f"{problem.name} {problem}: looking for starts")
         goals, looked = agreed(problem, ready, n_starts)
         say(f"{problem.name} {problem}: timing")
         times = measure(problem, ready, goals, seconds)
         rows.append([problem.name, str(problem), *described(goals, looked)])
         rows[-1] += [cell(times.get(column), times["jitprop"]) for column in columns]
-    print("Milliseconds from the initial weights to the RMSE, and how many times jitprop's:\n")
+    unit = "Milliseconds of one core" if args.one_core else "Milliseconds"
+    print(f"{unit} from the initial weights to the RMSE, and how many times jitprop's:\n")
     print(markdown(["", "net", "RMSE", "starts", *columns], rows))
     if not args.csv:
-        print(f"\n{fleets(*((100, 1) if args.quick else (1000, 5)))}")
+        print(f"\n{fleets(*((100, 1) if args.quick else (1000, 5)), args.one_core)}")
     print(notes(cannot, modules))
 
 
@@ -68,6 +69,9 @@ def arguments():
     """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one start and short rounds")
+    parser.add_argument(
+        "--one-core", action="store_true", help="processor time of one thread: for a busy machine"
+    )
     parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=[*SYSTEMS])
     parser.add_argument(
         "--csv", nargs="+", type=problem_of, metavar="FILE:HIDDEN",
@@ -95,12 +99,15 @@ def load(systems):
     return modules, cannot
 
 
-def prepare(problem, modules, cannot):
+def prepare(problem, modules, cannot, one_core):
     """Return the functions that fit, {system: list}; add systems that cannot to ``cannot``."""
-    ready = {}
+    ready, clock = {}, process_time if one_core else perf_counter
     for system, module in modules.items():
+        options = SYSTEMS[system][1]
+        if one_core and "n_threads" in options[0]:
+            options = [options[0] | {"n_threads": 1}]
         try:
-            ready[system] = [module.prepare_fit(problem, **o) for o in SYSTEMS[system][1]]
+            ready[system] = [module.prepare_fit(problem, clock, **o) for o in options]
         except CannotError as error:
             cannot[system, str(error)].append(problem.name)
     return ready
@@ -194,18 +201,21 @@ def markdown(head, rows):
     return "\n".join(f"| {' | '.join(row)} |" for row in [head, ["---"] * len(head), *rows])
 
 
-def fleets(members, n_rounds):
+def fleets(members, n_rounds, one_core):
     """Return the table of many starts of the first problem."""
     problem = problems()[0]
     starts = [problem.start(number) for number in range(members)]
+    clock, n_threads = (process_time, 1) if one_core else (perf_counter, None)
     workers = ProcessPoolExecutor(N_CORES, get_context("spawn"), threadpool_limits, (1, "blas"))
     with ThreadPoolExecutor(N_CORES) as threads, workers as processes:
         ways = {
-            "jitprop Fleet": with_fleet,
-            "loop over Trainer": with_trainers,
+            "jitprop Fleet": partial(with_fleet, n_threads),
+            "loop over Trainer": partial(with_trainers, n_threads),
             "SciPy, a pool of threads": partial(with_pool, threads),
             "SciPy, a pool of processes": partial(with_pool, processes),
         }
+        if one_core:
+            ways = dict(list(ways.items())[:2])
         best, found = dict.fromkeys(ways, math.inf), {}
         for fit in ways.values():
             fit(problem, starts[:20])  # compiles, or starts the processes
@@ -214,9 +224,9 @@ def fleets(members, n_rounds):
                 if n_round and way.startswith("SciPy"):
                     continue
                 say(f"W13 {members:,} starts: {way}")
-                began = perf_counter()
+                began = clock()
                 found[way] = fit(problem, starts)
-                best[way] = min(best[way], perf_counter() - began)
+                best[way] = min(best[way], clock() - began)
     rmses = {way: np.array([problem.rmse(*net) for net in nets]) for way, nets in found.items()}
     apart = np.abs(rmses["jitprop Fleet"] / rmses["loop over Trainer"] - 1) > 1e-3
     rows = [
@@ -238,7 +248,7 @@ def fleets(members, n_rounds):
     )
 
 
-def with_fleet(problem, starts):
+def with_fleet(n_threads, problem, starts):
     """Train all starts by one call of Fleet.fit."""
     from jitprop import Fleet, LevenbergMarquardt
 
@@ -249,6 +259,7 @@ def with_fleet(problem, starts):
     fleet = Fleet(
         problem.sizes, members=len(starts), init=stacked, activation="tanh",
         output_activation="identity", optimizer=LevenbergMarquardt(), dtype="float64",
+        n_threads=n_threads,
     )  # fmt: skip
     fleet.fit(problem.X, problem.y, EPOCHS)
     return [
@@ -257,13 +268,13 @@ def with_fleet(problem, starts):
     ]
 
 
-def with_trainers(problem, starts):
+def with_trainers(n_threads, problem, starts):
     """Train them by a loop over Trainer.fit."""
     from with_jitprop import fitted
 
     return [
         (trainer.weights, trainer.biases)
-        for trainer in (fitted(problem, start, EPOCHS) for start in starts)
+        for trainer in (fitted(problem, start, EPOCHS, n_threads) for start in starts)
     ]
 
 

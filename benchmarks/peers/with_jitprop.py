@@ -53,7 +53,7 @@ def calls(net):
     }
 
 
-def prepare_fit(problem):
+def prepare_fit(problem, clock=perf_counter, n_threads=None):
     """
     Return a function: number of the start, RMSE -> weights, biases, seconds.
 
@@ -64,18 +64,18 @@ def prepare_fit(problem):
     def fit(number, rmse):
         start, key = problem.start(number), (number, rmse)
         if key not in epochs:
-            losses = fitted(problem, start, 1000).history.loss
+            losses = fitted(problem, start, 1000, n_threads).history.loss
             enough = (i for i, loss in enumerate(losses, 1) if 2 * loss <= rmse**2)
             epochs[key] = next(enough, len(losses))
-        began = perf_counter()
-        trainer = fitted(problem, start, epochs[key])
-        seconds = perf_counter() - began
+        began = clock()
+        trainer = fitted(problem, start, epochs[key], n_threads)
+        seconds = clock() - began
         return trainer.weights, trainer.biases, seconds
 
     return fit
 
 
-def fitted(problem, start, epochs):
+def fitted(problem, start, epochs, n_threads=None):
     """Return a Trainer that Levenberg-Marquardt has trained on a problem."""
     trainer = jitprop.Trainer(
         problem.sizes,
@@ -85,6 +85,7 @@ def fitted(problem, start, epochs):
         optimizer=jitprop.LevenbergMarquardt(),
         init=start,
         dtype="float64",
+        n_threads=n_threads,
     )
     trainer.fit(problem.X, problem.y, epochs)
     return trainer
