@@ -359,8 +359,7 @@ train_members = Entry("jitprop_kernels.fleets", "train_members")
 evaluate_members = Entry("jitprop_kernels.fleets", "evaluate_members")
 predict_members = Entry("jitprop_kernels.fleets", "predict_members")
 train_levenberg = Entry("jitprop_kernels.second_order.levenberg", "train_levenberg")
-train_conjugate = Entry("jitprop_kernels.second_order.conjugate", "train_conjugate")
-train_lbfgs = Entry("jitprop_kernels.second_order.quasi_newton", "train_lbfgs")
+train_by_gradients = Entry("jitprop_kernels.second_order.by_gradients", "train_by_gradients")
 ENTRIES = (
     train,
     train_watched,
@@ -371,6 +370,5 @@ ENTRIES = (
     evaluate_members,
     predict_members,
     train_levenberg,
-    train_conjugate,
-    train_lbfgs,
+    train_by_gradients,
 )

@@ -60,10 +60,11 @@ def use(layers, dtype):
     X, y = rng.random((12, layers[0])), rng.random((12, layers[-1]))
     trainer = Trainer(layers, seed=0, dtype=dtype, backend="numba")
     trainer.fit(X, y, 2, validation_data=(X, y))
+    for method in ("lm", "scg"):
+        Trainer(layers, optimizer=method, seed=0, dtype=dtype, backend="numba").fit(X, y, 2)
     trainer.gradients(X, y)
     trainer.evaluate(X, y)
     trainer.predict(X)
-    Trainer(layers, optimizer="lm", seed=0, dtype=dtype, backend="numba").fit(X, y, 2)
 
 
 def use_fleet(members, dtype):

@@ -23,8 +23,10 @@ from jitprop import (
     Trainer,
     check_gradients,
 )
-from jitprop.backends import threads
+from jitprop.backends import compiled, threads
+from jitprop.data.samples import Steps
 from jitprop.net.second_order import REASONS
+from jitprop_kernels.sizes import HALT
 from nets import data, limit_calls
 
 METHODS = {"scg": ScaledConjugateGradient, "lbfgs": LBFGS}
@@ -260,6 +262,26 @@ def test_bits_do_not_depend_on_the_number_of_threads(route, method, dtype, rng, 
         found.append(np.concatenate([loss, trainer.parameters, trainer._model.state.slots.ravel()]))
     for other in found[1:]:
         np.testing.assert_array_equal(other, found[0])
+
+
+@every_method
+@pytest.mark.parametrize("n_threads", [1, 2, 3])
+def test_threads_that_are_halted_leave_a_whole_net(method, n_threads, rng, monkeypatch):
+    monkeypatch.setattr(threads, "choose", lambda n, *_: n)
+    sizes, n = ROUTES["lanes, tiles"]
+    X, y = data(sizes, n, "half_squared_error", False, rng)
+    trainer = net(sizes, method, dtype="float64", backend="numba")
+    state = trainer._model.state
+    before = state.params.copy()
+    prepared = compiled.prepare(trainer._model.spec, n, X.dtype, n_threads, 1)
+    steps = Steps(X, y, None, None, np.zeros(3), np.ones(3), 0, 3)
+    prepared.gate[HALT] = 1
+    reached = compiled.train(prepared, state.params, state.slots, steps, 0, 0)
+    assert reached == compiled.HALTED
+    np.testing.assert_array_equal(state.params, before)
+    assert compiled.train(prepared, state.params, state.slots, steps, 0, 0) == 3
+    compiled.close(prepared)
+    assert (state.params != before).all()
 
 
 @both_dtypes

@@ -27,17 +27,14 @@ from jitprop_kernels.second_order.objective import (
     NOT_ENDED,
     accept,
     begin,
-    dismiss,
     dot,
     evaluate,
     has_left,
-    help_on,
     largest,
     put_trial,
     whole,
 )
 from jitprop_kernels.simd import fma, square_root
-from jitprop_kernels.sizes import RUNNING
 
 SIGMA, SCALE, MIN_GRADIENT, TOLERANCE = range(4)
 """Places in ``Descent.settings``."""
@@ -97,7 +94,7 @@ def limited(work: Descent, scale: float) -> float:
 
 @jit()
 def descend(plan: Plan, route: Route, work: Descent, seat: Seat, start: int, stop: int) -> int:
-    """Train as `train_conjugate` does, by rank 0."""
+    """Train by scaled conjugate gradients, as rank 0 of `by_gradients`."""
     settings, slots, gradients = work.settings, work.slots, work.gradients
     n = work.params.size
     T = type(slots[0])
@@ -171,29 +168,3 @@ def descend(plan: Plan, route: Route, work: Descent, seat: Seat, start: int, sto
             return epoch
         objective = tried
     return epoch
-
-
-@jit()
-def train_conjugate(
-    plan: Plan, route: Route, work: Descent, seat: Seat, start: int, stop: int
-) -> int:
-    """
-    Train epochs from ``start`` to ``stop`` by scaled conjugate gradients, one step each.
-
-    ``work.system`` has the `sizes.DESCENT_NUMBERS` numbers of `objective`; ``work.gradients`` its
-    `sizes.DESCENT_VECTORS`, the last of which is not used, and one more of each thread if there are
-    several. Several threads may run it, as `network.gradient`.
-
-    Returns
-    -------
-    int
-        The first epoch that was not done. It is less than ``stop`` if the method has ended, which
-        ``slots`` shows; if the first loss is not finite; or if threads were asked to leave.
-    """
-    seat.gate[RUNNING] = 1
-    if seat.rank != 0:
-        help_on(plan, route, work, seat)
-        return start
-    reached = descend(plan, route, work, seat, start, stop)
-    dismiss(work, seat)
-    return reached

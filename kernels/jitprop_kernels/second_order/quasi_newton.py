@@ -24,17 +24,15 @@ from jitprop_kernels.second_order.objective import (
     NOT_ENDED,
     accept,
     begin,
-    dismiss,
     dot,
     evaluate,
     has_left,
-    help_on,
     largest,
     put_trial,
     whole,
 )
 from jitprop_kernels.simd import fma, square_root
-from jitprop_kernels.sizes import DESCENT_NUMBERS, RUNNING
+from jitprop_kernels.sizes import DESCENT_NUMBERS
 
 C1, C2, LINE_STEPS, MIN_GRADIENT, TOLERANCE = range(5)
 """Places in ``Descent.settings``."""
@@ -193,7 +191,11 @@ def search(
 
 @jit()
 def descend(plan: Plan, route: Route, work: Descent, seat: Seat, start: int, stop: int) -> int:
-    """Train as `train_lbfgs` does, by rank 0."""
+    """
+    Train by L-BFGS, as rank 0 of `by_gradients`.
+
+    ``work.system`` has two more numbers of each pair that there is room for.
+    """
     settings, slots, gradients = work.settings, work.slots, work.gradients
     n = work.params.size
     T = type(slots[0])
@@ -239,27 +241,3 @@ def descend(plan: Plan, route: Route, work: Descent, seat: Seat, start: int, sto
             return epoch
         objective = found.value
     return epoch
-
-
-@jit()
-def train_lbfgs(plan: Plan, route: Route, work: Descent, seat: Seat, start: int, stop: int) -> int:
-    """
-    Train epochs from ``start`` to ``stop`` by L-BFGS, one step each.
-
-    ``work.system`` has the `sizes.DESCENT_NUMBERS` of `objective`, and two more for each pair that
-    there is room for; ``work.gradients`` has the `sizes.DESCENT_VECTORS`, and one more of each
-    thread if there are several. Several threads may run it, as `network.gradient`.
-
-    Returns
-    -------
-    int
-        The first epoch that was not done. It is less than ``stop`` if the method has ended, which
-        ``slots`` shows; if the first loss is not finite; or if threads were asked to leave.
-    """
-    seat.gate[RUNNING] = 1
-    if seat.rank != 0:
-        help_on(plan, route, work, seat)
-        return start
-    reached = descend(plan, route, work, seat, start, stop)
-    dismiss(work, seat)
-    return reached

@@ -24,7 +24,7 @@ from jitprop.net.descent import LBFGS, ScaledConjugateGradient
 from jitprop.net.second_order import LevenbergMarquardt
 from jitprop.net.spec import Spec
 from jitprop.net.state import check_trained, check_written
-from jitprop_kernels import sizes
+from jitprop_kernels import codes, sizes
 
 ROWS_BYTES = 1 << 19
 """The rows of R of one tile of samples stay in the second cache, with as many samples as that
@@ -78,11 +78,11 @@ def prepare_for_gradients(
     ranks = 1 if kernels.INTERPRETED else threads.choose(n_threads, work, n_updates, n_tiles)
     by_lanes = plans.uses_lanes(spec, tile * dtype.itemsize)
     plan, scratch = plans.make(spec, tile, tile, 0, by_lanes, dtype, 1)
-    entry, settings, n_numbers = _by_gradients(spec.optimizer)
+    code, settings, n_numbers = _by_gradients(spec.optimizer)
     n_vectors = sizes.DESCENT_VECTORS + (ranks if ranks > 1 else 0)
     return Net(
         spec,
-        plan,
+        plan._replace(optimizer=code),
         kernels.LANES if by_lanes else kernels.BLOCKS,
         [aligned_zeros(scratch, dtype) for _ in range(ranks)],
         gradients=aligned_zeros(n_vectors * P, dtype),
@@ -93,7 +93,7 @@ def prepare_for_gradients(
         long=work > LONG and can_be_halted(),
         bound={},
         method=Method(
-            entry,
+            kernels.train_by_gradients,
             (),
             np.array(settings, np.float64),
             np.zeros(P, dtype),
@@ -103,13 +103,13 @@ def prepare_for_gradients(
     )
 
 
-def _by_gradients(method: Any) -> tuple[kernels.Entry, list[float], int]:
-    """Return the entry, the settings in its order, and how many numbers more it keeps."""
+def _by_gradients(method: Any) -> tuple[int, list[float], int]:
+    """Return the method's code, its settings, and how many numbers more it keeps."""
     ending = [method.min_gradient, method.tolerance]
     if isinstance(method, LBFGS):
         settings = [method.c1, method.c2, method.line_steps, *ending]
-        return kernels.train_lbfgs, settings, 2 * method.memory
-    return kernels.train_conjugate, [method.sigma, method.scale, *ending], 0
+        return codes.LBFGS, settings, 2 * method.memory
+    return codes.CONJUGATE, [method.sigma, method.scale, *ending], 0
 
 
 def prepare_for_rows(

@@ -70,8 +70,9 @@ def warm_up(dtypes: Sequence[str] = ("float32", "float64")) -> str | None:
         trainer.predict(X)
         trainer.evaluate(X, X)
         trainer.gradients(X, X)
-        fitted = Trainer([width, width], optimizer="lm", dtype=dtype, seed=0, backend="numba")
-        fitted.fit(X, X, epochs=1)
+        for method in ("lm", "scg"):  # "lbfgs" has the kernel of "scg"
+            other = Trainer([width, width], optimizer=method, dtype=dtype, seed=0, backend="numba")
+            other.fit(X, X, epochs=1)
     for members, dtype in itertools.product(MEMBERS, dtypes):
         fleet = Fleet([2, 2], members=members, dtype=dtype, seed=0, backend="numba")
         X = np.zeros((1, 2), dtype)
