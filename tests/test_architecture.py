@@ -208,8 +208,8 @@ def test_both_backends_offer_the_same_functions():
 
 def test_public_names():
     assert set(jitprop.__all__) == {
-        "SGD", "Adam", "AdamW", "LBFGS", "LevenbergMarquardt", "RMSprop", "Rprop",
-        "ScaledConjugateGradient",
+        "SGD", "Adam", "AdamW", "BayesianRegularization", "LBFGS", "LevenbergMarquardt", "RMSprop",
+        "Rprop", "ScaledConjugateGradient",
         "CustomActivation", "CustomLoss",
         "AbsoluteError", "BinaryCrossEntropy", "CrossEntropy", "GaussianNLL", "HalfSquaredError",
         "Huber", "Poisson", "Quantile", "SquaredError",

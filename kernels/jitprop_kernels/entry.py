@@ -360,6 +360,7 @@ evaluate_members = Entry("jitprop_kernels.fleets", "evaluate_members")
 predict_members = Entry("jitprop_kernels.fleets", "predict_members")
 train_levenberg = Entry("jitprop_kernels.second_order.levenberg", "train_levenberg")
 train_by_gradients = Entry("jitprop_kernels.second_order.by_gradients", "train_by_gradients")
+train_bayesian = Entry("jitprop_kernels.second_order.bayesian", "train_bayesian")
 ENTRIES = (
     train,
     train_watched,
@@ -371,4 +372,5 @@ ENTRIES = (
     predict_members,
     train_levenberg,
     train_by_gradients,
+    train_bayesian,
 )

@@ -144,6 +144,9 @@ class Places(NamedTuple):
     """(P + 1, row), if dual: R transposed, and r;"""
     scaled: int
     """(P, row), if dual: R transposed, each row by the diagonal of what is added to H."""
+    inverse: int
+    """(n_threads, 4, row), and behind that (n,), if the inverse of the matrix is asked for: see
+    `second_order.inverse`."""
     turned: int
     """In ``memory``: room for the inputs and outputs of the widest layer."""
 

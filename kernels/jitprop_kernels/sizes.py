@@ -32,6 +32,9 @@ DESCENT_VECTORS, DESCENT_NUMBERS = 3, 2
 """Vectors of P numbers, and numbers, that methods which need gradients alone share: see
 `second_order.objective`."""
 
+INVERTED = 4
+"""Rows of an inverse that are computed together, so that they read the factor once."""
+
 N_SUMS = 6
 """Vectors that a group of a fleet's members has in ``Scratch.sums``: see `groups`."""
 

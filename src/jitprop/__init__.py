@@ -26,7 +26,7 @@ from jitprop.net.schedules import (
     ReduceOnPlateau,
     Step,
 )
-from jitprop.net.second_order import LevenbergMarquardt
+from jitprop.net.second_order import BayesianRegularization, LevenbergMarquardt
 from jitprop.teaching.trace import Trace
 from jitprop.trainer import Gradients, Trainer
 from jitprop.training.callbacks import Callback, Checkpoint, EarlyStopping
@@ -46,6 +46,7 @@ __all__ = [
     "AbsoluteError",
     "Adam",
     "AdamW",
+    "BayesianRegularization",
     "BinaryCrossEntropy",
     "Callback",
     "Checkpoint",

@@ -63,6 +63,8 @@ WORDS: dict[str, dict[str, str]] = {
         "trainscg": "it is 'scg'",
         "trainlm": "it is 'lm'",
         "levenberg_marquardt": "it is 'lm'",
+        "trainbr": "it is 'bayesian'",
+        "bayesian_regularization": "it is 'bayesian'",
         "nadam": "there is none; 'adam' is the nearest",
         "adagrad": "there is none; 'rmsprop' is the nearest",
     },

@@ -45,7 +45,11 @@ from jitprop.net.second_order import (
     BY_STEP,
     BY_TOLERANCE,
     LEAST_DAMPING,
+    LEAST_SCALE,
+    MOST_SCALE,
     NOT_ENDED,
+    BayesianRegularization,
+    Damped,
     LevenbergMarquardt,
 )
 from jitprop.net.spec import Spec
@@ -60,8 +64,8 @@ from jitprop.reference_net import (
     without_weightless,
 )
 
-ENDED, DAMPING, SCALES = 0, 1, 2
-"""Rows of the slots: the first number of two of them, and a scale of each parameter."""
+ENDED, DAMPING, SCALES, ALPHA, BETA, CHANGE = range(6)
+"""Rows of the slots: the first number of each is kept from epoch to epoch; of the scales, all."""
 
 
 class Problem(NamedTuple):
@@ -103,10 +107,9 @@ class Problem(NamedTuple):
         return summed(output_delta(spec, z, targets(spec, y, z.dtype))[1], weights)
 
     def objective(self, params: Array, loss: float) -> float:
-        """Return the reduced loss plus 1/2 weight_decay sum W**2."""
+        """Return the reduced loss plus 1/2 sum d W**2."""
         penalty = 0.5 * np.sum(self.decays * params.astype(np.float64) ** 2)
-        divisor = self.spec.divisor(len(self.samples[0]), self.samples[2])
-        return loss / (divisor if divisor >= SMALLEST else 1.0) + float(penalty)
+        return loss / divisor(self) + float(penalty)
 
     def rows(self, params: Array) -> tuple[Array, Array]:
         """
@@ -192,14 +195,71 @@ def damped_step(R: Array, r: Array, W: Array, decays: Array, damped: Array) -> A
     return None if u is None else -(dW + R.T @ u) / D
 
 
-def next_damping(method: LevenbergMarquardt, damping: float, gain: float) -> float:
+def next_damping(method: Damped, damping: float, gain: float) -> float:
     """
     Return the damping of the next epoch: see `LevenbergMarquardt`.
 
     ``gain`` is the fall of the objective by the one that the equations predicted.
     """
     factor = min(max(method.decrease, 1 - (2 * gain - 1) ** 3), 2.0)
-    return max(damping * factor, LEAST_DAMPING)
+    return min(max(damping * factor, LEAST_DAMPING), method.max_damping)
+
+
+class Step(NamedTuple):
+    """
+    A step that lowers the objective.
+
+    Attributes
+    ----------
+    params : (P,) array
+        The parameters after it.
+    loss, objective : float
+        The summed loss and the objective after it.
+    damping, next_damping : float
+        The damping that it took, and that of the next epoch.
+    rejected : int
+        How many steps were tried before in vain.
+    """
+
+    params: Array
+    loss: float
+    objective: float
+    damping: float
+    next_damping: float
+    rejected: int
+
+
+def find_step(
+    method: Damped, problem: Problem, params: Array, R: Array, r: Array, slots: Array
+) -> Step | None:
+    """
+    Try steps with a growing damping until one lowers the objective; None if there is none.
+
+    The slots have the first damping and the scales.
+    """
+    W, growth, rejected = params.astype(np.float64), method.increase, 0
+    damping = float(slots[DAMPING, 0])
+    scales = np.maximum(slots[SCALES].astype(np.float64), method.min_scale)
+    before = problem.objective(params, problem.loss(params))
+    gradient = R.T @ r + problem.decays * W
+    while damping <= method.max_damping:
+        step = damped_step(R, r, W, problem.decays, damping * scales)
+        if step is not None:
+            trial = (W + step).astype(params.dtype)
+            loss = problem.loss(trial)
+            objective = problem.objective(trial, loss)
+            if objective < before:
+                taken = trial.astype(np.float64) - W
+                predicted = 0.5 * float(taken @ (damping * scales * taken - gradient))
+                following = next_damping(method, damping, (before - objective) / predicted)
+                return Step(trial, loss, objective, damping, following, rejected)
+        damping, growth, rejected = damping * growth, 2 * growth, rejected + 1
+    return None
+
+
+def raise_scales(slots: Array, R: Array) -> None:
+    """Raise the scales, in the slots, to the largest numbers of the diagonal of R.T R so far."""
+    np.maximum(slots[SCALES], np.sum(R**2, axis=0), out=slots[SCALES], casting="same_kind")
 
 
 def train(spec: Spec, params: Array, slots: Array, steps: Steps) -> int:
@@ -218,11 +278,13 @@ def train(spec: Spec, params: Array, slots: Array, steps: Steps) -> int:
     if isinstance(spec.optimizer, ScaledConjugateGradient | LBFGS):
         return reference_descent.train(spec, params, slots, steps)
     if slots[ENDED, 0] != NOT_ENDED:
-        slots[:] = 0
+        slots[: SCALES + 1] = 0  # alpha and beta stay
     problem = Problem.of(spec, (steps.X, steps.y, steps.weights))
     loss = problem.loss(params)
     if not np.isfinite(loss):
         return steps.start
+    if isinstance(spec.optimizer, BayesianRegularization):
+        return bayesian_regularization(spec.optimizer, problem, params, slots, steps, loss)
     assert isinstance(spec.optimizer, LevenbergMarquardt)
     return levenberg_marquardt(spec.optimizer, problem, params, slots, steps, loss)
 
@@ -245,35 +307,116 @@ def levenberg_marquardt(
     objective = problem.objective(params, loss)
     for epoch in range(steps.start, steps.stop):
         R, r = problem.rows(params)
-        W, damping, rejected = params.astype(np.float64), float(slots[DAMPING, 0]), 0
-        gradient = R.T @ r + problem.decays * W
-        np.maximum(slots[SCALES], np.sum(R**2, axis=0), out=slots[SCALES], casting="same_kind")
-        scales = np.maximum(slots[SCALES].astype(np.float64), method.min_scale)
-        gradient_norm, growth = float(np.abs(gradient).max()), method.increase
+        raise_scales(slots, R)
+        gradient_norm = float(np.abs(R.T @ r + problem.decays * params.astype(np.float64)).max())
         if gradient_norm <= method.min_gradient:
             slots[ENDED, 0] = BY_GRADIENT
             return epoch
-        before = objective
-        while True:
-            step = damped_step(R, r, W, problem.decays, damping * scales)
-            if step is not None:
-                trial = (W + step).astype(params.dtype)
-                loss = problem.loss(trial)
-                objective = problem.objective(trial, loss)
-                if objective < before:
-                    break
-            damping, growth, rejected = damping * growth, 2 * growth, rejected + 1
-            if damping > method.max_damping:
-                slots[ENDED, 0] = BY_STEP
-                return epoch
-        step = trial.astype(np.float64) - W
-        predicted = 0.5 * float(step @ (damping * scales * step - gradient))
-        params[:] = trial
-        slots[DAMPING, 0] = next_damping(method, damping, (before - objective) / predicted)
-        steps.losses[epoch] = loss
+        step = find_step(method, problem, params, R, r, slots)
+        if step is None:
+            slots[ENDED, 0] = BY_STEP
+            return epoch
+        params[:] = step.params
+        slots[DAMPING, 0] = step.next_damping
+        steps.losses[epoch] = step.loss
         if steps.told is not None:
-            steps.told[epoch] = damping, gradient_norm, rejected
+            steps.told[epoch] = step.damping, gradient_norm, step.rejected
+        before, objective = objective, step.objective
         if before - objective < method.tolerance * before:
             slots[ENDED, 0] = BY_TOLERANCE
             return epoch + 1
     return steps.stop
+
+
+def bayesian_regularization(
+    method: BayesianRegularization,
+    problem: Problem,
+    params: Array,
+    slots: Array,
+    steps: Steps,
+    loss: float,
+) -> int:
+    """
+    Train by Bayesian regularization: see its class for the equations.
+
+    The equations of a step are in units of the reduced loss, which is q E_D. So H = q J.T v J, the
+    decay of each parameter is d = q alpha / beta, and A = (beta / q) (H + d I). With the
+    eigenvalues h of H, gamma is the sum of h / (h + d).
+    """
+    N, factor = counted(problem)
+    q, P = factor / divisor(problem), len(params)
+    E_D, E_W = loss / factor, half_square(params)
+    if slots[DAMPING, 0] == 0:
+        slots[DAMPING, 0] = method.damping
+    if slots[ALPHA, 0] == 0 or slots[BETA, 0] == 0:
+        slots[ALPHA, 0] = within(0.01 * P / (2 * E_W) if E_W > 0 else 0.01)
+        slots[BETA, 0] = within(N / (2 * E_D) if E_D > 0 else MOST_SCALE)
+        slots[CHANGE, 0] = 1
+    settled = np.sqrt(method.tolerance)
+    R, r = problem.rows(params)
+    for epoch in range(steps.start, steps.stop):
+        alpha, beta = float(slots[ALPHA, 0]), float(slots[BETA, 0])
+        d = q * alpha / beta
+        problem = problem._replace(decays=np.full(P, d))
+        raise_scales(slots, R)
+        gradient_norm = float(np.abs(R.T @ r + d * params.astype(np.float64)).max())
+        if gradient_norm <= method.min_gradient and slots[CHANGE, 0] <= settled:
+            slots[ENDED, 0] = BY_GRADIENT
+            return epoch
+        before = problem.objective(params, factor * E_D)
+        step = find_step(method, problem, params, R, r, slots)
+        if step is None:
+            slots[ENDED, 0] = BY_STEP
+            return epoch
+        params[:] = step.params
+        E_D, E_W = step.loss / factor, half_square(params)
+        R, r = problem.rows(params)
+        h = np.maximum(np.linalg.eigvalsh(R.T @ R), 0)
+        gamma = min(max(float(np.sum(h / (h + d))), 1e-10), P, (1 - 1e-10) * N)
+        log_det_A = P * np.log(beta / q) + float(np.sum(np.log(h + d)))
+        evidence = -alpha * E_W - beta * E_D - log_det_A / 2
+        evidence += P / 2 * np.log(alpha) + N / 2 * np.log(beta) - N / 2 * np.log(2 * np.pi)
+        slots[ALPHA, 0] = within(gamma / (2 * E_W) if E_W > 0 else MOST_SCALE)
+        slots[BETA, 0] = within((N - gamma) / (2 * E_D) if E_D > 0 else MOST_SCALE)
+        new = q * float(slots[ALPHA, 0]) / float(slots[BETA, 0])
+        slots[CHANGE, 0] = abs(new - d) / max(new, d)
+        slots[DAMPING, 0] = step.next_damping
+        steps.losses[epoch] = step.loss
+        if steps.told is not None:
+            told = step.damping, gradient_norm, step.rejected, gamma, evidence, alpha, beta
+            steps.told[epoch] = told
+        if before - step.objective < method.tolerance * before and slots[CHANGE, 0] <= settled:
+            slots[ENDED, 0] = BY_TOLERANCE
+            return epoch + 1
+    return steps.stop
+
+
+def divisor(problem: Problem) -> float:
+    """Return what the summed loss is divided by for the reduced one."""
+    made = problem.spec.divisor(len(problem.samples[0]), problem.samples[2])
+    return made if made >= SMALLEST else 1.0
+
+
+def counted(problem: Problem) -> tuple[float, float]:
+    """
+    Return N, the number of values to be predicted, and how many E_D the summed loss is.
+
+    Samples of weight 0 do not count. E_D has the weights divided by the mean of the others.
+    """
+    spec, (X, _, weights) = problem.spec, problem.samples
+    n, mean = len(X), 1.0
+    if weights is not None:
+        n = max(1, int(np.count_nonzero(weights)))
+        total = float(weights.sum(dtype=np.float64))
+        mean = total / n if total >= SMALLEST else 1.0
+    return float(n * spec.layer_sizes[-1]), mean * (2 if isinstance(spec.loss, SquaredError) else 1)
+
+
+def half_square(params: Array) -> float:
+    """Return E_W = 1/2 sum W**2 over all parameters."""
+    return float(np.sum(params.astype(np.float64) ** 2)) / 2
+
+
+def within(x: float) -> float:
+    """Return alpha or beta, moved into the range that both are kept in."""
+    return min(max(x, LEAST_SCALE), MOST_SCALE)

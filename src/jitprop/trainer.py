@@ -106,8 +106,9 @@ class Trainer(Attributes):
         Whether the loss of a batch, and so its gradient, is the mean or the sum over its samples.
     optimizer : str or object, default "sgd"
         "sgd", "adam", "adamw", "rmsprop" or "rprop"; or a second-order method, "lm" of Levenberg
-        and Marquardt, "scg" or "lbfgs". With settings: an `SGD`, `Adam`, `AdamW`, `RMSprop`,
-        `Rprop`, `LevenbergMarquardt`, `ScaledConjugateGradient` or `LBFGS`.
+        and Marquardt, "bayesian", "scg" or "lbfgs". With settings: an `SGD`, `Adam`, `AdamW`,
+        `RMSprop`, `Rprop`, `LevenbergMarquardt`, `BayesianRegularization`,
+        `ScaledConjugateGradient` or `LBFGS`.
     learning_rate : float, schedule, callable or None, default None
         A number above 0, or a `Step`, `Exponential`, `InverseScaling`, `Cosine` (with warm-up),
         `OneCycle` or `ReduceOnPlateau`. Or a function that takes the epoch's number, counted from 0

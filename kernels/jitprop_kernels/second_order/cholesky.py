@@ -20,7 +20,7 @@ from jitprop_kernels.elementary import smaller
 from jitprop_kernels.meeting import agree, meet
 from jitprop_kernels.records import Matrix, Product, Seat
 from jitprop_kernels.simd import fma, lane_sum, lanes, load, splat, square_root, store
-from jitprop_kernels.sizes import AGREED
+from jitprop_kernels.sizes import AGREED, INVERTED
 
 PANEL = 32
 """Rows of U that are computed together. The rows above go into them by one matrix product."""
@@ -183,3 +183,42 @@ def substitute_back(system: Array, at: Equations) -> None:
         if j < row:
             x0 = fma(load(system, u + j), load(system, x + j), x0)
         system[x + i] = (system[u + n] - lane_sum(x0 + x1)) * system[at.pivots + i]
+
+
+@jit()
+def invert_rows(system: Array, at: Equations, i: int, to: int) -> None:
+    """
+    Write rows i to i + 3 of the inverse of U to ``system[to:]``, each with ``at.row`` numbers.
+
+    What stands there before column i and from column n on is of no use. Rows from n on are 0 up to
+    column n. A row x of the inverse solves x U = e_i, column by column.
+    """
+    n, row, side = at.n, at.row, lanes(system)
+    for r in range(INVERTED):
+        v = to + r * row
+        for j in range(v + i, v + n):
+            system[j] = 0.0
+        if i + r < n:
+            system[v + i + r] = 1.0
+    v0, v1, v2, v3 = to, to + row, to + 2 * row, to + 3 * row
+    for k in range(i, n):
+        u, inverse = at.matrix + k * row, system[at.pivots + k]
+        x0, x1 = system[v0 + k] * inverse, system[v1 + k] * inverse
+        x2, x3 = system[v2 + k] * inverse, system[v3 + k] * inverse
+        system[v0 + k], system[v1 + k], system[v2 + k], system[v3 + k] = x0, x1, x2, x3
+        s0, s1, s2, s3 = splat(-x0), splat(-x1), splat(-x2), splat(-x3)
+        j = k + 1
+        while j + side <= n:
+            y = load(system, u + j)
+            store(system, v0 + j, fma(s0, y, load(system, v0 + j)))
+            store(system, v1 + j, fma(s1, y, load(system, v1 + j)))
+            store(system, v2 + j, fma(s2, y, load(system, v2 + j)))
+            store(system, v3 + j, fma(s3, y, load(system, v3 + j)))
+            j += side
+        while j < n:
+            z = system[u + j]
+            system[v0 + j] = fma(-x0, z, system[v0 + j])
+            system[v1 + j] = fma(-x1, z, system[v1 + j])
+            system[v2 + j] = fma(-x2, z, system[v2 + j])
+            system[v3 + j] = fma(-x3, z, system[v3 + j])
+            j += 1

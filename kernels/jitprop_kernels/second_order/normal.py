@@ -88,7 +88,7 @@ def form_normal(
     plan: Plan, route: Route, work: Descent, places: Places, seat: Seat, weight_sum: float
 ) -> bool:
     """
-    Form H in the lower triangle of the matrix, and g behind it as row P.
+    Form H in the lower triangle of the matrix, and g behind it as row P. Keep H's diagonal too.
 
     Tiles go to the threads in turns, and then all threads add them, tile by tile. Return whether
     the threads were not asked to leave.
@@ -117,6 +117,8 @@ def form_normal(
             width = width_of(work.memory, tile_size(plan, work, begin + i // K))
             add_products(Rows(work.rows, i * size, P, width, stride), system, row, seat)
         meet(seat.gate, seat.ranks)
+    for p in range(P * seat.rank // seat.ranks, P * (seat.rank + 1) // seat.ranks):
+        system[places.diagonal + p] = system[p * row + p]
     return True
 
 
@@ -141,26 +143,35 @@ def form_dual(
 
 @jit()
 def put_gradient(work: Descent, places: Places, seat: Seat) -> None:
-    """
-    Write the gradient of the objective, keep H's diagonal, and raise the scales to it.
-
-    A parameter's scale, in ``slots``, is the largest number that H's diagonal had there so far.
-    """
+    """Write the gradient of the objective, from the equations' right side."""
     system, params, P, row = work.system, work.params, work.params.size, places.row
-    side, residuals, scales = lanes(system), places.rows + P * row, SCALES * P
-    T = type(params[0])
+    side, residuals = lanes(system), places.rows + P * row
     for p in range(P * seat.rank // seat.ranks, P * (seat.rank + 1) // seat.ranks):
         if places.dual:
-            at, x, y = places.rows + p * row, splat(0.0), splat(0.0)
+            at, x = places.rows + p * row, splat(0.0)
+            for i in range(0, row, side):
+                x = fma(load(system, at + i), load(system, residuals + i), x)
+            g = lane_sum(x)
+        else:
+            g = system[P * row + p]
+        system[places.gradient + p] = fma(system[places.decays + p], float(params[p]), g)
+    meet(seat.gate, seat.ranks)
+
+
+@jit()
+def raise_scales(work: Descent, places: Places, seat: Seat) -> None:
+    """Raise each parameter's scale, in ``slots``, to the largest that H's diagonal was so far."""
+    system, P, row = work.system, work.params.size, places.row
+    side, scales, T = lanes(system), SCALES * P, type(work.params[0])
+    for p in range(P * seat.rank // seat.ranks, P * (seat.rank + 1) // seat.ranks):
+        if places.dual:
+            at, x = places.rows + p * row, splat(0.0)
             for i in range(0, row, side):
                 of_row = load(system, at + i)
-                x = fma(of_row, load(system, residuals + i), x)
-                y = fma(of_row, of_row, y)
-            g, h = lane_sum(x), lane_sum(y)
+                x = fma(of_row, of_row, x)
+            h = lane_sum(x)
         else:
-            g, h = system[P * row + p], system[p * row + p]
-            system[places.diagonal + p] = h
-        system[places.gradient + p] = fma(system[places.decays + p], float(params[p]), g)
+            h = system[places.diagonal + p]
         if float(work.slots[scales + p]) < h:
             work.slots[scales + p] = T(h)
     meet(seat.gate, seat.ranks)

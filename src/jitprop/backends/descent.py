@@ -21,7 +21,7 @@ from jitprop.backends.prepared import (
 )
 from jitprop.data.samples import Steps
 from jitprop.net.descent import LBFGS, ScaledConjugateGradient
-from jitprop.net.second_order import LevenbergMarquardt
+from jitprop.net.second_order import BayesianRegularization, LevenbergMarquardt
 from jitprop.net.spec import Spec
 from jitprop.net.state import check_trained, check_written
 from jitprop_kernels import codes, sizes
@@ -115,10 +115,11 @@ def _by_gradients(method: Any) -> tuple[int, list[float], int]:
 def prepare_for_rows(
     spec: Spec, n_samples: int, dtype: np.dtype[Any], n_threads: int | None, n_updates: int
 ) -> Net:
-    """Prepare a net for Levenberg-Marquardt."""
+    """Prepare a net for Levenberg-Marquardt or Bayesian regularization."""
     P, K = spec.n_parameters, spec.layer_sizes[-1]
     lanes = 32 // dtype.itemsize
-    dual = K * up(n_samples, lanes) < P
+    bayesian = isinstance(spec.optimizer, BayesianRegularization)
+    dual = not bayesian and K * up(n_samples, lanes) < P
     row = up(P + 1, 4)
     most = max(FEWEST, min(MOST, ROWS_BYTES // (8 * row * K) // lanes * lanes))
     tile = n_samples if dual else min(n_samples, most)
@@ -127,16 +128,16 @@ def prepare_for_rows(
         row = up(K * width + 1, 4)
     n_tiles = -(-n_samples // tile)
     n = K * width if dual else P
-    places, size = places_of(dual, n, row, P)
     work = spec.work(n_samples)
     n_parts = max(n_tiles, n // 64)
     ranks = 1 if kernels.INTERPRETED else threads.choose(n_threads, work, n_updates, n_parts)
+    places, size = places_of(dual, n, row, P, ranks if bayesian else 0)
     by_lanes = plans.uses_lanes(spec, tile * dtype.itemsize)
     plan, scratch = plans.make(spec, tile, tile, 0, by_lanes, dtype, 1)
     turned = up(scratch, 64 // dtype.itemsize)
     scratch = turned + max(map(sum, spec.shapes)) * width
     method = spec.optimizer
-    assert isinstance(method, LevenbergMarquardt)
+    assert isinstance(method, LevenbergMarquardt | BayesianRegularization)
     settings = np.array(
         [
             method.damping,
@@ -162,7 +163,7 @@ def prepare_for_rows(
         long=work > LONG and can_be_halted(),
         bound={},
         method=Method(
-            kernels.train_levenberg,
+            kernels.train_bayesian if bayesian else kernels.train_levenberg,
             (places._replace(turned=turned),),
             settings,
             np.zeros(P, dtype),
@@ -177,8 +178,12 @@ def up(n: int, to: int) -> int:
     return -(-n // to) * to
 
 
-def places_of(dual: bool, n: int, row: int, P: int) -> tuple[kernels.Places, int]:
-    """Return where the equations and what belongs to them stand, and how much memory they take."""
+def places_of(dual: bool, n: int, row: int, P: int, inverting: int) -> tuple[kernels.Places, int]:
+    """
+    Return where the equations and what belongs to them stand, and how much memory they take.
+
+    ``inverting`` is how many threads invert the matrix: 0 if its inverse is not asked for.
+    """
     # With the gradient as row P of the normal equations the matrix has more rows than equations.
     begin = (up(n, 4) if dual else row) * row
     sizes = {
@@ -189,6 +194,7 @@ def places_of(dual: bool, n: int, row: int, P: int) -> tuple[kernels.Places, int
         "decays": up(P, 4),
         "rows": (P + 1) * row if dual else 0,
         "scaled": P * row if dual else 0,
+        "inverse": inverting * kernels.INVERTED * row + up(n, 4) if inverting else 0,
     }
     places = {}
     for name, size in sizes.items():

@@ -70,7 +70,7 @@ def warm_up(dtypes: Sequence[str] = ("float32", "float64")) -> str | None:
         trainer.predict(X)
         trainer.evaluate(X, X)
         trainer.gradients(X, X)
-        for method in ("lm", "scg"):  # "lbfgs" has the kernel of "scg"
+        for method in ("lm", "bayesian", "scg"):  # "lbfgs" has the kernel of "scg"
             other = Trainer([width, width], optimizer=method, dtype=dtype, seed=0, backend="numba")
             other.fit(X, X, epochs=1)
     for members, dtype in itertools.product(MEMBERS, dtypes):

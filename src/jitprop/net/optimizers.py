@@ -21,7 +21,7 @@ from typing import ClassVar, TypeAlias
 from jitprop import checks
 from jitprop.hints import hinting_class
 from jitprop.net.descent import LBFGS, ScaledConjugateGradient
-from jitprop.net.second_order import LevenbergMarquardt
+from jitprop.net.second_order import BayesianRegularization, LevenbergMarquardt
 
 
 @hinting_class
@@ -307,7 +307,9 @@ class Rprop:
 
 
 FirstOrder: TypeAlias = SGD | Adam | AdamW | RMSprop | Rprop
-Optimizer: TypeAlias = FirstOrder | LevenbergMarquardt | ScaledConjugateGradient | LBFGS
+Optimizer: TypeAlias = (
+    FirstOrder | LevenbergMarquardt | BayesianRegularization | ScaledConjugateGradient | LBFGS
+)
 
 KNOWN: tuple[type[Optimizer], ...] = (
     SGD,
@@ -316,6 +318,7 @@ KNOWN: tuple[type[Optimizer], ...] = (
     RMSprop,
     Rprop,
     LevenbergMarquardt,
+    BayesianRegularization,
     ScaledConjugateGradient,
     LBFGS,
 )

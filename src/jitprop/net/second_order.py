@@ -33,6 +33,9 @@ REASONS = (
 LEAST_DAMPING = 1e-20
 """The damping never falls below this number. So float32 can hold it, and it is never 0."""
 
+LEAST_SCALE, MOST_SCALE = 1e-30, 1e30
+"""The range of `BayesianRegularization`'s alpha and beta, which float32 can hold."""
+
 MOST_DAMPING = 1e30
 """The largest ``max_damping``. So float32 can hold the damping after it was raised once more."""
 
@@ -160,18 +163,7 @@ class LevenbergMarquardt:
     """The formula of its step, for `Trace`."""
 
     def __post_init__(self) -> None:
-        most = _number("max_damping", self.max_damping, LEAST_DAMPING, MOST_DAMPING)
-        object.__setattr__(self, "max_damping", most)
-        object.__setattr__(self, "damping", _number("damping", self.damping, LEAST_DAMPING, most))
-        decrease = checks.number("decrease", self.decrease, above=0.0, below=1.0)
-        object.__setattr__(self, "decrease", decrease)
-        object.__setattr__(self, "increase", checks.number("increase", self.increase, above=1.0))
-        scale = checks.number("min_scale", self.min_scale, above=0.0)
-        object.__setattr__(self, "min_scale", scale)
-        least = checks.number("min_gradient", self.min_gradient, low=0.0)
-        object.__setattr__(self, "min_gradient", least)
-        tolerance = checks.number("tolerance", self.tolerance, low=0.0, below=1.0)
-        object.__setattr__(self, "tolerance", tolerance)
+        _check_damped(self)
 
     @property
     def kept(self) -> dict[int, tuple[float, float]]:
@@ -186,6 +178,158 @@ class LevenbergMarquardt:
         return float(passes + rows * n_parameters * system / 2 + system * system * system / 6)
 
 
+@hinting_class
+@dataclass(frozen=True)
+class BayesianRegularization:
+    """
+    Bayesian regularization: Levenberg-Marquardt that finds the weight decay from the data.
+
+    The net's errors are taken for Gaussian noise of the variance 1 / beta, and its parameters for
+    Gaussian numbers of the variance 1 / alpha. With
+
+    - E_D = 1/2 sum v (a - y)**2 over the N numbers that are to be predicted (N is samples times
+      outputs),
+    - E_W = 1/2 sum W**2 over all P weights and biases,
+
+    each epoch takes a step of the Levenberg-Marquardt method that lowers beta E_D + alpha E_W. Then
+    it estimates alpha and beta anew, with the Jacobian J of the outputs after the step:
+
+    - A = beta J.T v J + alpha I;
+    - gamma = P - alpha trace(inverse of A), the number of effective parameters;
+    - alpha = gamma / (2 E_W);
+    - beta = (N - gamma) / (2 E_D).
+
+    So it needs no validation data: parameters that the data do not determine stay near 0. The
+    logarithm of the evidence, which compares nets of different sizes on the same data, is
+
+        -alpha E_W - beta E_D - 1/2 log det A + P/2 log alpha + N/2 log beta - N/2 log(2 pi).
+
+    The losses are "half_squared_error" and "squared_error". With ``sample_weight`` the v are the
+    weights, divided by their mean, so they are precisions; samples of weight 0 do not count.
+    Without, v is 1. Standardise the inputs and the targets: one alpha is right for all parameters
+    only if they are of one size. `Trainer`'s ``weight_decay`` must be 0, and what
+    `LevenbergMarquardt` says of batches, dropout and clipping holds here too.
+
+    `History.metrics` has the columns "damping", "gradient_norm" and "rejected_steps" as with
+    `LevenbergMarquardt`, and "effective_parameters", "evidence", "alpha" and "beta". The last two
+    are those of the step. The two before are computed with these, after the step.
+
+    Parameters
+    ----------
+    damping, decrease, increase, max_damping, min_scale : float
+        As those of `LevenbergMarquardt`, with the same defaults.
+    min_gradient : float, default 1e-7
+        The method ends when no derivative of the objective is larger, and alpha / beta has settled:
+        its last change was at most sqrt(tolerance), relative to itself. At least 0.
+    tolerance : float, default 1e-6
+        The method ends after a step that lowers the objective by less than ``tolerance`` times the
+        objective, if alpha / beta has settled. At least 0, below 1.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For any other value, naming the argument.
+
+    Notes
+    -----
+    The first alpha is 0.01 divided by the mean square of the parameters, and the first beta is
+    N / (2 E_D). Foresee and Hagan begin with gamma = P, a hundred times as large an alpha. On some
+    data that takes every parameter to 0, from where it does not come back. alpha and beta stay from
+    1e-30 to 1e30. A further `fit` goes on with the alpha and beta that it finds.
+
+    A net of P parameters takes 8 P**2 bytes, and at most 20,000 parameters are allowed. Each epoch
+    inverts a matrix of this size.
+
+    References
+    ----------
+    MacKay, *A Practical Bayesian Framework for Backpropagation Networks*, Neural Computation 4,
+    1992. Foresee and Hagan, *Gauss-Newton Approximation to Bayesian Learning*, ICNN 1997: the
+    Gauss-Newton matrix for the Hessian, and biases that decay like weights; MATLAB's ``trainbr``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from jitprop import BayesianRegularization, Trainer
+    >>> rng = np.random.default_rng(0)
+    >>> X = np.linspace(-1.0, 1.0, 100)[:, np.newaxis]
+    >>> y = np.sin(3.0 * X) + 0.1 * rng.standard_normal((100, 1))
+    >>> trainer = Trainer(
+    ...     [1, 20, 1], activation="tanh", output_activation="identity", seed=0,
+    ...     optimizer=BayesianRegularization(),
+    ... )
+    >>> history = trainer.fit(X, y, epochs=300)
+    >>> trainer.parameters.size, bool(history.metrics["effective_parameters"][-1] < 10)
+    (61, True)
+    """
+
+    damping: float = 0.1
+    decrease: float = 1 / 3
+    increase: float = 2.0
+    max_damping: float = 1e10
+    min_scale: float = 1.0
+    min_gradient: float = 1e-7
+    tolerance: float = 1e-6
+    name: ClassVar[str] = "bayesian"
+    default_rate: ClassVar[float] = 1.0
+    uses_rate: ClassVar[str] = "never"
+    full_batch: ClassVar[bool] = True
+    n_slots: ClassVar[int] = 6
+    """Rows: those of `LevenbergMarquardt`, then alpha, beta, and how much alpha / beta changed."""
+    columns: ClassVar[tuple[str, ...]] = (
+        "damping",
+        "gradient_norm",
+        "rejected_steps",
+        "effective_parameters",
+        "evidence",
+        "alpha",
+        "beta",
+    )
+    """What it tells of each epoch, for `History.metrics`."""
+    losses: ClassVar[tuple[str, ...]] = ("half_squared_error", "squared_error")
+    """The losses that it can minimise."""
+    most_parameters: ClassVar[int] = 20_000
+    step: ClassVar[str] = (
+        "its part of solve(R.T @ R + damping * S + d * I, -(g + d * W)) for all parameters, "
+        "with d = alpha / beta by the loss's factor of E_D"
+    )
+    """The formula of its step, for `Trace`."""
+
+    def __post_init__(self) -> None:
+        _check_damped(self)
+
+    @property
+    def kept(self) -> dict[int, tuple[float, float]]:
+        """The least and the greatest number that a row of the slots may hold, for some rows."""
+        return {
+            1: (0.0, self.max_damping),
+            2: (0.0, np.inf),
+            3: (0.0, MOST_SCALE),
+            4: (0.0, MOST_SCALE),
+            5: (0.0, 1.0),
+        }
+
+    def work(self, n_samples: int, n_outputs: int, n_parameters: int) -> float:
+        """Return the multiply-adds of one step: passes back, R.T R, its factor and its inverse."""
+        rows, P = n_samples * n_outputs, n_parameters
+        return float((2 + n_outputs) * n_samples * P + rows * P * P / 2 + P * P * P / 2)
+
+
+def _check_damped(method: Any) -> None:
+    """Check the settings that the methods with a damping have."""
+    most = _number("max_damping", method.max_damping, LEAST_DAMPING, MOST_DAMPING)
+    object.__setattr__(method, "max_damping", most)
+    object.__setattr__(method, "damping", _number("damping", method.damping, LEAST_DAMPING, most))
+    decrease = checks.number("decrease", method.decrease, above=0.0, below=1.0)
+    object.__setattr__(method, "decrease", decrease)
+    object.__setattr__(method, "increase", checks.number("increase", method.increase, above=1.0))
+    scale = checks.number("min_scale", method.min_scale, above=0.0)
+    object.__setattr__(method, "min_scale", scale)
+    least = checks.number("min_gradient", method.min_gradient, low=0.0)
+    object.__setattr__(method, "min_gradient", least)
+    tolerance = checks.number("tolerance", method.tolerance, low=0.0, below=1.0)
+    object.__setattr__(method, "tolerance", tolerance)
+
+
 def _number(name: str, value: Any, low: float, high: float) -> float:
     """Check a finite number from ``low`` to ``high``."""
     x = checks.number(name, value, low=low)
@@ -194,7 +338,8 @@ def _number(name: str, value: Any, low: float, high: float) -> float:
     return x
 
 
-SecondOrder: TypeAlias = LevenbergMarquardt | ScaledConjugateGradient | LBFGS
+Damped: TypeAlias = LevenbergMarquardt | BayesianRegularization
+SecondOrder: TypeAlias = Damped | ScaledConjugateGradient | LBFGS
 
 
 def is_second_order(optimizer: Any) -> TypeGuard[SecondOrder]:

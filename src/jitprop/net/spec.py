@@ -14,7 +14,7 @@ from jitprop.net.custom import CustomActivation, CustomLoss
 from jitprop.net.losses import Loss
 from jitprop.net.optimizers import Optimizer
 from jitprop.net.schedules import LearningRate
-from jitprop.net.second_order import is_second_order
+from jitprop.net.second_order import BayesianRegularization, is_second_order
 
 HIDDEN_ACTIVATIONS = (
     "sigmoid",
@@ -281,6 +281,11 @@ def check_method(spec: Spec) -> None:
         raise ValueError(
             f"clip_norm must be None with the optimizer {name}, which limits its steps itself; "
             f"got {spec.clip_norm:g}"
+        )
+    if isinstance(method, BayesianRegularization) and spec.weight_decay > 0.0:
+        raise ValueError(
+            f"weight_decay must be 0 with the optimizer {name}, which finds the weight decay "
+            f"itself; got {spec.weight_decay:g}"
         )
     size = spec.n_parameters
     if method.most_parameters is not None and size > method.most_parameters:
