@@ -11,9 +11,6 @@ The other errors are those of Mahdi, Kiener, Dutang and others, *Neural network 
 pairs of a package and an algorithm, 10 starts each. "best of 60" is the smallest error of all
 these starts. Beside it are the medians of nlsr (Levenberg-Marquardt) and nnet (BFGS). Numbers are
 compared as they are printed there: ours are rounded to the same digits.
-
-The damping of our Levenberg-Marquardt begins with 0.1 and changes by factors of 0.3 and 3. On these
-sets this reaches smaller errors in 200 steps than 0.1 and 10 do.
 """
 
 import argparse
@@ -29,7 +26,7 @@ from results_table import markdown, places, ran
 
 Array = npt.NDArray[np.float64]
 STEPS = 200
-"""Accepted steps, at most. Most starts end before."""
+"""Accepted steps, at most."""
 
 
 class Published(NamedTuple):
@@ -70,7 +67,7 @@ def fits(X: Array, y: Array, hidden: int, starts: int) -> Array:
         members=starts,
         activation="tanh",
         output_activation="identity",
-        optimizer=LevenbergMarquardt(damping=0.1, decrease=0.3, increase=3.0),
+        optimizer=LevenbergMarquardt(),
         seed=0,
     )
     fleet.fit(X, y, epochs=STEPS)
@@ -91,10 +88,11 @@ def row(path: Path, starts: int) -> list[str]:
     """Return the table's row of one file."""
     (X, y), published = read(path), PUBLISHED[path.stem]
     scaled = standardised(X), standardised(y)
-    fits(*scaled, published.hidden, 2)  # a first call loads code
-    start = time.perf_counter()
-    outputs = fits(*scaled, published.hidden, starts)
-    seconds = time.perf_counter() - start
+    seconds = float("inf")
+    for _ in range(3):  # other work may slow one of them
+        start = time.perf_counter()
+        outputs = fits(*scaled, published.hidden, starts)
+        seconds = min(seconds, time.perf_counter() - start)
     errors = rmse(y, outputs)
     smallest, median = float(errors.min()), float(np.median(errors))
     better = min(published.nlsr, published.nnet, key=float)

@@ -22,10 +22,9 @@ end          validation error 5 % above its smallest      no smaller validation 
              (GL5), or progress below 0.1 per thousand    epochs
 ===========  ===========================================  ======================================
 
-**As today**: one recipe for all problems. Inputs are standardised; 32 relu units with dropout;
-AdamW with weight decay in batches of 32; early stopping. Classes: softmax and cross-entropy.
-Activation, dropout and weight decay were chosen by the validation errors of all problems together.
-**Together** is the error of the mean of these nets' outputs.
+**As today**: the recipes of ``recipes.py``, with standardised inputs and early stopping. Each run
+trains three nets with different weight decays, and keeps the one with the smallest validation loss.
+**Together** is the error of the mean of these runs' outputs.
 
 Classification: the largest output wins, and the error is the percentage of wrong test samples.
 Approximation: Prechelt's squared error percentage, for outputs that range from 0 to 1.
@@ -40,7 +39,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from jitprop import AdamW, CustomActivation, EarlyStopping, Fleet, Rprop
+from jitprop import CustomActivation, EarlyStopping, Fleet, Rprop
+from recipes import APPROXIMATION, CLASSIFICATION
 from results_table import markdown, places, ran, shown
 
 Array = npt.NDArray[np.float64]
@@ -138,21 +138,19 @@ def as_today(problem: Problem, runs: int) -> Array:
     mean, sd = problem.train.X.mean(axis=0), problem.train.X.std(axis=0)
     parts = [Part((X - mean) / np.where(sd > 0, sd, 1), y) for X, y in problem[1:]]
     problem = Problem(problem.has_classes, *parts)
+    how = CLASSIFICATION if problem.has_classes else APPROXIMATION
     fleet = Fleet(
-        [problem.train.X.shape[1], 32, problem.train.y.shape[1]],
-        members=runs,
-        activation="relu",
-        output_activation="softmax" if problem.has_classes else "identity",
-        loss="cross_entropy" if problem.has_classes else "half_squared_error",
-        optimizer=AdamW(),
-        learning_rate=0.003,
-        weight_decay=0.3,
-        dropout=0.3,
-        batch_size=32,
-        seed=0,
+        [problem.train.X.shape[1], how.hidden, problem.train.y.shape[1]],
+        members=runs * len(how.decays),
+        weight_decay=np.tile(how.decays, runs),
+        seed=np.repeat(np.arange(runs), len(how.decays)).tolist(),
+        **how.settings,
     )
-    train(fleet, problem, epochs=500, patience=30)
-    return fleet.predict(problem.test.X)
+    train(fleet, problem, how.epochs, how.patience)
+    losses = fleet.evaluate(*problem.validation).reshape(runs, -1)
+    best = losses.argmin(axis=1) + np.arange(0, losses.size, losses.shape[1])
+    outputs: Array = fleet[best].predict(problem.test.X)
+    return outputs
 
 
 def train(fleet: Fleet, problem: Problem, epochs: int, patience: int) -> None:
