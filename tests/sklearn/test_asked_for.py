@@ -182,7 +182,13 @@ def test_a_scorer_may_stop_the_fit():
 
 @pytest.mark.filterwarnings("error::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize(
-    "setting", [{}, {"n_members": 2, "verbose": True}, {"solver": "lbfgs", "verbose": True}]
+    "setting",
+    [
+        {},
+        {"n_members": 2, "verbose": True},
+        {"solver": "lbfgs", "verbose": True},
+        {"solver": "lm", "verbose": True},
+    ],
 )
 def test_another_thread_may_stop_the_fit(setting, monkeypatch):
     """The thread calls `stop` when the fit prints or when it draws an order."""
@@ -285,7 +291,7 @@ def test_an_ensemble_that_is_interrupted_has_what_was_trained(monkeypatch):
         if epoch == 4:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr("jitprop.sklearn.ensemble._print", interrupts)
+    monkeypatch.setattr("jitprop.sklearn.ensemble.print_losses", interrupts)
     model = MLPRegressor(**SMALL, n_members=3, verbose=True)
     with pytest.raises(KeyboardInterrupt):
         model.fit(X, Y)

@@ -14,6 +14,9 @@ from jitprop.sklearn import MLPClassifier, MLPRegressor
         MLPClassifier(max_iter=100),
         MLPRegressor(max_iter=100),
         MLPRegressor(max_iter=20, n_members=2),
+        MLPClassifier(max_iter=20, solver="lm"),
+        MLPRegressor(max_iter=20, solver="lm"),
+        MLPRegressor(activation="tanh", max_iter=20, solver="lm", n_members=2),
     ],
     expected_failed_checks=None,
 )

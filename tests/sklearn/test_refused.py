@@ -135,7 +135,7 @@ def test_samples_of_any_real_dtype_are_predicted(dtype, trained_in, samples):
 
 
 @pytest.mark.parametrize("cls", [MLPClassifier, MLPRegressor])
-@pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
+@pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs", "lm"])
 def test_a_pickle_names_no_class_of_ours_but_the_estimator(cls, solver, samples):
     pickled = pickle.dumps(fitted(cls, samples, solver=solver), protocol=2)
     named = {name for op, name, _ in pickletools.genops(pickled) if op.name == "GLOBAL"}

@@ -21,7 +21,8 @@ def fitted(model, X=X, sample_weight=None):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(
-    "extra", [{}, {"solver": "lbfgs"}, {"n_members": 2}, {"early_stopping": True}]
+    "extra",
+    [{}, {"solver": "lbfgs"}, {"solver": "lm"}, {"n_members": 2}, {"early_stopping": True}],
 )
 @pytest.mark.parametrize(
     ("class_weight", "sample_weight", "total"),

@@ -22,7 +22,7 @@ from jitprop.data.cast import check_total, naming
 from jitprop.data.validation import check_counted
 from jitprop.files import pickles
 from jitprop.interrupts import Interrupts
-from jitprop.sklearn import brief, ensemble, lbfgs, net, parameters, prepared
+from jitprop.sklearn import brief, ensemble, lbfgs, levenberg, net, parameters, prepared
 from jitprop.sklearn.course import Course
 from jitprop.sklearn.descent import Descent
 from jitprop.sklearn.prepared import Prepared
@@ -109,8 +109,9 @@ class BaseMLP(BaseEstimator):
         KeyboardInterrupt
             On Ctrl-C, in three cases: if scikit-learn or joblib calls ``fit``, as in a search, a
             cross-validation, an ensemble or a feature selection, all of which it ends; with
-            ``n_members`` above 1; and with the solver "lbfgs". Otherwise, and in a single pipeline,
-            the fit ends with a warning and keeps its completed epochs, as in scikit-learn.
+            ``n_members`` above 1; and with the solvers "lbfgs" and "lm". Otherwise, and in a single
+            pipeline, the fit ends with a warning and keeps its completed epochs, as in
+            scikit-learn.
         """
         self._publish(incremental=False)
         with unchanged_if_refused(self):
@@ -179,14 +180,15 @@ class BaseMLP(BaseEstimator):
         if not resumes:
             self._random_state = check_random_state(self.random_state)
         sizes = [X.shape[1], *hidden, self.n_outputs_]
-        if self.n_members > 1:
+        averaged = self.n_members > 1 and self.solver != "lm"  # "lm" keeps the best member
+        if averaged:
             ensemble.check(self)
         elif first:
             self.__dict__.pop("fleet_", None)
             self._initialize(sizes, X.dtype)
         else:
             self._check_sizes(sizes)
-            # A fit by "lbfgs" leaves no curves.
+            # A fit by "lbfgs" leaves no curves, and one by "lm" its own.
             if self.solver in STOCHASTIC and not hasattr(self, "loss_curve_"):
                 self._begin_curves()
         if self.solver == "lbfgs":
@@ -195,7 +197,9 @@ class BaseMLP(BaseEstimator):
             return partial(lbfgs.fit, self, X, y, weights)
         if self.early_stopping and held_out is None:
             X, y, weights, held_out = self._hold_out(X, y, weights, resumes)
-        if self.n_members > 1:
+        if self.solver == "lm":
+            return levenberg.prepare(self, X, y, weights, held_out)
+        if averaged:
             return ensemble.prepare(self, sizes, X, y, weights, held_out)
         validation = None if held_out is None else Validation(self, *held_out)
         return Course(self, X, y, weights, validation, incremental, first).run

@@ -92,8 +92,8 @@ def prepare(
 def _fit(model: Any, spec: Spec, X: Array, y: Array, weights: Array | None, held_out: Any) -> None:
     """Train all members, each until it stops improving, and set the model's curves and counts."""
     fleet = model.fleet_
-    under_way = model._under_way = _UnderWay(fleet)
-    callbacks: list[Any] = [_print] if model.verbose else []
+    under_way = model._under_way = UnderWay(fleet)
+    callbacks: list[Any] = [print_losses] if model.verbose else []
     if np.isfinite(model.n_iter_no_change):
         callbacks.append(
             EarlyStopping(
@@ -129,9 +129,9 @@ def _fit(model: Any, spec: Spec, X: Array, y: Array, weights: Array | None, held
             model.validation_loss_curve_ = _curve(spec, history.validation_loss, held_out[1])
         if model.early_stopping:
             model.validation_scores_ = [-loss for loss in model.validation_loss_curve_]
-            model.best_validation_score_ = _best(model.validation_scores_)
+            model.best_validation_score_ = best_score(model.validation_scores_)
         else:
-            model.best_loss_ = -_best([-loss for loss in model.loss_curve_])
+            model.best_loss_ = -best_score([-loss for loss in model.loss_curve_])
     if not model.stopped_ and not under_way.stopped:
         warnings.warn(
             f"Stochastic Optimizer: Maximum iterations ({model.max_iter}) reached and the "
@@ -141,7 +141,7 @@ def _fit(model: Any, spec: Spec, X: Array, y: Array, weights: Array | None, held
         )
 
 
-class _UnderWay:
+class UnderWay:
     """The running fit, and whether `stop` has ended it."""
 
     def __init__(self, fleet: Fleet) -> None:
@@ -173,13 +173,13 @@ def _bootstrap_counts(random: np.random.RandomState, counted: Array) -> Array:
             return counts
 
 
-def _print(fleet: Any, epoch: int, logs: Any) -> None:
+def print_losses(fleet: Any, epoch: int, logs: Any) -> None:
     """Print the mean loss of the members that still train, for ``verbose``."""
     del fleet
     print(f"Iteration {epoch + 1}, loss = {np.nanmean(logs['loss'], axis=0):.8f}")
 
 
-def _best(scores: list[float]) -> float:
+def best_score(scores: list[float]) -> float:
     """Return the highest score that is not nan; -inf if there is none."""
     return float(np.fmax.reduce(scores, initial=-np.inf))
 

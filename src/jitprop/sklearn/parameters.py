@@ -22,11 +22,12 @@ from jitprop.net.losses import (
     SquaredError,
 )
 from jitprop.net.schedules import ReduceOnPlateau, Schedule
+from jitprop.net.second_order import LevenbergMarquardt
 from jitprop.net.spec import HIDDEN_ACTIVATIONS
 from jitprop.training.callbacks import EarlyStopping
 
 ACTIVATIONS = ("logistic", *HIDDEN_ACTIVATIONS)
-SOLVERS = ("lbfgs", "sgd", "adam")
+SOLVERS = ("lbfgs", "sgd", "adam", "lm")
 SCHEDULES = ("constant", "invscaling", "adaptive")
 LOSSES: dict[str, Loss] = {
     "squared_error": HalfSquaredError(),
@@ -111,15 +112,35 @@ def _check_extensions(model: Any) -> None:
             "scoring must be 'loss', a scorer's name or a function (estimator, X, y); "
             f"got {checks.shown(model.scoring)}"
         )
-    if model.solver == "lbfgs":
-        for name, default in (
-            ("dropout", 0.0),
-            ("callbacks", None),
-            ("n_members", 1),
-            ("keep_optimizer", False),
-        ):
-            if getattr(model, name) != default:
-                raise ValueError(f"{name} needs solver 'sgd' or 'adam'; got 'lbfgs'")
+    for name, default, solvers in (
+        ("dropout", 0.0, ("lbfgs", "lm")),
+        ("callbacks", None, ("lbfgs", "lm")),
+        ("keep_optimizer", False, ("lbfgs", "lm")),
+        ("bootstrap", False, ("lm",)),
+        ("n_members", 1, ("lbfgs",)),
+    ):
+        if model.solver in solvers and getattr(model, name) != default:
+            others = " or ".join(repr(one) for one in ("sgd", "adam", "lm") if one not in solvers)
+            raise ValueError(f"{name} needs solver {others}; got {model.solver!r}")
+    if model.solver == "lm":
+        _check_lm(model)
+
+
+def _check_lm(model: Any) -> None:
+    """Refuse what the solver "lm" cannot minimise or watch."""
+    if model.early_stopping and model.scoring not in (None, "loss"):
+        raise ValueError(
+            "scoring must be None or 'loss' with solver 'lm', whose early stopping watches the "
+            f"validation loss; got {quoted(model.scoring)}"
+        )
+    if not hasattr(model, "loss"):
+        return
+    made, allowed = loss(model), LevenbergMarquardt.losses
+    if isinstance(made, CustomLoss) or made.name not in allowed:
+        names = [name for name, known in LOSSES.items() if known.name in allowed]
+        raise ValueError(
+            f"loss must be one of {', '.join(names)} with solver 'lm'; got {quoted(made.name)}"
+        )
 
 
 def with_attributes(model: Any, attributes: dict[str, Any]) -> Any:

@@ -42,14 +42,15 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     activation : str, CustomActivation or sequence of them, default "relu"
         The activation of all hidden layers, or one for each. scikit-learn's names are "identity",
         "logistic", "tanh" and "relu"; those of `jitprop.Trainer` work too.
-    solver : {"lbfgs", "sgd", "adam"}, default "adam"
-        "lbfgs" is scipy's L-BFGS-B on the loss of all samples, in float64. The others train in
-        batches.
+    solver : {"lbfgs", "sgd", "adam", "lm"}, default "adam"
+        "lbfgs" is scipy's L-BFGS-B on the loss of all samples, in float64. "lm" is
+        `jitprop.LevenbergMarquardt`, in float64 too, for small nets: up to 20,000 parameters,
+        and the losses "squared_error", "poisson" and "huber". "sgd" and "adam" train in batches.
     alpha : float, default 0.0001
         The strength of the L2 penalty. For a batch of s samples, alpha / (2 s) sum W**2 is added to
         the mean loss. The sum is over weights, not biases.
     batch_size : int or "auto", default "auto"
-        "auto" is 200, or all samples if there are fewer. "lbfgs" ignores it.
+        "auto" is 200, or all samples if there are fewer. "lbfgs" and "lm" ignore it.
     learning_rate : {"constant", "invscaling", "adaptive"}, default "constant"
         The schedule of the learning rate, for "sgd" only. "invscaling" is
         learning_rate_init / (t + 1)**power_t after t samples. "adaptive" divides the rate by 5
@@ -59,14 +60,15 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     power_t : float, default 0.5
         The exponent of "invscaling".
     max_iter : int, default 200
-        The largest number of epochs; for "lbfgs", of iterations.
+        The largest number of epochs; for "lbfgs", of iterations; for "lm", of steps.
     shuffle : bool, default True
         Shuffle the samples before each epoch.
     random_state : int, numpy.random.RandomState or None, default None
         The source of the initial weights, the validation split and the shuffles.
     tol : float, default 1e-4
         The smallest improvement that counts: of the loss, or with early stopping of the score.
-        "lbfgs" stops when the largest component of the gradient is at most this.
+        "lbfgs" stops when the largest component of the gradient is at most this. "lm" stops when a
+        step lowers the loss by less than ``tol`` times the loss.
     verbose : bool or int, default False
         Print the loss of each epoch; with several members, their mean loss.
     warm_start : bool, default False
@@ -84,7 +86,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     epsilon : float, default 1e-8
         The constant of "adam" that prevents a division by zero: see `jitprop.Adam`.
     n_iter_no_change : int or inf, default 10
-        Stop after more than this many epochs in a row without an improvement.
+        Stop after more than this many epochs in a row without an improvement. "lm" uses it with
+        early stopping alone.
     max_fun : int, default 15000
         How often "lbfgs" may compute the loss.
     n_threads : int or None, default None
@@ -96,19 +99,21 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     keep_optimizer : bool, default False
         With ``warm_start``, ``fit`` resumes the fit before it: several fits give the model of one
         longer fit. It keeps momentum, Adam's moments, the learning rate, the shuffles, the
-        validation split and the best weights. Not for "lbfgs".
+        validation split and the best weights. Not for "lbfgs" and "lm".
     scoring : "loss", str, callable or None, default None
         The score that early stopping watches. None is R**2, "loss" the negative validation loss;
-        otherwise a scorer's name or a function (estimator, X, y).
+        otherwise a scorer's name or a function (estimator, X, y). "lm" always watches the loss.
     callbacks : function or list of functions, default None
         Called as function(estimator, epoch, logs) after each epoch. Epochs are counted from 0; a
         warm start and ``partial_fit`` count on. ``logs`` has "loss" and "learning_rate", with
         validation samples "validation_loss", and with early stopping "validation_score". Return
-        values are ignored; ``estimator.stop()`` ends the fit.
+        values are ignored; ``estimator.stop()`` ends the fit. Not for "lbfgs" and "lm".
     n_members : int, default 1
         The number of nets to train at once, as a `jitprop.Fleet`. Each has its own initial weights
         and shuffles, and stops by itself. Predictions are the members' mean. Early stopping of
-        several members monitors the validation loss.
+        several members monitors the validation loss. With "lm" it is the number of starts, and the
+        model is the best one: that with the smallest training loss and penalty, or with early
+        stopping the smallest validation loss.
     bootstrap : bool, default False
         Train each of several members on a bootstrap sample: n_samples samples, drawn with
         replacement.
@@ -126,9 +131,9 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     out_activation_ : str
         The activation of the output layer.
     loss_ : float
-        The loss of the last epoch. It includes the penalty if there is one member.
+        The loss of the last epoch. It includes the penalty if there is one member, and with "lm".
     loss_curve_ : list of float
-        The loss of each epoch.
+        The loss of each epoch. With "lm" it is without the penalty.
     best_loss_ : float or None
         The lowest loss; None with early stopping.
     validation_scores_ : list of float, or None
@@ -140,10 +145,12 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     validation_loss_curve_ : list of float, or None
         The loss of the validation samples after each epoch, without the penalty.
     fleet_ : Fleet
-        The members, if there are several. The first dimension of ``coefs_`` and ``intercepts_`` is
-        then the member, and ``loss_curve_`` is the mean of the members that still train.
+        The members, if there are several and the solver is not "lm". The first dimension of
+        ``coefs_`` and ``intercepts_`` is then the member, and ``loss_curve_`` is the mean of the
+        members that still train.
     n_iter_ : int
-        The number of epochs in the last ``fit``; for "lbfgs", of iterations.
+        The number of epochs in the last ``fit``; for "lbfgs", of iterations; for "lm", of steps of
+        the best start.
     t_ : int
         The number of samples that training has seen.
 
