@@ -4,8 +4,9 @@ Fit the functions of NNbenchmark, and print the errors beside those of 60 other 
     python benchmarks/results/nnbenchmark.py DIR
 
 DIR holds the files ``mDette.csv`` and so on; the last column is the target. Each net has one layer
-of tanh units and a linear output. Inputs and target are standardised. Errors are root mean squared
-errors on the training data, in the target's units: these are fits, not predictions.
+of tanh units and a linear output. `fit_function` standardises inputs and target, and starts
+Levenberg-Marquardt many times. Errors are root mean squared errors on the training data, in the
+target's units: these are fits, not predictions.
 
 The other errors are those of Mahdi, Kiener, Dutang and others, *Neural network packages in R*: 60
 pairs of a package and an algorithm, 10 starts each. "best of 60" is the smallest error of all
@@ -21,11 +22,11 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from jitprop import Fleet, LevenbergMarquardt
+from jitprop import fit_function
 from results_table import markdown, places, ran
 
 Array = npt.NDArray[np.float64]
-STEPS = 200
+STEPS = 150
 """Accepted steps, at most."""
 
 
@@ -54,29 +55,9 @@ def read(path: Path) -> tuple[Array, Array]:
     return rows[:, :-1], rows[:, -1:]
 
 
-def standardised(columns: Array) -> Array:
-    """Return columns of mean 0 and standard deviation 1."""
-    scaled: Array = (columns - columns.mean(axis=0)) / columns.std(axis=0)
-    return scaled
-
-
-def fits(X: Array, y: Array, hidden: int, starts: int) -> Array:
-    """Train a net from each of the seeds 0, 1 and so on; return the outputs, (starts, n, 1)."""
-    fleet = Fleet(
-        [X.shape[1], hidden, 1],
-        members=starts,
-        activation="tanh",
-        output_activation="identity",
-        optimizer=LevenbergMarquardt(),
-        seed=0,
-    )
-    fleet.fit(X, y, epochs=STEPS)
-    return fleet.predict(X)
-
-
-def rmse(y: Array, outputs: Array) -> Array:
-    """Return the root mean squared errors, in the units of y, of outputs for the standardised y."""
-    return np.asarray(y.std() * np.sqrt(((outputs - standardised(y)) ** 2).mean(axis=(-2, -1))))
+def rmse(y: Array, predicted: Array) -> float:
+    """Return the root mean squared error of predictions."""
+    return float(np.sqrt(np.mean((predicted - y) ** 2)))
 
 
 def reaches(ours: float, printed: str) -> bool:
@@ -87,14 +68,12 @@ def reaches(ours: float, printed: str) -> bool:
 def row(path: Path, starts: int) -> list[str]:
     """Return the table's row of one file."""
     (X, y), published = read(path), PUBLISHED[path.stem]
-    scaled = standardised(X), standardised(y)
     seconds = float("inf")
     for _ in range(3):  # other work may slow one of them
         start = time.perf_counter()
-        outputs = fits(*scaled, published.hidden, starts)
+        fit = fit_function(X, y, hidden=published.hidden, starts=starts, epochs=STEPS, seed=0)
         seconds = min(seconds, time.perf_counter() - start)
-    errors = rmse(y, outputs)
-    smallest, median = float(errors.min()), float(np.median(errors))
+    smallest, median = rmse(y, fit.trainer.predict(X)), float(np.median(fit.starts.rmse))
     better = min(published.nlsr, published.nnet, key=float)
     digits = max(map(places, published[1:]))
     return [
