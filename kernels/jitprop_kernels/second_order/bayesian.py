@@ -173,7 +173,7 @@ def train_bayesian(
     beta, change = float(slots[BETA * P]), float(slots[CHANGE * P])
     anew = slots[ENDED * P] != T(0.0) or damping == 0.0
     damping = settings[DAMPING] if anew else damping
-    begin(work, anew, seat)
+    begin(plan, route, work, anew, seat, weight_sum)
     loss = summed_loss(plan, route, work, work.params, seat, weight_sum)
     E_W, E_D = half_square(work.params), loss / scale.of_loss
     if left(seat) or not np.isfinite(loss) or not np.isfinite(E_W):

@@ -28,7 +28,13 @@ from jitprop_kernels.plan import Plan
 from jitprop_kernels.records import Descent, Places, Seat
 from jitprop_kernels.second_order.cholesky import ASKED_TO_LEAVE, FACTORED
 from jitprop_kernels.second_order.normal import SCALES, damping_of, solve
-from jitprop_kernels.second_order.passes import divisor_of, left, summed_loss
+from jitprop_kernels.second_order.passes import (
+    divisor_of,
+    left,
+    load_tile,
+    stays,
+    summed_loss,
+)
 from jitprop_kernels.simd import fma
 
 DAMPING, DECREASE, INCREASE, MAX_DAMPING, MIN_SCALE, MIN_GRADIENT, TOLERANCE = range(7)
@@ -61,8 +67,16 @@ class Step(NamedTuple):
 
 
 @jit()
-def begin(work: Descent, anew: bool, seat: Seat) -> None:
-    """Set ``slots`` for a call: the method has not ended, and ``anew`` it begins with no scales."""
+def begin(
+    plan: Plan, route: Route, work: Descent, anew: bool, seat: Seat, weight_sum: float
+) -> None:
+    """
+    Begin a call: load the samples if they stay in memory, and set ``slots``.
+
+    They say that the method has not ended, and ``anew`` it begins with no scales.
+    """
+    if stays(plan, work, seat):
+        load_tile(plan, route, work, 0, weight_sum)
     slots, P, T = work.slots, work.params.size, type(work.params[0])
     meet(seat.gate, seat.ranks)  # all have read the slots
     if seat.rank == 0:

@@ -31,12 +31,12 @@ from jitprop_kernels import blocks, codes, lanes
 from jitprop_kernels._jit import jit
 from jitprop_kernels._types import Array, Route, Scalar
 from jitprop_kernels.activations import activate, sigmoid
-from jitprop_kernels.elementary import exp, smaller
+from jitprop_kernels.elementary import exp
 from jitprop_kernels.losses import softmax
-from jitprop_kernels.network import load_batch, padded, tile_of
+from jitprop_kernels.network import padded
 from jitprop_kernels.plan import ACTIVATION, BIASES, INPUTS, N_IN, N_OUT, OUTPUTS, WEIGHTS, Plan
-from jitprop_kernels.records import Descent, Outputs, Part
-from jitprop_kernels.second_order.passes import n_samples_of
+from jitprop_kernels.records import Descent, Outputs, Part, Seat
+from jitprop_kernels.second_order.passes import load_tile, stays, tile_to_load
 from jitprop_kernels.simd import lanes as lanes_of
 from jitprop_kernels.simd import load, square_root, store, widened
 
@@ -79,24 +79,27 @@ def outputs_of(plan: Plan, route: Route, memory: Array, m: int) -> Outputs:
 
 @jit()
 def pass_forward(
-    plan: Plan, route: Route, work: Descent, tile: int, weight_sum: float
+    plan: Plan, route: Route, work: Descent, tile: int, weight_sum: float, seat: Seat
 ) -> tuple[Part, Outputs]:
     """
     Take a tile of samples to its outputs: a with slopes for losses of a, a for cross-entropy, z
     for the other losses of z.
+
+    Where the tile stays in memory, the last loss was that of the same parameters: it left a there.
     """
-    samples, memory = work.samples, work.memory
-    n_samples, first = n_samples_of(plan, work), tile * plan.batch_size
-    m = smaller(plan.batch_size, n_samples - first)
-    in_place = len(route) > 0 and not plan.weighted
-    part = tile_of(plan, samples.X, first, m, n_samples, in_place, memory)
-    load_batch(plan, route, samples, part, weight_sum, in_place)
-    outputs = outputs_of(plan, route, memory, m)
+    memory, of_a = work.memory, plan.loss >= codes.HALF_SQUARED_ERROR
+    if stays(plan, work, seat):
+        part = tile_to_load(plan, route, work, tile)
+        if of_a:
+            return part, outputs_of(plan, route, memory, part.size)
+    else:
+        part = load_tile(plan, route, work, tile, weight_sum)
+    m, outputs = part.size, outputs_of(plan, route, memory, part.size)
     if len(route) == 0:
         lanes.forward(plan, work.params, memory, codes.IDENTITY, m, padded(route, memory, m), 0)
     else:
         blocks.forward(plan, work.params, part)
-    if plan.loss >= codes.HALF_SQUARED_ERROR:
+    if of_a:
         activation = plan.layers[len(plan.layers) - 1, ACTIVATION]
         activate(activation, memory, outputs.z, plan.slopes + outputs.z, outputs.size)
     elif plan.loss == codes.CROSS_ENTROPY:

@@ -74,7 +74,7 @@ def train_levenberg(
     damping = float(slots[KEPT_DAMPING * P])
     anew = slots[ENDED * P] != T(0.0) or damping == 0.0
     damping = settings[DAMPING] if anew else damping
-    begin(work, anew, seat)
+    begin(plan, route, work, anew, seat, weight_sum)
     if seat.rank == 0:
         put_decays(plan, work, places)
     loss = summed_loss(plan, route, work, work.params, seat, weight_sum)

@@ -55,7 +55,7 @@ def add_products(rows: Rows, system: Array, row: int, seat: Seat) -> None:
     rows of H. A number is one sum for each tile of samples, whoever computes it.
     """
     array, width, stride, side = rows.array, rows.width, rows.stride, lanes(rows.array)
-    for i in range(2 * seat.rank, row, 2 * seat.ranks):
+    for i in range(2 * seat.rank, rows.n + 1, 2 * seat.ranks):
         a = rows.at + i * stride
         for j in range(0, i + 2, FOUR):
             b0 = rows.at + j * stride
@@ -105,7 +105,7 @@ def form_normal(
     for begin in range(0, n_tiles, seat.ranks):
         # A thread without a tile takes the last one, in vain.
         tile = smaller(begin + seat.rank, n_tiles - 1)
-        part, outputs = pass_forward(plan, route, work, tile, weight_sum)
+        part, outputs = pass_forward(plan, route, work, tile, weight_sum, seat)
         width = width_of(work.memory, part.size)
         for k in range(K):
             mine = Rows(work.rows, (seat.rank * K + k) * size, P, width, stride)
@@ -131,7 +131,7 @@ def form_dual(
     if seat.rank == 0:
         share = T(share_of_samples(plan, work, weight_sum))
         pack_weights(plan, route, work.params, work.memory, True)
-        part, outputs = pass_forward(plan, route, work, 0, weight_sum)
+        part, outputs = pass_forward(plan, route, work, 0, weight_sum, seat)
         width = width_of(work.memory, part.size)
         for k in range(K):
             at = places.rows + k * width

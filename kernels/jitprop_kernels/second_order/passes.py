@@ -6,9 +6,16 @@ from jitprop_kernels._jit import jit
 from jitprop_kernels._types import Array, Route
 from jitprop_kernels.elementary import smaller
 from jitprop_kernels.meeting import agree, asked, meet
-from jitprop_kernels.network import pack_weights, pass_tile, sum_of_weights, total_loss
+from jitprop_kernels.network import (
+    load_batch,
+    loss_of,
+    pack_weights,
+    sum_of_weights,
+    tile_of,
+    total_loss,
+)
 from jitprop_kernels.plan import N_IN, Plan
-from jitprop_kernels.records import Descent, Pass, Seat
+from jitprop_kernels.records import Descent, Part, Pass, Seat
 from jitprop_kernels.sizes import AGREED
 
 
@@ -61,6 +68,30 @@ def pass_of(plan: Plan, work: Descent, params: Array) -> Pass:
 
 
 @jit()
+def stays(plan: Plan, work: Descent, seat: Seat) -> bool:
+    """Whether all samples are one tile, which stays in ``memory`` from pass to pass."""
+    return seat.ranks == 1 and n_tiles_of(plan, work) == 1
+
+
+@jit()
+def tile_to_load(plan: Plan, route: Route, work: Descent, tile: int) -> Part:
+    """Return the part that a tile of samples makes."""
+    first = tile * plan.batch_size
+    in_place, n_samples = len(route) > 0 and not plan.weighted, n_samples_of(plan, work)
+    m = tile_size(plan, work, tile)
+    return tile_of(plan, work.samples.X, first, m, n_samples, in_place, work.memory)
+
+
+@jit()
+def load_tile(plan: Plan, route: Route, work: Descent, tile: int, weight_sum: float) -> Part:
+    """Load a tile of samples: see `network.load_batch`."""
+    part = tile_to_load(plan, route, work, tile)
+    in_place = len(route) > 0 and not plan.weighted
+    load_batch(plan, route, work.samples, part, weight_sum, in_place)
+    return part
+
+
+@jit()
 def summed_loss(
     plan: Plan, route: Route, work: Descent, params: Array, seat: Seat, weight_sum: float
 ) -> float:
@@ -73,7 +104,11 @@ def summed_loss(
     passed, n_tiles = pass_of(plan, work, params), n_tiles_of(plan, work)
     pack_weights(plan, route, params, work.memory, False)
     for tile in range(seat.rank, n_tiles, seat.ranks):
-        pass_tile(plan, route, passed, seat, tile, weight_sum)
+        if stays(plan, work, seat):
+            part = tile_to_load(plan, route, work, tile)
+        else:
+            part = load_tile(plan, route, work, tile, weight_sum)
+        work.parts[tile] = loss_of(plan, route, params, part)
         if asked(seat.gate):
             break
     meet(seat.gate, seat.ranks)

@@ -28,9 +28,9 @@ from jitprop_kernels import codes, sizes
 
 ROWS_BYTES = 1 << 19
 """The rows of R of one tile of samples stay in the second cache, with as many samples as that
-allows, from 32 to 256."""
+allows, from 32 to 512."""
 
-FEWEST, MOST = 32, 256
+FEWEST, MOST = 32, 512
 
 FLOAT64 = np.dtype(np.float64)
 
