@@ -119,14 +119,15 @@ class Course:
 
     def _run(self, progress: Progress | None) -> None:
         work = self.spec.work(self.data.n_samples) * len(self.state.params)
-        first, size = 0, max(1, int(self.engine.first_work / work))
+        fewest = max(1, int(self.engine.call_work / self.spec.work(self.data.n_samples)))
+        first, size = 0, max(fewest, int(self.engine.first_work / work))
         while len(self._unfinished(first)) and not self.stopped:
             left = int(self.limits[self.active].min()) - first
             n_epochs = 1 if self.callbacks else min(size, left, self._most())
             began = time.perf_counter()
             trained = self._block(first, n_epochs)
             seconds = time.perf_counter() - began
-            size = max(1, int(n_epochs * min(GROWTH, BLOCK_SECONDS / seconds)))
+            size = max(fewest, int(n_epochs * min(GROWTH, BLOCK_SECONDS / seconds)))
             first += n_epochs
             if self.callbacks and trained:
                 with self.interrupts.heard(), self.running.telling():

@@ -34,6 +34,10 @@ Mask = npt.NDArray[np.bool_]
 FIRST_WORK = 1e8
 """Compiled kernels do so many multiply-adds in at most 0.05 s, and in 0.01 s in lanes."""
 
+CALL_WORK = 2e6
+"""About 0.3 ms of work. A call for a member takes 30 us besides, and more while other threads wait
+for Python's lock."""
+
 THREAD_WORK = 5e6
 """The multiply-adds for each thread: about 0.5 ms of work. Starting a thread takes 0.1 ms."""
 
@@ -96,6 +100,8 @@ class Engine(Protocol):
 
     first_work: float
     """The multiply-adds of a fit's first block, before the engine's speed has been measured."""
+    call_work: float
+    """The least multiply-adds of a member in a block."""
     n_threads: int | None
     """The largest number of threads that it may use; None for as many as the process may use."""
 
@@ -152,6 +158,7 @@ class Loop:
     def __init__(self, backend: Backend, spec: Spec, n_threads: int | None) -> None:
         self.backend, self.spec, self.n_threads = backend, spec, n_threads
         self.first_work = 0.0 if backend is backends.load("numpy") else FIRST_WORK
+        self.call_work = 0.0 if backend is backends.load("numpy") else CALL_WORK
         self._passing = replace(spec, batch_size=TILE)
         self._nets: list[tuple[Any, Any]] = []
         self._most = 1  # threads so far

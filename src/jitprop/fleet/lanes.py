@@ -45,6 +45,7 @@ class Lanes:
     def __init__(self, spec: Spec, n_members: int, n_threads: int | None) -> None:
         self.spec, self.n_members, self.n_threads = spec, n_members, n_threads
         self.first_work = FIRST_WORK
+        self.call_work = 0.0  # a call trains all members
         self._passing = replace(spec, batch_size=kernels.SAMPLES)
         self._calls: dict[Any, Call] = {}
 
