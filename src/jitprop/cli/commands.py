@@ -20,8 +20,12 @@ def run(arguments: Sequence[str]) -> int:
     return terminal.run(cli, arguments)
 
 
-def _widths(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int, ...]:
-    """Parse --hidden: widths such as 64,32, or none."""
+def _widths(
+    ctx: click.Context, param: click.Parameter, value: str | None
+) -> tuple[int, ...] | None:
+    """Parse --hidden: widths such as 64,32, or none. None stays None."""
+    if value is None:
+        return None
     if value == "none":
         return ()
     texts = [text.strip() for text in value.split(",")]
@@ -124,12 +128,19 @@ def demo() -> None:
 @click.option(
     "--hidden",
     callback=_widths,
-    default="64,32",
     metavar="N,N",
-    help="The number of units of each hidden layer, or none.",
+    help="The number of units of each hidden layer, or none. If not given, 64,32; for lm 10.",
 )
-@click.option("--activation", default="relu", metavar="NAME", help="Activation of hidden layers.")
-@click.option("--optimizer", default="adam", metavar="NAME", help="sgd, adam, adamw or another.")
+@click.option(
+    "--activation",
+    metavar="NAME",
+    help="Activation of hidden layers. If not given, relu; for lm tanh.",
+)
+@click.option(
+    "--optimizer",
+    metavar="NAME",
+    help="sgd, adam, lm or another. If not given, adam, or for small tables lm if it is better.",
+)
 @click.option(
     "--learning-rate",
     type=_Finite(min=0, min_open=True),

@@ -22,7 +22,7 @@ from jitprop.cli.scores import TRAINING, VALIDATION, Scores
 from jitprop.cli.tables import some
 from jitprop.cli.targets import Target
 from jitprop.cli.terminal import one_line
-from jitprop.cli.training import Problem
+from jitprop.cli.training import Compared, Problem
 
 
 class _Page(io.StringIO):
@@ -69,16 +69,36 @@ def begin(console: Console, table: Path, problem: Problem, trainer: Trainer) -> 
         _pairs(console, pairs)
 
 
-def end(console: Console, problem: Problem, made: Model, out: Path, picture: Path | None) -> None:
+def end(
+    console: Console,
+    problem: Problem,
+    made: Model,
+    compared: Compared | None,
+    files: list[tuple[str, Path]],
+) -> None:
     """Print the scores and the files, after training."""
     with _written(console):
-        _end(console, problem, made)
-        files = [("model", str(out))] + ([("picture", str(picture))] if picture else [])
-        _pairs(console, files)
+        _end(console, problem, made, compared)
+        _pairs(console, [(name, str(path)) for name, path in files])
 
 
-def _end(console: Console, problem: Problem, made: Model) -> None:
+def _compared(compared: Compared) -> str:
+    """Say how the net of Levenberg-Marquardt compares with Adam's."""
+    lm, adam = compared.loss_of_lm, compared.loss_of_adam
+    change = abs(lm - adam) / adam if adam > 0 else 0.0
+    wins = compared.trainer is compared.small
+    return (
+        "Levenberg-Marquardt was tried on small nets, too. The best one is "
+        f"{_layers(compared.small)}.\nIts validation loss is {lm:.4g}, {100 * change:.3g} % "
+        f"{'below' if lm < adam else 'above'} Adam's {adam:.4g}: "
+        f"{'this net is the model' if wins else 'the model is the net of Adam'}"
+    )
+
+
+def _end(console: Console, problem: Problem, made: Model, compared: Compared | None) -> None:
     trainer = made.trainer
+    if compared is not None:
+        console.print(f"\n{_compared(compared)}", soft_wrap=True)
     epochs = trainer.epochs_trained
     validation_loss = trainer.history.validation_loss
     if len(problem.validation):

