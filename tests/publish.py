@@ -42,7 +42,7 @@ def main(arguments):
         chosen = nets.table() + nets.estimators()
         content["hashes"] = {net.name: found for net, found in published.computed(chosen)}
     PATH.write_text(json.dumps(content, indent=0) + "\n")
-    print(f"{PATH}: the SHA-256 of the 200 nets is {published.read().table}")
+    print(f"{PATH}: the SHA-256 of the {len(nets.table())} nets is {published.read().table}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""``jitprop verify`` trains a table of 200 nets, whose results have the published bits."""
+"""``jitprop verify`` trains a table of 224 nets, whose results have the published bits."""
 
 from __future__ import annotations
 
@@ -12,16 +12,18 @@ import numpy as np
 import pytest
 
 import jitprop
-from jitprop.backends import plans, prepared
+from jitprop.backends import compiled, plans, prepared
 from jitprop.cli import machine, verify
 from jitprop.fleet import choice
 from jitprop.net.initializers import WEIGHTS
+from jitprop.net.second_order import BayesianRegularization, LevenbergMarquardt
 from jitprop.net.spec import OUTPUT_ACTIVATIONS, make_spec
 from jitprop.proof import nets, published, speed
 
 TABLE = nets.table()
 SECONDS = 300
 TRAINERS = "lanes", "blocks", "chunks"
+FULL_BATCH = "full batch"
 
 
 def differing(chosen: list[nets.Net], n_threads: int | None = None) -> list[str]:
@@ -40,7 +42,7 @@ def test_all_nets_have_the_published_bits(n_threads: int | None) -> None:
     assert not differing([*TABLE, *nets.estimators()], n_threads)
 
 
-@pytest.mark.parametrize("kind", nets.COUNTS)
+@pytest.mark.parametrize("kind", [kind for kind in nets.COUNTS if kind != FULL_BATCH])
 def test_nets_take_the_route_that_their_names_say(kind: str) -> None:
     for net in (net for net in TABLE if net.kind == kind):
         s = net.settings
@@ -62,7 +64,7 @@ def values(name: str, *kinds: str) -> set[str]:
 
 
 def test_the_table_has_everything_that_the_promise_names() -> None:
-    assert len(TABLE) == len({net.name for net in TABLE}) == 200
+    assert len(TABLE) == len({net.name for net in TABLE}) == 224
     for kind in ("lanes", "blocks", "fleet"):
         of_kind = [net for net in TABLE if net.kind == kind]
         assert {net.settings["dtype"] for net in of_kind} == {"float32", "float64"}
@@ -81,6 +83,43 @@ def test_the_table_has_everything_that_the_promise_names() -> None:
     assert values("init") == set(WEIGHTS)
     assert values("members") == {"1", "3", "5", "20", "40"}
     assert "ReduceOnPlateau" in {type(net.settings["learning_rate"]).__name__ for net in TABLE}
+
+
+def test_full_batches_have_all_methods_losses_and_routes() -> None:
+    chosen = [net.settings for net in TABLE if net.kind == FULL_BATCH]
+    assert len(chosen) == len(nets.FULL_BATCH)
+    seen: dict[str, set[Any]] = {}
+    for s in chosen:
+        names = "layer_sizes", "output_activation", "loss", "optimizer", "weight_decay"
+        spec = make_spec(**{name: s[name] for name in names})
+        net, method = (
+            compiled.prepare(spec, s["samples"], np.dtype(s["dtype"]), 1, 1),
+            s["optimizer"],
+        )
+        places = net.method.before if net.method is not None else ()
+        dual = bool(places) and places[0].dual
+        several = s["layer_sizes"][-1] > 1
+        found = {
+            "dtype": s["dtype"], "route": net.route, "dual": dual, "fleet": "members" in s,
+            "weighted": s["weighted"], "several outputs": several, "decay": s["weight_decay"] > 0,
+        }  # fmt: skip
+        for name, value in [*found.items(), ("fit", s["fit"]), ("loss", spec.loss.name)]:
+            seen.setdefault(f"{method.name} {name}", set()).add(value)
+    both = {True, False}
+    for name in ("lm", "bayesian", "scg", "lbfgs", "rprop"):
+        assert seen[f"{name} dtype"] == {"float32", "float64"}, name
+        assert len(seen[f"{name} route"]) == 2, name
+        assert seen[f"{name} fleet"] == both, name
+    for name in ("lm", "bayesian", "scg", "lbfgs"):
+        assert seen[f"{name} weighted"] == both, name
+        assert seen[f"{name} decay"] == ({False} if name == "bayesian" else both), name
+    assert seen["lm dual"] == seen["lm several outputs"] == both
+    assert seen["lm loss"] == set(LevenbergMarquardt.losses)
+    assert seen["bayesian loss"] == set(BayesianRegularization.losses)
+    gradients = seen["scg loss"] | seen["lbfgs loss"] | seen["rprop loss"]
+    assert gradients == {loss if isinstance(loss, str) else loss.name for loss in nets.LOSSES}
+    fits = set().union(*(found for name, found in seen.items() if name.endswith(" fit")))
+    assert fits == {"plain", "two fits", "early stopping", "validation", "metrics"}
 
 
 def test_every_result_counts() -> None:
@@ -187,7 +226,7 @@ def run(*missing: str, **env: str) -> subprocess.CompletedProcess[str]:
 def test_the_command_needs_no_extra() -> None:
     done = run("click")
     assert done.returncode == 0, done.stderr
-    assert "3 of 3 nets" in done.stdout
+    assert "4 of 4 nets" in done.stdout
 
 
 def test_without_numba_and_prebuilt_kernels_it_says_so(tmp_path: Path) -> None:

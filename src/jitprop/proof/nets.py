@@ -1,5 +1,5 @@
 """
-A table of 200 nets, made by rules, and the hash of each net's results.
+A table of 224 nets, made by rules, and the hash of each net's results.
 
 The settings of a net follow from its name alone: each one is picked by a hash of the net's name and
 of the setting's. So a net can be added, or a setting get one more value, without a list to write.
@@ -22,6 +22,7 @@ import numpy.typing as npt
 
 from jitprop._types import Array
 from jitprop.fleet import Fleet
+from jitprop.net.descent import LBFGS, ScaledConjugateGradient
 from jitprop.net.losses import BinaryCrossEntropy, CrossEntropy, Huber, Quantile
 from jitprop.net.optimizers import SGD, Adam, AdamW, RMSprop, Rprop
 from jitprop.net.schedules import (
@@ -32,6 +33,7 @@ from jitprop.net.schedules import (
     ReduceOnPlateau,
     Step,
 )
+from jitprop.net.second_order import BayesianRegularization, LevenbergMarquardt
 from jitprop.net.spec import HIDDEN_ACTIVATIONS
 from jitprop.sweeps import sweep
 from jitprop.trainer import Trainer
@@ -62,20 +64,30 @@ SIZES = {
     "fleet": ([2, 4, 1], [3, 8, 8, 2], [5, 6, 3], [1, 3, 1], [2, 3, 2, 3, 2], [7, 2]),
     "wide fleet": ([20, 30, 5], [13, 40, 2], [40, 11, 12, 3]),
     "sweep": ([2, 4, 1], [3, 8, 2], [20, 30, 2]),
+    "full batch": ([1, 5, 1], [3, 6, 2], [2, 5, 4, 3], [10, 16, 3], [6, 50, 2], [5, 12, 9, 4]),
 }
 """
 The layers of each kind of net.
 
 "lanes" and "blocks" are the two routes of a `Trainer`. "chunks" are batches of so many samples that
 the gradient is a sum of several. In a "fleet" several members share a vector. Those of a "wide
-fleet" are trained one by one.
+fleet" are trained one by one. "full batch" are nets and fleets whose optimizer takes all samples at
+once: see `FULL_BATCH`.
 """
 
-COUNTS = {"lanes": 62, "blocks": 54, "chunks": 16, "fleet": 42, "wide fleet": 16, "sweep": 10}
-"""How many nets of each kind there are: 200."""
+COUNTS = {
+    "lanes": 62,
+    "blocks": 54,
+    "chunks": 16,
+    "fleet": 42,
+    "wide fleet": 16,
+    "sweep": 10,
+    "full batch": 24,
+}
+"""How many nets of each kind there are: 224."""
 
 ESTIMATORS = 20
-"""How many estimators there are, beside the 200 nets: they need scikit-learn."""
+"""How many estimators there are, beside the 224 nets: they need scikit-learn."""
 
 SAMPLES = {
     "lanes": (4, 9, 23, 64, 101),
@@ -84,6 +96,7 @@ SAMPLES = {
     "fleet": (4, 9, 16, 23),
     "wide fleet": (9, 32, 61),
     "sweep": (30, 47),
+    "full batch": (9, 40, 150, 400, 700),
 }
 BATCHES = {
     "lanes": (None, 1, 4, 5, 16),
@@ -132,6 +145,37 @@ OPTIMIZERS: tuple[tuple[Any, float], ...] = (
     (Rprop(), 0.01),
 )
 """With their learning rates."""
+
+_LM, _BAYESIAN = LevenbergMarquardt(), BayesianRegularization()
+_SCG, _LBFGS, _RPROP = ScaledConjugateGradient(), LBFGS(), Rprop(backtracking=True)
+
+FULL_BATCH: tuple[tuple[Any, Any], ...] = (
+    (_LM, "half_squared_error"),
+    (_LM, "squared_error"),
+    (_LM, Huber(0.3)),
+    (_LM, "poisson"),
+    (_LM, "binary_cross_entropy"),
+    (_LM, "cross_entropy"),
+    (_LM, BinaryCrossEntropy(label_smoothing=0.1, class_weight=(1.0, 3.0))),
+    (LevenbergMarquardt(damping=1e-3, decrease=0.1, min_scale=1e-3), "half_squared_error"),
+    (LevenbergMarquardt(increase=10.0, tolerance=0.0, min_gradient=0.0), "squared_error"),
+    (_BAYESIAN, "half_squared_error"),
+    (_BAYESIAN, "squared_error"),
+    (BayesianRegularization(damping=1.0, tolerance=1e-3), "half_squared_error"),
+    (BayesianRegularization(decrease=0.1, increase=4.0), "squared_error"),
+    (_SCG, "half_squared_error"),
+    (_SCG, "absolute_error"),
+    (_SCG, "gaussian_nll"),
+    (ScaledConjugateGradient(sigma=1e-3, scale=0.1), "cross_entropy"),
+    (_LBFGS, "squared_error"),
+    (_LBFGS, Quantile(0.7)),
+    (_LBFGS, "binary_cross_entropy"),
+    (LBFGS(memory=3, c2=0.5, line_steps=4), "poisson"),
+    (_RPROP, Huber(0.3)),
+    (_RPROP, CrossEntropy(label_smoothing=0.1)),
+    (Rprop(backtracking=True, step_max=0.1), "gaussian_nll"),
+)
+"""The optimizer and the loss of each net "full batch". A number in a name is a place here."""
 
 FITS = ("plain", "plain", "validation", "early stopping", "metrics", "two fits", "batches", "parts")
 """
@@ -183,16 +227,16 @@ def pick(net: str, setting: str, values: Sequence[T]) -> T:
 
 def table() -> list[Net]:
     """
-    Return the 200 nets.
+    Return the 224 nets.
 
     Examples
     --------
     >>> from jitprop.proof.nets import table
     >>> len(table())
-    200
+    224
     """
     made = [f"{kind} {i}" for kind, n in COUNTS.items() for i in range(n)]
-    return [Net(name, _settings(name, name.rpartition(" ")[0])) for name in made]
+    return [Net(name, _settings_of(name)) for name in made]
 
 
 def estimators() -> list[Net]:
@@ -204,17 +248,17 @@ def estimators() -> list[Net]:
     return [Net(name, _estimator(name)) for name in (f"estimator {i}" for i in range(ESTIMATORS))]
 
 
+def _settings_of(name: str) -> Settings:
+    kind, _, number = name.rpartition(" ")
+    return _full_batch(name, int(number)) if kind == "full batch" else _settings(name, kind)
+
+
 def _settings(name: str, kind: str) -> Settings:
     def of(setting: str, values: Sequence[T]) -> T:
         return pick(name, setting, values)
 
     loss, samples, batch = of("loss", LOSSES), of("samples", SAMPLES[kind]), of("b", BATCHES[kind])
-    loss_name = loss if isinstance(loss, str) else loss.name
-    sizes = list(of("layer_sizes", SIZES[kind]))
-    if loss_name in ("gaussian_nll", "cross_entropy"):
-        sizes[-1] += sizes[-1] % 2  # means and variances, or classes
-    if isinstance(loss, BinaryCrossEntropy):
-        sizes[-1] = 1  # its weights are those of one output's classes
+    sizes = _sizes(loss, of("layer_sizes", SIZES[kind]))
     in_lanes, fleet = kind == "fleet", "fleet" in kind
     optimizer, rate = of("optimizer", OPTIMIZERS[:6] if in_lanes else OPTIMIZERS)
     if isinstance(optimizer, Rprop):
@@ -231,9 +275,7 @@ def _settings(name: str, kind: str) -> Settings:
     settings: Settings = {
         "layer_sizes": sizes,
         "activation": of("activation", HIDDEN_ACTIVATIONS),
-        "output_activation": of(
-            "output", OUTPUTS.get(loss_name, (*HIDDEN_ACTIVATIONS, "exp", "identity"))
-        ),
+        "output_activation": of("output", _outputs(loss)),
         "loss": loss,
         "reduction": reduction,
         "optimizer": optimizer,
@@ -262,6 +304,55 @@ def _settings(name: str, kind: str) -> Settings:
     if isinstance(optimizer, Rprop) and settings["fit"] == "batches":
         settings["fit"] = "plain"
     return settings
+
+
+def _full_batch(name: str, number: int) -> Settings:
+    def of(setting: str, values: Sequence[T]) -> T:
+        return pick(name, setting, values)
+
+    optimizer, loss = FULL_BATCH[number]
+    members = of("members", (None, None, 3, 5))
+    fits = ("plain", "two fits", "early stopping")
+    settings: Settings = {
+        "layer_sizes": _sizes(loss, of("layer_sizes", SIZES["full batch"])),
+        "activation": of("activation", HIDDEN_ACTIVATIONS),
+        "output_activation": of("output", _outputs(loss)),
+        "loss": loss,
+        "reduction": of("reduction", ("mean", "mean", "sum")),
+        "optimizer": optimizer,
+        "learning_rate": 0.01 if isinstance(optimizer, Rprop) else None,
+        "weight_decay": 0.0,
+        "dtype": ("float32", "float64")[number % 2],
+        "seed": of("seed", range(1000)),
+        "init": of("init", _inits("full batch")),
+        "n_threads": of("n_threads", (1, 2, None)),
+        "samples": of("samples", SAMPLES["full batch"]),
+        "epochs": of("epochs", (12, 20, 30)),
+        "fit": of("fit", fits if members else (*fits, "validation", "metrics")),
+        "weighted": of("weighted", (False, True)),
+    }
+    if not isinstance(optimizer, BayesianRegularization):  # which finds its own
+        settings["weight_decay"] = of("decay", (0.0, 1e-3, 0.03))
+    if members:
+        settings["members"], settings["apart"] = members, of("apart", (True, False))
+    return settings
+
+
+def _name(loss: Any) -> str:
+    return str(loss if isinstance(loss, str) else loss.name)
+
+
+def _sizes(loss: Any, layers: Sequence[int]) -> list[int]:
+    sizes = list(layers)
+    if _name(loss) in ("gaussian_nll", "cross_entropy"):
+        sizes[-1] += sizes[-1] % 2  # means and variances, or classes
+    if isinstance(loss, BinaryCrossEntropy):
+        sizes[-1] = 1  # its weights are those of one output's classes
+    return sizes
+
+
+def _outputs(loss: Any) -> tuple[str, ...]:
+    return OUTPUTS.get(_name(loss), (*HIDDEN_ACTIVATIONS, "exp", "identity"))
 
 
 def _inits(kind: str) -> tuple[str, ...]:
@@ -331,8 +422,7 @@ def data_of(net: Net) -> Data:
     """Draw the samples of a net of the table, and as many more to validate with."""
     s = net.settings
     rng = np.random.default_rng(int(s["seed"]))
-    n, sizes, loss = 2 * s["samples"], s["layer_sizes"], s["loss"]
-    name = loss if isinstance(loss, str) else loss.name
+    n, sizes, name = 2 * s["samples"], s["layer_sizes"], _name(s["loss"])
     X, n_out = 2.0 * rng.random((n, sizes[0])) - 1.0, sizes[-1]
     y: npt.NDArray[Any]
     if name == "cross_entropy":
@@ -372,10 +462,9 @@ def results(net: Net, n_threads: int | None = None) -> Results:
     ['parameters', 'loss']
     """
     settings = net.settings if n_threads is None else {**net.settings, "n_threads": n_threads}
-    run: dict[str, Callable[[Net], Results]] = {
-        "fleet": _fleet, "wide fleet": _fleet, "sweep": _sweep, "estimator": _trained_estimator,
-    }  # fmt: skip
-    return run.get(net.kind, _trainer)(Net(net.name, settings))
+    run: dict[str, Callable[[Net], Results]] = {"sweep": _sweep, "estimator": _trained_estimator}
+    trained = _fleet if "members" in settings else _trainer
+    return run.get(net.kind, trained)(Net(net.name, settings))
 
 
 def hash_of(found: Results) -> str:
@@ -433,6 +522,8 @@ def _trainer(net: Net) -> Results:
     yield "parameters", trainer.parameters
     columns = trainer.history.columns
     yield from ((name, column) for name, column in columns.items() if name != "seconds")
+    if net.kind == "full batch":
+        yield "ended", trainer.history.ended
     yield "predictions", trainer.predict(data.X)
     yield "prediction of one row", trainer.predict(data.X[:1])
     yield "evaluated", trainer.evaluate(*data.part(n)[:2])
@@ -442,9 +533,7 @@ def _trainer(net: Net) -> Results:
 
 
 def _metrics(settings: Settings) -> list[str]:
-    loss = settings["loss"]
-    name = loss if isinstance(loss, str) else loss.name
-    classes = name in ("cross_entropy", "binary_cross_entropy")
+    classes = _name(settings["loss"]) in ("cross_entropy", "binary_cross_entropy")
     return ["mse", "mae", *(("accuracy", "log_loss") if classes else ("r2",))]
 
 
@@ -456,7 +545,8 @@ def _fleet(net: Net) -> Results:
         if isinstance(s["learning_rate"], float):
             s["learning_rate"] = s["learning_rate"] / numbers
         s["weight_decay"] = s["weight_decay"] / numbers
-        s["dropout"] = s["dropout"] / numbers
+        if "dropout" in s:
+            s["dropout"] = s["dropout"] / numbers
         if isinstance(s["optimizer"], SGD):
             s["momentum"] = s["optimizer"].momentum / numbers
     fleet = Fleet(**_arguments(s))
@@ -481,6 +571,8 @@ def _fleet(net: Net) -> Results:
         yield "epochs", history.epochs
         if history.validation_loss is not None:
             yield "validation loss", history.validation_loss
+        if net.kind == "full batch":
+            yield "ended", history.ended
     yield "predictions", fleet.predict(data.X)
     yield "evaluated", fleet.evaluate(*data.part(n)[:2])
 
