@@ -159,6 +159,15 @@ def test_it_can_be_asked_for(options, sizes, activation, capsys):
     assert "Levenberg" not in out
 
 
+def test_bayesian_regularization_has_a_small_net_too_and_no_weight_decay(capsys):
+    run(capsys, "--optimizer", "bayesian", "--epochs", "3")
+    trainer, _ = load()
+    assert (trainer.layer_sizes, trainer.activation) == ((2, 10, 1), ("tanh",))
+    assert (trainer.optimizer.name, trainer.weight_decay) == ("bayesian", 0.0)
+    _, err = run(capsys, "--optimizer", "bayesian", "--weight-decay", "0.1", code=2)
+    assert "weight_decay must be 0" in err
+
+
 def test_what_it_does_not_take_is_refused(capsys):
     for options, message in (
         (("--learning-rate", "0.1"), "learning_rate must be None"),

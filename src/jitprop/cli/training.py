@@ -10,7 +10,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from jitprop import DivergenceError, EarlyStopping, LevenbergMarquardt, Trainer
+from jitprop import (
+    BayesianRegularization,
+    DivergenceError,
+    EarlyStopping,
+    LevenbergMarquardt,
+    Trainer,
+)
 from jitprop._types import Array
 from jitprop.cli import columns, scores, targets, values
 from jitprop.cli.column_types import InferredTable
@@ -34,6 +40,9 @@ DEFAULTS: dict[str, Any] = {"hidden": (64, 32), "activation": "relu", "optimizer
 
 FOR_LM: dict[str, Any] = {"hidden": (10,), "activation": "tanh", "optimizer": "lm"}
 """The same for Levenberg-Marquardt, which is for small nets with smooth activations."""
+
+LIKE_LM = {cls.name for cls in (LevenbergMarquardt, BayesianRegularization)}
+"""Optimizers of such nets."""
 
 LM_WIDTHS = (5, 10)
 LM_DECAYS = (1.0, 0.01)
@@ -73,7 +82,7 @@ class Options:
         """Return the options, with defaults for those that are None."""
         net = [*DEFAULTS, "learning_rate", "batch_size"]
         tries_lm = all(given[name] is None for name in net)
-        defaults = FOR_LM if given["optimizer"] == "lm" else DEFAULTS
+        defaults = FOR_LM if given["optimizer"] in LIKE_LM else DEFAULTS
         for name, default in defaults.items():
             if given[name] is None:
                 given[name] = default
@@ -201,7 +210,9 @@ def trainer_for(problem: Problem, options: Options) -> Trainer:
         If `Trainer` refuses a setting.
     """
     n = len(problem.training)
-    batch_size, rate = options.batch_size, options.learning_rate
+    batch_size, rate, decay = options.batch_size, options.learning_rate, options.weight_decay
+    if decay is None:  # Bayesian regularization finds its own
+        decay = 0.0 if options.optimizer == BayesianRegularization.name else 1 / n
     if batch_size is None and options.optimizer not in FULL_BATCH:
         # The power of 2 from 16 to 256 whose logarithm is nearest to that of n / 32.
         batch_size = next((k for k in (16, 32, 64, 128) if n * n < 2048 * k * k), 256)
@@ -213,7 +224,7 @@ def trainer_for(problem: Problem, options: Options) -> Trainer:
             loss=problem.target.loss,
             optimizer=options.optimizer,
             learning_rate=ADAM_RATE.get(options.optimizer) if rate is None else rate,
-            weight_decay=1 / n if options.weight_decay is None else options.weight_decay,
+            weight_decay=decay,
             batch_size=batch_size,
             dtype=options.dtype,
             seed=options.seed,

@@ -280,7 +280,8 @@ def fit_function(
     epochs : int, default 500
         The largest number of steps of a start. Most starts end before.
     optimizer : str or object, default None
-        A second-order method. None is ``LevenbergMarquardt()``.
+        A second-order method. None is ``LevenbergMarquardt()``. With `BayesianRegularization` the
+        best start is the one with the smallest training loss: its evidence is not compared.
     weight_decay : float, default 0.0
         Adds 1/2 ``weight_decay`` sum W**2 to the loss of the standardised net.
     validation_fraction : float or None, default None
