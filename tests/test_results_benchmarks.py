@@ -187,3 +187,25 @@ def test_nnbenchmark_says_what_it_needs(arguments, module, tmp_path, monkeypatch
     with pytest.raises(SystemExit):
         run(module("nnbenchmark"), monkeypatch, capsys, folder, *arguments)
     assert "must hold .csv files" in capsys.readouterr().err
+
+
+def test_which_optimizer_prints_the_seconds_of_each(module, monkeypatch, capsys):
+    which = module("which_optimizer")
+    monkeypatch.setattr(which, "NETS", {19: [4, 3, 1]})
+    rows, printed = run(which, monkeypatch, capsys, "--seconds", 0.1, "--most", 100)
+    assert [row[:2] for row in rows] == [["19", "100"]]
+    assert len(rows[0]) == 3 + len(which.WAYS)
+    cells = [cell.strip("*") for cell in rows[0][3:]]
+    assert all(cell == "-" or float(cell) > 0 for cell in cells)
+    assert sum(cell.startswith("**") for cell in rows[0]) == 1
+    assert "numba" in printed.splitlines()[-1]
+
+
+def test_the_seconds_until_an_error_is_reached(module):
+    which = module("which_optimizer")
+    found = which.Course(np.array([1.0, 2.0, 4.0]), np.array([0.5, 0.1, 0.2]))
+    assert [which.reached(found, error) for error in (0.5, 0.3, 0.05)] == [1.0, 2.0, np.inf]
+    assert which.reached(None, 0.5) == np.inf
+    X, y = which.samples(1000)
+    assert (X.min() >= -1, X.max() <= 1) == (True, True)
+    assert (y.mean(), y.std()) == (pytest.approx(0, abs=1e-12), pytest.approx(1))

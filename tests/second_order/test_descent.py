@@ -377,6 +377,35 @@ def test_a_loss_that_is_not_finite_is_divergence(method, backend):
     assert (trainer.parameters == 1e200).all()
 
 
+def hard_cases(rng):
+    """Return samples by name."""
+    X, y = rng.normal(size=(20, 3)), rng.normal(size=(20, 2))
+    return {
+        "one sample": (X[:1], y[:1]),
+        "constant column": (np.where(np.arange(3) == 1, 7.0, X), y),
+        "equal rows": (np.repeat(X[:1], 20, axis=0), y),
+        "tiny targets": (X, 1e-9 * y),
+        "huge targets": (X, 1e9 * y),
+        "huge inputs": (1e9 * X, y),
+        "exact": (X, net([3, 4, 2], "lbfgs").predict(X)),
+    }
+
+
+@both_dtypes
+@every_method
+@pytest.mark.parametrize("name", list(hard_cases(np.random.default_rng(0))))
+def test_hard_problems_end_with_a_finite_net(name, method, dtype, backend, rng):
+    X, y = hard_cases(rng)[name]
+    trainer = net([3, 4, 2], method, dtype=dtype, backend=backend)
+    before = trainer.evaluate(X, y)
+    history = trainer.fit(X, y, 200)
+    assert np.isfinite(trainer.parameters).all()
+    assert np.isfinite(history.loss).all()
+    assert trainer.evaluate(X, y) <= before
+    if name == "one sample":
+        assert trainer.evaluate(X, y) < 1e-8
+
+
 # What else they take.
 
 
