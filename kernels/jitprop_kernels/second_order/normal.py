@@ -6,11 +6,12 @@ from jitprop_kernels._jit import jit
 from jitprop_kernels._types import Array, Route
 from jitprop_kernels.blocks import multiply
 from jitprop_kernels.elementary import smaller
-from jitprop_kernels.meeting import meet
+from jitprop_kernels.meeting import asked, meet
 from jitprop_kernels.network import pack_weights
 from jitprop_kernels.plan import N_OUT, Plan
 from jitprop_kernels.records import Descent, Matrix, Places, Product, Seat
 from jitprop_kernels.second_order.cholesky import (
+    COLUMNS,
     FACTORED,
     PANEL,
     Equations,
@@ -52,10 +53,13 @@ def add_products(rows: Rows, system: Array, row: int, seat: Seat) -> None:
     Add R^T R to the lower triangle of H, and R^T r to the row behind it.
 
     Two by four numbers at a time; what stands above the diagonal nobody reads. Threads share the
-    rows of H. A number is one sum for each tile of samples, whoever computes it.
+    rows of H. A number is one sum for each tile of samples, whoever computes it. A thread that is
+    asked to leave stops here, and `left` or `factor` lets all of them leave.
     """
     array, width, stride, side = rows.array, rows.width, rows.stride, lanes(rows.array)
     for i in range(2 * seat.rank, rows.n + 1, 2 * seat.ranks):
+        if asked(seat.gate):
+            break
         a = rows.at + i * stride
         for j in range(0, i + 2, FOUR):
             b0 = rows.at + j * stride
@@ -207,22 +211,25 @@ def damp_dual(work: Descent, places: Places, damping: float, least: float, seat:
             system[to + i] = system[at + i] * inverse
     meet(seat.gate, seat.ranks)
     for i in range(PANEL * seat.rank, n, PANEL * seat.ranks):
-        target = Matrix(system, i * row + i, row, 1)
-        multiply(
-            Product(
-                height=smaller(PANEL, n - i),
-                width=n - i,
-                depth=P,
-                A=Matrix(system, places.rows + i, 1, row),
-                B=Matrix(system, places.scaled + i, row, 1),
-                C=target,
-                D=target,
-                alpha=1.0,
-                beta=0.0,
-                times=False,
-                rows_outside=True,
+        for j in range(i, n, COLUMNS):
+            if asked(seat.gate):  # `factor` lets all threads leave
+                break
+            target = Matrix(system, i * row + j, row, 1)
+            multiply(
+                Product(
+                    height=smaller(PANEL, n - i),
+                    width=smaller(COLUMNS, n - j),
+                    depth=P,
+                    A=Matrix(system, places.rows + i, 1, row),
+                    B=Matrix(system, places.scaled + j, row, 1),
+                    C=target,
+                    D=target,
+                    alpha=1.0,
+                    beta=0.0,
+                    times=False,
+                    rows_outside=True,
+                )
             )
-        )
     meet(seat.gate, seat.ranks)
     if seat.rank == 0:
         right = places.solution
