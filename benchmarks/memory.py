@@ -40,3 +40,32 @@ class PeakMemory:
 
     def peakmem_fit(self, backend):
         trainer(backend).fit(self.X, self.y, epochs=1)
+
+
+class PeakMemoryOfLevenbergMarquardt:
+    """
+    The peak of a fit of 8-100-1, 1,001 parameters, on 20,000 samples.
+
+    The matrix takes 8 MB. All rows of the Jacobian at once would take 160 MB.
+    """
+
+    def setup_cache(self):
+        self.fit(*self.data(128))
+
+    def setup(self):
+        backends.load("numba")
+        self.X, self.y = self.data(20_000)
+
+    def data(self, n_samples):
+        rng = np.random.default_rng(0)
+        return rng.random((n_samples, 8)), rng.random((n_samples, 1))
+
+    def fit(self, X, y):
+        settings = {"output_activation": "identity", "dtype": "float64", "backend": "numba"}
+        Trainer([8, 100, 1], optimizer="lm", seed=0, **settings).fit(X, y, epochs=1)
+
+    def peakmem_baseline(self):
+        """Do nothing, so that the peak is that of the imports and the data."""
+
+    def peakmem_fit(self):
+        self.fit(self.X, self.y)
