@@ -50,6 +50,7 @@ def test_kernels_know_arrays_and_numbers_alone(path):
 COMPILED = (
     "backends/brief.py",
     "backends/compiled.py",
+    "backends/curvature.py",
     "backends/descent.py",
     "backends/plans.py",
     "backends/prepared.py",

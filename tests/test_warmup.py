@@ -36,7 +36,10 @@ for dtype in ("float32", "float64"):
         for sizes, n_samples in ([3, 4, 2], 5), ([3, 4, 2], 90), ([40, 10, 2], 5):
             X, y = rng.random((n_samples, sizes[0]), dtype), rng.random((n_samples, sizes[-1]))
             settings = {"optimizer": method, "n_threads": 2, "backend": "numba"}
-            Trainer(sizes, **settings).fit(X, y, 3, validation_data=(X, y), sample_weight=X[:, 0])
+            trainer = Trainer(sizes, **settings)
+            trainer.fit(X, y, 3, validation_data=(X, y), sample_weight=X[:, 0])
+            if method == "bayesian":
+                trainer.predict(X, return_std=True)
             Fleet(sizes, members=3, **settings).fit(X, y, 2)
     for sizes, members in ([3, 4, 2], 3), ([3, 4, 2], 20), ([40, 50, 10], 3):
         X, y = rng.random((9, sizes[0]), dtype), rng.integers(0, 2, 9)

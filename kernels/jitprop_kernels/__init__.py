@@ -20,11 +20,11 @@ from jitprop_kernels.entry import (
     predict,
     predict_members,
     train,
-    train_bayesian,
     train_by_gradients,
-    train_levenberg,
+    train_by_rows,
     train_members,
     train_watched,
+    variances,
 )
 from jitprop_kernels.own import Loop, compile_loop
 from jitprop_kernels.plan import Plan, SklearnRules
@@ -133,9 +133,9 @@ __all__ = [
     "predict",
     "predict_members",
     "train",
-    "train_bayesian",
     "train_by_gradients",
-    "train_levenberg",
+    "train_by_rows",
     "train_members",
     "train_watched",
+    "variances",
 ]

@@ -358,9 +358,9 @@ predict = Entry("jitprop_kernels.network", "predict")
 train_members = Entry("jitprop_kernels.fleets", "train_members")
 evaluate_members = Entry("jitprop_kernels.fleets", "evaluate_members")
 predict_members = Entry("jitprop_kernels.fleets", "predict_members")
-train_levenberg = Entry("jitprop_kernels.second_order.levenberg", "train_levenberg")
+train_by_rows = Entry("jitprop_kernels.second_order.by_rows", "train_by_rows")
 train_by_gradients = Entry("jitprop_kernels.second_order.by_gradients", "train_by_gradients")
-train_bayesian = Entry("jitprop_kernels.second_order.bayesian", "train_bayesian")
+variances = Entry("jitprop_kernels.second_order.variances", "variances")
 ENTRIES = (
     train,
     train_watched,
@@ -370,7 +370,7 @@ ENTRIES = (
     train_members,
     evaluate_members,
     predict_members,
-    train_levenberg,
+    train_by_rows,
     train_by_gradients,
-    train_bayesian,
+    variances,
 )

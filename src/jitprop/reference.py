@@ -223,6 +223,9 @@ def has_risen(spec: Spec, params: Array, slots: Array, loss: float, decay: float
 
 # The functions that every backend has.
 
+root_of_inverse = reference_second_order.root_of_inverse
+variances = reference_second_order.variances
+
 COMPILED = False
 
 HALTED = -1

@@ -31,6 +31,7 @@ Using Iteratively Reweighted Least-Squares*, Communications in Statistics 6, 197
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -39,7 +40,14 @@ from jitprop import functions, reference_descent
 from jitprop._types import Array
 from jitprop.data.samples import Arrays, Steps
 from jitprop.net.descent import LBFGS, ScaledConjugateGradient
-from jitprop.net.losses import BinaryCrossEntropy, CrossEntropy, Huber, Poisson, SquaredError
+from jitprop.net.losses import (
+    BinaryCrossEntropy,
+    CrossEntropy,
+    HalfSquaredError,
+    Huber,
+    Poisson,
+    SquaredError,
+)
 from jitprop.net.second_order import (
     BY_GRADIENT,
     BY_STEP,
@@ -420,3 +428,44 @@ def half_square(params: Array) -> float:
 def within(x: float) -> float:
     """Return alpha or beta, moved into the range that both are kept in."""
     return min(max(x, LEAST_SCALE), MOST_SCALE)
+
+
+def root_of_inverse(
+    spec: Spec, params: Array, samples: Arrays, decays: Array, n_threads: int | None
+) -> Array | None:
+    """
+    Return S, an upper triangle, (P, P), with S S.T = (R.T R + decays)**-1.
+
+    Where the matrix is singular but for rounding, a small number is added to its diagonal: 1e-15
+    of the largest one there, and ten times that until there is an inverse. None if none is found.
+    """
+    del n_threads
+    R, _ = Problem.of(spec, samples).rows(params)
+    matrix = R.T @ R + np.diag(decays)
+    added, largest = 0.0, float(np.diag(matrix).max())
+    for _ in range(40):
+        try:
+            L = np.linalg.cholesky(matrix + added * np.eye(len(params)))
+        except np.linalg.LinAlgError:
+            added = 1e-15 * largest if added == 0 else 10 * added
+            continue
+        return np.triu(np.linalg.inv(L).T)
+    return None
+
+
+def variances(spec: Spec, params: Array, X: Array, root: Array, n_threads: int | None) -> Array:
+    """
+    Return g.T S S.T g of each output, (n, K): its variance if S S.T is that of the parameters.
+
+    g are the derivatives of the output by all parameters, and ``root`` is S.
+    """
+    del n_threads
+    spec, K = replace(spec, loss=HalfSquaredError()), spec.layer_sizes[-1]
+    out = np.empty((len(X), K))
+    for i in range(0, len(X), 256):
+        x = X[i : i + 256]
+        n = len(x)
+        samples = x, np.zeros((n, K), X.dtype), None
+        G, _ = Problem(spec, samples, np.ones(n), np.zeros(len(params))).rows(params)
+        out[i : i + 256] = np.sum((G @ root) ** 2, axis=1).reshape(K, n).T
+    return out

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, NamedTuple, Self, TypeAlias, TypeVar
+from typing import Any, Literal, NamedTuple, Self, TypeAlias, TypeVar, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -639,6 +639,8 @@ class Trainer(Attributes):
                 try:
                     with backends.one_blas_thread(backend, bool(watch)):
                         fit.run(under_way, interrupts, bar)
+                        if isinstance(given, Samples):
+                            model.find_posterior(given)
                 finally:
                     with running.changing():
                         under_way.publish(None)
@@ -699,24 +701,71 @@ class Trainer(Attributes):
         if self._under_way is not None:
             self._under_way.stop()
 
-    def predict(self, X: npt.ArrayLike) -> Array:
+    @overload
+    def predict(self, X: npt.ArrayLike, *, return_std: Literal[False] = False) -> Array: ...
+
+    @overload
+    def predict(self, X: npt.ArrayLike, *, return_std: Literal[True]) -> tuple[Array, Array]: ...
+
+    def predict(self, X: npt.ArrayLike, *, return_std: bool = False) -> Array | tuple[Array, Array]:
         """
-        Compute the outputs of the net.
+        Compute the outputs of the net, and how sure it is of them.
 
         Parameters
         ----------
         X : (n_samples, n_inputs) array-like
+        return_std : bool, default False
+            Whether to compute standard deviations too. It needs a net that was trained by
+            `LevenbergMarquardt` or `BayesianRegularization`, with the loss "half_squared_error" or
+            "squared_error", of at most 2,000 parameters. See `Notes`.
 
         Returns
         -------
-        (n_samples, n_outputs) array, of the trainer's dtype
-            With softmax they are the probabilities of the classes.
+        mean : (n_samples, n_outputs) array, of the trainer's dtype
+            The outputs. With softmax they are the probabilities of the classes.
+        std : array of the same shape and dtype
+            Only with ``return_std=True``: the standard deviation of a new observation.
 
         Raises
         ------
         TypeError, ValueError
-            For bad input.
+            For bad input; and for ``return_std=True`` where nothing is known of it, saying what is
+            needed.
+
+        Notes
+        -----
+        The end of each fit computes the variance s**2 of the noise, and the covariance C of the P
+        parameters. With the Jacobian J of the outputs, E_D = 1/2 sum v (a - y)**2 and the number of
+        targets N, samples times outputs, they are
+
+        - for `LevenbergMarquardt`: s**2 = 2 E_D / (N - P) and C = s**2 (J.T v J + d I)**-1, with
+          the weight decay d in units of E_D. N must be larger than P;
+        - for `BayesianRegularization`: s**2 = 1 / beta and C = (beta J.T v J + alpha I)**-1.
+
+        An output with the derivatives g by the parameters has the variance s**2 + g.T C g. It is
+        right where the net is nearly linear in the parameters, over their likely errors. v are the
+        ``sample_weight``, divided by their mean; s**2 belongs to a new observation of weight 1.
+        Where J.T v J is singular, 1e-15 of its largest diagonal number is added to the diagonal.
+
+        C takes 8 P**2 bytes, in the trainer and in its files and copies. It is of no use after the
+        parameters have changed, and then it is not saved. A net out of a `Fleet` has none before
+        its own `fit`. Sources: Seber and Wild, *Nonlinear Regression*, 1989, section 5.1; MacKay,
+        Neural Computation 4, 1992.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from jitprop import Trainer
+        >>> X = np.linspace(0.0, 1.0, 50)[:, np.newaxis]
+        >>> y = 3.0 * X + 0.1 * np.random.default_rng(0).standard_normal((50, 1))
+        >>> trainer = Trainer([1, 1], output_activation="identity", optimizer="lm", seed=0)
+        >>> history = trainer.fit(X, y, epochs=50)
+        >>> mean, std = trainer.predict([[0.5], [5.0]], return_std=True)
+        >>> bool(0.08 < std[0, 0] < 0.12), bool(std[1, 0] > 2 * std[0, 0])
+        (True, True)
         """
+        if checks.boolean("return_std", return_std):
+            return self._of_whole_epochs(lambda model: model.predict_with_std(X))
         found = self._briefly(X, lambda brief: brief.predict(X))
         if found is None:
             found = self._of_whole_epochs(lambda model: model.predict(X))

@@ -15,8 +15,10 @@ from typing import NamedTuple
 import numpy as np
 
 from jitprop_kernels._jit import jit
+from jitprop_kernels._types import Array, Route
 from jitprop_kernels.elementary import log, smaller
 from jitprop_kernels.meeting import meet
+from jitprop_kernels.plan import Plan
 from jitprop_kernels.records import Descent, Places, Seat
 from jitprop_kernels.second_order.cholesky import (
     FACTORED,
@@ -25,7 +27,13 @@ from jitprop_kernels.second_order.cholesky import (
     invert_rows,
     to_upper,
 )
-from jitprop_kernels.second_order.normal import equations
+from jitprop_kernels.second_order.normal import equations, form_normal
+from jitprop_kernels.second_order.passes import (
+    load_tile,
+    stays,
+    summed_loss,
+    weight_sum_of_all,
+)
 from jitprop_kernels.simd import fma
 from jitprop_kernels.sizes import INVERTED
 
@@ -90,3 +98,37 @@ def summarize(work: Descent, places: Places, seat: Seat) -> Summary:
         logs += log(system[i * row + i])
     meet(seat.gate, seat.ranks)
     return Summary(found, trace, 2.0 * logs)
+
+
+@jit()
+def root_of_inverse(
+    plan: Plan, route: Route, work: Descent, places: Places, out: Array, seat: Seat
+) -> int:
+    """
+    Write U^-1 to ``out``, (P * P,), which is 0 before.
+
+    ``system`` has the decays before.
+
+    Returns
+    -------
+    int
+        FACTORED; or NOT_DEFINITE, also if threads were asked to leave.
+    """
+    P, row, system = places.n, places.row, work.system
+    weight_sum = weight_sum_of_all(plan, work)
+    if stays(plan, work, seat):
+        load_tile(plan, route, work, 0, weight_sum)
+        summed_loss(plan, route, work, work.params, seat, weight_sum)
+    if not form_normal(plan, route, work, places, seat, weight_sum):
+        return NOT_DEFINITE
+    found = factor_definite(work, places, seat)
+    if found != FACTORED:
+        return NOT_DEFINITE
+    scratch = places.inverse + seat.rank * INVERTED * row
+    for first in range(INVERTED * seat.rank, P, INVERTED * seat.ranks):
+        invert_rows(system, equations(places), first, scratch)
+        for i in range(first, smaller(first + INVERTED, P)):
+            v = scratch + (i - first) * row
+            for j in range(i, P):
+                out[i * P + j] = system[v + j]
+    return FACTORED

@@ -107,6 +107,19 @@ class Backend(Protocol):
 
     def predict(self, net: Any, params: Array, X: Array, out: Array, look: bool) -> bool: ...
 
+    def root_of_inverse(
+        self,
+        spec: Spec,
+        params: Array,
+        samples: Arrays,
+        decays: Array,
+        n_threads: int | None,
+    ) -> Array | None: ...
+
+    def variances(
+        self, spec: Spec, params: Array, X: Array, root: Array, n_threads: int | None
+    ) -> Array: ...
+
     def Single(self, net: Any) -> Any: ...  # noqa: N802
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import jitprop_kernels as kernels
 from jitprop._types import Array
 from jitprop.backends import brief as briefs
-from jitprop.backends import descent, plans, prepared
+from jitprop.backends import curvature, descent, plans, prepared
 from jitprop.backends import single as singles
 from jitprop.backends import watcher as watchers
 from jitprop.backends.prepared import (
@@ -43,6 +43,8 @@ close = prepared.close
 watcher = watchers.watcher
 brief = briefs.brief
 Single = singles.Single
+root_of_inverse = curvature.root_of_inverse
+variances = curvature.variances
 
 
 def prepare(

@@ -152,7 +152,7 @@ def prepare_for_rows(
     rows = 0 if dual else ranks * K * row * width
     return Net(
         spec,
-        plan,
+        plan._replace(optimizer=codes.BAYESIAN if bayesian else codes.LEVENBERG),
         kernels.LANES if by_lanes else kernels.BLOCKS,
         [aligned_zeros(scratch, dtype) for _ in range(ranks)],
         gradients=np.empty(0, dtype),
@@ -163,8 +163,8 @@ def prepare_for_rows(
         long=work > LONG and can_be_halted(),
         bound={},
         method=Method(
-            kernels.train_bayesian if bayesian else kernels.train_levenberg,
-            (places._replace(turned=turned),),
+            kernels.train_by_rows,
+            (places._replace(turned=turned), np.empty(0)),
             settings,
             np.zeros(P, dtype),
             aligned_zeros(size, FLOAT64),

@@ -70,9 +70,14 @@ def warm_up(dtypes: Sequence[str] = ("float32", "float64")) -> str | None:
         trainer.predict(X)
         trainer.evaluate(X, X)
         trainer.gradients(X, X)
-        for method in ("lm", "bayesian", "scg"):  # "lbfgs" has the kernel of "scg"
-            other = Trainer([width, width], optimizer=method, dtype=dtype, seed=0, backend="numba")
-            other.fit(X, X, epochs=1)
+        # "lm" has the kernel of "bayesian", and "lbfgs" that of "scg".
+        other = Trainer([width, width], optimizer="scg", dtype=dtype, seed=0, backend="numba")
+        other.fit(X, X, epochs=1)
+        n = min(width, 40)  # standard deviations are for nets of at most 2,000 parameters
+        X = X[:, :n]
+        other = Trainer([n, n], optimizer="bayesian", dtype=dtype, seed=0, backend="numba")
+        other.fit(X, X, epochs=1)
+        other.predict(X, return_std=True)
     for members, dtype in itertools.product(MEMBERS, dtypes):
         fleet = Fleet([2, 2], members=members, dtype=dtype, seed=0, backend="numba")
         X = np.zeros((1, 2), dtype)

@@ -13,6 +13,9 @@ Saves a trainer's model to a file, from which training resumes with the same res
 - "callbacks": what the callbacks of the last fit keep, for a fit that resumes it; see
   `jitprop.training.kept`. Their arrays are the tensors "callbacks.0", "callbacks.1", ...;
 - "feature_names": the names of the columns, if the net was trained on a data frame;
+- "posterior": how sure the net is of its predictions: the variance "noise", and the tensor
+  "posterior", (P, P), the root of the parameters' covariance; see `jitprop.training.posterior`.
+  Null if that is not known;
 - "extra": anything that the caller of `write` wants to read again.
 
 Reading makes a `Model` from the settings as `Trainer` does. So each setting is checked like an
@@ -37,10 +40,11 @@ from jitprop.files.encoding import check_known
 from jitprop.net import optimizers, schedules
 from jitprop.net.spec import make_spec
 from jitprop.net.state import State
-from jitprop.training import callbacks, kept
+from jitprop.training import callbacks, kept, posterior
 from jitprop.training.errors import CheckpointError
 from jitprop.training.history import Course
 from jitprop.training.model import Model
+from jitprop.training.posterior import Posterior
 
 FORMAT = 1
 """
@@ -54,13 +58,25 @@ TENSORS = {"params": "parameters", "slots": "optimizer"}
 STATE = "rng", "dropout_key", "split", "epochs", "updates", "plateau"
 """The attributes of a `State` that are in a file besides."""
 
+POSTERIOR = "posterior"
+"""The name of the part and of the tensor with a `Posterior`."""
+
 COMMAND_LINE = "jitprop.cli"
 """
 The key in "extra" under which the command line saves how it prepared columns for the net. The value
 is null if such a net was loaded and saved again in Python, which does not know the columns.
 """
 
-CONTENT = "format", "settings", "state", "history", "callbacks", "feature_names", "extra"
+CONTENT = (
+    "format",
+    "settings",
+    "state",
+    "history",
+    "callbacks",
+    "feature_names",
+    "posterior",
+    "extra",
+)
 
 LIMITS = {"epochs": 2**62, "updates": 2**62, "dropout_key": 2**63, "split": 2**32}
 """The integers of a `State` are from 0 to below these limits."""
@@ -96,6 +112,12 @@ def write(
     tensors = {name: getattr(state, key) for key, name in TENSORS.items()}
     history, columns = encoding.encoded_history(model.course.history())
     entries, arrays = kept.encoded(model.kept)
+    known = model.posterior
+    if known is not None and np.array_equal(known.params, state.params):
+        arrays = arrays | {POSTERIOR: known.root}
+        noise: dict[str, float] | None = {"noise": known.noise}
+    else:
+        noise = None
     if extra is None and model.prepared:
         extra = {COMMAND_LINE: None}
     content = {
@@ -105,6 +127,7 @@ def write(
         "history": history,
         "callbacks": entries,
         "feature_names": encoding.encoded("feature_names", model.names),
+        POSTERIOR: noise,
         "extra": None if extra is None else dict(extra),
     }
     sealed.write(path, content, tensors | columns | arrays)
@@ -236,11 +259,14 @@ def _layout(content: dict[str, Any]) -> sealed.Layout:
         raise ValueError("it holds a fleet, which Fleet.load reads")
     net = shape(content)
     columns = encoding.history_tensors(encoding.objects(content, "history"))
+    known = {} if content.get(POSTERIOR) is None else {POSTERIOR: np.dtype(np.float64)}
+    P = net.n_parameters
     return {
         TENSORS["params"]: (net.dtype, (net.n_parameters,)),
         TENSORS["slots"]: (net.dtype, (net.n_slots, net.n_parameters)),
         **{name: (np.dtype(np.float64), shape) for name, shape in columns.items()},
         **kept.layout(content.get("callbacks", [])),
+        **{name: (dtype, (P, P)) for name, dtype in known.items()},
     }
 
 
@@ -275,11 +301,27 @@ def _model(file: sealed.Reading, custom_objects: Mapping[str, Any]) -> Model:
     if not state.is_finite():
         raise ValueError("its tensors must be finite; they have inf or nan")
     plausible.check_slots(spec.optimizer, state.slots)
+    model.posterior = _posterior(file, model)
     past = encoding.decoded_history(history, file.tensors(encoding.TENSOR))
     model.course = Course(model.course.limit, past)
     model.seed = None
     model.names = feature_names(content, spec.layer_sizes[0])
     return model
+
+
+def _posterior(file: sealed.Reading, model: Model) -> Posterior | None:
+    """Return how sure the net is, as `jitprop.training.posterior` has found out; or None."""
+    saved = file.content.get(POSTERIOR)
+    if saved is None:
+        return None
+    if not isinstance(saved, dict) or not posterior.is_known(model.spec):
+        raise ValueError(f"its posterior cannot be {shown(saved)}")
+    check_known(POSTERIOR, saved, ("noise",))
+    noise = checks.number("noise", saved.get("noise"), low=0.0)
+    root = file.tensor(POSTERIOR)
+    if not np.isfinite(root).all():
+        raise ValueError("its posterior must be finite; it has inf or nan")
+    return Posterior(model.state.params.copy(), noise, root)
 
 
 def feature_names(content: dict[str, Any], n_inputs: int) -> tuple[str, ...] | None:

@@ -16,17 +16,20 @@ from jitprop._types import Array
 from jitprop.data import cast, mapped, reach
 from jitprop.data.mapped import Rows
 from jitprop.data.samples import Samples
+from jitprop.interrupts import Interrupts
 from jitprop.net import initializers
 from jitprop.net.optimizers import SGD
 from jitprop.net.second_order import is_second_order
 from jitprop.net.seeds import streams
 from jitprop.net.spec import Spec
 from jitprop.net.state import State
+from jitprop.training import posterior as posteriors
 from jitprop.training.errors import TargetWarning
 from jitprop.training.evaluation import Evaluation, lent
 from jitprop.training.history import Course
 from jitprop.training.kept import Kept
 from jitprop.training.nets import Nets
+from jitprop.training.posterior import Posterior
 from jitprop.warn import warn
 
 PREPARED = (
@@ -127,12 +130,15 @@ class Model(BaseModel):
         None if the net was read from a file.
     kept : sequence of Kept
         The states of the callbacks of the last fit.
+    posterior : Posterior or None
+        How sure the net is of its predictions, where the last fit found that out.
     """
 
     state: State
     course: Course
     seed: int | None
     kept: Sequence[Kept] = ()
+    posterior: Posterior | None = None
 
     @classmethod
     def make(
@@ -248,6 +254,28 @@ class Model(BaseModel):
         inputs, look = cast.inputs_to_look_at(X, self.spec.layer_sizes[0], params.dtype)
         with self._evaluation(inputs) as evaluation:
             return evaluation.predict(params, inputs, look)
+
+    def predict_with_std(self, X: Any) -> tuple[Array, Array]:
+        """Compute the outputs and their standard deviations, as `Trainer.predict` does."""
+        state, spec = self.state, self.spec
+        known = posteriors.check(spec, self.posterior, state.params)
+        mean = self.predict(X)
+        inputs, std = cast.inputs(X, spec.layer_sizes[0], state.params.dtype), np.empty_like(mean)
+        backend = backends.load(self.backend)
+        with Interrupts() as interrupts, backends.one_blas_thread(backend):
+            for rows in mapped.row_slices(inputs):
+                given = state.params, inputs[rows], known.root, self.n_threads
+                std[rows] = np.sqrt(known.noise + backend.variances(spec, *given))
+                interrupts.check()
+        return mean, std
+
+    def find_posterior(self, samples: Samples) -> None:
+        """Find out how sure the net is of its predictions, at the end of a fit."""
+        if posteriors.is_known(self.spec):
+            backend = backends.load(self.backend)
+            self.posterior = posteriors.posterior(
+                backend, self.spec, self.state, samples, self.n_threads
+            )
 
     def loss(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Compute the loss, as `Trainer.evaluate` does."""
