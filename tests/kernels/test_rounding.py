@@ -60,8 +60,10 @@ def use(layers, dtype):
     X, y = rng.random((12, layers[0])), rng.random((12, layers[-1]))
     trainer = Trainer(layers, seed=0, dtype=dtype, backend="numba")
     trainer.fit(X, y, 2, validation_data=(X, y))
-    for method in ("lm", "bayesian", "scg"):
-        Trainer(layers, optimizer=method, seed=0, dtype=dtype, backend="numba").fit(X, y, 2)
+    for method in ("scg", "bayesian"):
+        other = Trainer(layers, optimizer=method, seed=0, dtype=dtype, backend="numba")
+        other.fit(X, y, 2)
+    other.predict(X, return_std=True)
     trainer.gradients(X, y)
     trainer.evaluate(X, y)
     trainer.predict(X)

@@ -524,6 +524,8 @@ def _trainer(net: Net) -> Results:
     yield from ((name, column) for name, column in columns.items() if name != "seconds")
     if net.kind == "full batch":
         yield "ended", trainer.history.ended
+    if isinstance(s["optimizer"], BayesianRegularization):
+        yield "standard deviations", trainer.predict(data.X, return_std=True)[1]
     yield "predictions", trainer.predict(data.X)
     yield "prediction of one row", trainer.predict(data.X[:1])
     yield "evaluated", trainer.evaluate(*data.part(n)[:2])
