@@ -108,7 +108,7 @@ def half_square(params: Array) -> float:
     """1/2 sum w**2."""
     total = 0.0
     for p in range(params.size):
-        w = float(params[p])
+        w = np.float64(params[p])
         total = fma(w, w, total)
     return 0.5 * total
 
@@ -169,8 +169,9 @@ def train_bayesian(
     divisor = divisor_of(plan, work, weight_sum)
     scale = scale_of(plan, work, divisor)
     settled = square_root(settings[TOLERANCE])
-    damping, alpha = float(slots[KEPT_DAMPING * P]), float(slots[ALPHA * P])
-    beta, change = float(slots[BETA * P]), float(slots[CHANGE * P])
+    damping, alpha = np.float64(slots[KEPT_DAMPING * P]), np.float64(slots[ALPHA * P])
+    beta: float = np.float64(slots[BETA * P])
+    change: float = np.float64(slots[CHANGE * P])
     anew = slots[ENDED * P] != T(0.0) or damping == 0.0
     damping = settings[DAMPING] if anew else damping
     begin(plan, route, work, anew, seat, weight_sum)
@@ -181,8 +182,10 @@ def train_bayesian(
     meet(seat.gate, seat.ranks)
     if alpha == 0.0 or beta == 0.0:
         mean_square = 2.0 * E_W / P
-        alpha = float(T(within(FIRST_ALPHA / mean_square if mean_square > 0.0 else FIRST_ALPHA)))
-        beta = float(T(within(0.5 * scale.N / E_D if E_D > 0.0 else MOST)))
+        alpha = np.float64(
+            T(within(FIRST_ALPHA / mean_square if mean_square > 0.0 else FIRST_ALPHA))
+        )
+        beta = np.float64(T(within(0.5 * scale.N / E_D if E_D > 0.0 else MOST)))
         change = 1.0
     decay = scale.q * alpha / beta
     put_decay(work, places, decay, seat)
@@ -201,7 +204,7 @@ def train_bayesian(
             step = find_step(plan, route, work, places, seat, weight_sum, objective, damping)
             if step.ended == ASKED_TO_LEAVE:
                 return epoch
-            ended, damping = step.ended, float(T(step.next_damping))
+            ended, damping = step.ended, np.float64(T(step.next_damping))
             if ended == NOT_ENDED:
                 # Whoever is asked to leave here leaves everything as it was before the step.
                 if not form_normal(plan, route, ahead, places, seat, weight_sum):
@@ -220,11 +223,11 @@ def train_bayesian(
                     work.told[told] = gamma
                     work.told[told + 1] = 0.5 * evidence - fma(alpha, E_W, beta * E_D)
                     work.told[told + 2], work.told[told + 3] = alpha, beta
-                alpha = float(T(within(0.5 * gamma / E_W)))
-                beta = float(T(within(0.5 * (scale.N - gamma) / E_D)))
+                alpha = np.float64(T(within(0.5 * gamma / E_W)))
+                beta = np.float64(T(within(0.5 * (scale.N - gamma) / E_D)))
                 before, decay = decay, scale.q * alpha / beta
                 larger = before if before > decay else decay
-                change = float(T(abs(decay - before) / larger))
+                change = np.float64(T(abs(decay - before) / larger))
                 fall = objective - step.objective
                 if fall < settings[TOLERANCE] * objective and change <= settled:
                     ended = np.int64(BY_TOLERANCE)

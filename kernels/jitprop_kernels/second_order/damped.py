@@ -91,7 +91,7 @@ def penalty(work: Descent, places: Places, params: Array) -> float:
     """1/2 sum d w**2."""
     total = 0.0
     for p in range(params.size):
-        w = float(params[p])
+        w = np.float64(params[p])
         total = fma(work.system[places.decays + p] * w, w, total)
     return 0.5 * total
 
@@ -111,7 +111,7 @@ def predicted_fall(work: Descent, places: Places, damping: float, least: float) 
     """By how much the objective would fall if it were the parabola of the equations."""
     total = 0.0
     for p in range(work.params.size):
-        step = float(work.trial[p]) - float(work.params[p])
+        step = np.float64(work.trial[p]) - np.float64(work.params[p])
         damped = damping_of(work, p, damping, least) * step
         total = fma(step, damped - work.system[places.gradient + p], total)
     return 0.5 * total

@@ -71,7 +71,7 @@ def train_levenberg(
     T = type(work.params[0])
     weight_sum = weight_sum_of_all(plan, work)
     divisor = divisor_of(plan, work, weight_sum)
-    damping = float(slots[KEPT_DAMPING * P])
+    damping = np.float64(slots[KEPT_DAMPING * P])
     anew = slots[ENDED * P] != T(0.0) or damping == 0.0
     damping = settings[DAMPING] if anew else damping
     begin(plan, route, work, anew, seat, weight_sum)
@@ -99,7 +99,7 @@ def train_levenberg(
             step = find_step(plan, route, work, places, seat, weight_sum, objective, damping)
             if step.ended == ASKED_TO_LEAVE:
                 return epoch
-            ended, damping = step.ended, float(T(step.next_damping))
+            ended, damping = step.ended, np.float64(T(step.next_damping))
             if ended == NOT_ENDED:
                 if objective - step.objective < settings[TOLERANCE] * objective:
                     ended = np.int64(BY_TOLERANCE)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from jitprop_kernels._jit import jit
 from jitprop_kernels._types import Array, Route
 from jitprop_kernels.blocks import multiply
@@ -158,7 +160,7 @@ def put_gradient(work: Descent, places: Places, seat: Seat) -> None:
             g = lane_sum(x)
         else:
             g = system[P * row + p]
-        system[places.gradient + p] = fma(system[places.decays + p], float(params[p]), g)
+        system[places.gradient + p] = fma(system[places.decays + p], np.float64(params[p]), g)
     meet(seat.gate, seat.ranks)
 
 
@@ -176,7 +178,7 @@ def raise_scales(work: Descent, places: Places, seat: Seat) -> None:
             h = lane_sum(x)
         else:
             h = system[places.diagonal + p]
-        if float(work.slots[scales + p]) < h:
+        if np.float64(work.slots[scales + p]) < h:
             work.slots[scales + p] = T(h)
     meet(seat.gate, seat.ranks)
 
@@ -184,7 +186,7 @@ def raise_scales(work: Descent, places: Places, seat: Seat) -> None:
 @jit()
 def damping_of(work: Descent, p: int, damping: float, least: float) -> float:
     """What is added to H for a parameter: the damping times its scale, at least ``least``."""
-    scale = float(work.slots[SCALES * work.params.size + p])
+    scale = np.float64(work.slots[SCALES * work.params.size + p])
     return damping * (scale if scale > least else least)
 
 
@@ -236,7 +238,7 @@ def damp_dual(work: Descent, places: Places, damping: float, least: float, seat:
         for i in range(n):
             system[right + i] = system[places.rows + P * row + i]
         for p in range(P):
-            decayed = system[places.decays + p] * float(params[p])
+            decayed = system[places.decays + p] * np.float64(params[p])
             if decayed != 0.0:
                 for i in range(n):
                     scaled = system[places.scaled + p * row + i]
@@ -254,7 +256,7 @@ def put_trial(work: Descent, places: Places, damping: float, least: float, seat:
     side = lanes(system)
     T = type(params[0])
     for p in range(P * seat.rank // seat.ranks, P * (seat.rank + 1) // seat.ranks):
-        before = float(params[p])
+        before = np.float64(params[p])
         if places.dual:
             at, x = places.scaled + p * row, splat(0.0)
             for i in range(0, row, side):
