@@ -343,3 +343,26 @@ def test_it_reads_a_file_in_pieces(tmp_path, monkeypatch, rng):
     mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
     monkeypatch.setattr("jitprop.data.mapped.CHUNK", 64)
     np.testing.assert_array_equal(trainer.predict(mapped, return_std=True)[1], expected)
+
+
+@pytest.mark.parametrize("optimizer", ["lm", "bayesian"])
+def test_it_is_the_same_at_once_and_when_asked_for(optimizer, monkeypatch):
+    X, y = sine(60, 0.1, 0)
+    weights, later, found = np.linspace(0.5, 1.5, 60), X.copy(), []
+    for most in (posterior.MOST_COPIED, 0):
+        monkeypatch.setattr(posterior, "MOST_COPIED", most)
+        trainer = net([1, 3, 1], optimizer=optimizer)
+        given = X.copy(), y.copy(), weights.copy()
+        trainer.fit(*given[:2], 30, sample_weight=given[2])
+        assert isinstance(trainer._model.posterior, posterior.Pending) == (most > 0)
+        for array in given:  # what the user does to them later does not count
+            array[:] = 7.0
+        before = trainer.parameters.copy()
+        trainer.parameters[:] = 0.0
+        with pytest.raises(ValueError, match="after which the parameters did not change"):
+            trainer.predict(later, return_std=True)
+        trainer.parameters[:] = before
+        for _ in range(2):
+            found.append(trainer.predict(later, return_std=True)[1])
+    for std in found[1:]:
+        np.testing.assert_array_equal(std, found[0])

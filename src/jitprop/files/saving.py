@@ -112,7 +112,7 @@ def write(
     tensors = {name: getattr(state, key) for key, name in TENSORS.items()}
     history, columns = encoding.encoded_history(model.course.history())
     entries, arrays = kept.encoded(model.kept)
-    known = model.posterior
+    known = model.found_posterior()
     if known is not None and np.array_equal(known.params, state.params):
         arrays = arrays | {POSTERIOR: known.root}
         noise: dict[str, float] | None = {"noise": known.noise}

@@ -29,7 +29,7 @@ from jitprop.training.evaluation import Evaluation, lent
 from jitprop.training.history import Course
 from jitprop.training.kept import Kept
 from jitprop.training.nets import Nets
-from jitprop.training.posterior import Posterior
+from jitprop.training.posterior import Pending, Posterior
 from jitprop.warn import warn
 
 PREPARED = (
@@ -130,7 +130,7 @@ class Model(BaseModel):
         None if the net was read from a file.
     kept : sequence of Kept
         The states of the callbacks of the last fit.
-    posterior : Posterior or None
+    posterior : Posterior, Pending or None
         How sure the net is of its predictions, where the last fit found that out.
     """
 
@@ -138,7 +138,7 @@ class Model(BaseModel):
     course: Course
     seed: int | None
     kept: Sequence[Kept] = ()
-    posterior: Posterior | None = None
+    posterior: Posterior | Pending | None = None
 
     @classmethod
     def make(
@@ -258,7 +258,7 @@ class Model(BaseModel):
     def predict_with_std(self, X: Any) -> tuple[Array, Array]:
         """Compute the outputs and their standard deviations, as `Trainer.predict` does."""
         state, spec = self.state, self.spec
-        known = posteriors.check(spec, self.posterior, state.params)
+        known = posteriors.check(spec, self.found_posterior(), state.params)
         mean = self.predict(X)
         inputs, std = cast.inputs(X, spec.layer_sizes[0], state.params.dtype), np.empty_like(mean)
         backend = backends.load(self.backend)
@@ -270,12 +270,26 @@ class Model(BaseModel):
         return mean, std
 
     def find_posterior(self, samples: Samples) -> None:
-        """Find out how sure the net is of its predictions, at the end of a fit."""
+        """Find out how sure the net is of its predictions, at the end of a fit, or keep how to."""
         if posteriors.is_known(self.spec):
-            backend = backends.load(self.backend)
-            self.posterior = posteriors.posterior(
-                backend, self.spec, self.state, samples, self.n_threads
-            )
+            self.posterior = posteriors.later(self.state, samples)
+            if self.posterior is None:
+                self.posterior = self._posterior(self.state, samples)
+
+    def found_posterior(self) -> Posterior | None:
+        """Return how sure the net is of its predictions; None if that is not known."""
+        found = self.posterior
+        if not isinstance(found, Pending):
+            return found
+        if not np.array_equal(found.state.params, self.state.params):
+            return None
+        self.posterior = made = self._posterior(*found)
+        return made
+
+    def _posterior(self, state: State, samples: Samples) -> Posterior | None:
+        backend = backends.load(self.backend)
+        with Interrupts() as interrupts, backends.one_blas_thread(backend), interrupts.heard():
+            return posteriors.posterior(backend, self.spec, state, samples, self.n_threads)
 
     def loss(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Compute the loss, as `Trainer.evaluate` does."""

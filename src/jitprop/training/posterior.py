@@ -18,6 +18,7 @@ Framework for Backpropagation Networks*, Neural Computation 4, 1992.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -35,6 +36,9 @@ LOSSES = BayesianRegularization.losses
 
 MOST_PARAMETERS = 2000
 """The inverse of a matrix of all parameters is kept up to this number: 32 MB."""
+
+MOST_COPIED = 1 << 16
+"""The most numbers of samples that are copied, to compute what is known when it is asked for."""
 
 ALPHA, BETA = 3, 4
 """Rows of the slots of `BayesianRegularization`."""
@@ -60,6 +64,40 @@ class Posterior(NamedTuple):
     params: Array
     noise: float
     root: Array
+
+
+class Pending(NamedTuple):
+    """
+    What a `Posterior` is computed from when it is first asked for.
+
+    Attributes
+    ----------
+    state : State
+        Its parameters and slots are copies.
+    samples : Samples
+        Copies.
+    """
+
+    state: State
+    samples: Samples
+
+
+def later(state: State, samples: Samples) -> Pending | None:
+    """
+    Return copies from which the `Posterior` can be computed later; None if they are large.
+
+    To compute it takes as long as a first fit of a small net, and few ask for it.
+    """
+    if samples.in_files:
+        return None
+    arrays = samples.read()
+    if sum(array.size for array in arrays if array is not None) > MOST_COPIED:
+        return None
+    X, y, weights = (None if array is None else array.copy() for array in arrays)
+    assert X is not None
+    assert y is not None
+    slots = state.slots.copy()
+    return Pending(replace(state, params=state.params.copy(), slots=slots), Samples(X, y, weights))
 
 
 def is_known(spec: Spec) -> bool:
