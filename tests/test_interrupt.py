@@ -124,6 +124,86 @@ def test_ctrl_c_is_heard_and_the_next_fit_goes_on(case, presses):
     assert same is not False
 
 
+FULL_BATCHES = """
+import json, signal, sys, time
+import numpy as np
+from jitprop import Fleet, Trainer
+
+signal.alarm(120)  # ends this process
+optimizer, rows, inputs, width, outputs, members, n_threads = json.loads(sys.argv[1])
+rng = np.random.default_rng(0)
+X, y = rng.standard_normal((rows, inputs)), rng.standard_normal((rows, outputs))
+
+def make():
+    settings = {"activation": "tanh", "output_activation": "identity", "optimizer": optimizer}
+    if members:
+        settings["members"] = members
+    sizes = [inputs, width, outputs]
+    return (Fleet if members else Trainer)(
+        sizes, **settings, seed=0, n_threads=n_threads, backend="numba"
+    )
+
+few = slice(0, 4)
+make().fit(X[few], y[few], 1)
+print("ready", flush=True)
+net = make()
+try:
+    net.fit(X, y, 10_000)
+except KeyboardInterrupt:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    heard = time.monotonic()
+else:
+    raise AssertionError("it was not interrupted")
+assert np.isfinite(net.parameters).all()
+before = np.sum(net.epochs_trained)
+if not members:  # the history of a fleet is what `fit` returns
+    history = net.history
+    assert len(history.loss) == before
+    assert all(len(column) == before for column in history.metrics.values())
+    assert history.ended == ""
+net.fit(X[few], y[few], 1)
+assert np.sum(net.epochs_trained) > before
+print(heard, flush=True)
+"""
+
+# name: (optimizer, rows, inputs, width, outputs, members or 0, threads). Each epoch, or all
+# epochs of the fleet, take longer than the promise.
+FULL_BATCH_CASES = {
+    "curvature": ("lm", 5000, 57, 50, 1, 0, 1),
+    "many outputs": ("lm", 5000, 53, 50, 6, 0, 2),
+    "dual": ("lm", 4000, 57, 100, 1, 0, 2),
+    "inverse": ("bayesian", 100, 57, 60, 1, 0, 2),
+    "L-BFGS": ("lbfgs", 200_000, 100, 50, 1, 0, 2),
+    "conjugate": ("scg", 200_000, 100, 50, 1, 0, 1),
+    "starts": ("lm", 250, 1, 5, 1, 1000, 2),
+    "starts of L-BFGS": ("lbfgs", 250, 1, 5, 1, 1000, 1),
+}
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(name, marks=() if name in ("inverse", "starts") else pytest.mark.long)
+        for name in FULL_BATCH_CASES
+    ],
+)
+def test_ctrl_c_within_a_step_of_a_full_batch_method_leaves_whole_epochs(case):
+    argument = json.dumps(FULL_BATCH_CASES[case])
+    with subprocess.Popen(
+        [sys.executable, "-c", FULL_BATCHES, argument], stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stdout.readline() == "ready\n"
+            time.sleep(1.5)
+            pressed = time.monotonic()
+            process.send_signal(signal.SIGINT)
+            heard = float(process.stdout.readline())
+            assert process.wait(60) == 0
+        finally:
+            process.kill()
+    assert heard - pressed < PROMISED * SLACK
+
+
 def test_a_fast_fit_loses_no_epoch(rng):
     """The signal comes during a call, and all epochs of the call are kept."""
     X, y = data([3, 1], 4, "half_squared_error", False, rng)

@@ -17,10 +17,11 @@ import numpy as np
 from jitprop_kernels._jit import jit
 from jitprop_kernels._types import Array, Route
 from jitprop_kernels.elementary import log, smaller
-from jitprop_kernels.meeting import meet
+from jitprop_kernels.meeting import asked, meet
 from jitprop_kernels.plan import Plan
 from jitprop_kernels.records import Descent, Places, Seat
 from jitprop_kernels.second_order.cholesky import (
+    ASKED_TO_LEAVE,
     FACTORED,
     NOT_DEFINITE,
     factor,
@@ -29,6 +30,7 @@ from jitprop_kernels.second_order.cholesky import (
 )
 from jitprop_kernels.second_order.normal import equations, form_normal
 from jitprop_kernels.second_order.passes import (
+    left,
     load_tile,
     stays,
     summed_loss,
@@ -85,13 +87,16 @@ def summarize(work: Descent, places: Places, seat: Seat) -> Summary:
     scratch = places.inverse + seat.rank * INVERTED * row
     squares = places.inverse + seat.ranks * INVERTED * row
     for first in range(INVERTED * seat.rank, n, INVERTED * seat.ranks):
+        if asked(seat.gate):
+            break
         invert_rows(system, at, first, scratch)
         for i in range(first, smaller(first + INVERTED, n)):
             v, total = scratch + (i - first) * row, 0.0
             for j in range(v + i, v + n):
                 total = fma(system[j], system[j], total)
             system[squares + i] = total
-    meet(seat.gate, seat.ranks)
+    if left(seat):
+        return Summary(np.int64(ASKED_TO_LEAVE), 0.0, 0.0)
     trace = logs = 0.0
     for i in range(n):
         trace += system[squares + i]

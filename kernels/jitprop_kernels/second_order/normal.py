@@ -56,7 +56,7 @@ def add_products(rows: Rows, system: Array, row: int, seat: Seat) -> None:
 
     Two by four numbers at a time; what stands above the diagonal nobody reads. Threads share the
     rows of H. A number is one sum for each tile of samples, whoever computes it. A thread that is
-    asked to leave stops here, and `left` or `factor` lets all of them leave.
+    asked to leave stops here. Behind it, `left` must let all of them leave.
     """
     array, width, stride, side = rows.array, rows.width, rows.stride, lanes(rows.array)
     for i in range(2 * seat.rank, rows.n + 1, 2 * seat.ranks):
@@ -125,7 +125,8 @@ def form_normal(
         meet(seat.gate, seat.ranks)
     for p in range(P * seat.rank // seat.ranks, P * (seat.rank + 1) // seat.ranks):
         system[places.diagonal + p] = system[p * row + p]
-    return True
+    # Sums that were cut short are no gradient, and a small one would end the method.
+    return not left(seat)
 
 
 @jit()
@@ -238,6 +239,8 @@ def damp_dual(work: Descent, places: Places, damping: float, least: float, seat:
         for i in range(n):
             system[right + i] = system[places.rows + P * row + i]
         for p in range(P):
+            if asked(seat.gate):
+                break
             decayed = system[places.decays + p] * np.float64(params[p])
             if decayed != 0.0:
                 for i in range(n):
