@@ -250,7 +250,9 @@ def find_step(
     scales = np.maximum(slots[SCALES].astype(np.float64), method.min_scale)
     before = problem.objective(params, problem.loss(params))
     gradient = R.T @ r + problem.decays * W
-    while damping <= method.max_damping:
+    # What float32 keeps of the largest damping is not too large.
+    most = max(method.max_damping, float(slots.dtype.type(method.max_damping)))
+    while damping <= most:
         step = damped_step(R, r, W, problem.decays, damping * scales)
         if step is not None:
             trial = (W + step).astype(params.dtype)

@@ -283,6 +283,8 @@ def test_other_losses_are_refused(loss):
 def test_what_does_not_go_with_the_method():
     with pytest.raises(ValueError, match="weight_decay must be 0 with the optimizer BayesianReg"):
         net([1, 3, 1], weight_decay=0.1)
+    with pytest.raises(ValueError, match="weight_decay must be 0 with the optimizer BayesianReg"):
+        Fleet([1, 3, 1], members=2, optimizer="bayesian", weight_decay=[0.0, 0.1])
     with pytest.raises(ValueError, match="dropout must be 0"):
         net([1, 3, 1], dropout=0.1)
     with pytest.raises(ValueError, match="at most 20,000 parameters"):

@@ -315,6 +315,21 @@ def test_it_ends_by_the_damping(backend):
     assert len(history.loss) < 5000
 
 
+@pytest.mark.parametrize("most", [0.1, 0.7])  # float32 has a larger number, or a smaller one
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_largest_damping_is_allowed_in_both_dtypes(dtype, most, backend, tmp_path):
+    X, y = curve()
+    way = LevenbergMarquardt(damping=most, max_damping=most, decrease=0.999)
+    trainer = net([1, 4, 1], optimizer=way, dtype=dtype, backend=backend)
+    trainer.fit(X, y, 1)
+    assert trainer.epochs_trained == 1
+    trainer._model.state.slots[1, 0] = most  # as after a step that fell less than was predicted
+    trainer.save(tmp_path / "net")
+    again = Trainer.load(tmp_path / "net")
+    again.fit(X, y, 1)
+    assert again.epochs_trained == 2
+
+
 def test_it_ends_without_progress(backend):
     X, y = curve()
     trainer = net([1, 4, 1], optimizer=LevenbergMarquardt(tolerance=0.1), backend=backend)

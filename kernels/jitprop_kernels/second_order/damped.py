@@ -152,7 +152,10 @@ def find_step(
     settings, divisor = work.settings, divisor_of(plan, work, weight_sum)
     loss, tried = 0.0, objective
     rejected, growth, least = 0, settings[INCREASE], settings[MIN_SCALE]
-    while damping <= settings[MAX_DAMPING]:
+    most = settings[MAX_DAMPING]
+    rounded = np.float64(type(work.params[0])(most))
+    most = rounded if rounded > most else most  # what float32 keeps of it is not too large
+    while damping <= most:
         found = solve(work, places, damping, least, seat)
         if found == ASKED_TO_LEAVE:
             return Step(np.int64(ASKED_TO_LEAVE), loss, objective, damping, damping, rejected)
@@ -165,8 +168,6 @@ def find_step(
             if tried < objective:
                 gain = (objective - tried) / predicted_fall(work, places, damping, least)
                 following = next_damping(damping, gain, settings[DECREASE])
-                # float32 can hold the largest one.
-                most = settings[MAX_DAMPING]
                 following = following if following < most else most
                 meet(seat.gate, seat.ranks)  # all have read the parameters
                 return Step(np.int64(NOT_ENDED), loss, tried, damping, following, rejected)

@@ -63,7 +63,7 @@ def make_settings(
         dropout_of(dropout, k, len(spec.layer_sizes) - 2),
     )
     spec = replace(spec, dropout=tuple(settings.dropout.max(axis=0).tolist()))
-    check_method(spec)
+    check_method(replace(spec, weight_decay=float(settings.decays.max())))
     return spec, settings
 
 
