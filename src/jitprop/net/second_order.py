@@ -102,8 +102,9 @@ class LevenbergMarquardt:
     Notes
     -----
     A net of P parameters takes 8 P**2 bytes for the matrix, and at most 20,000 parameters are
-    allowed: 3.2 GB. Where samples times outputs are fewer than the parameters, a smaller system of
-    that size is solved, which gives the same step.
+    allowed: 3.2 GB. Where samples times outputs are a smaller number N, a system of that size is
+    solved, which gives the same step. It takes 8 (N**2 + 2 N P) bytes: less than 8 P**2 if N is at
+    most 0.4 P, and up to 24 P**2 if N is nearly P.
 
     References
     ----------
