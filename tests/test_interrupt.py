@@ -22,6 +22,7 @@ from jitprop import CustomActivation, Trainer, backends
 from jitprop.backends import threads
 from jitprop.files import atomic
 from jitprop.interrupts import Expected, Interrupts
+from jitprop.training import posterior
 from jitprop.training.running import Running
 from jitprop_kernels._waiting import unbroken
 from nets import data
@@ -202,6 +203,38 @@ def test_ctrl_c_within_a_step_of_a_full_batch_method_leaves_whole_epochs(case):
         finally:
             process.kill()
     assert heard - pressed < PROMISED * SLACK
+
+
+@pytest.mark.long
+def test_ctrl_c_at_the_end_of_a_fit_is_heard_within_the_inverse(rng, monkeypatch):
+    """The inverse of 1,948 parameters takes most of this time, and one thread computes it."""
+    X, y = rng.normal(size=(2500, 57)), rng.normal(size=(2500, 1))
+    sizes, tanh = [57, 33, 1], {"activation": "tanh", "output_activation": "identity"}
+    plain, took, pressed = posterior.posterior, [], []
+
+    def press():
+        pressed.append(time.monotonic())
+        os.kill(os.getpid(), signal.SIGINT)
+
+    def measured(*args):
+        if took:
+            threading.Timer(took[-1] / 2, press).start()
+        began = time.monotonic()
+        found = plain(*args)
+        took.append(time.monotonic() - began)
+        return found
+
+    monkeypatch.setattr(posterior, "posterior", measured)
+    trainer = Trainer(sizes, **tanh, optimizer="lm", seed=0, n_threads=1, backend="numba")
+    trainer.fit(X, y, 1)
+
+    def fit_and_wait():
+        trainer.fit(X, y, 1)
+        time.sleep(60)  # the second time may be much shorter
+
+    with pytest.raises(KeyboardInterrupt):
+        fit_and_wait()
+    assert time.monotonic() - pressed[0] < took[0] / 4
 
 
 def test_a_fast_fit_loses_no_epoch(rng):

@@ -131,9 +131,11 @@ def root_of_inverse(
         return NOT_DEFINITE
     scratch = places.inverse + seat.rank * INVERTED * row
     for first in range(INVERTED * seat.rank, P, INVERTED * seat.ranks):
+        if asked(seat.gate):
+            break
         invert_rows(system, equations(places), first, scratch)
         for i in range(first, smaller(first + INVERTED, P)):
             v = scratch + (i - first) * row
             for j in range(i, P):
                 out[i * P + j] = system[v + j]
-    return FACTORED
+    return NOT_DEFINITE if left(seat) else FACTORED
