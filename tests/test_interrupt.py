@@ -234,7 +234,7 @@ def test_ctrl_c_at_the_end_of_a_fit_is_heard_within_the_inverse(rng, monkeypatch
 
     with pytest.raises(KeyboardInterrupt):
         fit_and_wait()
-    assert time.monotonic() - pressed[0] < took[0] / 4
+    assert time.monotonic() - pressed[0] < max(PROMISED, took[0] / 4)
 
 
 def test_a_fast_fit_loses_no_epoch(rng):
