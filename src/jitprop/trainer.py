@@ -640,7 +640,8 @@ class Trainer(Attributes):
                     with backends.one_blas_thread(backend, bool(watch)):
                         fit.run(under_way, interrupts, bar)
                         if isinstance(given, Samples):
-                            model.find_posterior(given)
+                            with interrupts.heard():
+                                model.find_posterior(given)
                 finally:
                     with running.changing():
                         under_way.publish(None)
