@@ -269,7 +269,8 @@ def find_step(
 
 def raise_scales(slots: Array, R: Array) -> None:
     """Raise the scales, in the slots, to the largest numbers of the diagonal of R.T R so far."""
-    np.maximum(slots[SCALES], np.sum(R**2, axis=0), out=slots[SCALES], casting="same_kind")
+    diagonal = np.minimum(np.sum(R**2, axis=0), MOST_SCALE)
+    np.maximum(slots[SCALES], diagonal, out=slots[SCALES], casting="same_kind")
 
 
 def train(spec: Spec, params: Array, slots: Array, steps: Steps) -> int:

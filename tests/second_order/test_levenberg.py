@@ -287,6 +287,18 @@ def check_that_it_never_rises(kind, hidden, n, activation, seed, scale, decay, d
         before = after
 
 
+@pytest.mark.parametrize("method", ["lm", "bayesian"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_curvature_that_float32_cannot_hold_is_no_divergence(dtype, method, backend):
+    X, y = np.array([[1e19], [2e19]]), np.array([[1.0], [2.0]])
+    trainer = Trainer(
+        [1, 1], output_activation="identity", optimizer=method, reduction="sum", dtype=dtype,
+        init=([[[1e-20]]], [[0.0]]), backend=backend,
+    )  # fmt: skip
+    trainer.fit(X, y, 5)
+    assert np.isfinite(trainer.parameters).all()
+
+
 def objective(trainer, X, y, weights):
     squares = sum(float((W.astype(float) ** 2).sum()) for W in trainer.weights)
     loss = trainer.evaluate(X, y, sample_weight=weights)

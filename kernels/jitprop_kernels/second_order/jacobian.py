@@ -4,19 +4,19 @@ The rows of a least-squares form of the loss: R and r, so that g = R^T r and H =
 g is the gradient of the batch's loss and H its curvature: the Gauss-Newton matrix, or the
 generalised one. Sample i has a row for each output k, the derivative by all parameters of
 
-==================  ===============================  ============================
-loss                row of R                         r
-==================  ===============================  ============================
-half_squared_error  sqrt(s) da_k                     sqrt(s) (a_k - t_k)
-squared_error       sqrt(2 s) da_k                   sqrt(2 s) (a_k - t_k)
-huber               sqrt(s c) da_k                   sqrt(s c) (a_k - t_k)
-binary_cross_...    sqrt(s h) dz_k, h = a_k(1-a_k)   sqrt(s / h) (a_k - t_k)
-poisson             sqrt(s h) dz_k, h = exp(z_k)     sqrt(s / h) (h - t_k)
-cross_entropy       sqrt(s a_k) (dz_k - sum a_j dz_j)  sqrt(s / a_k) (a_k - t_k)
-==================  ===============================  ============================
+====================  =====================================  =========================
+loss                  row of R                               r
+====================  =====================================  =========================
+half_squared_error    sqrt(s) da_k                           sqrt(s) (a_k - t_k)
+squared_error         sqrt(2 s) da_k                         sqrt(2 s) (a_k - t_k)
+huber                 sqrt(s c) da_k                         sqrt(s c) (a_k - t_k)
+binary_cross_entropy  sqrt(s h) dz_k, with h = a_k(1 - a_k)  sqrt(s / h) (a_k - t_k)
+poisson               sqrt(s h) dz_k, with h = exp(z_k)      sqrt(s / h) (h - t_k)
+cross_entropy         sqrt(s a_k) (dz_k - sum a_j dz_j)      sqrt(s / a_k) (a_k - t_k)
+====================  =====================================  =========================
 
-s is the sample's share of the batch. Of huber c is 1, and delta / abs(a_k - t_k) where that is
-smaller: the curvature of the largest parabola below... See `jitprop.LevenbergMarquardt`.
+s is the sample's share of the batch. c is 1, or delta / abs(a_k - t_k) where that is smaller: the
+parabola of this curvature touches the Huber loss and lies above it.
 
 Here R stands transposed: a row for each parameter, in which samples are neighbours, and behind
 them r. So every layout of a net's blocks serves, and products of rows are sums over neighbours.

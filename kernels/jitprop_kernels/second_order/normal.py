@@ -42,6 +42,9 @@ FOUR = 4
 SCALES = 2
 """The row of ``slots`` that has the parameters' scales."""
 
+MOST_SCALE = 1e30
+"""A scale is at most this number, which float32 can hold."""
+
 
 @jit()
 def equations(places: Places) -> Equations:
@@ -180,7 +183,7 @@ def raise_scales(work: Descent, places: Places, seat: Seat) -> None:
         else:
             h = system[places.diagonal + p]
         if np.float64(work.slots[scales + p]) < h:
-            work.slots[scales + p] = T(h)
+            work.slots[scales + p] = T(h if h < MOST_SCALE else MOST_SCALE)
     meet(seat.gate, seat.ranks)
 
 

@@ -39,6 +39,9 @@ LEAST_SCALE, MOST_SCALE = 1e-30, 1e30
 MOST_DAMPING = 1e30
 """The largest ``max_damping``. So float32 can hold the damping after it was raised once more."""
 
+MOST_SCALE = 1e30
+"""A parameter's scale is at most this number. So float32 can hold it."""
+
 
 @hinting_class
 @dataclass(frozen=True)

@@ -266,7 +266,7 @@ class Fit:
         because a value that is inf once does not become finite again.
         """
         kept = epoch if batch > 0 else max(0, epoch - 1)
-        epoch = min(epoch, last - 1)
+        epoch = max(0, min(epoch, last - 1))
         block = next(block for block in reversed(saved) if block.first <= kept)
         self._go_to(kept, block)
         if not self.state.is_finite():
