@@ -2,14 +2,14 @@
 The second-order methods in plain NumPy, written to be read beside a textbook.
 
 The training loss of n samples and K outputs is written with residuals r and rows R, one of each for
-every sample i and output k, so that
+every sample i and output k, so that::
 
     g = R.T @ r              is the gradient of the loss,
     H = R.T @ R              is its Gauss-Newton matrix, or the generalised one.
 
 With the share s of a sample (1/n for the reduction "mean" without weights, w / sum w with weights,
 and 1 or w for "sum"), the error e = a - y of an output and the derivatives dz of its z with respect
-to all parameters, a row is
+to all parameters, a row is::
 
     half_squared_error      R = sqrt(s) f'(z) dz               r = sqrt(s) e
     squared_error           R = sqrt(2 s) f'(z) dz             r = sqrt(2 s) e
