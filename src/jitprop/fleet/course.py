@@ -118,9 +118,10 @@ class Course:
                     self.stopping.restore()
 
     def _run(self, progress: Progress | None) -> None:
-        work = self.spec.work(self.data.n_samples) * len(self.state.params)
-        fewest = max(1, int(self.engine.call_work / self.spec.work(self.data.n_samples)))
-        first, size = 0, max(fewest, int(self.engine.first_work / work))
+        work = self.spec.work(self.data.n_samples)  # of an epoch of one member
+        fewest = max(1, int(self.engine.call_work / work))
+        first = 0
+        size = max(fewest, int(self.engine.first_work / (work * len(self.state.params))))
         while len(self._unfinished(first)) and not self.stopped:
             left = int(self.limits[self.active].min()) - first
             n_epochs = 1 if self.callbacks else min(size, left, self._most())

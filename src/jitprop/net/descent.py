@@ -8,7 +8,7 @@ batches have in common.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from jitprop import checks
 from jitprop.hints import hinting_class
@@ -111,7 +111,7 @@ class ScaledConjugateGradient:
         object.__setattr__(self, "sigma", checks.number("sigma", self.sigma, above=0.0, below=1.0))
         scale = checks.number("scale", self.scale, low=SMALLEST_SCALE, below=LARGEST_SCALE)
         object.__setattr__(self, "scale", scale)
-        _check_limits(self)
+        check_limits(self)
 
     def work(self, n_samples: int, n_outputs: int, n_parameters: int) -> float:
         """Return the multiply-adds of one step: two gradients."""
@@ -207,7 +207,7 @@ class LBFGS:
         object.__setattr__(self, "c1", checks.number("c1", self.c1, above=0.0, below=self.c2))
         steps = checks.integer("line_steps", self.line_steps, low=1)
         object.__setattr__(self, "line_steps", steps)
-        _check_limits(self)
+        check_limits(self)
 
     @property
     def kept(self) -> dict[int, tuple[float, float]]:
@@ -225,7 +225,8 @@ class LBFGS:
         return float((4 * n_samples + 4 * self.memory) * n_parameters)
 
 
-def _check_limits(method: ScaledConjugateGradient | LBFGS) -> None:
+def check_limits(method: Any) -> None:
+    """Check the settings by which every full-batch method ends."""
     least = checks.number("min_gradient", method.min_gradient, low=0.0)
     object.__setattr__(method, "min_gradient", least)
     tolerance = checks.number("tolerance", method.tolerance, low=0.0, below=1.0)

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from jitprop import checks
 from jitprop._types import Array
 from jitprop.hints import hinting_class
-from jitprop.net.descent import LBFGS, ScaledConjugateGradient
+from jitprop.net.descent import LBFGS, ScaledConjugateGradient, check_limits
 
 NOT_ENDED, BY_GRADIENT, BY_STEP, BY_TOLERANCE = range(4)
 
@@ -34,13 +34,11 @@ LEAST_DAMPING = 1e-20
 """The damping never falls below this number. So float32 can hold it, and it is never 0."""
 
 LEAST_SCALE, MOST_SCALE = 1e-30, 1e30
-"""The range of `BayesianRegularization`'s alpha and beta, which float32 can hold."""
+"""The range of `BayesianRegularization`'s alpha and beta, and the largest scale of a parameter.
+float32 can hold them."""
 
 MOST_DAMPING = 1e30
 """The largest ``max_damping``. So float32 can hold the damping after it was raised once more."""
-
-MOST_SCALE = 1e30
-"""A parameter's scale is at most this number. So float32 can hold it."""
 
 
 @hinting_class
@@ -328,10 +326,7 @@ def _check_damped(method: Any) -> None:
     object.__setattr__(method, "increase", checks.number("increase", method.increase, above=1.0))
     scale = checks.number("min_scale", method.min_scale, above=0.0)
     object.__setattr__(method, "min_scale", scale)
-    least = checks.number("min_gradient", method.min_gradient, low=0.0)
-    object.__setattr__(method, "min_gradient", least)
-    tolerance = checks.number("tolerance", method.tolerance, low=0.0, below=1.0)
-    object.__setattr__(method, "tolerance", tolerance)
+    check_limits(method)
 
 
 def _number(name: str, value: Any, low: float, high: float) -> float:
