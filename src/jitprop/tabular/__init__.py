@@ -1,0 +1,1 @@
+"""Nets for tables with numbers, categories, booleans, dates, texts and missing values."""

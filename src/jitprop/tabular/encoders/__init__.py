@@ -1,0 +1,11 @@
+"""
+How one column becomes numbers: an encoder for each kind of column.
+
+An encoder is learned from the training rows. It gives the features of any later rows, nan where a
+number or a date is missing. `jitprop.tabular.columns` then scales all features alike.
+"""
+
+from jitprop.tabular.encoders.categories import CategoryEncoder
+from jitprop.tabular.encoders.numbers import NumberEncoder
+
+__all__ = ["CategoryEncoder", "NumberEncoder"]
