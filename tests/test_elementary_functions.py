@@ -8,7 +8,15 @@ import mpmath
 import numpy as np
 import pytest
 
-from jitprop import Cosine, Exponential, InverseScaling, OneCycle, Step, elementary
+from jitprop import (
+    Cosine,
+    CosineLog,
+    Exponential,
+    InverseScaling,
+    OneCycle,
+    Step,
+    elementary,
+)
 from test_numbers_of_python import SCHEDULES
 
 mpmath.mp.prec = 200  # 60 digits
@@ -209,6 +217,9 @@ def exact_rate(schedule, epoch):
                 return exact_wave(peak / first, peak, epoch / top)
             share = min((epoch - top) / (epochs - 1 - top), 1)
             return exact_wave(peak, peak / first / last, share)
+        case CosineLog(initial, epochs, cycles):
+            waves = mpmath.log(1 + (2**cycles - 1) * mpmath.mpf(min(epoch / epochs, 1)), 2)
+            return exact_wave(0, mpmath.mpf(initial), 2 * waves)
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
@@ -218,5 +229,7 @@ def test_schedules_equal_their_formulas_to_a_few_ulp(name):
     for epoch in range(0, 5000, 7):
         exact = exact_rate(schedule, epoch)
         # A wave adds and subtracts numbers of the size of its peak.
-        size = peak if isinstance(schedule, Cosine | OneCycle) else float(exact)
+        size = peak if isinstance(schedule, Cosine | CosineLog | OneCycle) else float(exact)
+        if isinstance(schedule, CosineLog):  # an error of the angle, which goes up to 8 pi
+            size *= 8 * math.pi
         assert abs(rates[epoch] - exact) <= 4 * math.ulp(size), epoch

@@ -11,6 +11,7 @@ import pytest
 import jitprop
 from jitprop import (
     Cosine,
+    CosineLog,
     Exponential,
     Fleet,
     InverseScaling,
@@ -206,6 +207,7 @@ SCHEDULES = {
     "inverse": InverseScaling(0.5, power=0.37),
     "cosine": Cosine(0.7, epochs=4800, final=0.01, warmup=11),
     "one_cycle": OneCycle(0.7, epochs=4800),
+    "cosine_log": CosineLog(0.7, epochs=4800),
 }
 
 
@@ -275,6 +277,7 @@ BITS = {
     "schedule inverse": "ed568b8a817ad986",
     "schedule cosine": "aef7411e0862c68e",
     "schedule one_cycle": "9fb7260a8edf8450",
+    "schedule cosine_log": "05cae07bdb7268ab",
     "schedule plateau": "b5bdbf57b0d34760",
     "weights glorot_uniform": "c8997eebbfd66c4d",
     "weights glorot_normal": "eaf1ad2d03ab904e",

@@ -81,6 +81,7 @@ def train_groups(
     samples, sums = work.samples, scratch.sums
     rows, n_samples, n_members = samples.rows, samples.n_samples, samples.members.size
     losses, rate_step = work.losses, work.rate_step
+    by_update = work.rates.size > losses.size
     V = size_of(zero)
     size = n_parameters(plan) * V
     n_groups = work.params.size // size
@@ -103,7 +104,7 @@ def train_groups(
             fresh = step == 0 or not same
             if step == 0 or (plan.weighted and fresh):
                 set_weight_sums(zero, plan, samples, group, begin, m)
-            at, constant = epoch * rate_step, rate_step == 0
+            at, constant = (step if by_update else epoch) * rate_step, rate_step == 0
             set_rates(zero, plan, group, work.rates, at, constant, n)
             loss = zero
             for start in range(0, m, SAMPLES):

@@ -61,7 +61,7 @@ class Work(NamedTuple):
     """(epochs,) float64: each batch's loss, summed over its samples, times their weights, is added
     to its epoch's. `SklearnRules` says what else."""
     rates: Array
-    """(epochs,) float64: the learning rate of each."""
+    """(epochs,) float64: the learning rate of each; or (epochs * batches,): that of each update."""
     memory: Array
     """Scratch: see `Plan`. With chunks, each thread has its own."""
     gradients: Array
@@ -242,8 +242,8 @@ class Watch(NamedTuple):
     divisor: float
     """and what the sum of an epoch is divided by."""
     rates: Array
-    """(epochs,) float64: as in `Work`. With `Falling` each epoch's rate is written after the one
-    before."""
+    """As in `Work`. With `Falling` they are (epochs,), and each epoch's rate is written after the
+    one before."""
     validation: Array
     """(epochs,) float64: becomes the validation loss after each epoch. Empty for no validation."""
     validation_divisor: float
@@ -438,7 +438,7 @@ class FleetWork(NamedTuple):
     faults: Array
     """(A,) float64: becomes nan for members of which a loss was not finite, and 0 for others."""
     rates: Array
-    """(epochs * A,) float64 learning rates."""
+    """(epochs * A,) float64 learning rates; or (epochs * batches * A,): those of each update."""
     rate_step: int
     """A; or 0 if ``rates`` is (A,), the same in all epochs."""
     later_params: Array

@@ -204,7 +204,7 @@ def train_lanes(plan: Plan, work: Work, start: int, stop: int, updates: int) -> 
     losses, rates = work.losses, work.rates
     same, last = always_same(plan, samples), lanes.output_activation(plan)
     fused, gradients = is_fused(plan), work.gradients
-    target = params if fused else gradients
+    target, by_update = params if fused else gradients, rates.size > losses.size
     step = start
     while step < stop:
         batch = batch_of(plan, samples, step)
@@ -227,7 +227,7 @@ def train_lanes(plan: Plan, work: Work, start: int, stop: int, updates: int) -> 
             keep_objective(plan, work, objective)
             loss += penalty_of(plan, params, plan.sklearn.reported_l2)
             losses[i if same else epoch] += counted(plan, loss, weight_sum, m)
-            rate = rates[i if same else epoch]
+            rate = rates[i if same or by_update else epoch]
             sink = sink_of(fused, target, rate, decay)
             lanes.backward(plan, params, memory, width)
             for l in range(len(plan.layers)):
@@ -395,6 +395,7 @@ def train_blocks(plan: Plan, work: Work, seat: Seat, start: int, stop: int, upda
     """
     samples, gate, rank, ranks = work.samples, seat.gate, seat.rank, seat.ranks
     same, weight_sum = always_same(plan, samples), 1.0
+    by_update = work.rates.size > work.losses.size
     if rank == 0 and plan.chunk == 0 and start < stop:
         pack_weights(plan, BLOCKS, work.params, work.memory, True)
     meet(gate, ranks)
@@ -430,7 +431,7 @@ def train_blocks(plan: Plan, work: Work, seat: Seat, start: int, stop: int, upda
         if rank == 0:
             work.losses[batch.epoch] += counted(plan, loss + reported, weight_sum, m)
             keep_objective(plan, work, objective)
-        rate = work.rates[batch.epoch]
+        rate = work.rates[step if by_update else batch.epoch]
         if plan.chunk > 0:
             update_from_chunks(plan, work, seat, n_parts, Update(rate, decay, 1.0, t, rose))
         else:

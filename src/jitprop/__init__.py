@@ -20,6 +20,8 @@ from jitprop.net.losses import (
 from jitprop.net.optimizers import SGD, Adam, AdamW, RMSprop, Rprop
 from jitprop.net.schedules import (
     Cosine,
+    CosineLog,
+    EachUpdate,
     Exponential,
     InverseScaling,
     OneCycle,
@@ -52,10 +54,12 @@ __all__ = [
     "Checkpoint",
     "CheckpointError",
     "Cosine",
+    "CosineLog",
     "CrossEntropy",
     "CustomActivation",
     "CustomLoss",
     "DivergenceError",
+    "EachUpdate",
     "EarlyStopping",
     "Exponential",
     "Fleet",

@@ -358,7 +358,7 @@ def train(
         with np.errstate(all="ignore"):  # a step that overflows is not taken
             return reference_second_order.train(net, params, slots, steps)
     n, size, rules = len(X), net.batch(len(X)), net.sklearn
-    n_batches = -(-n // size)
+    n_batches, by_update = -(-n // size), len(rates) > len(losses)
     parts = list(zip(*net.split(params), strict=True))
     slot_parts = [list(zip(*net.split(slot), strict=True)) for slot in slots]
     for step in range(start, stop):
@@ -381,7 +381,7 @@ def train(
                 loss += rules.reported_l2 * squares_of_weights(net, params)
             losses[epoch] += loss * (len(x) / total if rules.batches_by_size else 1.0)
             clip(net, [d for group in gradients for d in group])
-            rate = float(rates[epoch])
+            rate = float(rates[step if by_update else epoch])
             for l, d in enumerate(zip(*gradients, strict=True)):
                 for part, part_decay in ((0, decay), (1, 0.0)):  # W, then b, which does not decay
                     kept = [slot[l][part] for slot in slot_parts]

@@ -27,7 +27,7 @@ from jitprop.net import schedules
 from jitprop.net.custom import CustomActivation
 from jitprop.net.losses import Loss
 from jitprop.net.optimizers import Optimizer
-from jitprop.net.schedules import LearningRate, Schedule
+from jitprop.net.schedules import LearningRate, is_known
 from jitprop.net.second_order import has_ended, is_second_order, reason
 from jitprop.net.spec import check_batch, make_spec, with_learning_rate
 from jitprop.teaching.trace import Trace, trace
@@ -111,7 +111,8 @@ class Trainer(Attributes):
         `ScaledConjugateGradient` or `LBFGS`.
     learning_rate : float, schedule, callable or None, default None
         A number above 0, or a `Step`, `Exponential`, `InverseScaling`, `Cosine` (with warm-up),
-        `OneCycle` or `ReduceOnPlateau`. Or a function that takes the epoch's number, counted from 0
+        `OneCycle`, `CosineLog` or `ReduceOnPlateau`. Or an `EachUpdate` of one, which is asked
+        before each update. Or a function that takes the epoch's number, counted from 0
         over all calls of `fit`, and returns the rate of that epoch, at least 0. It is called once
         for each epoch, before the epoch is trained. None is 0.1 for SGD and Rprop, and 0.001 for
         Adam, AdamW and RMSprop. A second-order method takes None alone, and shows 1.0. The
@@ -979,7 +980,7 @@ class Trainer(Attributes):
         model, rate = self._model, self._model.spec.learning_rate
         if is_second_order(model.spec.optimizer):
             return None
-        if not isinstance(rate, float) and not isinstance(rate, Schedule):
+        if not is_known(rate):
             return None
         began = time.perf_counter()
         with running.changing():
@@ -991,9 +992,8 @@ class Trainer(Attributes):
                 brief, room = model.brief(X), model.course.room()
                 if brief is None or room is None:
                     return None
-                if not isinstance(rate, float):
-                    schedules.fill(rates := np.empty(1), rate, model.state.epochs)
-                    rate = float(rates[0])
+                schedules.fill(rates := np.empty(1), rate, model.state.epochs)
+                rate = float(rates[0])
                 room.seconds[room.place] = 0.0
                 if not brief.train(X, y, rate, (room.losses, room.rates, room.written)):
                     return None

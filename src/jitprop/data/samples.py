@@ -40,8 +40,8 @@ class Steps(NamedTuple):
     losses : (epochs,) array
         Changed in place: the summed loss of each batch, sum w E, is added to its epoch's. So is the
         L2 penalty that the spec's `SklearnRules` ask for.
-    rates : (epochs,) array
-        The learning rate of each epoch.
+    rates : (epochs,) or (epochs * batches,) array
+        The learning rate of each epoch, or that of each update.
     start, stop : int
         Train on batches ``start`` to ``stop - 1``, which are counted through all epochs.
     told : (epochs, columns) float64 array or None

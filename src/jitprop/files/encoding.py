@@ -64,7 +64,9 @@ def encoded(name: str, value: Any) -> Any:
         return value.bit_generator.state
     if CLASSES.get(type(value).__name__) is type(value):
         settings = {field.name: getattr(value, field.name) for field in fields(value)}
-        if not any(callable(setting) for setting in settings.values()):
+        # A schedule may hold another one, or a function that has a name of its own.
+        own = not isinstance(value, schedules.Schedule) and any(map(callable, settings.values()))
+        if not own:
             encoded_fields = {key: encoded(key, setting) for key, setting in settings.items()}
             return {"class": type(value).__name__, **encoded_fields}
     custom = getattr(value, "name", None) or getattr(value, "__name__", None)

@@ -20,6 +20,7 @@ from jitprop.fleet.engines import Engine, Indices, Later, Mask, Members
 from jitprop.fleet.settings import MemberSettings
 from jitprop.fleet.state import FleetState
 from jitprop.net import schedules
+from jitprop.net.schedules import EachUpdate
 from jitprop.net.second_order import has_ended
 from jitprop.net.spec import Spec
 
@@ -35,8 +36,9 @@ class Block:
         The number of the first epoch in this fit.
     members : (A,) int64 array
         In ascending order.
-    rates : (epochs, A) float64 array
-        Learning rates.
+    epochs : int
+    rates : (epochs, A) or (epochs * batches, A) float64 array
+        The learning rates of each epoch, or those of each update.
     random : dict of int to dict
         The state of each member's generator at the start of the block. Without shuffling it is
         empty.
@@ -48,10 +50,16 @@ class Block:
 
     first: int
     members: Indices
+    epochs: int
     rates: Array
     random: dict[int, Any]
     params: Array = field(init=False)
     slots: Array = field(init=False)
+
+    def rates_of(self, start: int, stop: int, rows: Indices) -> Array:
+        """Return the rates of some of its epochs, for some of its members."""
+        n = len(self.rates) // self.epochs
+        return self.rates[start * n : stop * n, rows]
 
 
 Look: TypeAlias = Callable[[Members, Later, Array, Indices], "tuple[Indices, Mask]"]
@@ -153,7 +161,8 @@ class Blocks:
             It is called after the training, and before members that diverged go back.
         """
         n_epochs = len(losses)
-        block = self.current = Block(first, members, self._rates(members, n_epochs), random)
+        rates = self._rates(members, n_epochs)
+        block = self.current = Block(first, members, n_epochs, rates, random)
         orders = self._orders(members, n_epochs)
         trained = self.state.members(self.settings, members)
         later = None
@@ -208,14 +217,14 @@ class Blocks:
         return self.state.orders(members, n_epochs, self.data.n_samples, self.engine.n_threads)
 
     def _rates(self, members: Indices, n_epochs: int) -> Array:
-        """Return the learning rate of each epoch and member, (epochs, A)."""
+        """Return the learning rates of the members: see `Block`."""
         given = self.settings.rates
         if isinstance(given, np.ndarray):
             return np.broadcast_to(given[members], (n_epochs, len(members)))
-        rates, epochs = np.empty((n_epochs, len(members))), self.state.epochs[members]
+        n_rates = n_epochs * (self.n_batches if isinstance(given, EachUpdate) else 1)
+        rates, epochs = np.empty((n_rates, len(members))), self.state.epochs[members]
         for start in np.unique(epochs):
-            scheduled = np.empty(n_epochs)
-            schedules.fill(scheduled, given, int(start))
+            scheduled = schedules.of_updates(np.empty(n_epochs), given, int(start), self.n_batches)
             rates[:, epochs == start] = scheduled[:, None]
         return rates
 
@@ -250,7 +259,7 @@ class Blocks:
         earlier: Members | None = None  # one epoch earlier than ``before``
         for epoch in range(len(losses)):
             order = None if orders is None else orders[rows, epoch : epoch + 1]
-            rates = block.rates[epoch : epoch + 1, rows]
+            rates = block.rates_of(epoch, epoch + 1, rows)
             after, finite = self._epoch(before, self.data, order, rates)
             failed = ~(finite & _finite(after))
             if failed.any():
@@ -258,7 +267,7 @@ class Blocks:
                 trained_a_batch = finite[failed]
                 if self.n_batches > 1:
                     failed_order = None if order is None else order[failed]
-                    trained_a_batch = self._first_batch(kept, failed_order, rates[:, failed])
+                    trained_a_batch = self._first_batch(kept, failed_order, rates[:1, failed])
                 if earlier is None and self.previous is not None:
                     earlier = self._last_but_one(self.previous, before)
                 if earlier is not None:
@@ -305,7 +314,7 @@ class Blocks:
 
     def _last_but_one(self, previous: Block, members: Members) -> Members:
         """Return copies of members as they were one epoch before the end of the previous block."""
-        numbers, n = members.numbers, len(previous.rates) - 1
+        numbers, n = members.numbers, previous.epochs - 1
         rows = np.searchsorted(previous.members, numbers)
         made = members._replace(
             params=previous.params[rows],
@@ -317,7 +326,7 @@ class Blocks:
                 self.state.set_random({i: previous.random[i] for i in numbers.tolist()})
             orders = self._orders(numbers, n)
             losses = np.empty((n, len(numbers)))
-            self._run(made, self.data, orders, losses, previous.rates[:n, rows])
+            self._run(made, self.data, orders, losses, previous.rates_of(0, n, rows))
         return made
 
     def _rewind(self, block: Block, members: Indices, epochs: Indices) -> None:
@@ -325,7 +334,7 @@ class Blocks:
         for member, n in zip(members.tolist(), epochs.tolist(), strict=True):
             begin, drawn = block, n
             if n < 0 and self.previous is not None:
-                begin, drawn = self.previous, len(self.previous.rates) + n
+                begin, drawn = self.previous, self.previous.epochs + n
             self.state.set_random({member: begin.random[member]})
             self._orders(np.array([member]), drawn)
 

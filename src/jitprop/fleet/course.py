@@ -17,6 +17,7 @@ from jitprop.fleet.model import FleetModel
 from jitprop.fleet.state import FleetState, FleetWhole
 from jitprop.fleet.stopping import Seen, Stopping
 from jitprop.interrupts import Interrupts
+from jitprop.net.schedules import EachUpdate
 from jitprop.net.second_order import reasons
 from jitprop.training.callback_list import CallbackList
 from jitprop.training.history import VALIDATION_LOSS
@@ -177,7 +178,9 @@ class Course:
     def _most(self) -> int:
         """Return how many epochs the next block may have."""
         numbers = self.data.n_samples if self.blocks.shuffle else 0
-        if callable(self.settings.rates) or len(self.active) < len(self.done):
+        if isinstance(self.settings.rates, EachUpdate):
+            numbers = max(numbers, self.blocks.n_batches)
+        elif callable(self.settings.rates) or len(self.active) < len(self.done):
             numbers = max(numbers, 1)
         most = self.epochs
         if numbers > 0:

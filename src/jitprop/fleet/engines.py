@@ -119,8 +119,9 @@ class Engine(Protocol):
 
         ``losses``, (epochs, A), is C-contiguous. ``orders``, (A, epochs, n), has the order in which
         each epoch presents the samples. With None they keep their own order. ``rates`` is
-        (epochs, A). Returns for each member whether all its losses were finite, (A,). If one was
-        not, the member's arrays must not be used.
+        (epochs, A); or (epochs * batches, A), which are those of each update. Returns for each
+        member whether all its losses were finite, (A,). If one was not, the member's arrays must
+        not be used.
 
         ``later`` becomes what the members are after each epoch. From the first loss of a member
         on that is not finite, what it has of this member must not be used.

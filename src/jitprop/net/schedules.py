@@ -21,22 +21,25 @@ from jitprop.hints import hinting_class
 Rates: TypeAlias = npt.NDArray[np.float64]
 
 EPOCHS_AT_ONCE = 4096
-"""Rates are computed for so many epochs at a time, so that temporary arrays stay in the cache."""
+"""So many rates are computed at a time, so that temporary arrays stay in the cache."""
 
 
 @dataclass(frozen=True)
 class Schedule:
     """The base of all schedules: a learning rate for each epoch, counted from 0."""
 
-    def __call__(self, epoch: int) -> float:
-        """Return the learning rate of one epoch."""
-        return float(self.rates(epoch, epoch + 1)[0])
+    def __call__(self, epoch: float) -> float:
+        """Return the learning rate of one epoch. Inside an epoch, ``epoch`` is a fraction."""
+        return float(self._rates(np.array([epoch], np.float64))[0])
 
     def rates(self, start: int, stop: int) -> Rates:
         """Return the rates of epochs ``start`` to ``stop - 1``: (stop - start,) float64."""
+        return self._rates(np.arange(start, stop, dtype=np.float64))
+
+    def _rates(self, epochs: Rates) -> Rates:
         # `fill` reports an overflow, since it can name the epoch.
         with np.errstate(over="ignore", under="ignore"):
-            return self._at(np.arange(start, stop, dtype=np.float64))
+            return self._at(epochs)
 
     def _at(self, epochs: Rates) -> Rates:
         raise NotImplementedError
@@ -44,10 +47,9 @@ class Schedule:
     def _check(self, name: str, **bounds: float) -> None:
         object.__setattr__(self, name, checks.number(name, getattr(self, name), **bounds))
 
-    def _check_integer(self, name: str, *, low: int) -> None:
-        object.__setattr__(
-            self, name, checks.integer(name, getattr(self, name), low=low, high=checks.MOST)
-        )
+    def _check_integer(self, name: str, *, low: int, high: int = checks.MOST) -> None:
+        checked = checks.integer(name, getattr(self, name), low=low, high=high)
+        object.__setattr__(self, name, checked)
 
 
 @hinting_class
@@ -315,6 +317,122 @@ class OneCycle(Schedule):
         return rates
 
 
+@hinting_class
+@dataclass(frozen=True)
+class CosineLog(Schedule):
+    """
+    A rate that rises and falls in cosine waves, each of which takes longer than the one before.
+
+    With n epochs and c cycles, epoch e has the rate
+
+    - initial (1 - cos(2 pi log2(1 + (2**c - 1) t))) / 2, where t = e / n;
+    - 0 where e >= n.
+
+    Each wave begins and ends at 0, and has ``initial`` in its middle. It takes twice as long as the
+    one before. The first rate is 0. So use it as ``EachUpdate(CosineLog(...))``: then only the
+    first update has this rate, and not the whole first epoch.
+
+    Parameters
+    ----------
+    initial : float
+        The largest rate, above 0.
+    epochs : int
+        The number of epochs, at least 1.
+    cycles : int, default 4
+        The number of waves, from 1 to 50.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For any other value, naming the argument.
+
+    References
+    ----------
+    Holzmueller, Grinsztajn and Steinwart, *Better by Default: Strong Pre-Tuned MLPs and Boosted
+    Trees on Tabular Data*, NeurIPS 2024, arXiv:2407.04491, which calls it coslog4.
+
+    Examples
+    --------
+    >>> from jitprop import CosineLog
+    >>> schedule = CosineLog(0.5, epochs=6, cycles=2)
+    >>> [round(schedule(epoch), 3) for epoch in range(7)]
+    [0.0, 0.465, 0.0, 0.316, 0.5, 0.268, 0.0]
+    """
+
+    initial: float
+    epochs: int
+    cycles: int = 4
+
+    def __post_init__(self) -> None:
+        self._check("initial", above=0.0)
+        self._check_integer("epochs", low=1)
+        self._check_integer("cycles", low=1, high=50)
+
+    def _at(self, epochs: Rates) -> Rates:
+        share = np.minimum(epochs / self.epochs, 1)
+        waves = elementary.log(1 + (2**self.cycles - 1) * share) / elementary.log(2.0)
+        cosines: Rates = elementary.cos_pi(2 * waves)
+        return np.where(share < 1, self.initial / 2 * (1 - cosines), 0.0)
+
+
+@hinting_class
+@dataclass(frozen=True)
+class EachUpdate(Schedule):
+    """
+    A schedule that is asked before each update, and not once for each epoch.
+
+    The rate of batch b of an epoch, both counted from 0, is ``schedule(epoch + b / n_batches)``.
+
+    In `History.learning_rate` and in the ``logs`` of callbacks, each epoch has the rate of its
+    first update. The number of batches must be known: a fit from batches that come one by one
+    refuses this schedule.
+
+    Parameters
+    ----------
+    schedule : schedule or callable
+        A `Step`, `Exponential`, `InverseScaling`, `Cosine`, `OneCycle` or `CosineLog`. Or a
+        function that takes the epoch as a float, with its fraction, and returns a rate of at least
+        0. It is called once for each update, before the epoch is trained.
+
+    Raises
+    ------
+    TypeError
+        For anything else, and for a `ReduceOnPlateau`, which looks at the loss of whole epochs.
+
+    Examples
+    --------
+    >>> from jitprop import Cosine, EachUpdate, Trainer
+    >>> trainer = Trainer(
+    ...     [1, 1], learning_rate=EachUpdate(Cosine(0.5, epochs=2)), batch_size=1, seed=0
+    ... )
+    >>> history = trainer.fit([[0.0], [1.0]], [0.0, 1.0], epochs=2)  # rates 0.5, 0.43, 0.25, 0.07
+    >>> history.learning_rate.tolist()
+    [0.5, 0.25]
+    """
+
+    schedule: Schedule | Callable[[float], float]
+
+    def __post_init__(self) -> None:
+        given: Any = self.schedule
+        if isinstance(given, ReduceOnPlateau):
+            raise TypeError(
+                "schedule cannot be a ReduceOnPlateau: it looks at the loss after each epoch, so "
+                "its rate cannot change at each update"
+            )
+        if isinstance(given, EachUpdate | type) or not callable(given):
+            hint = ": write the class with its settings" if isinstance(given, type) else ""
+            raise TypeError(
+                "schedule must be a schedule such as Cosine(0.1, epochs=100), or a function of the "
+                f"epoch; got {checks.shown(given)}{hint}"
+            )
+
+    def _at(self, epochs: Rates) -> Rates:
+        if isinstance(self.schedule, Schedule):
+            return self.schedule._at(epochs)
+        asked = ((epoch, self.schedule(epoch)) for epoch in epochs.tolist())
+        return np.array([_rate(epoch, value) for epoch, value in asked], np.float64)
+
+
 Plateau: TypeAlias = tuple[float | None, ...]
 """
 The state of `ReduceOnPlateau`: the rate, the best loss (None before the first finite one), and the
@@ -460,6 +578,13 @@ def resolve(value: Any) -> LearningRate:
         ) from None
 
 
+def is_known(learning_rate: LearningRate) -> bool:
+    """Return whether it is a number or a schedule, and calls no function of the user's own."""
+    if isinstance(learning_rate, EachUpdate):
+        return isinstance(learning_rate.schedule, Schedule)
+    return isinstance(learning_rate, float | Schedule)
+
+
 def fill(rates: Rates, learning_rate: LearningRate, start: int, plateau: Plateau = ()) -> None:
     """
     Write the learning rates of the epochs from ``start`` on, one into each element of ``rates``.
@@ -473,16 +598,60 @@ def fill(rates: Rates, learning_rate: LearningRate, start: int, plateau: Plateau
         For a rate that is not a finite number of at least 0; the message names the epoch.
     """
     if isinstance(learning_rate, Schedule):
-        for first in range(0, len(rates), EPOCHS_AT_ONCE):
-            some = rates[first : first + EPOCHS_AT_ONCE]
-            some[:] = learning_rate.rates(start + first, start + first + len(some))
-        for i in np.flatnonzero(~np.isfinite(rates))[:1]:
-            checks.number(f"learning_rate({start + i})", rates[i])
+        _fill_scheduled(rates, learning_rate, start, 1)
     elif callable(learning_rate):
         for i in range(len(rates)):
-            epoch = start + i
-            rates[i] = checks.number(f"learning_rate({epoch})", learning_rate(epoch), low=0.0)
+            rates[i] = _rate(start + i, learning_rate(start + i))
     elif isinstance(learning_rate, ReduceOnPlateau):
         rates[:] = learning_rate.rate(plateau)
     else:
         rates[:] = learning_rate
+
+
+def of_updates(
+    rates: Rates,
+    learning_rate: LearningRate,
+    start: int,
+    n_batches: int | None,
+    plateau: Plateau = (),
+) -> Rates:
+    """
+    Write the rates of some epochs as `fill` does, and return what a backend takes.
+
+    That is ``rates``; or, for an `EachUpdate`, the (epochs * n_batches,) rates of all updates.
+    ``rates`` then becomes those of each epoch's first update.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As from `fill`; and for an `EachUpdate` if ``n_batches`` is None, because it is not known.
+    """
+    if not isinstance(learning_rate, EachUpdate):
+        fill(rates, learning_rate, start, plateau)
+        return rates
+    if n_batches is None:
+        raise ValueError(
+            "learning_rate cannot be an EachUpdate in a fit from batches: how many batches an "
+            "epoch has is not known before its end. Pass "
+            f"{checks.shown(learning_rate.schedule)} itself, which is asked once for each epoch, "
+            "or the data as arrays"
+        )
+    made = np.empty(len(rates) * n_batches)
+    _fill_scheduled(made, learning_rate, start, n_batches)
+    rates[:] = made[::n_batches]
+    return made
+
+
+def _fill_scheduled(rates: Rates, schedule: Schedule, start: int, n_batches: int) -> None:
+    """Write the rates of updates, ``n_batches`` in each epoch, from the beginning of one on."""
+    for first in range(0, len(rates), EPOCHS_AT_ONCE):
+        some = rates[first : first + EPOCHS_AT_ONCE]
+        updates = np.arange(first, first + len(some))
+        at = start + updates // n_batches + updates % n_batches / n_batches
+        some[:] = schedule._rates(at)
+        for i in np.flatnonzero(~np.isfinite(some))[:1]:
+            checks.number(f"learning_rate({at[i]:.15g})", some[i])
+
+
+def _rate(epoch: float, value: Any) -> float:
+    return checks.number(f"learning_rate({epoch:.15g})", value, low=0.0)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from jitprop.data.watched import Falling, Stopping, Watched
-from jitprop.net.schedules import LearningRate, Plateau, ReduceOnPlateau, Schedule
+from jitprop.net.schedules import LearningRate, Plateau, ReduceOnPlateau, is_known
 from jitprop.net.state import State
 from jitprop.training.callbacks import EarlyStopping
 from jitprop.training.history import VALIDATION_LOSS, Record
@@ -77,7 +77,7 @@ class Blocks:
             return False
         if type(learning_rate) is ReduceOnPlateau:
             return learning_rate.monitor in self.watch.known
-        return isinstance(learning_rate, float | Schedule)
+        return is_known(learning_rate)
 
     def begin(
         self, state: State, learning_rate: LearningRate, record: Record, first: int, epochs: int

@@ -27,7 +27,7 @@ from jitprop.net.schedules import LearningRate, Plateau, ReduceOnPlateau
 from jitprop.net.state import Snapshot, State
 from jitprop.training.blocks import Blocks
 from jitprop.training.errors import DivergenceError
-from jitprop.training.history import Record
+from jitprop.training.history import Numbers, Record
 from jitprop.training.kept import Kept, apart
 from jitprop.training.progress import Progress
 from jitprop.training.running import Running
@@ -47,11 +47,16 @@ class Whole(NamedTuple):
 
 
 class Saved(NamedTuple):
-    """The beginning of a block: its first epoch, the state before it, and the order of samples."""
+    """The beginning of a block, with all that is needed to train it again."""
 
     first: int
+    """Its first epoch."""
     snapshot: Snapshot
+    """The state before it."""
     order: npt.NDArray[np.int64] | None
+    """The order of the samples."""
+    rates: Numbers
+    """The learning rates of each epoch: (epochs, 1), or (epochs, batches)."""
 
 
 class Fit:
@@ -189,10 +194,12 @@ class Fit:
         if isinstance(learning_rate, ReduceOnPlateau):
             who = "learning_rate, a ReduceOnPlateau,"
             check_monitor(who, learning_rate.monitor, self.watch.known)
-        rates, losses = record.learning_rate[first:last], record.loss[first:last]
-        schedules.fill(rates, learning_rate, self.state.epochs, self.state.plateau)
+        shown, losses = record.learning_rate[first:last], record.loss[first:last]
+        rates = schedules.of_updates(
+            shown, learning_rate, self.state.epochs, self.source.n_batches, self.state.plateau
+        )
         order = self.source.draw(self.state, first, last)
-        saved.append(Saved(first, snapshot, order))
+        saved.append(Saved(first, snapshot, order, rates.reshape(last - first, -1)))
         watcher = None
         if self._in_blocks:
             watcher = self.blocks.watcher
@@ -280,7 +287,8 @@ class Fit:
         self.record.done = kept
         spec, rate = self.source.spec, None
         if spec.optimizer.uses_rate != "never":
-            rate = float(self.record.learning_rate[kept])
+            # Of several rates in an epoch, the first one may be 0. The largest does the harm.
+            rate = float(block.rates[kept - block.first].max())
         own = spec.custom_functions
         return DivergenceError(epoch, self.record.history(epoch), kept, rate, own)
 
@@ -289,9 +297,9 @@ class Fit:
         self.state.restore(block.snapshot)
         if epoch > block.first:
             order = self.source.draw(self.state, block.first, epoch, block.order)
-            rates = self.record.learning_rate[block.first : epoch]
+            rates = block.rates[: epoch - block.first]
             losses = np.zeros(len(rates))
-            self.source.train(self.state, losses, rates, order, self.interrupts)
+            self.source.train(self.state, losses, rates.reshape(-1), order, self.interrupts)
             learning_rate = self.learning_rate()
             if isinstance(learning_rate, ReduceOnPlateau):
                 before = block.snapshot.plateau

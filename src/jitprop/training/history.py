@@ -53,6 +53,7 @@ class History:
         fits that did not compute it. A second-order method has its own numbers here, such as
         "damping".
     learning_rate : (epochs,) float64 array
+        That of each epoch; with an `EachUpdate`, that of each epoch's first update.
         The learning rate of each epoch.
     seconds : (epochs,) float64 array
         The time of each epoch, with validation and metrics, but without callbacks. Without metrics

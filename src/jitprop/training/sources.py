@@ -92,6 +92,10 @@ class Source(Protocol):
 
     spec: Spec
 
+    @property
+    def n_batches(self) -> int | None:
+        """The number of batches of an epoch; None if it is not known."""
+
     def block(self) -> int:
         """Return how many epochs one call of `train` may do."""
 
@@ -124,6 +128,8 @@ class Source(Protocol):
     ) -> Reached:
         """
         Train ``len(losses)`` epochs, and write their losses to ``losses``.
+
+        ``rates`` are as in `Steps`.
 
         Training ends before the first batch whose loss is inf or nan; or after the epoch in which
         the watcher ends it; or when a second-order method ends. Such a method writes to ``told``:
@@ -279,7 +285,8 @@ class Arrays:
         arrays = self.samples.read(rows if order is None else order[epoch, rows])
         one = slice(epoch, epoch + 1)
         told = None if told is None else told[one]
-        return Steps(*arrays, None, losses[one], rates[one], 0, n, told)
+        rates = rates[start : start + n] if len(rates) > len(losses) else rates[one]
+        return Steps(*arrays, None, losses[one], rates, 0, n, told)
 
     def _adapt(self, seconds: float) -> None:
         """Make calls longer or shorter. The results do not depend on it."""
@@ -315,6 +322,7 @@ class Stream:
         self.backend, self.batches, self.make = backend, batches, make
         self.spec, self.n_threads = replace(spec, batch_size=None), n_threads
         self.nets: dict[int, tuple[int, Any]] = {}
+        self.n_batches = None  # what one epoch had, the next may not have
 
     def close(self) -> None:
         """Release what the backend holds."""
