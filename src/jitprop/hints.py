@@ -184,6 +184,24 @@ ESTIMATORS = {
 }
 """The same for the estimators, whose names are scikit-learn's."""
 
+TABULAR = {
+    "lr": "learning_rate",
+    "learning_rate_init": "learning_rate",
+    "hidden_layer_sizes": "hidden",
+    "hidden_sizes": "hidden",
+    "hidden_layers": "hidden",
+    "layer_sizes": "hidden",
+    "n_epochs": "epochs",
+    "max_iter": "epochs",
+    "n_estimators": "n_members",
+    "n_ens": "n_members",
+    "seed": "random_state",
+    "val_fraction": "validation_fraction",
+    "validation_split": "validation_fraction",
+    "n_jobs": "n_threads",
+}
+"""The same for the estimators for tables."""
+
 _FOLDS = "a sweep holds out folds, as with cv=5, or takes validation_data=(X, y)"
 
 WORDS["setting"] = {word: f"it is {name}" for word, name in ARGUMENTS.items()} | {
