@@ -38,6 +38,7 @@ ELSEWHERE = {
     "teaching/trace.py": "a trace shows the numbers of the NumPy backend",
     "proof/speed.py": "a net in NumPy, which jitprop's speed is compared with",
     "sklearn/lbfgs.py": "its steps are those of scipy",
+    "tabular/encoders/texts.py": "its features are those of scikit-learn",
     "plot/canvas.py": "nothing is trained with the numbers of a picture",
     "plot/predictions.py": "nothing is trained with the numbers of a picture",
 }
@@ -46,8 +47,8 @@ ELSEWHERE = {
 EXACT_UFUNCS = {
     "add", "subtract", "multiply", "divide", "true_divide", "floor_divide", "sqrt", "square",
     "negative", "absolute", "abs", "fabs", "sign", "copysign", "minimum", "maximum", "fmin", "fmax",
-    "clip", "floor", "ceil", "rint", "trunc", "isfinite", "isnan", "isinf", "signbit", "nextafter",
-    "spacing", "less", "less_equal", "greater", "greater_equal", "equal", "not_equal",
+    "clip", "floor", "ceil", "rint", "trunc", "isfinite", "isnan", "isinf", "isnat", "signbit",
+    "nextafter", "spacing", "less", "less_equal", "greater", "greater_equal", "equal", "not_equal",
     "logical_and", "logical_or", "logical_not", "bitwise_and", "bitwise_or", "bitwise_xor",
 }  # fmt: skip
 """NumPy's ufuncs whose results IEEE 754 defines to the last bit."""

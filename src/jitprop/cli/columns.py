@@ -16,9 +16,10 @@ import numpy.typing as npt
 
 from jitprop import elementary
 from jitprop.checks import BRIEF, printable
-from jitprop.cli import stored, values
+from jitprop.cli import values
 from jitprop.cli.refused import RefusedError, typed
 from jitprop.cli.tables import Say, listed, some
+from jitprop.files import stored
 
 if TYPE_CHECKING:
     import pandas as pd

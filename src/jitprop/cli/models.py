@@ -10,14 +10,14 @@ from typing import Any
 from jitprop import Trainer
 from jitprop._types import Array
 from jitprop.checks import printable, quoted, shown
-from jitprop.cli import column_types, columns, reading, scores, stored, targets
+from jitprop.cli import column_types, columns, reading, scores, targets
 from jitprop.cli.columns import Column
 from jitprop.cli.reading import Reading
 from jitprop.cli.refused import RefusedError
 from jitprop.cli.scores import Scores
 from jitprop.cli.tables import Say, Table
 from jitprop.cli.targets import Target
-from jitprop.files import saving
+from jitprop.files import saving, stored
 from jitprop.trainer import trainer_of
 from jitprop.training.errors import CheckpointError
 from jitprop.training.model import model_of

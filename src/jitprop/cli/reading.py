@@ -7,10 +7,10 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from jitprop.checks import shown
-from jitprop.cli import stored
 from jitprop.cli.numerals import PLAIN
 from jitprop.cli.refused import RefusedError
 from jitprop.cli.tables import listed
+from jitprop.files import stored
 
 if TYPE_CHECKING:
     import pandas as pd

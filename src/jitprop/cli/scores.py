@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from jitprop import elementary, metrics
 from jitprop._types import Array
-from jitprop.cli import stored
 from jitprop.cli.targets import LARGEST, Classes, Quantity, Target
+from jitprop.files import stored
 
 Scores: TypeAlias = Mapping[str, Mapping[str, float]]
 """For each score, its value on each part of the table."""

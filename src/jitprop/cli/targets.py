@@ -12,8 +12,9 @@ import numpy.typing as npt
 from jitprop import elementary
 from jitprop._types import Array
 from jitprop.checks import BRIEF, printable, quoted, shown
-from jitprop.cli import stored, values
+from jitprop.cli import values
 from jitprop.cli.refused import RefusedError, typed
+from jitprop.files import stored
 
 if TYPE_CHECKING:
     import pandas as pd

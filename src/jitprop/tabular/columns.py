@@ -7,18 +7,29 @@ The columns are learned from the training rows alone. Each is encoded by its kin
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import Any, TypeAlias
+from collections.abc import Collection, Mapping
+from typing import Any
 
 import numpy as np
 
 from jitprop._types import Array
-from jitprop.tabular.encoders import CategoryEncoder, NumberEncoder, scale
-from jitprop.tabular.encoders.categories import count, texts
+from jitprop.files import stored
+from jitprop.tabular import ids
+from jitprop.tabular.encoders import (
+    CategoryEncoder,
+    DateEncoder,
+    Encoder,
+    NumberEncoder,
+    TextEncoder,
+    scale,
+)
+from jitprop.tabular.encoders.categories import MOST, count
+from jitprop.tabular.encoders.dates import are_dates
 from jitprop.tabular.encoders.numbers import numbers
+from jitprop.tabular.encoders.texts import are_many
 from jitprop.tabular.table import Column, Table, quoted
 
-Encoder: TypeAlias = CategoryEncoder | NumberEncoder
+KINDS = tuple(each.kind for each in (CategoryEncoder, DateEncoder, NumberEncoder, TextEncoder))
 
 ROWS_AT_A_TIME = 1 << 14
 """Rows that are encoded at once, so that the features in float64 take little memory."""
@@ -101,6 +112,9 @@ class Columns:
                 + (f", and {len(absent) - 1} more" if absent[1:] else "")
                 + ": the table must have all columns of training"
             )
+        for each in self.encoders:
+            if isinstance(each, NumberEncoder):
+                numbers(table[each.name])  # its error names the row, so it sees all of them
         inputs = np.empty((table.n_rows, self.n_inputs), np.float32)
         for first in range(0, table.n_rows, ROWS_AT_A_TIME):
             rows = slice(first, first + ROWS_AT_A_TIME)
@@ -115,8 +129,94 @@ class Columns:
             of = slice(feature, feature + n)
             inputs[:, at : at + n] = scale.scaled(x, self.medians[of], self.factors[of])
             if missing:
-                inputs[:, at + n] = np.isnan(x[:, 0])
+                inputs[:, at + n] = np.isnan(x[:, -1])
             at, feature = at + n + missing, feature + n
+
+    def to_file(self) -> tuple[dict[str, Any], dict[str, Array]]:
+        """Return what was learned: values that JSON can hold, and arrays of float32 and float64."""
+        items, arrays = [], {"medians": self.medians, "factors": self.factors}
+        for i, (encoder, missing) in enumerate(zip(self.encoders, self.missing, strict=True)):
+            item = {"name": encoder.name, "kind": encoder.kind, "missing": missing}
+            items.append({**item, **encoder.to_file()})
+            if isinstance(encoder, TextEncoder):
+                arrays |= {f"{name}.{i}": array for name, array in encoder.arrays().items()}
+        return {"columns": items, "left_out": self.left_out}, arrays
+
+    @staticmethod
+    def layout(content: Mapping[str, Any]) -> dict[str, tuple[np.dtype[Any], tuple[int, ...]]]:
+        """
+        Return the dtype and shape of each array of a file.
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError
+            If `to_file` did not write ``content``.
+        """
+        n = 0
+        layout: dict[str, tuple[np.dtype[Any], tuple[int, ...]]] = {}
+        for i, item in enumerate(_items(content)):
+            if item["kind"] == TextEncoder.kind:
+                own = TextEncoder.layout(item)
+                layout |= {f"{name}.{i}": shape for name, shape in own.items()}
+                n += len(CategoryEncoder.from_file(item["name"], item).features)
+                n += item["components"]
+            else:
+                n += len(_restored(item, i, {}).features)
+        float64 = np.dtype(np.float64)
+        return {"medians": (float64, (n,)), "factors": (float64, (n,)), **layout}
+
+    @classmethod
+    def from_file(cls, content: Mapping[str, Any], arrays: Mapping[str, Array]) -> Columns:
+        """
+        Restore columns.
+
+        Parameters
+        ----------
+        content : mapping
+            The first that `to_file` returned.
+        arrays : mapping of str to arrays
+            The second, with the dtypes and shapes of `layout`.
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError
+            If `to_file` did not write this.
+        """
+        stored.names(content, ("columns", "left_out"), "the columns")
+        encoders = [_restored(item, i, arrays) for i, item in enumerate(_items(content))]
+        names = [encoder.name for encoder in encoders]
+        if len({*names}) < len(names):
+            raise ValueError("two columns have the same name")
+        missing = tuple(stored.flag(item, "missing") for item in content["columns"])
+        medians, factors = (stored.finite(name, arrays[name]) for name in ("medians", "factors"))
+        if max(np.abs(medians).max(), factors.max()) > scale.LARGEST or factors.min() < 0:
+            raise ValueError("medians and factors must be those of a scale")
+        return cls(tuple(encoders), medians, factors, missing, stored.mapping(content, "left_out"))
+
+
+def _items(content: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the settings of each column of a file."""
+    items = content["columns"]
+    if not isinstance(items, list) or not items or not all(isinstance(i, dict) for i in items):
+        raise ValueError("columns must be a list of objects")
+    for item in items:
+        if not isinstance(item["name"], str):
+            raise ValueError("a column's name must be text")
+        stored.names({item["kind"]: 0}, KINDS, "a column's kind")
+    return items
+
+
+def _restored(item: Mapping[str, Any], i: int, arrays: Mapping[str, Array]) -> Encoder:
+    """Restore the encoder of column i of a file."""
+    name, kind = item["name"], item["kind"]
+    if kind == TextEncoder.kind:
+        own = {name: arrays[f"{name}.{i}"] for name in TextEncoder.layout(item)}
+        return TextEncoder.from_file(name, item, own)
+    if kind == DateEncoder.kind:
+        return DateEncoder.from_file(name, item)
+    if kind == CategoryEncoder.kind:
+        return CategoryEncoder.from_file(name, item)
+    return NumberEncoder(name)
 
 
 def learn(
@@ -125,6 +225,7 @@ def learn(
     notes: list[str] | None = None,
     *,
     keep: Collection[str] = (),
+    texts: bool = True,
 ) -> Columns:
     """
     Learn how to encode the columns of a table.
@@ -138,6 +239,9 @@ def learn(
         A sentence is appended for each column that is left out.
     keep : names of columns
         Columns to use although they look like ids.
+    texts : bool, default True
+        Whether texts, and categories of which there are more than 100, are encoded by their parts
+        too, which needs scikit-learn. If not, the 100 most frequent get an input.
 
     Returns
     -------
@@ -147,6 +251,8 @@ def learn(
     ------
     ValueError
         For infinite numbers, and if there is no column to learn from.
+    ImportError
+        For a column of texts, if scikit-learn is not installed.
 
     Examples
     --------
@@ -160,31 +266,53 @@ def learn(
     (4, 5)
     """
     training = table if rows is None else table.rows(rows)
-    left_out: dict[str, str] = {}
-    encoders: list[Encoder] = []
-    scales, missing = [], []
-    for column in training:
-        reason = _nothing(column)
-        if reason:
-            left_out[column.name] = reason
-            continue
-        encoder = _encoder(column)
-        encoders.append(encoder)
-        scales.append(encoder.scale(column))
-        missing.append(isinstance(encoder, NumberEncoder) and bool(column.missing.any()))
+    left_out = {column.name: _nothing(column) for column in training}
+    # All rows are looked at: some of them, drawn at random, have gaps where ids have none.
+    identify = {
+        column.name: ids.reason(column)
+        for column in table
+        if not left_out[column.name] and column.name not in keep
+    }
+    if all(left_out[name] or identify.get(name) for name in table.names):
+        identify = {}  # nothing else is there to learn from
+    left_out |= {name: f"{why}: it looks like ids" for name, why in identify.items() if why}
+    left_out = {name: why for name, why in left_out.items() if why}
+    used = [column for column in training if column.name not in left_out]
+    if not used:
+        raise ValueError(f"the table has no column to learn from{_reasons(left_out)}")
     if notes is not None:
-        notes += [
-            f"column {quoted(name)} is left out: {reason}" for name, reason in left_out.items()
-        ]
-    if not encoders:
-        raise ValueError("the table has no column to learn from")
+        notes += [f"column {quoted(name)} is left out: {why}" for name, why in left_out.items()]
+    encoders = [_encoder(column, texts, notes) for column in used]
+    scales = [each.scale(column) for each, column in zip(encoders, used, strict=True)]
     medians, factors = (np.concatenate(each) for each in zip(*scales, strict=True))
-    return Columns(tuple(encoders), medians, factors, tuple(missing), left_out)
+    missing = tuple(
+        not isinstance(each, CategoryEncoder) and bool(column.missing.any())
+        for each, column in zip(encoders, used, strict=True)
+    )
+    return Columns(tuple(encoders), medians, factors, missing, left_out)
 
 
-def _encoder(column: Column) -> Encoder:
+def _encoder(column: Column, texts: bool, notes: list[str] | None) -> Encoder:
+    """Learn one column of the training rows."""
     if column.kind == "number":
         return NumberEncoder(column.name)
+    if column.kind == "date":
+        return DateEncoder.learn(column)
+    if column.kind == "boolean":
+        return CategoryEncoder.learn(column)
+    if are_dates(column):
+        if notes is not None:
+            notes.append(f"column {quoted(column.name)} holds dates as texts, and is read as dates")
+        return DateEncoder.learn(column)
+    different, _ = count(column.values)
+    if are_many(different):
+        if texts:
+            return TextEncoder.learn(column)
+        if notes is not None and len(different) > MOST:
+            notes.append(
+                f"column {quoted(column.name)} has {len(different)} different texts: only the "
+                f"{MOST} most frequent get an input"
+            )
     return CategoryEncoder.learn(column)
 
 
@@ -193,13 +321,23 @@ def _nothing(column: Column) -> str:
     gaps = column.missing
     if gaps.all():
         return "it has no values"
-    if column.kind == "date":
-        return "dates are not encoded yet"
-    if column.kind in ("number", "boolean"):
-        x = numbers(column)[~gaps]
-        different = [f"{x[0]:g}"] if x.min() == x.max() else []
-    else:
-        different, _ = count(texts(column, False))
-    if len(different) == 1 and not gaps.any():
-        return f"all its values are {quoted(different[0])}"
+    if gaps.any():
+        return ""
+    first = column.values[0]
+    if column.kind == "number":
+        numbers(column)
+    if (column.values == first).all():
+        return f"all its values are {_value(column, first)}"
     return ""
+
+
+def _value(column: Column, value: Any) -> str:
+    if column.kind == "boolean":
+        return "true" if value else "false"
+    return f"{value:g}" if column.kind == "number" else quoted(str(value))
+
+
+def _reasons(left_out: Mapping[str, str]) -> str:
+    """Say of the first columns why they are left out."""
+    told = [f"of {quoted(name)} {why}" for name, why in list(left_out.items())[:3]]
+    return f": {'; '.join(told)}" if told else ""

@@ -202,6 +202,9 @@ def _of_series(name: str, series: Any) -> Column:
     import narwhals.stable.v2 as nw
 
     dtype = series.dtype
+    if str(getattr(series.to_native(), "dtype", "")) == "object":
+        # narwhals takes a column of pandas for texts if its first 100 values are texts or missing.
+        return _of_objects(name, series.to_list())
     if dtype.is_numeric() and not isinstance(dtype, nw.Decimal):
         return Column(name, "number", _floats(series))
     if dtype == nw.Boolean:

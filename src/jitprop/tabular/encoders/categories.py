@@ -9,9 +9,11 @@ from typing import Any, ClassVar
 import numpy as np
 
 from jitprop._types import Array
+from jitprop.checks import shown
+from jitprop.files import stored
 from jitprop.tabular.encoders import scale
 from jitprop.tabular.encoders.numbers import changed
-from jitprop.tabular.table import Column, quoted
+from jitprop.tabular.table import Column
 
 MOST = 100
 """The most categories of a column that have an input."""
@@ -77,6 +79,8 @@ class CategoryEncoder:
         counts = np.bincount(codes + 1, minlength=len(self.categories) + 1)
         if len(self.categories) == 2:
             found = [scale.of_counts([-1.0, 0.0, 1.0], counts[[1, 0, 2]].tolist())]
+        elif not self.categories:
+            return np.zeros(0), np.zeros(0)
         else:
             n = len(codes)
             found = [scale.of_counts([0.0, 1.0], [n - c, c]) for c in counts[1:].tolist()]
@@ -89,8 +93,13 @@ class CategoryEncoder:
 
     @classmethod
     def from_file(cls, name: str, item: Mapping[str, Any]) -> CategoryEncoder:
-        """Restore an encoder."""
-        return cls(name, tuple(item["categories"]), item["boolean"])
+        """Restore an encoder; raise a ValueError for what `to_file` does not write."""
+        found, boolean = stored.texts(item, "categories"), stored.flag(item, "boolean")
+        if list(found) != sorted({*found}) or len(found) > MOST:
+            raise ValueError(f"categories must be sorted and different; got {shown(found)}")
+        if boolean and not {*found} <= {"false", "true"}:
+            raise ValueError(f"categories must be those of booleans; got {shown(found)}")
+        return cls(name, found, boolean)
 
 
 def texts(column: Column, boolean: bool) -> Array:
@@ -124,8 +133,3 @@ def count(values: Array) -> tuple[list[str], Array]:
             counts[value] = counts.get(value, 0) + 1
     different = sorted(counts)
     return different, np.array([counts[text] for text in different], np.int64)
-
-
-def describe(column: Column, example: str, n: int) -> str:
-    """Say how many different texts a column has."""
-    return f"column {quoted(column.name)} has {n} different texts, such as {quoted(example)}"

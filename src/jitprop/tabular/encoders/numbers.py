@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -42,13 +41,8 @@ class NumberEncoder:
         return np.array([median]), np.array([factor])
 
     def to_file(self) -> dict[str, Any]:
-        """Return the settings as JSON has them."""
+        """Return the settings as JSON has them: none."""
         return {}
-
-    @classmethod
-    def from_file(cls, name: str, item: Mapping[str, Any]) -> NumberEncoder:
-        """Restore an encoder."""
-        return cls(name)
 
 
 def numbers(column: Column) -> Array:

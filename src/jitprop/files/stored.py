@@ -12,6 +12,8 @@ import sys
 from collections.abc import Collection, Mapping
 from typing import Any
 
+import numpy as np
+
 from jitprop.checks import quoted, shown
 
 LARGEST = sys.float_info.max
@@ -76,3 +78,10 @@ def mapping(of: Mapping[str, Any], key: str) -> dict[str, str]:
     if not isinstance(value, dict) or not all(isinstance(item, str) for item in value.values()):
         raise ValueError(f"{key} must be an object of texts; got {shown(value)}")
     return value
+
+
+def finite(what: str, array: Any) -> Any:
+    """Return an array of numbers, none of which is nan or infinite."""
+    if not np.isfinite(array).all():
+        raise ValueError(f"{what} must be finite numbers")
+    return array
