@@ -13,8 +13,10 @@ import pytest
 
 from jitprop import (
     Callback,
+    Cosine,
     CustomLoss,
     DivergenceError,
+    EachUpdate,
     EarlyStopping,
     ReduceOnPlateau,
     Step,
@@ -98,10 +100,16 @@ CASES = {
     "never better": (LANES, {"learning_rate": 1e-300}, {"patience": 3}),
     "adam": (LANES, {"optimizer": "adam", "learning_rate": 0.05}, {"patience": 3}),
     "clipped momentum": (BLOCKS, {"clip_norm": 0.1, "dropout": 0.2}, {"patience": 3}),
+    "ties": (LANES, {"learning_rate": 1e-300}, {"patience": 3, "ties": "last"}),
     "falls": (LANES, {"learning_rate": plateau()}, None),
     "falls, stops": (BLOCKS, {"learning_rate": plateau()}, {"patience": 9}),
     "falls by loss": (LANES, {"learning_rate": plateau(monitor="loss"), "batch_size": 16}, None),
     "schedule": (LANES, {"learning_rate": Step(0.3, 5, 0.5)}, {"patience": 3}),
+    "each update": (
+        BLOCKS,
+        {"learning_rate": EachUpdate(Cosine(0.3, 60)), "batch_size": 64},
+        {"patience": 3},
+    ),
     "sum": (LANES, {"reduction": "sum", "learning_rate": 0.003}, {"patience": 3}),
 }
 

@@ -333,7 +333,8 @@ def test_a_copy_made_in_a_fit_goes_on_by_itself(backend, duplicate, samples):
 
 
 def test_callbacks_are_shown_with_their_settings():
-    shown = "EarlyStopping('r2', patience=3, min_delta=0.1, restore_best=True, mode='auto')"
+    shown = "EarlyStopping('r2', patience=3, min_delta=0.1, restore_best=True, mode='auto', "
+    shown += "ties='first')"
     assert repr(EarlyStopping("r2", 3, 0.1)) == shown
     assert repr(Checkpoint("net.safetensors", every=5)) == "Checkpoint('net.safetensors', every=5)"
 

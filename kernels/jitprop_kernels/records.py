@@ -205,6 +205,8 @@ class Stopping(NamedTuple):
     sign: float
     """1 if higher is better, else -1."""
     min_delta: float
+    ties_last: bool
+    """Whether a number that equals the best one takes its place."""
     first: int
     """The epoch in which the count began, counted over all fits."""
     best: Array

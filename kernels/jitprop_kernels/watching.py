@@ -89,7 +89,8 @@ def count_for_stopping(watch: Watch, epoch: int, loss: float, validation_loss: f
     stopping, params = watch.stopping, watch.params
     value = validation_loss if stopping.of_validation else loss
     best, best_epoch, kept = stopping.best, stopping.best_epoch, stopping.kept
-    if stopping.sign * (value - best[0]) > stopping.min_delta:
+    tie = stopping.ties_last and value == best[0] and np.isfinite(value)
+    if tie or stopping.sign * (value - best[0]) > stopping.min_delta:
         best[0] = value
         best_epoch[0] = epoch
         for i in range(kept.size):

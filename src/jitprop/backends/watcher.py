@@ -184,7 +184,7 @@ def _stopping(stopping: Stopping | None, dtype: np.dtype[Any]) -> kernels.Stoppi
     if stopping is not None:
         return kernels.Stopping(*stopping)
     nothing = np.empty(0, dtype)
-    return kernels.Stopping(0, False, 1.0, 0.0, 0, np.empty(0), NATURAL_ORDER, nothing)
+    return kernels.Stopping(0, False, 1.0, 0.0, False, 0, np.empty(0), NATURAL_ORDER, nothing)
 
 
 def _falling(falling: Falling | None) -> kernels.Falling:

@@ -63,6 +63,8 @@ class Stopping(NamedTuple):
     sign : float
         1 if higher is better, else -1.
     min_delta : float
+    ties_last : bool
+        Whether a number that equals the best one takes its place.
     first : int
         The epoch in which the count began. Epochs are counted over all fits.
     best : (1,) float64 array
@@ -77,6 +79,7 @@ class Stopping(NamedTuple):
     of_validation: bool
     sign: float
     min_delta: float
+    ties_last: bool
     first: int
     best: Numbers
     best_epoch: Indices

@@ -207,7 +207,10 @@ class Stopping:
         begin, first = self.state.epochs[members], found.first[members]
         best = self._best_so_far(found.best[members], values)
         epochs = np.arange(len(values))[:, None]
-        at = np.maximum.accumulate(np.where(best[1:] != best[:-1], epochs, -1))
+        better = best[1:] != best[:-1]
+        if rule.ties_last:
+            better |= rule.is_tie(values, best[1:])
+        at = np.maximum.accumulate(np.where(better, epochs, -1))
         best_epoch = np.where(at < 0, found.best_epoch[members], begin + at)
         exhausted = rule.is_exhausted(first, best_epoch, begin + epochs) & (epochs < whole)
         stopped = exhausted.any(axis=0)

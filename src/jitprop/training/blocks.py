@@ -157,6 +157,7 @@ def rule_of(stopping: EarlyStopping, state: State) -> Stopping:
         of_validation=stopping.monitor == VALIDATION_LOSS,
         sign=1.0 if stopping.higher_is_better else -1.0,
         min_delta=stopping.min_delta,
+        ties_last=stopping.ties == "last",
         first=stopping._first,
         best=np.array([stopping.best], np.float64),
         best_epoch=np.array([best_epoch], np.int64),

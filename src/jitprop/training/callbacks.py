@@ -184,6 +184,12 @@ class EarlyStopping(Callback):
         the fit can be resumed.
     mode : {"auto", "min", "max"}, default "auto"
         Whether lower or higher numbers are better. "auto" is "max" for r2 and accuracy, else "min".
+    ties : {"first", "last"}, default "first"
+        Which of the epochs with the same best number is the best epoch. With "last", ``patience``
+        counts from the last one. So a number that never changes does not stop the fit. Accuracies
+        often have ties, and there the later epoch tends to be better, because the net was trained
+        for longer. ``min_delta`` says nothing of ties: a number that falls short of the best one
+        by less than that is not equal to it.
 
     Attributes
     ----------
@@ -215,7 +221,8 @@ class EarlyStopping(Callback):
     References
     ----------
     Prechelt, *Early Stopping - But When?*, in Neural Networks: Tricks of the Trade, 1998: its
-    third class of criteria, UP, with a patience.
+    third class of criteria, UP, with a patience. The last of equal epochs: Holzmueller, Grinsztajn
+    and Steinwart, *Better by Default*, arXiv:2407.04491.
 
     Examples
     --------
@@ -241,6 +248,7 @@ class EarlyStopping(Callback):
         min_delta: float = 0.0,
         restore_best: bool = True,
         mode: str = "auto",
+        ties: str = "first",
     ) -> None:
         if not isinstance(monitor, str):
             raise TypeError(
@@ -251,12 +259,14 @@ class EarlyStopping(Callback):
         self.min_delta = checks.number("min_delta", min_delta, low=0.0)
         self.restore_best = checks.boolean("restore_best", restore_best)
         self.mode = checks.choice("mode", mode, ("auto", "min", "max"))
+        self.ties = checks.choice("ties", ties, ("first", "last"))
         self._forget()
 
     def __repr__(self) -> str:
         return (
             f"EarlyStopping({self.monitor!r}, patience={self.patience}, "
-            f"min_delta={self.min_delta:g}, restore_best={self.restore_best}, mode={self.mode!r})"
+            f"min_delta={self.min_delta:g}, restore_best={self.restore_best}, mode={self.mode!r}, "
+            f"ties={self.ties!r})"
         )
 
     @property
@@ -269,7 +279,8 @@ class EarlyStopping(Callback):
     @property
     def rule(self) -> Patience:
         """When to stop, as the attributes say now."""
-        return Patience(self.patience, self.min_delta, self.higher_is_better)
+        last = self.ties == "last"
+        return Patience(self.patience, self.min_delta, self.higher_is_better, last)
 
     def _forget(self, epochs: int = 0) -> None:
         self.best = self.rule.worst

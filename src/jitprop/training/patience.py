@@ -23,11 +23,15 @@ class Patience:
     min_delta : float
         A number is better only if it improves by more than this.
     higher_is_better : bool
+    ties_last : bool
+        Whether a number that equals the best one takes its place. The count of epochs without a
+        better number then begins again.
     """
 
     epochs: int
     min_delta: float
     higher_is_better: bool
+    ties_last: bool = False
 
     @property
     def worst(self) -> float:
@@ -35,9 +39,18 @@ class Patience:
         return -np.inf if self.higher_is_better else np.inf
 
     def is_better(self, value: Any, best: Any) -> Any:
-        """Return whether a number is better than the best one so far. nan is never better."""
+        """
+        Return whether a number takes the place of the best one so far.
+
+        A better one does, and with ``ties_last`` an equal one too. nan never does.
+        """
         sign = 1.0 if self.higher_is_better else -1.0
-        return sign * (value - best) > self.min_delta
+        better = sign * (value - best) > self.min_delta
+        return better | self.is_tie(value, best) if self.ties_last else better
+
+    def is_tie(self, value: Any, best: Any) -> Any:
+        """Return whether a number equals the best one. Before a fit's first number, none does."""
+        return (value == best) & np.isfinite(best)
 
     def is_exhausted(self, first: Any, best_epoch: Any, last: Any) -> Any:
         """
