@@ -9,8 +9,9 @@ from jitprop import Trainer
 from jitprop.backends import descent, threads
 from jitprop_kernels.local import entry
 from jitprop_kernels.records import Seat
-from jitprop_kernels.second_order import cholesky
+from jitprop_kernels.second_order import cholesky, normal
 from jitprop_kernels.second_order.cholesky import Equations
+from jitprop_kernels.second_order.jacobian import Rows
 from jitprop_kernels.sizes import GATE_SIZE
 from jitprop_kernels.target import INTERPRETED
 
@@ -62,6 +63,26 @@ def test_a_matrix_that_is_not_definite_is_told(bad):
 def test_a_singular_matrix_is_told():
     R = np.ones((5, 3))
     assert solved(R.T @ R, np.ones(3))[0] == cholesky.NOT_DEFINITE
+
+
+@entry
+def add_products(array, n, width, system, row, rank, ranks, gate):
+    normal.add_products(Rows(array, 0, n, width, width), system, row, Seat(rank, ranks, gate))
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 3])
+@pytest.mark.parametrize("n", range(1, 25))
+def test_products_are_added_once_to_each_place(n, ranks, rng):
+    width, row = 12, -(-(n + 1) // 4) * 4
+    R, before = rng.integers(-9, 9, (row, width)).astype(float), rng.integers(-9, 9, (row, row))
+    H = before.astype(float)
+    for rank in range(ranks):
+        gate = np.zeros(GATE_SIZE, np.int64)
+        add_products(R.reshape(-1), n, width, H.reshape(-1), row, rank, ranks, gate)
+    expected = np.einsum("is,js->ij", R, R) + before
+    read = np.tril(np.ones((n + 1, n + 1), bool))
+    read[n, n] = False
+    np.testing.assert_array_equal(H[: n + 1, : n + 1][read], expected[: n + 1, : n + 1][read])
 
 
 def trained(sizes, n, dtype, n_threads, epochs=3, **settings):

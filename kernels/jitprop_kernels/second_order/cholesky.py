@@ -106,19 +106,23 @@ def divide_by_pivot(system: Array, at: Equations, i: int, columns: tuple[int, in
 
 
 @jit()
-def factor_corner(system: Array, at: Equations, first: int, last: int) -> bool:
-    """Rows and columns ``first`` to ``last - 1`` of U. Return whether all pivots are positive."""
+def factor_corner(system: Array, at: Equations, first: int, last: int, end: int) -> bool:
+    """
+    Compute rows ``first`` to ``last - 1`` of U up to column ``end``, which is ``last`` or more.
+
+    Return whether all pivots are positive.
+    """
     for i in range(first, last):
         place = at.matrix + i * at.row + i
         least = SMALLEST_PIVOT * system[place]
-        subtract_rows(system, at, i, (0, i), (i, last))
+        subtract_rows(system, at, i, (0, i), (i, end))
         pivot = system[place]
         if not (pivot > least and pivot > 0.0):
             return False
         pivot = square_root(pivot)
         system[place] = pivot
         system[at.pivots + i] = 1.0 / pivot
-        divide_by_pivot(system, at, i, (i + 1, last))
+        divide_by_pivot(system, at, i, (i + 1, end))
     return True
 
 
@@ -158,8 +162,11 @@ def factor(system: Array, at: Equations, seat: Seat) -> int:
                     rows_outside=True,
                 )
             )
+        # Nothing was subtracted from the first panel yet, so one thread takes its rows whole.
+        end = row if k == 0 and seat.ranks == 1 else last
+        low = low if end == last else row
         if seat.rank == 0:
-            system[verdict] = 1.0 if factor_corner(system, at, k, last) else 0.0
+            system[verdict] = 1.0 if factor_corner(system, at, k, last, end) else 0.0
         agree(seat.gate, seat.rank)
         meet(seat.gate, seat.ranks)
         if seat.gate[AGREED] != 0:

@@ -38,7 +38,7 @@ from jitprop_kernels.plan import ACTIVATION, BIASES, INPUTS, N_IN, N_OUT, OUTPUT
 from jitprop_kernels.records import Descent, Outputs, Part, Seat
 from jitprop_kernels.second_order.passes import load_tile, stays, tile_to_load
 from jitprop_kernels.simd import lanes as lanes_of
-from jitprop_kernels.simd import load, square_root, store, widened
+from jitprop_kernels.simd import load, splat, square_root, store, widened
 
 FLOOR = 1e-30
 """The smallest curvature h: where a unit is saturated, R gets sqrt(h) and r gets 1 / sqrt(h)."""
@@ -135,6 +135,29 @@ def root_of_output(
 
 
 @jit()
+def put_roots_of_squares(
+    plan: Plan, memory: Array, outputs: Outputs, k: int, share: Scalar, rows: Rows
+) -> int:
+    """
+    Do what `put_roots` does for squared errors without weights, where samples are neighbours.
+
+    The root is then the same for all samples. Return how many were done: whole vectors of them.
+    """
+    T, side = type(memory[0]), lanes_of(memory)
+    of_half = plan.loss == codes.HALF_SQUARED_ERROR
+    root = splat(square_root(share if of_half else T(2.0) * share))
+    unit = k * outputs.unit_stride
+    z, targets = outputs.z + unit, outputs.targets + unit
+    at = rows.at + rows.n * rows.stride
+    whole: int = outputs.m // side * side
+    for i in range(0, whole, side):
+        x, t = load(memory, z + i), load(memory, targets + i)
+        store(rows.array, at + i, widened(root * (x - t)))
+        store(memory, plan.deltas + z + i, root * load(memory, plan.slopes + z + i))
+    return whole
+
+
+@jit()
 def put_roots(
     plan: Plan, memory: Array, outputs: Outputs, k: int, share: Scalar, rows: Rows
 ) -> None:
@@ -150,7 +173,11 @@ def put_roots(
         memory[q] = T(0.0)
     for i in range(at + m, at + rows.width):
         rows.array[i] = 0.0
-    for i in range(m):
+    squared = plan.loss == codes.HALF_SQUARED_ERROR or plan.loss == codes.SQUARED_ERROR
+    done = 0
+    if squared and not plan.weighted and outputs.sample_stride == 1:
+        done = put_roots_of_squares(plan, memory, outputs, k, share, rows)
+    for i in range(done, m):
         if plan.weighted:
             share = memory[plan.shares + i]
         first = i * outputs.sample_stride

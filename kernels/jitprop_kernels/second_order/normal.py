@@ -53,37 +53,97 @@ def equations(places: Places) -> Equations:
 
 
 @jit()
+def add_block(rows: Rows, system: Array, row: int, i: int, j: int) -> None:
+    """Add to rows i and i + 1 of H, and its columns j to j + 3."""
+    array, width, stride, side = rows.array, rows.width, rows.stride, lanes(rows.array)
+    a, b0 = rows.at + i * stride, rows.at + j * stride
+    b1, b2, b3 = b0 + stride, b0 + 2 * stride, b0 + 3 * stride
+    x0 = x1 = x2 = x3 = y0 = y1 = y2 = y3 = splat(0.0)
+    for s in range(0, width, side):
+        x, y = load(array, a + s), load(array, a + stride + s)
+        b = load(array, b0 + s)
+        x0, y0 = fma(x, b, x0), fma(y, b, y0)
+        b = load(array, b1 + s)
+        x1, y1 = fma(x, b, x1), fma(y, b, y1)
+        b = load(array, b2 + s)
+        x2, y2 = fma(x, b, x2), fma(y, b, y2)
+        b = load(array, b3 + s)
+        x3, y3 = fma(x, b, x3), fma(y, b, y3)
+    to = i * row + j
+    store(system, to, load(system, to) + four_sums(x0, x1, x2, x3))
+    to += row
+    store(system, to, load(system, to) + four_sums(y0, y1, y2, y3))
+
+
+@jit()
+def add_corner(rows: Rows, system: Array, row: int, i: int) -> None:
+    """Add to rows i to i + 3 of H, from column i to the diagonal."""
+    array, width, stride, side = rows.array, rows.width, rows.stride, lanes(rows.array)
+    a0 = rows.at + i * stride
+    a1, a2, a3 = a0 + stride, a0 + 2 * stride, a0 + 3 * stride
+    zero = splat(0.0)
+    x00 = x10 = x11 = x20 = x21 = x22 = x30 = x31 = x32 = x33 = zero
+    for s in range(0, width, side):
+        v0, v1 = load(array, a0 + s), load(array, a1 + s)
+        v2, v3 = load(array, a2 + s), load(array, a3 + s)
+        x00, x10, x11 = fma(v0, v0, x00), fma(v1, v0, x10), fma(v1, v1, x11)
+        x20, x21, x22 = fma(v2, v0, x20), fma(v2, v1, x21), fma(v2, v2, x22)
+        x30, x31, x32, x33 = fma(v3, v0, x30), fma(v3, v1, x31), fma(v3, v2, x32), fma(v3, v3, x33)
+    to = i * row + i
+    store(system, to, load(system, to) + four_sums(x00, zero, zero, zero))
+    to += row
+    store(system, to, load(system, to) + four_sums(x10, x11, zero, zero))
+    to += row
+    store(system, to, load(system, to) + four_sums(x20, x21, x22, zero))
+    to += row
+    store(system, to, load(system, to) + four_sums(x30, x31, x32, x33))
+
+
+@jit()
+def add_row(rows: Rows, system: Array, row: int, i: int, j: int) -> None:
+    """Add to row i of H, and its columns j to j + 7."""
+    array, width, stride, side = rows.array, rows.width, rows.stride, lanes(rows.array)
+    a, b0 = rows.at + i * stride, rows.at + j * stride
+    b1, b2, b3, b4 = b0 + stride, b0 + 2 * stride, b0 + 3 * stride, b0 + 4 * stride
+    b5, b6, b7 = b4 + stride, b4 + 2 * stride, b4 + 3 * stride
+    x0 = x1 = x2 = x3 = x4 = x5 = x6 = x7 = splat(0.0)
+    for s in range(0, width, side):
+        x = load(array, a + s)
+        x0, x1 = fma(x, load(array, b0 + s), x0), fma(x, load(array, b1 + s), x1)
+        x2, x3 = fma(x, load(array, b2 + s), x2), fma(x, load(array, b3 + s), x3)
+        x4, x5 = fma(x, load(array, b4 + s), x4), fma(x, load(array, b5 + s), x5)
+        x6, x7 = fma(x, load(array, b6 + s), x6), fma(x, load(array, b7 + s), x7)
+    to = i * row + j
+    store(system, to, load(system, to) + four_sums(x0, x1, x2, x3))
+    store(system, to + FOUR, load(system, to + FOUR) + four_sums(x4, x5, x6, x7))
+
+
+@jit()
 def add_products(rows: Rows, system: Array, row: int, seat: Seat) -> None:
     """
     Add R^T R to the lower triangle of H, and R^T r to the row behind it.
 
-    Two by four numbers at a time; what stands above the diagonal nobody reads. Threads share the
-    rows of H. A number is one sum for each tile of samples, whoever computes it. A thread that is
-    asked to leave stops here. Behind it, `left` must let all of them leave.
+    What stands above the diagonal nobody reads. Threads share the columns of H, four at a time: the
+    four rows of R stay in the first cache, and the others pass by. A number is one sum for each
+    tile of samples, whichever function adds it. A thread that is asked to leave stops here. Behind
+    it, `left` must let all of them leave.
     """
-    array, width, stride, side = rows.array, rows.width, rows.stride, lanes(rows.array)
-    for i in range(2 * seat.rank, rows.n + 1, 2 * seat.ranks):
+    n = rows.n
+    for j in range(FOUR * seat.rank, n + 1, FOUR * seat.ranks):
         if asked(seat.gate):
             break
-        a = rows.at + i * stride
-        for j in range(0, i + 2, FOUR):
-            b0 = rows.at + j * stride
-            b1, b2, b3 = b0 + stride, b0 + 2 * stride, b0 + 3 * stride
-            x0 = x1 = x2 = x3 = y0 = y1 = y2 = y3 = splat(0.0)
-            for s in range(0, width, side):
-                x, y = load(array, a + s), load(array, a + stride + s)
-                b = load(array, b0 + s)
-                x0, y0 = fma(x, b, x0), fma(y, b, y0)
-                b = load(array, b1 + s)
-                x1, y1 = fma(x, b, x1), fma(y, b, y1)
-                b = load(array, b2 + s)
-                x2, y2 = fma(x, b, x2), fma(y, b, y2)
-                b = load(array, b3 + s)
-                x3, y3 = fma(x, b, x3), fma(y, b, y3)
-            to = i * row + j
-            store(system, to, load(system, to) + four_sums(x0, x1, x2, x3))
-            to += row
-            store(system, to, load(system, to) + four_sums(y0, y1, y2, y3))
+        i = j
+        if j + FOUR <= n + 1:
+            add_corner(rows, system, row, j)
+            i += FOUR
+        while i < n:
+            add_block(rows, system, row, i, j)
+            i += 2
+        if i == n and j % (2 * FOUR) == 0:  # the last row is alone
+            if j + 2 * FOUR <= row:
+                add_row(rows, system, row, n, j)
+            else:
+                add_block(rows, system, row, n, j)
 
 
 @jit()
