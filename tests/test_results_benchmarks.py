@@ -209,3 +209,136 @@ def test_the_seconds_until_an_error_is_reached(module):
     X, y = which.samples(1000)
     assert (X.min() >= -1, X.max() <= 1) == (True, True)
     assert (y.mean(), y.std()) == (pytest.approx(0, abs=1e-12), pytest.approx(1))
+
+
+def uci_set(folder, name, X, y, test=None):
+    """Write a set as the UCI ones are kept."""
+    test = np.zeros((1, len(y)), bool) if test is None else test
+    np.savez(folder / f"{name}.npz", X=X, y=y, test=test)
+
+
+def small_sets(module, tmp_path, monkeypatch):
+    """Make two sets of 60 rows the only ones of `tables.py`: classes a, b, c, and numbers."""
+    data = module("tables_data")
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(60, 3))
+    uci_set(tmp_path, "kinds", X, np.array(["a", "b", "c"])[np.digitize(X[:, 0], [-0.5, 0.5])])
+    uci_set(tmp_path, "numbers", X, 1000 + 100 * X[:, 1])
+    for found in ("kinds", "numbers"):
+        monkeypatch.setitem(data.SETS, found, data.Set(found, "uci", found, None, found == "kinds"))
+    return data
+
+
+def test_tables_prints_means_ranks_and_seconds(module, tmp_path, monkeypatch, capsys):
+    small_sets(module, tmp_path, monkeypatch)
+    tables = module("tables")
+    records = tmp_path / "records.jsonl"
+    arguments = [tmp_path, "--records", records, "--splits", 0, 1, "--threads", 1]
+    arguments += ["--sets", "kinds", "numbers", "--systems", "hist-gb", "sklearn-mlp"]
+    rows, printed = run(tables, monkeypatch, capsys, *arguments)
+    assert len(records.read_text().splitlines()) == 8
+    assert [row[0] for row in rows[:2]] == ["HistGradientBoosting", "scikit-learn's MLP"]
+    assert float(rows[0][1]) + float(rows[1][1]) == pytest.approx(3)  # the mean ranks 1 and 2
+    assert rows[0][3:6] == ["1.000"] * 3
+    sets = [row for row in rows if row[0] in ("kinds", "numbers")]
+    assert [row[:4] for row in sets] == [["kinds", "60", "3", "2"]] * 2 + [
+        ["numbers", "60", "3", "2"]
+    ]
+    assert "scikit-learn" in printed.splitlines()[-1]
+
+    before = records.read_text()
+    again, _ = run(tables, monkeypatch, capsys, *arguments)  # nothing is run twice
+    assert records.read_text() == before
+    assert again == rows
+
+
+def test_tables_of_jitprop_takes_frames_as_they_are(module, tmp_path, monkeypatch, capsys):
+    small_sets(module, tmp_path, monkeypatch)
+    arguments = [tmp_path, "--records", tmp_path / "r.jsonl", "--splits", 0, "--systems", "jitprop"]
+    rows, _ = run(module("tables"), monkeypatch, capsys, *arguments, "--sets", "kinds", "numbers")
+    numbers = [float(row[4].strip("*")) for row in rows if row[0] in ("kinds", "numbers")]
+    error, _, rmse = numbers
+    assert 0 <= error < 60  # chance is 67
+    assert rmse < 0.7  # the mean's is 1
+
+
+def test_the_parts_of_tables(module, tmp_path, monkeypatch):
+    data = small_sets(module, tmp_path, monkeypatch)
+    table = data.read(data.SETS["kinds"], tmp_path, 40)
+    assert table.X.shape == (40, 3)
+    assert sorted(set(table.y)) == [0, 1, 2]
+    again = data.read(data.SETS["kinds"], tmp_path, 40)
+    assert again.X.equals(table.X)
+    first, second = data.splits(table, True, 2)
+    assert (len(first.train.y), len(first.test.y)) == (30, 10)
+    assert not first.test.X.equals(second.test.X)
+    both = np.vstack([first.train.X, first.test.X])
+    assert sorted(map(tuple, both)) == sorted(map(tuple, table.X.to_numpy()))
+
+
+def test_the_numbers_of_tables(module):
+    tables, data = module("tables"), module("tables_data")
+    test = data.Table(None, np.array([0, 1, 1, 0]))
+    outputs = np.array([[0.8, 0.2], [0.6, 0.4], [0.1, 0.9], [0.0, 1.0]])
+    found = tables.scores(data.Split(None, test), True, outputs)
+    assert found["error"] == 50
+    expected = -np.log([0.8, 0.4, 0.9, tables.SMALLEST]).mean()
+    assert found["log_loss"] == pytest.approx(expected)
+    test = data.Table(None, np.array([10.0, 30.0]))  # the standard deviation is 10
+    found = tables.scores(data.Split(None, test), False, np.array([16.0, 38.0]))
+    assert found == {"rmse": pytest.approx(50**0.5 / 10)}
+
+
+def test_equal_numbers_share_a_rank(module):
+    ranks = module("tables").ranks(np.array([[3.0, 1.0, 2.0], [1.0, 1.0, 2.0]]))
+    assert ranks.tolist() == [[3, 1, 2], [1.5, 1.5, 3]]
+
+
+def test_the_last_of_two_records_counts(module, tmp_path):
+    tables = module("tables")
+    lines = [f'{{"set": "a", "split": 0, "system": "b", "error": {e}}}' for e in (1.0, 2.0)]
+    (tmp_path / "r").write_text("\n".join(lines) + "\n")
+    assert tables.records(tmp_path / "r") == {tables.Key("a", 0, "b"): {"error": 2.0}}
+
+
+def test_a_set_has_only_the_splits_that_all_systems_have(module):
+    tables, data = module("tables"), module("tables_data")
+    numbers = {("b", 0): 1.0, ("b", 1): 3.0, ("c", 0): 5.0}
+    found = {tables.Key("OJ", i, system): {"error": e} for (system, i), e in numbers.items()}
+    row = tables.row(data.SETS["OJ"], None, found, ["b", "c"])
+    assert (row.n_splits, row.means) == (1, {"b": {"error": 1.0}, "c": {"error": 5.0}})
+    assert tables.row(data.SETS["OJ"], None, found, ["b"]).means["b"]["error"] == 2
+
+
+def test_uncertainty_prints_its_three_tables(module, tmp_path, monkeypatch, capsys):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(200, 2))
+    test = np.array([rng.permutation(200) < 20 for _ in range(2)])
+    uci_set(tmp_path, "energy", X, 20 + 10 * X[:, 0] + rng.normal(size=200), test)
+    uncertainty = module("uncertainty")
+    monkeypatch.setattr(uncertainty, "SAMPLES", 4000)
+    arguments = [tmp_path, "--only", "energy", "--splits", 2, "--cover-splits", 1]
+    rows, printed = run(uncertainty, monkeypatch, capsys, *arguments)
+    assert rows[0][:6] == ["energy", "200", "1.185", "1.80", "1.66", "2.09"]
+    assert rows[0][7] in ("yes", "no")
+    assert rows[3][:4] == ["energy", "2.04", "1.99", "1.38"]
+    assert rows[-1][:2] == ["energy", "50"]
+    for cell in rows[-1][2:]:
+        assert 60 < float(cell) <= 100
+    assert "of 2 splits" in printed
+
+
+def test_a_negative_log_likelihood(module):
+    uncertainty = module("uncertainty")
+    likely = uncertainty.Likely(np.array([1.0, 2.0]), np.array([1.0, 2.0]))
+    found = uncertainty.negative_log_likelihood(np.array([1.0, 4.0]), likely)
+    assert found == pytest.approx(np.log(2 * np.pi) / 2 + np.log(4) / 4 + 1 / 4)
+
+
+@pytest.mark.parametrize("arguments", [[], ["--splits", "0"], ["--only", "concrete"]])
+def test_uncertainty_says_what_it_needs(arguments, module, tmp_path, monkeypatch, capsys):
+    uci_set(tmp_path, "energy", np.zeros((4, 1)), np.zeros(4))
+    folder = tmp_path if arguments else tmp_path / "none"
+    with pytest.raises(SystemExit):
+        run(module("uncertainty"), monkeypatch, capsys, folder, *arguments)
+    assert "must hold .npz files" in capsys.readouterr().err
