@@ -104,6 +104,10 @@ class NumberColumn:
         z = np.clip(z, -MAX_SPREADS, MAX_SPREADS)
         return np.column_stack([z, absent] if self.missing else [z])
 
+    def plain(self, column: pd.Series) -> Inputs:
+        """Return the numbers as they are, (n_rows, 1), with nan for a missing one."""
+        return values.numbers(column)[:, np.newaxis]
+
     def describe(self) -> str:
         """Describe the column in one line."""
         tail = ", may be missing" if self.missing else ""
@@ -170,11 +174,8 @@ class TextColumn:
 
     def transform(self, column: pd.Series, say: Say) -> Inputs:
         """Return the inputs of every row, (n_rows, n_inputs)."""
-        input_of: dict[str | None, int] = {text: i for i, text in enumerate(self.categories)}
-        if self.missing:
-            input_of[None] = len(self.categories)
         texts = values.texts(column)
-        found = np.fromiter((input_of.get(text, -1) for text in texts), np.intp, len(texts))
+        found = self._numbered(texts)
         unknown = found < 0
         if unknown.any():
             example = texts[unknown][0]
@@ -185,6 +186,18 @@ class TextColumn:
         inputs = np.zeros((len(texts), self.n_inputs))
         inputs[~unknown, found[~unknown]] = 1.0
         return inputs
+
+    def plain(self, column: pd.Series) -> Inputs:
+        """Return the number of each category, (n_rows, 1), with nan for one that has no input."""
+        found = self._numbered(values.texts(column)).astype(np.float64)
+        return np.where(found < 0, np.nan, found)[:, np.newaxis]
+
+    def _numbered(self, texts: npt.NDArray[np.object_]) -> npt.NDArray[np.intp]:
+        """Return the input that is 1 for each text; -1 for none."""
+        input_of: dict[str | None, int] = {text: i for i, text in enumerate(self.categories)}
+        if self.missing:
+            input_of[None] = len(self.categories)
+        return np.fromiter((input_of.get(text, -1) for text in texts), np.intp, len(texts))
 
     def describe(self) -> str:
         """Describe the column in one line."""

@@ -17,12 +17,17 @@ from rich.text import Text
 from jitprop import Trainer
 from jitprop.checks import BRIEF, printable
 from jitprop.cli import terminal
+from jitprop.cli.extras import Extras
+from jitprop.cli.importances import Importances
 from jitprop.cli.models import Model
-from jitprop.cli.scores import TRAINING, VALIDATION, Scores
+from jitprop.cli.scores import LOSSES, TRAINING, VALIDATION, Scores
 from jitprop.cli.tables import some
 from jitprop.cli.targets import Target
 from jitprop.cli.terminal import one_line
 from jitprop.cli.training import Compared, Problem
+
+MAX_IMPORTANCES = 10
+"""The most columns whose importance is printed."""
 
 
 class _Page(io.StringIO):
@@ -74,11 +79,12 @@ def end(
     problem: Problem,
     made: Model,
     compared: Compared | None,
+    extras: Extras,
     files: list[tuple[str, Path]],
 ) -> None:
     """Print the scores and the files, after training."""
     with _written(console):
-        _end(console, problem, made, compared)
+        _end(console, problem, made, compared, extras)
         _pairs(console, [(name, str(path)) for name, path in files])
 
 
@@ -95,7 +101,9 @@ def _compared(compared: Compared) -> str:
     )
 
 
-def _end(console: Console, problem: Problem, made: Model, compared: Compared | None) -> None:
+def _end(
+    console: Console, problem: Problem, made: Model, compared: Compared | None, extras: Extras
+) -> None:
     trainer = made.trainer
     if compared is not None:
         console.print(f"\n{_compared(compared)}", soft_wrap=True)
@@ -110,7 +118,8 @@ def _end(console: Console, problem: Problem, made: Model, compared: Compared | N
     else:
         console.print(f"\n{epochs:,} epochs on all rows")
     rows = {TRAINING: len(problem.training), VALIDATION: len(problem.validation)}
-    _scores(console, made.scores, rows)
+    _scores(console, extras.beside(made.scores), rows)
+    _importances(console, extras.importances, made.target)
 
 
 def info(path: Path, trainer: Trainer, made: Model | None) -> None:
@@ -162,6 +171,21 @@ def _scores(console: Console, measured: Scores, n_rows: dict[str, int]) -> None:
     for name, row in measured.items():
         table.add_row(name, *(f"{row[part]:.4g}" if part in row else "" for part in parts))
     console.print(table)
+
+
+def _importances(console: Console, found: Importances, target: Target) -> None:
+    """Print the columns that matter most."""
+    if not found:
+        return
+    name = LOSSES[target.task]
+    console.print(f"The {name} rises so much if a column's values are shuffled:", soft_wrap=True)
+    table = Table("column", box=SIMPLE)
+    table.add_column("rise", justify="right")
+    for column, rise in list(found.items())[:MAX_IMPORTANCES]:
+        table.add_row(Text(printable(column, BRIEF)), f"{rise:.4g}")
+    console.print(table)
+    if len(found) > MAX_IMPORTANCES:
+        console.print(f"{len(found) - MAX_IMPORTANCES:,} more columns matter less\n")
 
 
 def _pairs(console: Console, pairs: list[tuple[str, str]]) -> None:

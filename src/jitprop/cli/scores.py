@@ -26,7 +26,13 @@ MEASURES = {
 }
 """For each task its scores, with the lowest and the highest possible value of each."""
 
+LOSSES = {Classes.task: "log loss", Quantity.task: "root mean squared error"}
+"""For each task the score that is compared: the lower, the better."""
+
 TRAINING, VALIDATION, BASELINE = PARTS = "training", "validation", "baseline"
+
+BOOSTING = "boosted trees"
+"""The name of one more part, which is not in model files."""
 
 
 def measure(target: Target, y: npt.NDArray[np.float64], outputs: Array) -> dict[str, float]:

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from jitprop.cli import column_types, files, pictures, report, tables, terminal, training
+from jitprop.cli.extras import Extras
+from jitprop.cli.extras import find as find_extras
 from jitprop.cli.models import Model
 from jitprop.cli.reading import READING_OPTIONS, Reading
 from jitprop.cli.refused import RefusedError
@@ -71,11 +73,17 @@ def run(
             saved = f"the model after {trainer.epochs_trained} epochs is in {out}"
             if interrupted:
                 raise KeyboardInterrupt
+        extras = Extras()
+        if picture is not None or not quiet:
+            extras = find_extras(trainer, problem, options.seed)
         if picture is not None:
-            errors += [_error_of(lambda: pictures.draw(picture, problem, trainer))]
+            drawn = pictures.Drawn(problem, model, extras)
+            errors += [_error_of(lambda: pictures.draw(picture, drawn))]
             picture = None if errors[-1] else picture
         files_made = [("model", out), *([("picture", picture)] if picture else [])]
-        errors += [_error_of(lambda: report.end(console, problem, model, compared, files_made))]
+        errors += [
+            _error_of(lambda: report.end(console, problem, model, compared, extras, files_made))
+        ]
     except KeyboardInterrupt as error:
         raise terminal.Interrupted(f"interrupted; {saved}") from error
     for failed in filter(None, errors):

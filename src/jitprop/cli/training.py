@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +27,9 @@ from jitprop.cli.scores import BASELINE, TRAINING, VALIDATION, Scores
 from jitprop.cli.tables import Say
 from jitprop.cli.targets import Classes, Quantity, Target
 from jitprop.net import optimizers
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 ADAM_RATE = {"adam": 0.003, "adamw": 0.003}
 """Learning rates for tables of hundreds of rows. Other optimizers use the default of `Trainer`."""
@@ -90,14 +93,40 @@ class Options:
 
 
 class Problem(NamedTuple):
-    """A table prepared for training: inputs, targets, and the rows for training and validation."""
+    """
+    A table prepared for training.
 
+    Attributes
+    ----------
+    frame : DataFrame
+        The rows with a target.
+    columns : tuple of Column
+        The columns that the net learns from.
+    target : Target
+    X : (n_rows, n_inputs) array
+        The net's inputs.
+    y : (n_rows,) float64 array
+        The targets, from `Target.encode`.
+    training, validation : arrays of int
+        The rows for each.
+    """
+
+    frame: pd.DataFrame
     columns: tuple[Column, ...]
     target: Target
     X: Array
     y: npt.NDArray[np.float64]
     training: npt.NDArray[np.intp]
     validation: npt.NDArray[np.intp]
+
+    @property
+    def blocks(self) -> dict[str, slice]:
+        """The inputs of each column, by its name."""
+        ends = np.cumsum([column.n_inputs for column in self.columns]).tolist()
+        return {
+            column.name: slice(end - column.n_inputs, end)
+            for column, end in zip(self.columns, ends, strict=True)
+        }
 
 
 def prepare(
@@ -129,7 +158,7 @@ def prepare(
     # change it.
     X = columns.transform(learned, frame, lambda sentence: None).astype(options.dtype)
     y = target.encode(frame[name] if classes is None else spelled)
-    return Problem(learned, target, X, y, training, validation)
+    return Problem(frame, learned, target, X, y, training, validation)
 
 
 def _note_equal_numbers(classes: Classes, say: Say) -> None:
