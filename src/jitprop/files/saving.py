@@ -67,6 +67,13 @@ The key in "extra" under which the command line saves how it prepared columns fo
 is null if such a net was loaded and saved again in Python, which does not know the columns.
 """
 
+KINDS = {
+    "trainer": "a trainer, which Trainer.load reads",
+    "fleet": "a fleet, which Fleet.load reads",
+    "table": "a net for tables, which TabularClassifier.load or TabularRegressor.load reads",
+}
+"""What a file of each kind holds, for messages."""
+
 CONTENT = (
     "format",
     "settings",
@@ -253,10 +260,24 @@ def _dtype(name: Any) -> Any:
     raise ValueError(f"dtype must be null, 'float32' or 'float64'; got {shown(name)}")
 
 
+def check_kind(content: dict[str, Any], kind: str) -> None:
+    """
+    Check that a file holds what is to be read; "trainer" stands for a file without a kind.
+
+    Raises
+    ------
+    ValueError
+        If not, naming what reads the file.
+    """
+    found = content.get("kind", "trainer")
+    if found != kind:
+        known = isinstance(found, str) and found in KINDS
+        raise ValueError(f"it holds {KINDS[found] if known else shown(found)}")
+
+
 def _layout(content: dict[str, Any]) -> sealed.Layout:
     """Return the tensors that belong to the settings, the history and the callbacks."""
-    if "kind" in content:
-        raise ValueError("it holds a fleet, which Fleet.load reads")
+    check_kind(content, "trainer")
     net = shape(content)
     columns = encoding.history_tensors(encoding.objects(content, "history"))
     known = {} if content.get(POSTERIOR) is None else {POSTERIOR: np.dtype(np.float64)}

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from jitprop import checks
 from jitprop._types import Array
 from jitprop.files import encoding, plausible, saving, sealed
-from jitprop.files.saving import FORMAT, checked_objects, refusing, shape
+from jitprop.files.saving import FORMAT, check_kind, checked_objects, refusing, shape
 from jitprop.fleet.model import FleetModel, make_settings
 from jitprop.fleet.stopping import Found
 from jitprop.net.optimizers import SGD, Optimizer
@@ -144,8 +144,7 @@ def read(
 
 def _layout(content: dict[str, Any]) -> sealed.Layout:
     """Return the dtype and shape of each tensor that a file with these settings must have."""
-    if content.get("kind") != KIND:
-        raise ValueError("it holds no fleet; Trainer.load reads a trainer")
+    check_kind(content, KIND)
     net = shape(content)
     k = checks.integer("members", content.get("members"), low=1)
     words = checks.integer("seed_words", content.get("seed_words"), low=1)

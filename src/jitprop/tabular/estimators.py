@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
+import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, Self
 
@@ -20,9 +21,10 @@ from jitprop import checks
 from jitprop._types import Array
 from jitprop.data.cast import naming
 from jitprop.files import pickles
+from jitprop.files.saving import refusing
 from jitprop.hints import TABULAR, hinting
 from jitprop.interrupts import Interrupts
-from jitprop.tabular import fitting, importances, intervals, targets
+from jitprop.tabular import fitting, importances, intervals, saving, targets
 from jitprop.tabular.fitting import Settings
 from jitprop.tabular.importances import Importances
 from jitprop.tabular.model import TabularNet
@@ -52,6 +54,7 @@ class BaseTabular(BaseEstimator):
     batch_size: Any
     learning_rate: Any
     validation_fraction: Any
+    keep: Any
     n_members: Any
     random_state: Any
     n_threads: Any
@@ -153,6 +156,7 @@ class BaseTabular(BaseEstimator):
                     "validation_fraction", self.validation_fraction, above=0.0, below=1.0
                 ),
                 n_threads=checks.optional_integer("n_threads", self.n_threads, low=1),
+                keep=_names("keep", self.keep),
             )
         except (TypeError, ValueError) as error:
             raise ParameterError(f"{type(self).__name__}: {error}") from None
@@ -192,6 +196,72 @@ class BaseTabular(BaseEstimator):
         seed = _seed(self.random_state if random_state is None else random_state)
         return importances.importances(self.net_, self._table(X), score, n_repeats, seed)
 
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """
+        Write the fitted estimator to one file, without pickle.
+
+        The file has the safetensors format. It is written completely or not at all.
+
+        Parameters
+        ----------
+        path : str or path-like
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before `fit`.
+        OSError
+            If the file cannot be written.
+        """
+        check_is_fitted(self, "net_")
+        names = getattr(self, "feature_names_in_", None)
+        parameters = self.get_params()
+        if not isinstance(self.random_state, int | np.integer):
+            parameters["random_state"] = None
+        extra = {
+            "estimator": type(self).__name__,
+            "parameters": {name: _plain(value) for name, value in parameters.items()},
+            "n_features": self.n_features_in_,
+            "feature_names": None if names is None else names.tolist(),
+        }
+        saving.write(path, self.net_, extra)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """
+        Read an estimator that `save` wrote. Nothing in the file is run.
+
+        Parameters
+        ----------
+        path : str or path-like
+
+        Returns
+        -------
+        estimator
+            Its predictions are those of the saved one, bit for bit. ``history_`` is empty.
+
+        Raises
+        ------
+        CheckpointError
+            For a file that `save` did not write, that was altered, or that holds another estimator.
+        OSError
+            If the file cannot be read.
+        """
+        net, extra = saving.read(path)
+        with refusing(path):
+            if isinstance(net.target, Classes) != cls._classifies:
+                other = "TabularClassifier" if not cls._classifies else "TabularRegressor"
+                raise ValueError(f"it holds a {other}, which {other}.load reads")
+            made, seen = cls(), _seen(extra, net)
+            parameters = extra.get("parameters")
+            if not isinstance(parameters, dict) or parameters.keys() != made.get_params().keys():
+                raise ValueError(f"it has no parameters of a {cls.__name__}")
+            lists = {name: tuple(v) for name, v in parameters.items() if isinstance(v, list)}
+            made.set_params(**parameters | lists)
+            made._settings()
+            made._become(seen, net)
+        return made
+
     def __getstate__(self) -> dict[str, Any]:
         return pickles.stamped(super().__getstate__())
 
@@ -230,6 +300,8 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
     validation_fraction : float, default 0.2
         The share of the rows of each class that is held out, to choose the best epoch and to
         calibrate the probabilities.
+    keep : sequence of str, default ()
+        Columns to use although they look like ids: see ``left_out_``.
     n_members : int, default 1
         The number of nets whose probabilities are averaged. Each has a seed of its own, and all
         hold out the same rows.
@@ -288,6 +360,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         batch_size: int = 256,
         learning_rate: float | None = None,
         validation_fraction: float = 0.2,
+        keep: Sequence[str] = (),
         n_members: int = 1,
         random_state: Any = None,
         n_threads: int | None = None,
@@ -298,6 +371,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         self.batch_size = batch_size
         self.learning_rate = learning_rate
         self.validation_fraction = validation_fraction
+        self.keep = keep
         self.n_members = n_members
         self.random_state = random_state
         self.n_threads = n_threads
@@ -399,6 +473,8 @@ class TabularRegressor(RegressorMixin, BaseTabular):
     validation_fraction : float, default 0.2
         The share of the rows that is held out, to choose the best epoch and for
         `predict_interval`.
+    keep : sequence of str, default ()
+        Columns to use although they look like ids: see ``left_out_``.
     n_members : int, default 1
         The number of nets whose predictions are averaged. Each has a seed of its own, and all hold
         out the same rows.
@@ -448,6 +524,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         batch_size: int = 256,
         learning_rate: float | None = None,
         validation_fraction: float = 0.2,
+        keep: Sequence[str] = (),
         n_members: int = 1,
         random_state: Any = None,
         n_threads: int | None = None,
@@ -458,6 +535,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         self.batch_size = batch_size
         self.learning_rate = learning_rate
         self.validation_fraction = validation_fraction
+        self.keep = keep
         self.n_members = n_members
         self.random_state = random_state
         self.n_threads = n_threads
@@ -572,6 +650,34 @@ def _seed(random_state: Any) -> int:
     if isinstance(random_state, int | np.integer) and not isinstance(random_state, bool):
         return checks.integer("random_state", random_state, low=0)
     return int(check_random_state(random_state).randint(2**31, dtype=np.int64))
+
+
+def _seen(extra: Any, net: TabularNet) -> dict[str, Any]:
+    """Return ``n_features_in_`` and ``feature_names_in_`` of an estimator in a file."""
+    if not isinstance(extra, dict):
+        raise ValueError("it holds a net of the command line, which jitprop predict reads")
+    n = checks.integer("n_features", extra.get("n_features"), low=1)
+    names = extra.get("feature_names")
+    if names is None:
+        return {"n_features_in_": n}
+    good = isinstance(names, list) and all(isinstance(name, str) for name in names)
+    if not good or len(names) != n:
+        raise ValueError(f"its feature_names must be {n} texts; got {checks.shown(names)}")
+    return {"n_features_in_": n, "feature_names_in_": np.array(names, object)}
+
+
+def _plain(value: Any) -> Any:
+    """Return a parameter as JSON can hold it."""
+    if checks.is_list(value):
+        return [_plain(item) for item in value]
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _names(name: str, given: Any) -> tuple[str, ...]:
+    """Return names of columns, checked."""
+    if not checks.is_list(given) or not all(isinstance(each, str) for each in given):
+        raise TypeError(f"{name} must be a list of names of columns; got {checks.shown(given)}")
+    return tuple(given)
 
 
 def _report(net: TabularNet) -> None:

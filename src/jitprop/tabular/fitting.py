@@ -38,6 +38,8 @@ class Settings:
         The share of the rows that is held out, if no others are given.
     n_threads : int or None
         The most threads, as `Trainer` has it.
+    keep : tuple of str
+        Columns to use although they look like ids.
     """
 
     recipe: Recipe
@@ -45,6 +47,7 @@ class Settings:
     seed: int = 0
     validation_fraction: float = 0.2
     n_threads: int | None = None
+    keep: tuple[str, ...] = ()
 
 
 class Encoded(NamedTuple):
@@ -103,6 +106,11 @@ def fit(
     if validation is None:
         strata = None if known is None else codes
         training, others = rows.hold_out(n, settings.validation_fraction, strata)
+        if len(others) == 0:
+            raise ValueError(
+                f"y must have classes of more than one row, of which some are held out; got {n} "
+                "classes in as many rows"
+            )
         held_out, given = given.take(others), given.take(training)
     else:
         held_out = rows.counted("X_val", *validation)
@@ -110,7 +118,7 @@ def fit(
             held_out = held_out._replace(y=known.codes("y_val", held_out.y))
         if held_out.table.n_rows == 0:
             raise ValueError("X_val must have at least one row; got none")
-    columns = learn(given.table)
+    columns = learn(given.table, keep=settings.keep)
     target = known or targets.quantity_of(given.y, given.weights)
     fitted = _Fit(columns, target, settings)
     return fitted.run(fitted.encoded(given), fitted.encoded(held_out), held_out.y)

@@ -19,7 +19,7 @@ from jitprop import elementary
 from jitprop._types import Array
 from jitprop.net.losses import CrossEntropy, Loss, SquaredError
 from jitprop.net.optimizers import Adam
-from jitprop.net.schedules import Cosine
+from jitprop.net.schedules import CosineLog, EachUpdate
 from jitprop.net.seeds import streams
 from jitprop.trainer import Trainer
 
@@ -130,7 +130,9 @@ def trainer(
         output_activation="softmax" if classes else "identity",
         loss=loss,
         optimizer=Adam(beta_2=recipe.beta_2),
-        learning_rate=Cosine(recipe.learning_rate * 0.1, recipe.epochs),
+        learning_rate=EachUpdate(
+            CosineLog(recipe.learning_rate * 0.1, recipe.epochs, recipe.cycles)
+        ),
         batch_size=batch(n_rows, recipe.batch_size),
         dtype="float32",
         seed=seed,

@@ -104,10 +104,15 @@ def weights_of(sample_weight: Any, n: int) -> Numbers | None:
 
 
 def keys(table: Table, y: Array, seed: int) -> npt.NDArray[np.uint64]:
-    """Return a number for each row that depends on what it holds and on the seed alone."""
+    """
+    Return a number for each row that depends on what it holds and on the seed alone.
+
+    Of the targets it is their ranks that count, so that their unit does not.
+    """
+    ranks = np.unique(y, return_inverse=True)[1].astype(np.uint64)
     first = np.random.SeedSequence(seed).generate_state(1, np.uint64)[0]
     made = np.full(table.n_rows, first)
-    for bits in (*map(_bits, table), _of_floats(y.astype(np.float64))):
+    for bits in (*map(_bits, table), ranks):
         made = _mixed(made + bits)
     return made
 
