@@ -13,7 +13,10 @@ from jitprop import SGD, Adam, AdamW, reference
 from jitprop.backends import compiled
 from jitprop.training import sources
 
-HIDDEN = ("sigmoid", "tanh", "relu", "leaky_relu", "elu", "softplus", "gelu", "silu", "identity")
+HIDDEN = (
+    "sigmoid", "tanh", "relu", "leaky_relu", "elu", "softplus", "gelu", "silu", "selu", "mish",
+    "softsign", "identity",
+)  # fmt: skip
 
 # The output activations that each loss allows.
 OUTPUTS = {

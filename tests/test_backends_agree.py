@@ -66,7 +66,12 @@ def assert_close(comp, ref, tolerance):
 @SETTINGS
 @given(sizes=SIZES, batch=BATCHES, draw=st.data())
 def test_one_step_and_twenty(activation, loss, optimizer, dtype, sizes, batch, draw):
-    output = draw.draw(st.sampled_from(OUTPUTS[loss]))
+    outputs = OUTPUTS[loss]
+    if dtype == "float32" and optimizer in ("adam", "adamw"):
+        # Where tanh saturates, its slope is 0 in the kernels and 1e-8 in the reference. Steps of
+        # Adam are as long for a gradient of 1e-8 as for any other.
+        outputs = [output for output in outputs if output != "tanh"]
+    output = draw.draw(st.sampled_from(outputs))
     labels = draw.draw(st.booleans())
     reduction = draw.draw(st.sampled_from(["mean", "sum"]))
     sizes = suited(sizes, loss)

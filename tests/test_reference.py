@@ -57,7 +57,7 @@ def net(activation, output, loss, *, reduction="mean", sizes=(3, 5, 4, 3), seed=
 @pytest.mark.parametrize(("loss", "output", "activation"), CASES)
 def test_gradients_are_the_central_differences(activation, output, loss, rng):
     for reduction in ("mean", "sum"):
-        trainer = net(activation, output, loss, reduction=reduction, sizes=(3, 5, 4, 4))
+        trainer = net(activation, output, loss, reduction=reduction, sizes=(3, 5, 4, 4), seed=2)
         for labels in (False, True) if loss == "cross_entropy" else (False,):
             X, y = data([3, 4], 7, loss, labels, rng)
             gradient = flat(trainer.gradients(X, y))
@@ -87,6 +87,10 @@ def test_a_wrong_gradient_is_caught(monkeypatch, rng):
     assert largest_difference(trainer, X, y, gradient) > 1e-6
 
 
+# From the documentation of torch.nn.SELU.
+SELU_ALPHA = mpmath.mpf("1.6732632423543772848170429916717")
+SELU_LAMBDA = mpmath.mpf("1.0507009873554804934193349852946")
+
 # The activations with many digits, by the definition in the paper or textbook.
 DEFINITIONS = {
     "sigmoid": lambda z: 1 / (1 + mpmath.exp(-z)),
@@ -97,6 +101,9 @@ DEFINITIONS = {
     "softplus": lambda z: mpmath.log1p(mpmath.exp(z)),
     "gelu": lambda z: z / 2 * (1 + mpmath.tanh(mpmath.sqrt(2 / mpmath.pi) * (z + 0.044715 * z**3))),
     "silu": lambda z: z / (1 + mpmath.exp(-z)),
+    "selu": lambda z: SELU_LAMBDA * (z if z > 0 else SELU_ALPHA * mpmath.expm1(z)),
+    "mish": lambda z: z * mpmath.tanh(mpmath.log1p(mpmath.exp(z))),
+    "softsign": lambda z: z / (1 + abs(z)),
     "identity": lambda z: z,
 }
 
@@ -115,6 +122,40 @@ def test_activations_are_what_their_papers_say(name):
     # Below 1e-300, gelu is z times a subnormal number and has few digits.
     np.testing.assert_allclose(comp, ref, rtol=2e-13, atol=1e-300)
     np.testing.assert_allclose(comp_slope, ref_slope, rtol=2e-12, atol=1e-300)
+
+
+# Examples in the documentation of tf.keras.activations.
+EXAMPLES = {
+    "softsign": ([-1.0, 0.0, 1.0], [-0.5, 0.0, 0.5]),
+    # tfa.activations.mish
+    "mish": ([1.0, 0.0, 1.0], [0.865098, 0.0, 0.865098]),
+}
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_examples_of_keras(name, backend):
+    z, expected = EXAMPLES[name]
+    trainer = Trainer([1, 1], output_activation=name, init=([[[1.0]]], [[0.0]]), backend=backend)
+    found = trainer.predict(np.transpose([z]))[:, 0]
+    np.testing.assert_allclose(found, expected, rtol=0, atol=5e-7)
+
+
+def test_selu_keeps_mean_0_and_variance_1():
+    # The equations from which Klambauer et al. compute its two constants, for z of the standard
+    # normal distribution.
+    z = np.linspace(-12, 12, 240_001)
+    density = np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi)
+    a = functions.selu(z)[0]
+    for power, expected in ((1, 0.0), (2, 1.0)):
+        np.testing.assert_allclose(np.trapezoid(a**power * density, z), expected, atol=1e-9)
+
+
+def test_mish_has_its_least_value_near_minus_1_19():
+    z = np.linspace(-3, 0, 3001)
+    a, slope = functions.mish(z)
+    assert round(float(z[a.argmin()]), 2) == -1.19  # Misra 2019, section 2
+    np.testing.assert_allclose(a.min(), -0.30884, atol=1e-5)
+    assert (slope[: a.argmin()] < 1e-3).all()
 
 
 def test_gelu_is_near_its_exact_form():

@@ -17,7 +17,7 @@ from jitprop.cli import machine, verify
 from jitprop.fleet import choice
 from jitprop.net.initializers import WEIGHTS
 from jitprop.net.second_order import BayesianRegularization, LevenbergMarquardt
-from jitprop.net.spec import OUTPUT_ACTIVATIONS, make_spec
+from jitprop.net.spec import make_spec
 from jitprop.proof import nets, published, speed
 
 TABLE = nets.table()
@@ -69,13 +69,13 @@ def test_the_table_has_everything_that_the_promise_names() -> None:
         of_kind = [net for net in TABLE if net.kind == kind]
         assert {net.settings["dtype"] for net in of_kind} == {"float32", "float64"}
         assert values("loss", kind) == set(map(str, nets.LOSSES)), kind
-        assert values("activation", kind) == set(nets.HIDDEN_ACTIVATIONS), kind
+        assert values("activation", kind) == set(nets.ACTIVATIONS), kind
         assert values("reduction", kind) == {"mean", "sum"}
         schedules = {type(net.settings["learning_rate"]).__name__ for net in of_kind}
         assert {"float", "Step", "Exponential", "InverseScaling", "Cosine", "OneCycle"} <= schedules
         assert {net.settings["weighted"] for net in of_kind} == {True, False}
         assert {net.settings["dropout"] > 0 for net in of_kind} == {True, False}
-    assert values("output_activation") == set(OUTPUT_ACTIVATIONS)
+    assert values("output_activation") == {*nets.ACTIVATIONS, "exp", "softmax"}
     for kind in ("lanes", "blocks"):
         assert values("optimizer", kind) == {str(optimizer) for optimizer, _ in nets.OPTIMIZERS}
         assert values("clip_norm", kind) == {"None", "0.3"}

@@ -30,6 +30,9 @@ from jitprop_kernels.simd import (
 )
 
 LEAK = 0.01
+# lambda of SELU, and lambda alpha. As PyTorch and TensorFlow have them: alpha is
+# 1.6732632423543772848170429916717.
+SELU_SCALE, SELU_DEPTH = 1.0507009873554805, 1.7580993408473768
 
 
 @jit()
@@ -136,6 +139,61 @@ def silu(z: Scalar) -> tuple[Scalar, Scalar]:
     return z * s, fma(z, s_slope, s)
 
 
+@jit()
+def selu(z: Scalar) -> tuple[Scalar, Scalar]:
+    """
+    Scaled ELU: a = lambda z where z > 0, else lambda alpha (exp(z) - 1).
+
+    Errors below 2.5 ulp. Source: Klambauer, Unterthiner, Mayr and Hochreiter, *Self-Normalizing
+    Neural Networks*, arXiv:1706.02515, equation 2.
+    """
+    T = type(z)
+    p, scale = exp_parts(select(z > T(0.0), T(0.0), z))
+    below, slope = fma(scale, p, scale - T(1.0)), fma(scale, p, scale)
+    a = select(z > T(0.0), T(SELU_SCALE) * z, T(SELU_DEPTH) * below)
+    return a, select(z > T(0.0), T(SELU_SCALE), T(SELU_DEPTH) * slope)
+
+
+@jit()
+def mish(z: Scalar) -> tuple[Scalar, Scalar]:
+    """
+    a = z tanh(softplus(z)), slope = tanh(softplus(z)) + z tanh'(softplus(z)) sigmoid(z).
+
+    With e = exp(-abs(z)), tanh(softplus(z)) = n / d, where n = 1 + 2 e and d = n + 2 e**2 for
+    z >= 0, and n = e (2 + e) and d = n + 2 below. Errors of a are below 3.5 ulp, and so are those
+    of the slope but for z from -3 to -0.5, where it changes its sign: there they are below one
+    epsilon. Source: Misra, *Mish: A Self Regularized Non-Monotonic Activation Function*,
+    arXiv:1908.08681, section 2.
+    """
+    T = type(z)
+    z = select(z < T(-1e4), T(-1e4), z)  # infinity times 0 would be nan
+    x = select(z > T(1e4), T(1e4), z)
+    e = exp_of_negative(-abs(z))
+    square, positive = e * e, z >= T(0.0)
+    n = select(positive, fma(T(2.0), e, T(1.0)), fma(T(2.0), e, square))
+    d = T(1.0) / (n + T(2.0) * select(positive, square, T(1.0)))
+    t = n * d
+    # The second term is 4 z e (1 + e) / d**2, times e for z >= 0.
+    rest = select(positive, square, e) * (T(1.0) + e)
+    return z * t, fma((T(4.0) * x) * d, rest * d, t)
+
+
+@jit()
+def softsign(z: Scalar) -> tuple[Scalar, Scalar]:
+    """
+    a = z / (1 + abs(z)), slope = 1 / (1 + abs(z))**2. Errors below 2 and 3.5 ulp.
+
+    Source: Glorot and Bengio, *Understanding the Difficulty of Training Deep Feedforward Neural
+    Networks*, AISTATS 2010, section 3.
+    """
+    T = type(z)
+    x = abs(z)
+    high = T(1.0) / (T(1.0) + x)
+    # From 2**60 on it rounds to 1. The product would be nan for infinity.
+    a = select(x > T(1152921504606846976.0), T(1.0), x * high)
+    return with_sign_of(z, a), high * high
+
+
 @jit(apart=True)
 def exponentials(memory: Array, z: int, out: int, size: int, sign: float) -> None:
     """exp(sign z) of the numbers ``memory[z:z + size]`` into ``memory[out:]``; sign is 1 or -1."""
@@ -149,6 +207,24 @@ def exponential(memory: Array, z: int, slopes: int, size: int) -> None:
     exponentials(memory, z, slopes, size, 1.0)
     for i in range(size):
         memory[z + i] = memory[slopes + i]
+
+
+@jit(apart=True)
+def activate_apart(code: int, memory: Array, z: int, slopes: int, size: int) -> None:
+    """
+    As `activate`, with the activations that do not stand in `activate_by` itself.
+
+    That one is compiled for each width of vectors and for each place that calls it.
+    """
+    if code == codes.SELU:
+        for i in range(size):
+            memory[z + i], memory[slopes + i] = selu(memory[z + i])
+    elif code == codes.MISH:
+        for i in range(size):
+            memory[z + i], memory[slopes + i] = mish(memory[z + i])
+    else:
+        for i in range(size):
+            memory[z + i], memory[slopes + i] = softsign(memory[z + i])
 
 
 @jit()
@@ -199,6 +275,8 @@ def activate_by(like: Scalar, code: int, memory: Array, z: int, slopes: int, siz
             value, slope = silu(load_like(like, memory, z + i))
             store(memory, z + i, value)
             store(memory, slopes + i, slope)
+    elif code < codes.EXP:
+        activate_apart(code, memory, z, slopes, size)
     elif code == codes.EXP:
         exponential(memory, z, slopes, size)
     elif code <= codes.SOFTMAX:

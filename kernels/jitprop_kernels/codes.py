@@ -13,9 +13,12 @@ ELU = 4
 SOFTPLUS = 5
 GELU = 6
 SILU = 7
-EXP = 8
-IDENTITY = 9
-SOFTMAX = 10
+SELU = 8
+MISH = 9
+SOFTSIGN = 10
+EXP = 11
+IDENTITY = 12
+SOFTMAX = 13
 
 # Losses of z, which need no slope;
 BINARY_CROSS_ENTROPY = 0

@@ -9,8 +9,11 @@ Sources of activations: sigmoid, tanh and softmax are in every textbook, such as
 and Courville, *Deep Learning*, 2016. relu: Glorot, Bordes and Bengio, *Deep Sparse Rectifier Neural
 Networks*, AISTATS 2011, with softplus. leaky_relu: Maas, Hannun and Ng, *Rectifier Nonlinearities
 Improve Neural Network Acoustic Models*, 2013. elu: Clevert, Unterthiner and Hochreiter,
-arXiv:1511.07289, with alpha = 1. gelu: Hendrycks and Gimpel, arXiv:1606.08415. silu: the same, and
-Elfwing, Uchibe and Doya, arXiv:1702.03118. Sources of losses: see `jitprop.net.losses`.
+arXiv:1511.07289, with alpha = 1. selu: Klambauer, Unterthiner, Mayr and Hochreiter,
+arXiv:1706.02515. mish: Misra, arXiv:1908.08681. softsign: Glorot and Bengio, *Understanding the
+Difficulty of Training Deep Feedforward Neural Networks*, AISTATS 2010. gelu: Hendrycks and Gimpel,
+arXiv:1606.08415. silu: the same, and Elfwing, Uchibe and Doya, arXiv:1702.03118. Sources of losses:
+see `jitprop.net.losses`.
 """
 
 from __future__ import annotations
@@ -74,6 +77,33 @@ def silu(z: Array) -> tuple[Array, Array]:
     return z * s, s + z * s_slope
 
 
+def selu(z: Array) -> tuple[Array, Array]:
+    """
+    a = lambda z where z > 0, else lambda alpha (exp(z) - 1); slope = lambda or lambda alpha exp(z).
+
+    lambda and alpha keep the mean 0 and the variance 1 of a layer's inputs.
+    """
+    scale, alpha = z.dtype.type(1.0507009873554805), z.dtype.type(1.6732632423543772)
+    negative = np.minimum(z, 0)
+    a = np.where(z > 0, scale * z, scale * alpha * np.expm1(negative))
+    return a, np.where(z > 0, scale, scale * alpha * np.exp(negative))
+
+
+def mish(z: Array) -> tuple[Array, Array]:
+    """a = z t with t = tanh(softplus(z)), slope = t + z (1 - t**2) sigmoid(z)."""
+    x = np.clip(z, -1e4, 1e4)  # beyond that t is 0 or 1; infinity times 0 would be nan
+    s, s_slope = softplus(x)
+    t, t_slope = tanh(s)
+    return np.maximum(z, x) * t, t + x * t_slope * s_slope
+
+
+def softsign(z: Array) -> tuple[Array, Array]:
+    """a = z / (1 + abs(z)), slope = 1 / (1 + abs(z))**2."""
+    size = np.abs(z)
+    large = np.minimum(size, z.dtype.type(1e30))  # inf / inf would be nan
+    return np.copysign(large / (1 + large), z), (1 / (1 + size)) ** 2
+
+
 def exp(z: Array) -> tuple[Array, Array]:
     """a = exp(z), slope = exp(z)."""
     a = np.exp(z)
@@ -101,6 +131,9 @@ ACTIVATIONS: dict[str, Callable[[Array], tuple[Array, Array]]] = {
     "softplus": softplus,
     "gelu": gelu,
     "silu": silu,
+    "selu": selu,
+    "mish": mish,
+    "softsign": softsign,
     "exp": exp,
     "identity": identity,
 }

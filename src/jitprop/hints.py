@@ -52,8 +52,6 @@ WORDS: dict[str, dict[str, str]] = {
         "tansig": "it is 'tanh'",
         "logistic": "it is 'sigmoid'",
         "swish": "it is 'silu'",
-        "selu": "there is none; 'elu' is the nearest",
-        "mish": "there is none; 'silu' is the nearest",
     },
     "optimizer": {
         "momentum": "it is SGD(momentum=0.9)",

@@ -35,12 +35,42 @@ def sweep(code, x, out):
             out[i], _ = activations.tanh(x[i])
         elif code == 8:
             out[i] = elementary.exp(x[i])
+        elif code == 9:
+            out[i], _ = activations.selu(x[i])
+        elif code == 10:
+            _, out[i] = activations.selu(x[i])
+        elif code == 11:
+            out[i], _ = activations.mish(x[i])
+        elif code == 12:
+            _, out[i] = activations.mish(x[i])
+        elif code == 13:
+            out[i], _ = activations.softsign(x[i])
+        elif code == 14:
+            _, out[i] = activations.softsign(x[i])
         else:
             _, out[i] = activations.tanh(x[i])
 
 
 def logistic(x):
     return 1 / (1 + mpmath.exp(-x))
+
+
+# The parameters of SELU to 29 digits, from PyTorch's documentation.
+LAMBDA = mpmath.mpf("1.0507009873554804934193349852946")
+ALPHA = mpmath.mpf("1.6732632423543772848170429916717")
+
+
+def selu(x):
+    return LAMBDA * (x if x > 0 else ALPHA * mpmath.expm1(x))
+
+
+def gate(x):
+    """tanh(softplus(x)), which times x is mish(x)."""
+    return mpmath.tanh(mpmath.log1p(mpmath.exp(x)))
+
+
+def mish_slope(x):
+    return gate(x) + x * (1 - gate(x) ** 2) * logistic(x)
 
 
 # name: (code, exact function, range in float64, range in float32, bounds in ulp for both).
@@ -57,6 +87,27 @@ FUNCTIONS = {
     "tanh": (6, mpmath.tanh, (-20.0, 20.0), (-10.0, 10.0), 3.0, 4.5),
     # In float32 it is 1 - a**2, whose absolute error is bounded: see below.
     "tanh_slope": (7, lambda x: mpmath.sech(x) ** 2, (-354.0, 354.0), (-0.5, 0.5), 5.0, 2.0),
+    "selu": (9, selu, (-745.0, 1e300), (-103.0, 3e38), 2.5, 2.5),
+    "selu_slope": (
+        10,
+        lambda x: LAMBDA * (1 if x > 0 else ALPHA * mpmath.exp(x)),
+        (-708.3, 50.0),
+        (-87.3, 50.0),
+        2.5,
+        2.5,
+    ),
+    "mish": (11, lambda x: x * gate(x), (-708.3, 1e3), (-87.3, 1e3), 3.5, 3.5),
+    # Below -0.5 it changes its sign, and only its absolute error is bounded: see below.
+    "mish_slope": (12, mish_slope, (-0.5, 700.0), (-0.5, 80.0), 3.5, 3.5),
+    "softsign": (13, lambda x: x / (1 + abs(x)), (-1e300, 1e300), (-3e38, 3e38), 2.0, 2.0),
+    "softsign_slope": (
+        14,
+        lambda x: 1 / (1 + abs(x)) ** 2,
+        (-1e150, 1e150),
+        (-1e18, 1e18),
+        3.5,
+        3.5,
+    ),
 }
 
 
@@ -107,6 +158,16 @@ def test_the_measure_itself_sees_an_error_of_one_part_in_2_to_the_50():
     x = points(-700.0, 700.0, np.float64, 50)
     exact = [mpmath.exp(mpmath.mpf(float(v))) for v in x]
     assert ulps(np.exp(x) * (1 + 2.0**-50), exact, np.float64) > 3.0
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_the_slope_of_mish_where_it_changes_its_sign(dtype):
+    x = points(-40.0, -0.5, dtype, 500)
+    exact = np.array([float(mish_slope(mpmath.mpf(float(v)))) for v in x])
+    found = compiled("mish_slope", x)
+    assert np.abs(found - exact).max() <= np.finfo(dtype).eps
+    steep = x < -3.0
+    assert ulps(found[steep], [mpmath.mpf(e) for e in exact[steep]], dtype) <= 4.0
 
 
 @pytest.fixture(scope="module")
@@ -184,6 +245,12 @@ EXTREMES = {
     "sigmoid_slope": [(1e4, 0.0), (-1e4, 0.0), (INF, 0.0), (-INF, 0.0), (NAN, NAN), (0.0, 0.25)],
     "tanh": [(1e4, 1.0), (-1e4, -1.0), (INF, 1.0), (-INF, -1.0), (NAN, NAN), (0.0, 0.0)],
     "tanh_slope": [(1e4, 0.0), (-1e4, 0.0), (INF, 0.0), (-INF, 0.0), (NAN, NAN), (0.0, 1.0)],
+    "selu": [(INF, INF), (-1e4, -ALPHA * LAMBDA), (-INF, -ALPHA * LAMBDA), (NAN, NAN), (0.0, 0.0)],
+    "selu_slope": [(INF, LAMBDA), (-1e4, 0.0), (-INF, 0.0), (NAN, NAN), (0.0, ALPHA * LAMBDA)],
+    "mish": [(1e4, 1e4), (-1e4, 0.0), (INF, INF), (-INF, 0.0), (NAN, NAN), (0.0, 0.0)],
+    "mish_slope": [(1e4, 1.0), (-1e4, 0.0), (INF, 1.0), (-INF, 0.0), (NAN, NAN)],
+    "softsign": [(1e30, 1.0), (INF, 1.0), (-INF, -1.0), (NAN, NAN), (0.0, 0.0), (-3.0, -0.75)],
+    "softsign_slope": [(INF, 0.0), (-INF, 0.0), (NAN, NAN), (0.0, 1.0), (-3.0, 0.0625)],
 }
 
 
@@ -204,6 +271,10 @@ def test_subnormal_numbers(dtype):
     np.testing.assert_array_equal(compiled("sigmoid", both), ones / 2)
     np.testing.assert_array_equal(compiled("expm1_of_negative", -tiny), -tiny)
     np.testing.assert_array_equal(compiled("log1p_of_fraction", tiny), tiny)
+    np.testing.assert_array_equal(compiled("softsign", both), both)
+    scale = np.where(both > 0, float(LAMBDA), float(LAMBDA * ALPHA)).astype(dtype)
+    np.testing.assert_array_equal(compiled("selu", both), scale * both)
+    np.testing.assert_array_equal(compiled("mish", both), dtype(0.6) * both)
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])

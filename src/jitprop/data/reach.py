@@ -17,6 +17,9 @@ RANGES = {
     "softplus": (0.0, np.inf),
     "exp": (0.0, np.inf),
     "elu": (-1.0, np.inf),
+    "selu": (-1.76, np.inf),
+    "softsign": (-1.0, 1.0),
+    "mish": (-0.31, np.inf),
     "gelu": (-0.17, np.inf),
     "silu": (-0.28, np.inf),
 }

@@ -27,6 +27,9 @@ ACTIVATIONS = {
     "softplus": "return fmaxf(z, 0.0f) + log1pf(expf(-fabsf(z)));",
     "gelu": "return z / (1.0f + expf(-1.5957691216057308f * (z + 0.044715f * z * z * z)));",
     "silu": "return z / (1.0f + expf(-z));",
+    "selu": "return z > 0.0f ? 1.0507009873554805f * z : 1.7580993408473768f * expm1f(z);",
+    "mish": "return z * tanhf(fmaxf(z, 0.0f) + log1pf(expf(-fabsf(z))));",
+    "softsign": "return z / (1.0f + fabsf(z));",
     "exp": "return expf(z);",
 }
 
@@ -34,7 +37,9 @@ ACTIVATIONS = {
 # an absolute error of about the epsilon of float.
 LACKING = {
     "elu": "#define expm1f(z) (expf(z) - 1.0f)",
+    "selu": "#define expm1f(z) (expf(z) - 1.0f)",
     "softplus": "#define log1pf(z) logf(1.0f + (z))",
+    "mish": "#define log1pf(z) logf(1.0f + (z))",
 }
 
 DECLARED = """\

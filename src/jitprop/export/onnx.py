@@ -19,6 +19,9 @@ from jitprop.files.atomic import replacing
 # Both are from 2022, so runtimes since then can read the file.
 OPSET, IR_VERSION = 17, 8
 
+# lambda and lambda alpha: see `jitprop.functions.selu`.
+SELU_SCALE, SELU_DEPTH = 1.0507009873554805, 1.7580993408473768
+
 
 def to_onnx(
     model: Any, path: str | os.PathLike[str], *, dtype: npt.DTypeLike | None = None
@@ -54,7 +57,8 @@ def to_onnx(
     has the shape (n, n_outputs) and holds 0 and 1.
 
     All operators belong to ONNX's own domain, and onnxruntime has all of them in both dtypes. That
-    is why elu, leaky_relu, softplus and gelu are composed of simpler operators.
+    is why elu, leaky_relu, selu, softplus, mish, softsign and gelu are composed of simpler
+    operators.
 
     Examples
     --------
@@ -175,15 +179,32 @@ class _Graph:
             case "leaky_relu":
                 return self("Max", z, self("Mul", z, self.number(0.01)), name=name)
             case "elu":
-                negative = self("Exp", self("Min", z, self.number(0)))
-                below = self("Sub", negative, self.number(1))
-                return self("Where", self("Greater", z, self.number(0)), z, below, name=name)
+                return self.elu(z, 1.0, 1.0, name)
+            case "selu":
+                return self.elu(z, SELU_SCALE, SELU_DEPTH, name)
             case "softplus":
-                e = self("Exp", self("Neg", self("Abs", z)))
-                logarithm = self("Log", self("Add", e, self.number(1)))
-                return self("Add", self("Max", z, self.number(0)), logarithm, name=name)
+                return self.softplus(z, name)
+            case "mish":
+                return self("Mul", z, self("Tanh", self.softplus(z)), name=name)
+            case "softsign":
+                return self("Div", z, self("Add", self("Abs", z), self.number(1)), name=name)
             case "gelu":
                 cube = self("Mul", self("Mul", z, z), self("Mul", z, self.number(0.044715)))
                 v = self("Mul", self("Add", z, cube), self.number(2 * math.sqrt(2 / math.pi)))
                 return self("Mul", z, self("Sigmoid", v), name=name)
         raise NotImplementedError(kind)
+
+    def elu(self, z: str, scale: float, depth: float, name: str | None) -> str:
+        """Add scale * z where z > 0, else depth * (exp(z) - 1)."""
+        negative = self("Exp", self("Min", z, self.number(0)))
+        below = self("Sub", negative, self.number(1))
+        if depth != 1.0:
+            below = self("Mul", below, self.number(depth))
+        above = z if scale == 1.0 else self("Mul", z, self.number(scale))
+        return self("Where", self("Greater", z, self.number(0)), above, below, name=name)
+
+    def softplus(self, z: str, name: str | None = None) -> str:
+        """Add log(1 + exp(z))."""
+        e = self("Exp", self("Neg", self("Abs", z)))
+        logarithm = self("Log", self("Add", e, self.number(1)))
+        return self("Add", self("Max", z, self.number(0)), logarithm, name=name)

@@ -25,6 +25,9 @@ HIDDEN_ACTIVATIONS = (
     "softplus",
     "gelu",
     "silu",
+    "selu",
+    "mish",
+    "softsign",
     "identity",
 )
 OUTPUT_ACTIVATIONS = (*HIDDEN_ACTIVATIONS, "exp", "softmax")

@@ -34,7 +34,6 @@ from jitprop.net.schedules import (
     Step,
 )
 from jitprop.net.second_order import BayesianRegularization, LevenbergMarquardt
-from jitprop.net.spec import HIDDEN_ACTIVATIONS
 from jitprop.sweeps import sweep
 from jitprop.trainer import Trainer
 from jitprop.training.callbacks import EarlyStopping
@@ -108,6 +107,11 @@ BATCHES = {
 }
 UPDATES = {"lanes": 800, "blocks": 50, "chunks": 12, "fleet": 200, "wide fleet": 24, "sweep": 80}
 """About how many batches a net is trained on."""
+
+ACTIVATIONS = (
+    "sigmoid", "tanh", "relu", "leaky_relu", "elu", "softplus", "gelu", "silu", "identity"
+)  # fmt: skip
+"""The activations that names choose among. One more here would change most of the nets."""
 
 ERRORS: tuple[Any, ...] = (
     "half_squared_error",
@@ -274,7 +278,7 @@ def _settings(name: str, kind: str) -> Settings:
     deep = len(sizes) > 2
     settings: Settings = {
         "layer_sizes": sizes,
-        "activation": of("activation", HIDDEN_ACTIVATIONS),
+        "activation": of("activation", ACTIVATIONS),
         "output_activation": of("output", _outputs(loss)),
         "loss": loss,
         "reduction": reduction,
@@ -315,7 +319,7 @@ def _full_batch(name: str, number: int) -> Settings:
     fits = ("plain", "two fits", "early stopping")
     settings: Settings = {
         "layer_sizes": _sizes(loss, of("layer_sizes", SIZES["full batch"])),
-        "activation": of("activation", HIDDEN_ACTIVATIONS),
+        "activation": of("activation", ACTIVATIONS),
         "output_activation": of("output", _outputs(loss)),
         "loss": loss,
         "reduction": of("reduction", ("mean", "mean", "sum")),
@@ -352,7 +356,7 @@ def _sizes(loss: Any, layers: Sequence[int]) -> list[int]:
 
 
 def _outputs(loss: Any) -> tuple[str, ...]:
-    return OUTPUTS.get(_name(loss), (*HIDDEN_ACTIVATIONS, "exp", "identity"))
+    return OUTPUTS.get(_name(loss), (*ACTIVATIONS, "exp", "identity"))
 
 
 def _inits(kind: str) -> tuple[str, ...]:
