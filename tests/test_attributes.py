@@ -21,6 +21,7 @@ SETTINGS = {
     "reduction": "sum",
     "optimizer": Adam(beta_1=0.5),
     "clip_norm": 3.0,
+    "learning_rate_factors": ((0.5, 0.5), (1.0, 2.0), (0.0, 0.0)),
     "batch_size": 5,
     "shuffle": False,
     "dtype": np.dtype(np.float32),

@@ -114,7 +114,7 @@ def sum_columns(
     typing_context: Any, part: Any, at: Any, n: Any, columns: Any, sink: Any, c: Any
 ) -> Any:
     """
-    C <- alpha sums + beta_bias C, of some columns, up to half `block_columns`.
+    C <- alpha_bias sums + beta_bias C, of some columns, up to half `block_columns`.
 
     Row after row, n numbers apart, stands from ``at`` on in the memory of a `Part`, one for each of
     its samples. C is the sink's, from c on.
@@ -130,7 +130,7 @@ def sum_columns(
         rows = read(context, builder, kind, part, "size")[0]
         begin, alpha, beta = (
             read(context, builder, sink_kind, sink, name)[0]
-            for name in ("at", "alpha", "beta_bias")
+            for name in ("at", "alpha_bias", "beta_bias")
         )
         source = pointer(context, builder, array_kind, array, at)
         place = pointer(context, builder, target_kind, target, builder.add(begin, c))
@@ -194,6 +194,6 @@ if INTERPRETED:  # an intrinsic has no Python body
         rows, rest = part.memory[places], part.size // 4 * 4
         s0, s1, s2, s3 = (rows[i:rest:4].sum(axis=0) for i in range(4))
         total = ((s0 + rows[rest:].sum(axis=0)) + s1) + (s2 + s3)
-        total *= sink.alpha
+        total *= sink.alpha_bias
         C = sink.array[sink.at + c :][:columns]
         C[:] = total + sink.beta_bias * C if sink.beta_bias != 0.0 else total

@@ -260,7 +260,7 @@ def weight_gradient(plan: Plan, l: int, memory: Array, width: int, sink: Sink) -
 @jit()
 def bias_gradient(plan: Plan, l: int, memory: Array, width: int, sink: Sink) -> None:
     """Put dE/db[l] into the sink."""
-    C, alpha, beta, side = sink.array, sink.alpha, sink.beta_bias, lanes(memory)
+    C, alpha, beta, side = sink.array, sink.alpha_bias, sink.beta_bias, lanes(memory)
     at, i = plan.deltas + plan.layers[l, OUTPUTS], sink.at + plan.layers[l, BIASES]
     j = plan.layers[l, N_OUT]
     while j > 0:

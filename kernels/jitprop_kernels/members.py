@@ -20,7 +20,7 @@ from jitprop_kernels.activations import activate_by, sigmoid
 from jitprop_kernels.dropout import WHOLE, factor, layer_seed
 from jitprop_kernels.elementary import smaller
 from jitprop_kernels.losses import output_delta, squared_delta
-from jitprop_kernels.optimizers import adam_step, momentum_step
+from jitprop_kernels.optimizers import adam_step, momentum_step, run_below
 from jitprop_kernels.plan import (
     ACTIVATION,
     BIASES,
@@ -32,7 +32,7 @@ from jitprop_kernels.plan import (
     WEIGHTS,
     Plan,
 )
-from jitprop_kernels.records import Block, Group, GroupUpdate, Outputs
+from jitprop_kernels.records import Block, Group, GroupUpdate, Outputs, Run
 from jitprop_kernels.simd import (
     fma,
     folded,
@@ -240,20 +240,29 @@ def add_gradient(
 
 
 @jit()
-def backward_by(zero: Scalar, like: Scalar, plan: Plan, group: Group, block: Block, m: int) -> None:
-    """`backward` by vectors as wide as ``like``."""
-    V, width, layers, one = size_of(zero), size_of(like), plan.layers, type(zero)(1.0)
+def backward_by(
+    zero: Scalar, like: Scalar, plan: Plan, group: Group, block: Block, m: int, run: Run
+) -> None:
+    """`backward` of some layers by vectors as wide as ``like``."""
+    V, width, layers, T = size_of(zero), size_of(like), plan.layers, type(zero)
     params, slots, memory = group.params, group.slots, group.memory
     x, begins, ends = inputs_of(zero, plan, block), block.first == 0, block.first + block.size == m
-    rate, decay = load_like(zero, memory, plan.panels), load_like(zero, memory, plan.panels + 2 * V)
+    # A batch that never ends changes nothing.
+    end, end_bias = ends and run.factor != 0.0, ends and run.factor_bias != 0.0
+    plain, decay = (
+        load_like(zero, memory, plan.panels),
+        load_like(zero, memory, plan.panels + 2 * V),
+    )
+    rate, rate_bias = T(run.factor) * plain, T(run.factor_bias) * plain
     keep = keep_bias = load_like(zero, memory, plan.panels + 3 * V)
     if plan.optimizer == codes.ADAM:
-        keep = keep_bias = one
+        keep = keep_bias = T(1.0)
     elif plan.optimizer == codes.ADAMW:
-        keep, keep_bias, decay = one - load_like(zero, memory, plan.panels + V) * decay, one, zero
-    of_weights = GroupUpdate(rate, decay, keep, begins, ends)
-    of_biases = GroupUpdate(rate, zero, keep_bias, begins, ends)
-    for l in range(len(layers) - 1, -1, -1):
+        uncorrected = T(run.factor) * load_like(zero, memory, plan.panels + V)
+        keep, keep_bias, decay = T(1.0) - uncorrected * decay, T(1.0), zero
+    of_weights = GroupUpdate(rate, decay, keep, begins, end)
+    of_biases = GroupUpdate(rate_bias, zero, keep_bias, begins, end_bias)
+    for l in range(run.last, run.first - 1, -1):
         n_in, n_out, i = layers[l, N_IN], layers[l, N_OUT], layers[l, WEIGHTS] * V
         a, d = layers[l, INPUTS] if l > 0 else x, plan.deltas + layers[l, OUTPUTS]
         for at_a in range(a, a + n_in * width, width):
@@ -283,7 +292,11 @@ def backward(zero: Scalar, plan: Plan, group: Group, block: Block, m: int) -> No
     With the block that ends a batch of m the parameters change, each as soon as nothing else reads
     it. Settings are where `set_rates` and `set_group` put them.
     """
-    if block.size > 1:
-        backward_by(zero, four_of(zero), plan, group, block, m)
-    else:
-        backward_by(zero, zero, plan, group, block, m)
+    last = len(plan.layers) - 1
+    while last >= 0:
+        run = run_below(plan, last)
+        if block.size > 1:
+            backward_by(zero, four_of(zero), plan, group, block, m, run)
+        else:
+            backward_by(zero, zero, plan, group, block, m, run)
+        last = run.first - 1

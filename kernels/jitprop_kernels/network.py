@@ -342,7 +342,7 @@ def gradient(
             part = pass_tile(plan, route, work, seat, tile, weight_sum)
             beta = 1.0 if ranks == 1 and tile > 0 else 0.0
             target = out if ranks == 1 else gradients
-            sink = Sink(target, 0 if ranks == 1 else rank * P, 1.0, beta, beta)
+            sink = Sink(target, 0 if ranks == 1 else rank * P, 1.0, beta, 1.0, beta)
             add_gradients(plan, route, work.params, part, sink)
         agree(gate, rank)
         meet(gate, ranks)

@@ -14,7 +14,7 @@ from jitprop_kernels._jit import jit
 from jitprop_kernels._types import Array, Scalar, Settings
 from jitprop_kernels.elementary import power
 from jitprop_kernels.plan import Plan
-from jitprop_kernels.records import Update, Work
+from jitprop_kernels.records import Run, Update, Work
 from jitprop_kernels.simd import fma, lane_sum, lanes, load, splat, square_root, widened
 
 
@@ -33,6 +33,16 @@ def sum_of_squares(gradients: Array, start: int, stop: int) -> float:
         g = np.float64(gradients[i])
         total = fma(g, g, total)
     return total
+
+
+@jit()
+def run_below(plan: Plan, last: int) -> Run:
+    """The layers up to ``last`` whose learning rates have the same factors."""
+    factors, first = plan.factors, last
+    factor, factor_bias = factors[2 * last], factors[2 * last + 1]
+    while first > 0 and factors[2 * first - 2] == factor and factors[2 * first - 1] == factor_bias:
+        first -= 1
+    return Run(last, first, factor, factor_bias)
 
 
 @jit()
@@ -183,15 +193,18 @@ def rprop(
 
 
 @jit()
-def update(plan: Plan, work: Work, start: int, stop: int, change: Update, of_weights: bool) -> None:
+def update(plan: Plan, work: Work, start: int, stop: int, change: Update, part: int) -> None:
     """
     One update of ``params[start:stop]`` by the plan's optimizer; biases do not decay.
 
+    ``part`` is 2 l for weights of layer l, and 2 l + 1 for its biases.
     ``plan.settings`` are momentum; beta_1, beta_2, epsilon; rho, momentum, epsilon; or eta_minus,
     eta_plus, step_min, step_max.
     """
-    rate, decay, t = change.rate, change.decay if of_weights else 0.0, change.t
-    settings = plan.settings
+    if plan.factors[part] == 0.0:
+        return
+    rate, t, settings = change.rate * plan.factors[part], change.t, plan.settings
+    decay = change.decay if part % 2 == 0 else 0.0
     if change.factor != 1.0:
         gradients = work.gradients
         factor = type(gradients[0])(change.factor)

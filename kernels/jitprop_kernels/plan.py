@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from jitprop_kernels._types import Indices, Settings
+from jitprop_kernels._types import Array, Indices, Settings
 
 # Columns of `Plan.layers`.
 N_IN, N_OUT, WEIGHTS, BIASES, INPUTS, OUTPUTS, ACTIVATION, PACKED, TRANSPOSED, DROPPED = range(10)
@@ -48,6 +48,9 @@ class Plan(NamedTuple):
     """(L, 10): n_in, n_out, where W (row by row) and b begin in the parameters, where the blocks of
     inputs and outputs begin in ``memory``, the activation's code or address, where W stands packed
     there, and packed W^T, -1 where it does not; and of 2**53 units, how many are dropped."""
+    factors: Array
+    """(2 L,) float64: of each layer what the learning rate of W is multiplied by, and then that of
+    b. 0 leaves them as they are."""
     loss: int
     """Its code, or the address of the user's own."""
     edge: float

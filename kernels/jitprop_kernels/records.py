@@ -309,6 +309,7 @@ class Sink(NamedTuple):
     alpha: float
     beta: float
     """Of weights;"""
+    alpha_bias: float
     beta_bias: float
     """and of biases."""
 
@@ -481,6 +482,17 @@ class Block(NamedTuple):
     first: int
     """The first one's number in the batch."""
     size: int
+
+
+class Run(NamedTuple):
+    """Layers beside one another that are updated in the same way, from the last to the first."""
+
+    last: int
+    first: int
+    factor: float
+    """What the learning rate of their weights is multiplied by;"""
+    factor_bias: float
+    """and of their biases."""
 
 
 class GroupUpdate(NamedTuple):

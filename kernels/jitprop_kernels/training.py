@@ -20,9 +20,9 @@ from jitprop_kernels.network import (
     padded,
     sum_of_weights,
 )
-from jitprop_kernels.optimizers import sum_of_squares, update
+from jitprop_kernels.optimizers import run_below, sum_of_squares, update
 from jitprop_kernels.plan import BIASES, N_IN, N_OUT, WEIGHTS, Plan
-from jitprop_kernels.records import Batch, Part, Samples, Seat, Sink, Update, Work
+from jitprop_kernels.records import Batch, Part, Run, Samples, Seat, Sink, Update, Work
 from jitprop_kernels.simd import square_root
 from jitprop_kernels.sizes import (
     AGREED,
@@ -186,15 +186,22 @@ def counted(plan: Plan, loss: float, weight_sum: float, m: int) -> float:
 
 
 @jit()
-def sink_of(fused: bool, array: Array, rate: float, decay: float) -> Sink:
+def is_wanted(plan: Plan, factor: float) -> bool:
+    """Whether the gradient of parameters whose rate has this factor is used, if only for a norm."""
+    return factor != 0.0 or plan.clip_norm > 0.0
+
+
+@jit()
+def sink_of(run: Run, fused: bool, array: Array, rate: float, decay: float) -> Sink:
     """
-    Where the gradient of an update goes: to the gradients; or, where both are one product, to W.
+    Where the gradient of some layers goes: to the gradients; or, where both are one product, to W.
 
     Plain SGD: W <- (1 - rate decay) W - rate A^T delta, with no gradient in between.
     """
     if fused:
-        return Sink(array, 0, -rate, 1.0 - rate * decay, 1.0)
-    return Sink(array, 0, 1.0, 0.0, 0.0)
+        of_weights, of_biases = rate * run.factor, rate * run.factor_bias
+        return Sink(array, 0, -of_weights, 1.0 - of_weights * decay, -of_biases, 1.0)
+    return Sink(array, 0, 1.0, 0.0, 1.0, 0.0)
 
 
 @jit()
@@ -228,11 +235,17 @@ def train_lanes(plan: Plan, work: Work, start: int, stop: int, updates: int) -> 
             loss += penalty_of(plan, params, plan.sklearn.reported_l2)
             losses[i if same else epoch] += counted(plan, loss, weight_sum, m)
             rate = rates[i if same or by_update else epoch]
-            sink = sink_of(fused, target, rate, decay)
             lanes.backward(plan, params, memory, width)
-            for l in range(len(plan.layers)):
-                lanes.weight_gradient(plan, l, memory, width, sink)
-                lanes.bias_gradient(plan, l, memory, width, sink)
+            top = len(plan.layers) - 1
+            while top >= 0:
+                run = run_below(plan, top)
+                sink = sink_of(run, fused, target, rate, decay)
+                for l in range(run.first, run.last + 1):
+                    if is_wanted(plan, run.factor):
+                        lanes.weight_gradient(plan, l, memory, width, sink)
+                    if is_wanted(plan, run.factor_bias):
+                        lanes.bias_gradient(plan, l, memory, width, sink)
+                top = run.first - 1
             if not fused:
                 factor = 1.0
                 if plan.clip_norm > 0.0:
@@ -275,7 +288,7 @@ def update_all(plan: Plan, work: Work, change: Update, rank: int, ranks: int) ->
         n_in, n_out = plan.layers[l, N_IN], plan.layers[l, N_OUT]
         start = plan.layers[l, WEIGHTS] if of_weights else plan.layers[l, BIASES]
         low, high = share(n_in * n_out if of_weights else n_out, 1, rank, ranks)
-        update(plan, work, start + low, start + high, change, of_weights)
+        update(plan, work, start + low, start + high, change, part)
 
 
 @jit()
@@ -297,7 +310,7 @@ def compute_chunks(plan: Plan, work: Work, seat: Seat, batch: Part, weight_sum: 
             load_batch(plan, BLOCKS, work.samples, part, weight_sum, in_place)
             loss += loss_of(plan, BLOCKS, work.params, part)
             beta = 0.0 if skip == low else 1.0
-            sink = Sink(work.gradients, chunk * n_parameters, 1.0, beta, beta)
+            sink = Sink(work.gradients, chunk * n_parameters, 1.0, beta, 1.0, beta)
             add_gradients(plan, BLOCKS, work.params, part, sink)
         work.parts[chunk] = loss
         chunk = take(gate)
@@ -360,12 +373,13 @@ def update_rows(
     """
     fused, rank, ranks, gate = is_fused(plan), seat.rank, seat.ranks, seat.gate
     target = work.params if fused else work.gradients
-    first = sink_of(fused, target, change.rate, change.decay)
-    following = Sink(first.array, first.at, first.alpha, 1.0, 1.0)
     for l in range(len(plan.layers)):
         n_in, n_out = plan.layers[l, N_IN], plan.layers[l, N_OUT]
         w, b = plan.layers[l, WEIGHTS], plan.layers[l, BIASES]
-        low, high = share(n_in, TILE, rank, ranks)
+        run = Run(l, l, plan.factors[2 * l], plan.factors[2 * l + 1])
+        first = sink_of(run, fused, target, change.rate, change.decay)
+        following = Sink(first.array, first.at, first.alpha, 1.0, first.alpha_bias, 1.0)
+        low, high = share(n_in if is_wanted(plan, run.factor) else 0, TILE, rank, ranks)
         for k in range(low, high, SPAN):
             n = smaller(SPAN, high - k)
             for skip in range(0, batch.size if computing else 0, DEPTH):
@@ -376,13 +390,14 @@ def update_rows(
                 blocks.weight_gradient(plan, l, k, n, part, sink, rank)
             if updating:
                 if not fused:
-                    update(plan, work, w + k * n_out, w + (k + n) * n_out, change, True)
+                    update(plan, work, w + k * n_out, w + (k + n) * n_out, change, 2 * l)
                 blocks.pack_weights(plan, l, k, n, work.params, work.memory, True)
         # The last rank often has a tile less, while the first adds up the weights' squares.
-        if computing and rank == ranks - 1:
+        of_biases = rank == ranks - 1 and is_wanted(plan, run.factor_bias)
+        if computing and of_biases:
             blocks.bias_gradient(plan, l, batch, first)
-        if updating and rank == ranks - 1 and not fused:
-            update(plan, work, b, b + n_out, change, False)
+        if updating and of_biases and not fused:
+            update(plan, work, b, b + n_out, change, 2 * l + 1)
 
 
 @jit()

@@ -124,6 +124,8 @@ ARGUMENTS = {
     "batchsize": "batch_size",
     "minibatch": "batch_size",
     "n_jobs": "n_threads",
+    "lr_mult": "learning_rate_factors",
+    "trainable": "learning_rate_factors, with 0 for a layer that stays",
     "clipnorm": "clip_norm",
     "max_norm": "clip_norm",
     "restore_best_weights": "restore_best",
@@ -147,7 +149,16 @@ NOTES = {
 
 _FIT = ("validation_fraction", "validation_data", "metrics", "callbacks", "order")
 _NET = ("layer_sizes", "activation", "output_activation", "loss", "optimizer")
-_TRAINING = ("weight_decay", "dropout", "clip_norm", "batch_size", "shuffle", "dtype", "seed")
+_TRAINING = (
+    "weight_decay",
+    "dropout",
+    "clip_norm",
+    "batch_size",
+    "learning_rate_factors",
+    "shuffle",
+    "dtype",
+    "seed",
+)
 
 WHERE = {
     **{name: f"trainer.fit(..., {name}=...)" for name in _FIT},

@@ -385,7 +385,10 @@ def train(
             for l, d in enumerate(zip(*gradients, strict=True)):
                 for part, part_decay in ((0, decay), (1, 0.0)):  # W, then b, which does not decay
                     kept = [slot[l][part] for slot in slot_parts]
-                    update(net, parts[l][part], d[part], kept, rate, part_decay, t, rose)
+                    factor = net.factors[l][part]
+                    if factor > 0:  # otherwise p stays, though its gradient may be inf
+                        own = factor * rate
+                        update(net, parts[l][part], d[part], kept, own, part_decay, t, rose)
     return stop
 
 

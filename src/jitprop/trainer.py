@@ -45,6 +45,7 @@ from jitprop.training.sources import Order as OrderOfEpoch
 from jitprop.training.watching import Watch
 
 R = TypeVar("R")
+Factors: TypeAlias = "Sequence[float | Sequence[float]] | npt.NDArray[Any]"
 Order: TypeAlias = "npt.ArrayLike | Callable[[int], npt.ArrayLike]"
 
 
@@ -133,6 +134,13 @@ class Trainer(Attributes):
         ``clip_grad_norm_`` also adds 1e-6 to the norm. Losses and `gradients` are not clipped. In
         float64 the square of a norm beyond 1e154 overflows, and the norm is taken for inf: such a
         batch changes the parameters by momentum and weight decay alone.
+    learning_rate_factors : sequence of float or (float, float), optional
+        An entry for each layer of weights, from the inputs on: what its learning rate is multiplied
+        by, one number, or a pair for its weights and for its biases, each at least 0. It is the
+        rate that the optimizer uses, also for the decay of `AdamW`: this is a parameter group of
+        PyTorch. With 0 the parameters stay as they are, bit for bit, and so does what the optimizer
+        keeps for them. ``clip_norm`` counts their gradient all the same. None is 1 for all. `Rprop`
+        and second-order methods take None alone.
     batch_size : int or None, default None
         Samples of an update. A shorter last batch is trained too. None is all samples. `Rprop` and
         second-order methods need all samples in one batch.
@@ -219,6 +227,7 @@ class Trainer(Attributes):
         dropout: float | Sequence[float] = 0.0,
         clip_norm: float | None = None,
         batch_size: int | None = None,
+        learning_rate_factors: Factors | None = None,
         shuffle: bool = True,
         dtype: npt.DTypeLike | None = None,
         seed: int | None = None,
@@ -239,6 +248,7 @@ class Trainer(Attributes):
             dropout=dropout,
             clip_norm=clip_norm,
             batch_size=batch_size,
+            learning_rate_factors=learning_rate_factors,
         )
         self._model = Model.make(
             spec,

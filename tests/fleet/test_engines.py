@@ -47,6 +47,7 @@ OTHERS = {
     "dropout": [(0.5,)],
     "clip_norm": [0.01],
     "batch_size": [3, None],
+    "learning_rate_factors": [((0.5, 2.0), (0.0, 1.0))],
     "sklearn": [
         SklearnRules(l2=0.5),
         SklearnRules(reported_l2=0.5),

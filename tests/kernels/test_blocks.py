@@ -55,13 +55,13 @@ def copy(transposed, W, n_in, n_out, k, rows, memory, at):
 @entry
 def weight_gradient(plan, k, rows, alpha, beta, X, memory, m, C):
     part = Part(0, 0, 0, m, m, 1, X, 0, memory)
-    blocks.weight_gradient(plan, 0, k, rows, part, Sink(C, 0, alpha, beta, 0.0), 0)
+    blocks.weight_gradient(plan, 0, k, rows, part, Sink(C, 0, alpha, beta, 0.0, 0.0), 0)
 
 
 @entry
 def bias_gradient(plan, alpha, beta, memory, m, C, c):
     part = Part(0, 0, 0, m, m, 1, memory, 0, memory)
-    blocks.bias_gradient(plan, 0, part, Sink(C, c, alpha, 0.0, beta))
+    blocks.bias_gradient(plan, 0, part, Sink(C, c, 0.0, 0.0, alpha, beta))
 
 
 def guarded(size, dtype):

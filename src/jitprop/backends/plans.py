@@ -150,6 +150,7 @@ def make(
     gain, offset = spec.loss.smoothing(spec.n_targets)
     plan = kernels.Plan(
         layers=np.ascontiguousarray(layers, np.int64),
+        factors=np.array(spec.factors, np.float64).reshape(-1),
         loss=_loss_code(spec.loss, dtype),
         edge=edge,
         below=below,

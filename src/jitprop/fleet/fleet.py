@@ -35,7 +35,7 @@ from jitprop.net.optimizers import SGD, Optimizer
 from jitprop.net.schedules import LearningRate
 from jitprop.net.second_order import has_ended
 from jitprop.net.spec import check_batch
-from jitprop.trainer import Trainer, trainer_of
+from jitprop.trainer import Factors, Trainer, trainer_of
 from jitprop.training import running
 from jitprop.training.attributes import Attributes, Views
 from jitprop.training.callback_list import CallbackList
@@ -64,7 +64,7 @@ class Fleet(Attributes):
     Parameters
     ----------
     layer_sizes, activation, output_activation, loss, reduction, optimizer, clip_norm, \
-batch_size, shuffle, dtype, backend
+batch_size, learning_rate_factors, shuffle, dtype, backend
         As for `Trainer`. All members share them.
     members : int
         The number of members, K, from 1 to 1,000,000.
@@ -159,6 +159,7 @@ batch_size, shuffle, dtype, backend
         dropout: PerMember = 0.0,
         clip_norm: float | None = None,
         batch_size: int | None = None,
+        learning_rate_factors: Factors | None = None,
         shuffle: bool = True,
         dtype: npt.DTypeLike | None = None,
         seed: int | Sequence[int] | None = None,
@@ -180,6 +181,7 @@ batch_size, shuffle, dtype, backend
             reduction=reduction,
             clip_norm=clip_norm,
             batch_size=batch_size,
+            learning_rate_factors=learning_rate_factors,
         )
         self._model = FleetModel.make(
             spec,

@@ -59,6 +59,7 @@ SPEC = (
     "optimizer",
     "clip_norm",
     "batch_size",
+    "learning_rate_factors",
 )
 MODEL = ("shuffle", "dtype", "backend", "n_threads")
 """The arguments of `Fleet` that all members share: those of the spec and those of the model."""

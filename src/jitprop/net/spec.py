@@ -77,6 +77,8 @@ class Spec:
     """For each hidden layer, the probability that a unit is dropped."""
     clip_norm: float | None
     batch_size: int | None
+    learning_rate_factors: tuple[tuple[float, float], ...] | None = None
+    """For each layer, what the learning rate of its W and that of its b are multiplied by."""
     sklearn: SklearnRules = SklearnRules()
 
     @property
@@ -100,6 +102,11 @@ class Spec:
     def shapes(self) -> list[tuple[int, int]]:
         """(n_in, n_out) of each W."""
         return list(zip(self.layer_sizes[:-1], self.layer_sizes[1:], strict=True))
+
+    @property
+    def factors(self) -> tuple[tuple[float, float], ...]:
+        """The learning rate factors of each layer's W and b: 1 if none are set."""
+        return self.learning_rate_factors or ((1.0, 1.0),) * len(self.shapes)
 
     def batch(self, n_samples: int) -> int:
         """The number of samples in a full batch, where there are ``n_samples`` in all."""
@@ -154,6 +161,7 @@ def make_spec(
     dropout: Any = 0.0,
     clip_norm: Any = None,
     batch_size: Any = None,
+    learning_rate_factors: Any = None,
 ) -> Spec:
     """
     Return the spec for `Trainer`'s arguments of these names.
@@ -178,9 +186,11 @@ def make_spec(
         dropout=_dropout(dropout, len(sizes) - 2),
         clip_norm=None if clip_norm is None else checks.number("clip_norm", clip_norm, above=0.0),
         batch_size=checks.optional_integer("batch_size", batch_size, low=1),
+        learning_rate_factors=_factors(learning_rate_factors, len(sizes) - 1),
     )
     _check_output(spec)
     check_rate(spec.learning_rate, spec.optimizer)
+    _check_factors(spec)
     check_method(spec)
     return spec
 
@@ -330,6 +340,44 @@ def _dropout(dropout: Any, n_hidden: int) -> tuple[float, ...]:
     return tuple(
         checks.number(f"dropout[{i}]", p, low=0.0, below=1.0) for i, p in enumerate(dropout)
     )
+
+
+def _factors(factors: Any, n_layers: int) -> tuple[tuple[float, float], ...] | None:
+    if factors is None:
+        return None
+    expected = (
+        "learning_rate_factors must be a list with an entry for each of the "
+        f"{n_layers} layers of weights, a number or a pair (weights, biases)"
+    )
+    if not checks.is_list(factors):
+        raise TypeError(f"{expected}; got {checks.shown(factors)}")
+    if len(factors) != n_layers:
+        raise ValueError(f"{expected}; got {len(factors)} entries")
+    return tuple(_pair(f"learning_rate_factors[{l}]", each) for l, each in enumerate(factors))
+
+
+def _pair(name: str, value: Any) -> tuple[float, float]:
+    if not checks.is_list(value):
+        factor = checks.number(name, value, low=0.0)
+        return factor, factor
+    if len(value) != 2:
+        raise ValueError(
+            f"{name} must be a number or a pair (weights, biases); got {len(value)} numbers"
+        )
+    of_weights, of_biases = (
+        checks.number(f"{name}[{i}]", factor, low=0.0) for i, factor in enumerate(value)
+    )
+    return of_weights, of_biases
+
+
+def _check_factors(spec: Spec) -> None:
+    """Refuse learning rate factors where the learning rate is not that of each update."""
+    if spec.learning_rate_factors is not None and spec.optimizer.uses_rate != "every update":
+        raise ValueError(
+            "learning_rate_factors must be None with the optimizer "
+            f"{type(spec.optimizer).__name__}, which finds the size of its steps itself; "
+            f"got {checks.shown(spec.learning_rate_factors)}"
+        )
 
 
 def _check_output(spec: Spec) -> None:

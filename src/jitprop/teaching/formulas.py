@@ -74,9 +74,19 @@ def step(spec: Spec, n_samples: int, weighted: bool, updates: int) -> dict[str, 
     found["learning_rate"] = ""
     for l in range(L):
         decay = f"{spec.weight_decay!r} * W[{l}]" if spec.weight_decay else ""
-        found[f"update_weights[{l}]"] = _update(spec, f"d_weights[{l}]", decay, updates + 1)
-        found[f"update_biases[{l}]"] = _update(spec, f"d_biases[{l}]", "", updates + 1)
+        of_weights = _update(spec, f"d_weights[{l}]", decay, updates + 1)
+        of_biases = _update(spec, f"d_biases[{l}]", "", updates + 1)
+        found[f"update_weights[{l}]"] = _factored(of_weights, spec.factors[l][0])
+        found[f"update_biases[{l}]"] = _factored(of_biases, spec.factors[l][1])
     return found
+
+
+def _factored(update: str, factor: float) -> str:
+    """Return the formula of an update with a learning rate factor."""
+    if factor == 0.0:
+        return "0"
+    rate = "learning_rate"
+    return update if factor == 1.0 else update.replace(rate, f"{factor!r} * {rate}")
 
 
 def _loss(spec: Spec, a: str) -> tuple[str, str]:

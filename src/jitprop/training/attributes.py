@@ -108,6 +108,11 @@ class Attributes:
         return self._model.spec.clip_norm
 
     @property
+    def learning_rate_factors(self) -> tuple[tuple[float, float], ...] | None:
+        """For each layer, the factors of the learning rate for weights and biases; or None."""
+        return self._model.spec.learning_rate_factors
+
+    @property
     def batch_size(self) -> int | None:
         """The number of samples of a batch. None is all samples."""
         return self._model.spec.batch_size
