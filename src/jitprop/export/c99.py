@@ -186,13 +186,7 @@ def to_c(
     >>> "void net_predict(const float x[], float y[])" in Path("net.c").read_text()
     True
     """
-    if not isinstance(name, str):
-        raise TypeError(f"name must be text; got {checks.shown(name)}")
-    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
-        raise ValueError(
-            "name must consist of letters, digits and underscores, and not begin with a digit; "
-            f"got {quoted(name)}"
-        )
+    check_name(name)
     kind = cast.dtype(dtype) or np.dtype(np.float32)
     checks.path("path", path)
     if header is not None:
@@ -206,6 +200,24 @@ def to_c(
     for target, text in files.items():
         with replacing(target) as file:
             file.write(text.encode("ascii"))
+
+
+def check_name(name: Any) -> None:
+    """
+    Check that a name can be the prefix of names in C.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it cannot.
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"name must be text; got {checks.shown(name)}")
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+        raise ValueError(
+            "name must consist of letters, digits and underscores, and not begin with a digit; "
+            f"got {quoted(name)}"
+        )
 
 
 def _filled(template: str, net: nets.Net, name: str, dtype: np.dtype[Any]) -> str:
@@ -232,10 +244,24 @@ def _source(net: nets.Net, name: str, dtype: np.dtype[Any]) -> str:
         "#include <math.h>\n",
         "DECLARED\n",
         READ,
+        *arrays(net, "NAME_", dtype),
+        *functions(net),
+        predict(net, "void NAME_predict(const float x[], float y[])", "NAME_"),
     ]
+    return _filled("\n".join(parts), net, name, dtype)
+
+
+def arrays(net: nets.Net, prefix: str, dtype: np.dtype[Any]) -> list[str]:
+    """Return the definitions of the parameters of a net."""
+    made = []
     for l, (W, b) in enumerate(zip(net.weights, net.biases, strict=True)):
-        parts += [_array(f"NAME_w{l}", W.T, dtype), _array(f"NAME_b{l}", b, dtype)]
-    parts.append(LAYER)
+        made += [_array(f"{prefix}w{l}", W.T, dtype), _array(f"{prefix}b{l}", b, dtype)]
+    return made
+
+
+def functions(net: nets.Net) -> list[str]:
+    """Return the definitions of a layer and of the activations of a net."""
+    parts = [LAYER]
     for kind in dict.fromkeys(net.activations):
         if kind == "softmax":
             parts.append(SOFTMAX)
@@ -244,22 +270,22 @@ def _source(net: nets.Net, name: str, dtype: np.dtype[Any]) -> str:
                 parts.append(f"#ifdef __AVR__\n{LACKING[kind]}\n#endif\n")
             body = f"static float NAME_{kind}_of(float z)\n{{\n    {ACTIVATIONS[kind]}\n}}\n"
             parts += [body, APPLIED.replace("KIND", kind)]
-    return _filled("\n".join([*parts, _predict(net)]), net, name, dtype)
+    return parts
 
 
 def _array(name: str, values: Array, dtype: np.dtype[Any]) -> str:
     """The definition of a constant array, with enough digits to read back the same numbers."""
-    numbers = cast.finite(f"parameters {name[5:]}", values, dtype).ravel()
+    numbers = cast.finite(f"parameters {name.rsplit('_', 1)[1]}", values, dtype).ravel()
     texts = [np.format_float_scientific(x, unique=True, trim="0") + "f" for x in numbers]
     lines = [", ".join(texts[i : i + 6]) for i in range(0, len(texts), 6)]
     body = ",\n    ".join(lines)
     return f"static const float {name}[{len(texts)}] NAME_FLASH = {{\n    {body}\n}};\n"
 
 
-def _predict(net: nets.Net) -> str:
-    """The public function: it computes layer after layer, in two arrays by turns."""
+def predict(net: nets.Net, head: str, prefix: str) -> str:
+    """Return a function that computes layer after layer, in two arrays by turns."""
     sizes, last = net.sizes, len(net.weights) - 1
-    lines = ["void NAME_predict(const float x[], float y[])", "{"]
+    lines = [head, "{"]
     if hidden := sizes[1:-1]:
         # A net with one hidden layer needs only one of the two arrays.
         names = ", ".join(f"a{i}[{max(hidden[i::2])}]" for i in range(min(2, len(hidden))))
@@ -270,7 +296,8 @@ def _predict(net: nets.Net) -> str:
         if l == last:
             target = "y + 1" if net.is_binary else "y"
         lines.append(
-            f"    NAME_layer({source}, {sizes[l]}, NAME_w{l}, NAME_b{l}, {target}, {sizes[l + 1]});"
+            f"    NAME_layer({source}, {sizes[l]}, {prefix}w{l}, {prefix}b{l}, "
+            f"{target}, {sizes[l + 1]});"
         )
         if kind != "identity":
             lines.append(f"    NAME_{kind}({target}, {sizes[l + 1]});")

@@ -80,21 +80,10 @@ def to_onnx(
 
 def _model(net: nets.Net) -> Any:
     """Return the content of the file: the graph, and the versions that it needs."""
-    try:
-        import onnx
-    except ImportError as error:
-        raise ImportError("to_onnx needs onnx: pip install 'jitprop[onnx]'") from error
-
-    graph, a = _Graph(net.weights[0].dtype), "X"
-    last = len(net.weights) - 1
-    for l, (W, b, activation) in enumerate(zip(*net[:3], strict=True)):
-        product = graph("MatMul", a, graph.constant(W, f"W{l}"))
-        z = graph("Add", product, graph.constant(b, f"b{l}"))
-        name = None
-        if l == last and not net.is_binary:
-            name = "prediction" if net.answer == "outputs" else "probabilities"
-        a = graph.activation(activation, z, name)
-
+    onnx = package()
+    graph = Graph(net.weights[0].dtype)
+    name = "prediction" if net.answer == "outputs" else "probabilities"
+    a = graph.outputs(net, "X", None if net.is_binary else name)
     helper, kind = onnx.helper, onnx.helper.np_dtype_to_tensor_dtype(graph.dtype)
     outputs = [helper.make_tensor_value_info(a, kind, [None, net.sizes[-1]])]
     if net.is_binary:
@@ -104,20 +93,26 @@ def _model(net: nets.Net) -> Any:
         label = graph("Cast", graph("Greater", a, graph.number(0.5)), name="label", to=7)  # int64
         outputs.insert(0, helper.make_tensor_value_info(label, 7, [None, net.sizes[-1]]))
     elif net.classes is not None:
-        classes = graph.constant(_storable(net.classes), "classes")
-        label = graph("Gather", classes, graph("ArgMax", a, axis=1, keepdims=0), name="label")
-        class_type = graph.initializers[-1].data_type
+        label, class_type = graph.label(net.classes, a)
         outputs.insert(0, helper.make_tensor_value_info(label, class_type, [None]))
     inputs = [helper.make_tensor_value_info("X", kind, [None, net.sizes[0]])]
-    made = helper.make_model(
-        helper.make_graph(graph.nodes, "jitprop", inputs, outputs, graph.initializers),
-        opset_imports=[helper.make_opsetid("", OPSET)],
-        ir_version=IR_VERSION,
-        producer_name="jitprop",
-        producer_version=__version__,
-    )
-    onnx.checker.check_model(made, full_check=True)
-    return made
+    return graph.model(inputs, outputs, {"": OPSET})
+
+
+def package() -> Any:
+    """
+    Return the package onnx.
+
+    Raises
+    ------
+    ImportError
+        If it is not installed.
+    """
+    try:
+        import onnx
+    except ImportError as error:
+        raise ImportError("to_onnx needs onnx: pip install 'jitprop[onnx]'") from error
+    return onnx
 
 
 def _storable(classes: Array) -> Array:
@@ -131,7 +126,7 @@ def _storable(classes: Array) -> Array:
     )
 
 
-class _Graph:
+class Graph:
     """
     The nodes and constants of a graph. Each node has the name of its output.
 
@@ -139,10 +134,12 @@ class _Graph:
     ----------
     dtype : NumPy dtype
         The dtype of all numbers.
+    prefix : str, default ""
+        The beginning of all names, except those of the graph's outputs.
     """
 
-    def __init__(self, dtype: np.dtype[Any]) -> None:
-        self.dtype = dtype
+    def __init__(self, dtype: np.dtype[Any], prefix: str = "") -> None:
+        self.dtype, self.prefix = dtype, prefix
         self.nodes: list[Any] = []
         self.initializers: list[Any] = []
 
@@ -150,7 +147,7 @@ class _Graph:
         """Add a node and return the name of its output."""
         import onnx
 
-        output = name or f"{op}_{len(self.nodes)}"
+        output = name or f"{self.prefix}{op}_{len(self.nodes)}"
         self.nodes.append(onnx.helper.make_node(op, inputs, [output], name=output, **attributes))
         return output
 
@@ -158,12 +155,44 @@ class _Graph:
         """Add a constant array and return its name."""
         import onnx
 
+        name = self.prefix + name
         self.initializers.append(onnx.numpy_helper.from_array(np.ascontiguousarray(values), name))
         return name
 
     def number(self, value: float) -> str:
         """Add a constant number of the graph's dtype and return its name."""
         return self.constant(np.array(value, self.dtype), f"number_{len(self.initializers)}")
+
+    def outputs(self, net: nets.Net, a: str, name: str | None, of: str = "") -> str:
+        """Add a net with the inputs a, and return the name of its outputs."""
+        last = len(net.weights) - 1
+        for l, (W, b, activation) in enumerate(zip(*net[:3], strict=True)):
+            product = self("MatMul", a, self.constant(W, f"{of}W{l}"))
+            z = self("Add", product, self.constant(b, f"{of}b{l}"))
+            a = self.activation(activation, z, name if l == last else None)
+        return a
+
+    def label(self, classes: Array, probabilities: str) -> tuple[str, int]:
+        """Add the most probable class; return its name and the type of classes in ONNX."""
+        values = self.constant(_storable(classes), "classes")
+        class_type = self.initializers[-1].data_type
+        best = self("ArgMax", probabilities, axis=1, keepdims=0)
+        return self("Gather", values, best, name="label"), class_type
+
+    def model(self, inputs: list[Any], outputs: list[Any], opsets: dict[str, int]) -> Any:
+        """Return the content of a file: the graph, and the versions that it needs."""
+        import onnx
+
+        helper = onnx.helper
+        made = helper.make_model(
+            helper.make_graph(self.nodes, "jitprop", inputs, outputs, self.initializers),
+            opset_imports=[helper.make_opsetid(*opset) for opset in opsets.items()],
+            ir_version=IR_VERSION,
+            producer_name="jitprop",
+            producer_version=__version__,
+        )
+        onnx.checker.check_model(made, full_check=True)
+        return made
 
     def activation(self, kind: str, z: str, name: str | None) -> str:
         """Add f(z), as in `jitprop.functions`, and return the name of the result."""
