@@ -1,0 +1,79 @@
+"""A fit in its parts: what is held out, and what comes of an interrupted training."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from jitprop import Trainer
+from jitprop.tabular import fitting
+from jitprop.tabular.fitting import Settings
+from jitprop.tabular.recipe import CLASSES, QUANTITIES
+from jitprop.tabular.table import table_of
+
+
+def given(rng, classes, n=40):
+    """A table and its targets."""
+    x = rng.normal(size=n)
+    table = table_of({"x": x, "colour": rng.choice(["red", "blue"], n), "n": np.arange(n)})
+    return table, np.where(x > 0, "up", "down") if classes else 3 * x
+
+
+def settings(classes, **given):
+    recipe = replace(CLASSES if classes else QUANTITIES, hidden=(8,), epochs=6)
+    return Settings(recipe, seed=2, **given)
+
+
+@pytest.mark.parametrize("classes", [True, False])
+def test_a_fit_in_parts_is_the_fit(rng, classes):
+    table, y = given(rng, classes)
+    ref = fitting.fit(table, y, classes, settings(classes))
+    notes = []
+    begun = fitting.begin(table, y, classes, settings(classes), notes=notes)
+    assert len(notes) == 1
+    assert "'n' is left out" in notes[0]
+    net = begun.trainer(0)
+    comp = begun.finished([net], [begun.train(net)])
+    X = comp.inputs(table)
+    np.testing.assert_array_equal(ref.outputs(X), comp.outputs(X))
+    # The rows are those of the table, each once.
+    rows = [*begun.training_rows, *begun.held_out_rows]
+    assert sorted(rows) == list(range(40))
+    assert len(begun.held_out_rows) == 8
+    np.testing.assert_array_equal(X[begun.training_rows], begun.training.X)
+    np.testing.assert_array_equal(X[begun.held_out_rows], begun.held_out.X)
+
+
+@pytest.mark.parametrize("classes", [True, False])
+def test_without_rows_held_out_all_are_trained_on(rng, classes):
+    table, y = given(rng, classes)
+    begun = fitting.begin(table, y, classes, settings(classes, validation_fraction=0.0))
+    assert (len(begun.training_rows), len(begun.held_out_rows)) == (40, 0)
+    net = begun.trainer(0)
+    course = begun.train(net)
+    made = begun.finished([net], [course])
+    assert course.best_epoch == 5
+    assert made.temperature == 1.0
+    assert len(made.residuals) == 0
+    assert np.isfinite(made.outputs(made.inputs(table))).all()
+
+
+def test_ctrl_c_leaves_a_net_that_can_be_finished(rng, monkeypatch):
+    table, y = given(rng, True)
+    fit = Trainer.fit
+
+    def interrupted(self, X, y, epochs, **kwargs):
+        fit(self, X, y, 2, **kwargs)
+        raise KeyboardInterrupt
+
+    begun = fitting.begin(table, y, True, settings(True))
+    net = begun.trainer(0)
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "fit", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            begun.train(net)
+    assert net.epochs_trained == 2
+    made = begun.finished([net], [])
+    np.testing.assert_allclose(made.outputs(made.inputs(table)).sum(axis=1), 1)
