@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import pickle
+import signal
+import threading
 import warnings
 
 import numpy as np
 import pytest
 
-from jitprop import EarlyStopping, Fleet, LevenbergMarquardt, Trainer, sweep
+from jitprop import EarlyStopping, Fleet, LevenbergMarquardt, Trainer, backends, sweep
+from jitprop.fleet import engines
 from jitprop.net.second_order import REASONS
 
 NET = {"activation": "tanh", "output_activation": "identity", "optimizer": "lm"}
@@ -59,6 +62,49 @@ def test_members_are_trainers_bit_for_bit(dtype, n_threads, backend):
         assert len(set(history.epochs.tolist())) > 2
         assert BY_GRADIENT in history.ended
     assert not history.diverged
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_one_net_trains_neighbours_one_by_one(weighted, backend, monkeypatch, rng):
+    """A thread takes all of them at once. Each has its own samples, two nets serve them."""
+    monkeypatch.setattr(engines, "TRAINING_SHARES", 1)
+    X = rng.uniform(-1, 1, (K, 9, 1))
+    y = np.sin(3 * X) + np.arange(K)[:, None, None]
+    weights = rng.uniform(0, 2, (K, 9)) if weighted else None
+    decays = [0.0, 0.0, 1e-4, 0.0, 0.0]
+    fleet, trainers = fleet_and_trainers(backend, n_threads=1, weight_decay=decays)
+    history = fleet.fit(X, y, 30, sample_weight=weights)
+    for i, trainer in enumerate(trainers):
+        trainer.fit(X[i], y[i], 30, sample_weight=weights[i] if weighted else None)
+    check_same(fleet, trainers, history)
+
+
+def test_ctrl_c_comes_between_two_neighbours(monkeypatch):
+    monkeypatch.setattr(engines, "TRAINING_SHARES", 1)
+    monkeypatch.setattr(engines, "THREAD_WORK", 1.0)  # the work is another thread's
+    X, y = curve()
+    fleet, _ = fleet_and_trainers("numba", n_threads=1)
+    before, backend = fleet.parameters.copy(), backends.load("numba")
+    trained, main, halting = [], threading.main_thread().ident, threading.Event()
+    train, halt = backend.Single.train, backend.halt
+
+    def slow(self, *given):
+        trained.append(0)
+        if len(trained) == 3:
+            signal.pthread_kill(main, signal.SIGINT)
+            halting.wait(10)
+        return train(self, *given)
+
+    def halted(net):
+        halting.set()
+        return halt(net)
+
+    monkeypatch.setattr(backend, "halt", halted)
+    monkeypatch.setattr(backend.Single, "train", slow)
+    with pytest.raises(KeyboardInterrupt):
+        fleet.fit(X, y, 30)
+    assert len(trained) == 3
+    np.testing.assert_array_equal(fleet.parameters, before)
 
 
 def test_short_blocks_and_validation_change_nothing(backend, monkeypatch):

@@ -40,13 +40,14 @@ class Single:
         self._calls: dict[Any, kernels.Bound] = {}
         self._training: Any = None
         self._passed: Arrays | None = None
+        self._given: tuple[Any, ...] = ()
 
     def train(
         self, params: Array, slots: Array, steps: Steps, updates: int, dropout_key: int
     ) -> int:
         """Train on some batches: see `jitprop.reference.train`."""
         if self.net.method is not None:
-            self._training = descent.bound_training(self.net, params, slots, steps)(0, 1)
+            self._put_method(params, slots, steps)
             return self.go_on(steps.start, steps.stop, updates)
         X, y, weights, order, losses, rates, start, stop, _ = steps
         check_trained(params, slots, X, y, weights)
@@ -83,6 +84,20 @@ class Single:
                 call.put((2, "slots"), slots.reshape(-1))
         self._training = call
         return self.go_on(start, stop, updates)
+
+    def _put_method(self, params: Array, slots: Array, steps: Steps) -> None:
+        """Bind a full-batch method to these arrays, or tell it which ones are others than last."""
+        X, y, weights, _, losses, *_, told = steps
+        given, call = (X, y, weights, losses.shape), self._training
+        if call is None or told is not None or not _same(given, self._given):
+            self._training = descent.bound_training(self.net, params, slots, steps)(0, 1)
+            self._given = given
+            return
+        check_trained(params, slots, X, y, weights)
+        check_written(losses=losses)
+        call.put((2, "params"), params)
+        call.put((2, "slots"), slots.reshape(-1))
+        call.put((2, "losses"), losses)
 
     def go_on(self, start: int, stop: int, updates: int) -> int:
         """Train on other batches, with the arrays that `train` got last."""
@@ -146,6 +161,7 @@ class Single:
         for call in (*self._calls.values(), *self.net.bound.values()):
             call.forget()
         self._training = self._passed = None
+        self._given = ()
 
     def _put_samples(self, call: kernels.Bound, X: Array, y: Array, weights: Array | None) -> None:
         call.put((2, "samples", "X"), X.reshape(-1))
@@ -153,3 +169,8 @@ class Single:
         if weights is not None:
             call.put((2, "samples", "weights"), weights)
             call.put((0, "stand_in"), int(stand_ins(weights)))
+
+
+def _same(given: tuple[Any, ...], before: tuple[Any, ...]) -> bool:
+    """Whether the same arrays were given before, and as many losses."""
+    return all(x is y for x, y in zip(given[:3], before[:3], strict=True)) and given[3] == before[3]

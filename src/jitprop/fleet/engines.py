@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import groupby
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -44,6 +45,9 @@ THREAD_WORK = 5e6
 
 SHARES = 4
 """The shares of a pass of all members for each thread, so that none waits long for the last."""
+
+TRAINING_SHARES = 16
+"""The same of a block of epochs, in which some members may take much longer than others."""
 
 
 class Members(NamedTuple):
@@ -190,35 +194,46 @@ class Loop:
         n_epochs, n, dtype = len(losses), data.n_samples, members.params.dtype
         n_batches = -(-n // self.spec.batch(n))
         n_steps = n_epochs * n_batches
-        own_losses, own_rates = np.zeros((len(members.numbers), n_epochs)), rates.T.copy()
-
+        a, keys = len(members.numbers), self._keys(members, n, dtype)
+        own_losses, own_rates = np.zeros((a, n_epochs)), rates.T.copy()
+        n_threads = self._threads(n_epochs * self.spec.work(n) * a)
+        size = max(1, a // (TRAINING_SHARES * max(1, n_threads)))
         nets: dict[int, Any] = {}
         halted = False
 
-        def work(i: int) -> None:
+        def train_one(net: Any, i: int) -> None:
             X, y, weights = data.of(members.numbers[i])
             order = None if orders is None else orders[i]
             params, slots, updates = members.params[i], members.slots[i], int(members.updates[i])
             # The caller is told of the parameters after each epoch, or else after the last one.
             stop = n_steps if later is None else n_batches
             steps = Steps(X, y, weights, order, own_losses[i], own_rates[i], 0, stop)
-            key = self._key(members, i, n, dtype)
-            net = self._take(key) or self._single(self._spec(members, i), n, dtype)
-            nets[i] = net.net
-            try:
-                done = net.train(params, slots, steps, updates, int(members.keys[i]))
-                while later is not None and done == stop:
-                    epoch = stop // n_batches - 1
-                    later.params[epoch, i], later.slots[epoch, i] = params, slots
-                    if stop == n_steps or halted or has_ended(self.spec.optimizer, slots):
-                        break
-                    start, stop = stop, stop + n_batches
-                    done = net.go_on(start, stop, updates + start)
-            finally:
-                del nets[i]
-                self._give(key, net)
+            done = net.train(params, slots, steps, updates, int(members.keys[i]))
+            while later is not None and done == stop:
+                epoch = stop // n_batches - 1
+                later.params[epoch, i], later.slots[epoch, i] = params, slots
+                if stop == n_steps or halted or has_ended(self.spec.optimizer, slots):
+                    break
+                start, stop = stop, stop + n_batches
+                done = net.go_on(start, stop, updates + start)
             if done < n_steps:
                 own_losses[i, done // n_batches :] = np.nan
+
+        def work(share: int) -> None:
+            """Take a net once for neighbours that it serves, and train them one by one."""
+            some = range(share * size, min(a, (share + 1) * size))
+            for key, group in groupby(some, keys.__getitem__):
+                numbers = list(group)
+                net = self._take(key) or self._single(self._spec(members, numbers[0]), n, dtype)
+                nets[share] = net.net
+                try:
+                    for i in numbers:
+                        if halted:
+                            return
+                        train_one(net, i)
+                finally:
+                    del nets[share]
+                    self._give(key, net)
 
         def halt() -> None:
             nonlocal halted
@@ -226,8 +241,7 @@ class Loop:
             for net in list(nets.values()):
                 self.backend.halt(net)
 
-        n_threads = self._threads(n_epochs * self.spec.work(n) * len(members.numbers))
-        run(work, len(members.numbers), n_threads, halt)
+        run(work, -(-a // size), n_threads, halt)
         losses[:] = own_losses.T / data.divisors(self.spec, members.numbers)
         ended = has_ended(self.spec.optimizer, members.slots)
         return np.asarray(np.isfinite(own_losses).all(axis=1) | ended)
@@ -279,12 +293,10 @@ class Loop:
         """Return the bytes of memory that the nets hold."""
         return self._bytes
 
-    def _key(self, members: Members, i: int, n: int, dtype: np.dtype[Any]) -> Any:
-        """Return a key. Two members may be trained by the same prepared net if theirs are equal."""
-        return (
-            float(members.decays[i]), float(members.momenta[i]), members.dropout[i].tobytes(), n,
-            dtype,
-        )  # fmt: skip
+    def _keys(self, members: Members, n: int, dtype: np.dtype[Any]) -> list[Any]:
+        """Return a key for each member. Where two are equal, one prepared net serves both."""
+        settings = np.column_stack([members.decays, members.momenta, members.dropout])
+        return [(row.tobytes(), n, dtype) for row in settings]
 
     def _single(self, spec: Spec, n: int, dtype: np.dtype[Any]) -> Any:
         return self.backend.Single(self.backend.prepare(spec, n, dtype, 1, 1))
