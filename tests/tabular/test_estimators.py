@@ -430,3 +430,13 @@ def test_nets_begin_as_the_recipe_says():
 def test_the_core_needs_no_scikit_learn():
     script = "import sys, jitprop.tabular.fitting; assert 'sklearn' not in sys.modules"
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_they_are_exported(fitted, tmp_path):
+    model = fitted["classifier"]
+    model.to_onnx(tmp_path / "net.onnx")
+    model.to_c(tmp_path / "net.c", name="size")
+    assert (tmp_path / "net.onnx").stat().st_size > 1000
+    assert "void size_predict(" in (tmp_path / "net.c").read_text()
+    with pytest.raises(ValueError, match="not fitted yet"):
+        classifier().to_c(tmp_path / "other.c")

@@ -24,7 +24,7 @@ from jitprop.files import pickles
 from jitprop.files.saving import refusing
 from jitprop.hints import TABULAR, hinting
 from jitprop.interrupts import Interrupts
-from jitprop.tabular import fitting, importances, intervals, saving, targets
+from jitprop.tabular import export, fitting, importances, intervals, saving, targets
 from jitprop.tabular.fitting import Settings
 from jitprop.tabular.importances import Importances
 from jitprop.tabular.model import TabularNet
@@ -225,6 +225,44 @@ class BaseTabular(BaseEstimator):
             "feature_names": None if names is None else names.tolist(),
         }
         saving.write(path, self.net_, extra)
+
+    def to_onnx(self, path: str | os.PathLike[str]) -> None:
+        """
+        Write an ONNX file that takes the columns as they are.
+
+        Parameters
+        ----------
+        path : str or path-like
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before `fit`.
+        ImportError, OSError, ValueError
+            As `jitprop.tabular.export.to_onnx` raises them.
+        """
+        check_is_fitted(self, "net_")
+        export.to_onnx(self.net_, path)
+
+    def to_c(self, path: str | os.PathLike[str], *, name: str = "net") -> None:
+        """
+        Write a file of C99 that takes the columns as they are.
+
+        Parameters
+        ----------
+        path : str or path-like
+        name : str, default "net"
+            The first part of the names in the file.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before `fit`.
+        OSError, TypeError, ValueError
+            As `jitprop.tabular.export.to_c` raises them.
+        """
+        check_is_fitted(self, "net_")
+        export.to_c(self.net_, path, name=name)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:

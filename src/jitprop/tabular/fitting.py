@@ -229,7 +229,9 @@ class Fit:
             On Ctrl-C. The net keeps the best of the epochs that were completed.
         """
         epochs = self.settings.recipe.epochs
-        best = EarlyStopping("validation_loss", patience=epochs, ties="last")
+        watched = "accuracy" if isinstance(self.target, Classes) else ()
+        monitored = "validation_accuracy" if watched else "validation_loss"
+        best = EarlyStopping(monitored, patience=epochs, ties="last")
         validation = tuple(part for part in self.held_out if part is not None)
         chooses = len(self.held_out.X) > 0
         history = net.fit(
@@ -238,6 +240,7 @@ class Fit:
             epochs,
             sample_weight=self.training.weights,
             validation_data=validation if chooses else None,
+            metrics=watched if chooses else (),
             callbacks=best if chooses else (),
             progress=progress,
         )

@@ -65,10 +65,10 @@ class Recipe:
     label_smoothing: float = 0.1
 
 
-CLASSES = Recipe("relu", 0.04)
+CLASSES = Recipe("selu", 0.04)
 """The recipe for classification."""
 
-QUANTITIES = Recipe("relu", 0.07)
+QUANTITIES = Recipe("mish", 0.07)
 """The recipe for regression."""
 
 
@@ -130,9 +130,8 @@ def trainer(
         output_activation="softmax" if classes else "identity",
         loss=loss,
         optimizer=Adam(beta_2=recipe.beta_2),
-        learning_rate=EachUpdate(
-            CosineLog(recipe.learning_rate * 0.1, recipe.epochs, recipe.cycles)
-        ),
+        learning_rate=EachUpdate(CosineLog(recipe.learning_rate, recipe.epochs, recipe.cycles)),
+        learning_rate_factors=[(1.0 / math.sqrt(n_in), recipe.bias_rate) for n_in in sizes[:-1]],
         batch_size=batch(n_rows, recipe.batch_size),
         dtype="float32",
         seed=seed,
