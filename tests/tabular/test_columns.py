@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 
+from jitprop.tabular import encoders
 from jitprop.tabular.columns import Columns, learn
 from jitprop.tabular.table import table_of
 
@@ -314,3 +315,12 @@ def test_infinite_numbers_are_refused_in_training():
 def test_nothing_to_learn_from():
     with pytest.raises(ValueError, match="no column to learn from: of 'x' all its values are 1"):
         learn(table_of({"x": [1, 1]}))
+
+
+def test_long_columns_of_texts_are_learned_from_a_part(monkeypatch):
+    values = names(400)
+    ref = learn(table_of({"t": sorted(values)[::2]}))
+    monkeypatch.setattr(encoders.texts, "LEARNED_FROM", 200)
+    comp = learn(table_of({"t": values}))
+    for name, array in ref.encoders[0].arrays().items():
+        np.testing.assert_array_equal(comp.encoders[0].arrays()[name], array)

@@ -11,6 +11,7 @@ import onnxruntime
 import pytest
 
 from exported import COMPILER, STRICT, needs_compiler
+from jitprop import export
 from jitprop.tabular import TabularClassifier, TabularRegressor
 from jitprop.tabular.encoders import CategoryEncoder
 from jitprop.tabular.export import to_c, to_onnx
@@ -182,6 +183,12 @@ def test_texts_are_refused_by_name(write, tmp_path):
 def test_what_is_no_net(write, model, tmp_path):
     with pytest.raises(TypeError, match="model must be a fitted TabularClassifier"):
         write(model, tmp_path / "net")
+
+
+@pytest.mark.parametrize("write", [export.to_onnx, export.to_c])
+def test_the_functions_for_other_nets_point_here(write, regressor, tmp_path):
+    with pytest.raises(TypeError, match=r"function of this name in jitprop\.tabular\.export"):
+        write(regressor, tmp_path / "net")
 
 
 def test_a_column_with_the_name_of_an_output(tmp_path):

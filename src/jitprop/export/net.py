@@ -115,6 +115,8 @@ def _hint(model: Any) -> str:
     """For an error message: where to find the net in a model that contains one."""
     if hasattr(model, "best_estimator_"):
         return ": export its best_estimator_"
+    if hasattr(model, "net_"):
+        return ": for a net for tables call the function of this name in jitprop.tabular.export"
     if hasattr(model, "steps"):
         return (
             ": export its last step, model[-1], and let the program that runs the net do the other "

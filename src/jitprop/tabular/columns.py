@@ -124,12 +124,17 @@ class Columns:
     def _transform(self, table: Table, inputs: Array) -> None:
         at = feature = 0
         for encoder, missing in zip(self.encoders, self.missing, strict=True):
-            x = encoder.of(table[encoder.name])
-            n = x.shape[1]
+            column, n = table[encoder.name], len(encoder.features)
             of = slice(feature, feature + n)
-            inputs[:, at : at + n] = scale.scaled(x, self.medians[of], self.factors[of])
-            if missing:
-                inputs[:, at + n] = np.isnan(x[:, -1])
+            medians, factors = self.medians[of], self.factors[of]
+            if isinstance(encoder, CategoryEncoder):
+                few = scale.scaled(encoder.rows, medians, factors).astype(np.float32)
+                inputs[:, at : at + n] = few[encoder.codes(column)]
+            else:
+                x = encoder.of(column)
+                inputs[:, at : at + n] = scale.scaled(x, medians, factors)
+                if missing:
+                    inputs[:, at + n] = np.isnan(x[:, -1])
             at, feature = at + n + missing, feature + n
 
     def to_file(self) -> tuple[dict[str, Any], dict[str, Array]]:

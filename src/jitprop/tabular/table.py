@@ -354,7 +354,10 @@ def _span(value: Any) -> float:
 def _strings(values: Sequence[Any]) -> Array:
     """Texts as an array of objects; None where one is missing."""
     made = np.empty(len(values), object)
-    made[:] = [None if _is_missing(value) else str(value) for value in values]
+    made[:] = [
+        value if type(value) is str else None if _is_missing(value) else str(value)
+        for value in values
+    ]
     return made
 
 

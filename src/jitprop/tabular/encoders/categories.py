@@ -63,14 +63,17 @@ class CategoryEncoder:
         values = texts(column, self.boolean)
         return np.fromiter((number.get(text, -1) for text in values), np.intp, len(values))
 
+    @property
+    def rows(self) -> Array:
+        """The features of each category; in the last row, those of a missing or unknown one."""
+        n = len(self.categories)
+        if n == 2:
+            return np.array([[-1.0], [1.0], [0.0]])
+        return np.eye(n + 1, n)
+
     def of(self, column: Column) -> Array:
         """Return the features, (n_rows, n_features) float64."""
-        codes = self.codes(column)
-        if len(self.categories) == 2:
-            return np.array([-1.0, 1.0, 0.0])[codes][:, None]
-        made = np.zeros((len(codes), len(self.categories)))
-        known = np.flatnonzero(codes >= 0)
-        made[known, codes[known]] = 1.0
+        made: Array = self.rows[self.codes(column)]
         return made
 
     def scale(self, column: Column) -> tuple[Array, Array]:

@@ -47,7 +47,7 @@ LONGEST = 256
 """A column with a longer text than this many characters has no categories."""
 
 LEARNED_FROM = 20_000
-"""The most different texts to learn from, evenly spaced among all."""
+"""The most texts to learn the parts from, and then the scale: evenly spaced among all."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,8 +90,7 @@ class TextEncoder:
         commonest = np.argsort(-counts, kind="stable")[: categories.MOST]
         often = sorted(different[i] for i in commonest if counts[i] >= OFTEN)
         frequent = CategoryEncoder(column.name, tuple(often) if not is_long(different) else ())
-        picked = np.linspace(0, len(different) - 1, min(LEARNED_FROM, len(different)))
-        sample = [different[int(i)] for i in picked]
+        sample = [different[i] for i in _spaced(len(different))]
         idf, components = _fit(column.name, sample)
         return cls(frequent, idf, components)
 
@@ -114,8 +113,11 @@ class TextEncoder:
 
     def scale(self, column: Column) -> tuple[Array, Array]:
         """Return the median and the factor of each feature, from the training rows."""
-        medians, factors = np.array([scale.of_values(x) for x in self.of(column).T]).T
-        return medians, factors
+        medians, factors = self.frequent.scale(column)
+        some = Column(column.name, column.kind, column.values[_spaced(len(column.values))])
+        parts = self.of(some)[:, len(medians) :]
+        found = np.array([scale.of_values(x) for x in parts.T]).T
+        return np.append(medians, found[0]), np.append(factors, found[1])
 
     def to_file(self) -> dict[str, Any]:
         """Return the settings as JSON has them; `arrays` returns the rest."""
@@ -142,6 +144,12 @@ class TextEncoder:
         for array in (arrays["idf"], arrays["components"]):
             stored.finite("texts", array)
         return cls(CategoryEncoder.from_file(name, item), arrays["idf"], arrays["components"])
+
+
+def _spaced(n: int) -> Array:
+    """Return at most `LEARNED_FROM` of the first n integers, evenly spaced."""
+    m = min(n, LEARNED_FROM)
+    return np.arange(m) * n // m
 
 
 def is_long(different: list[str]) -> bool:
