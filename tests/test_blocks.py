@@ -24,6 +24,7 @@ from jitprop import (
 )
 from jitprop.backends import threads, watcher
 from jitprop.training.watching import Watch
+from jitprop_kernels import watching
 from nets import data, limit_calls
 
 LANES, BLOCKS, CHUNKS = [4, 6, 3], [20, 64, 3], [70, 40, 3]
@@ -162,6 +163,58 @@ def test_named_metrics_are_those_of_single_epochs(validated, labels, sizes, dtyp
     assert all(np.isfinite(column).all() for column in trainer.history.metrics.values())
 
 
+TARGETS = {
+    "labels": ([5, 9, 4], {"output_activation": "softmax", "loss": "cross_entropy"}),
+    "one-hot": ([5, 9, 4], {"output_activation": "softmax", "loss": "cross_entropy"}),
+    "one output": ([5, 9, 1], {"loss": "binary_cross_entropy"}),
+    "wide": ([5, 90, 4], {"output_activation": "softmax", "loss": "cross_entropy"}),
+}
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("name", ["accuracy", "validation_accuracy"])
+@pytest.mark.parametrize("ties", ["first", "last"])
+@pytest.mark.parametrize("kind", TARGETS)
+def test_the_accuracy_that_stops_a_block_is_that_of_single_epochs(
+    kind, ties, name, dtype, rng, measured
+):
+    sizes, loss = TARGETS[kind]
+    settings = {"layer_sizes": sizes, "dtype": dtype, "batch_size": 16, "seed": 0, "n_threads": 1}
+    settings |= {"backend": "numba", "learning_rate": 0.3, **loss}
+    samples, others = [], []
+    for n, made in ((107, samples), (31, others)):
+        X, y = rng.normal(size=(n, 5)), rng.integers(0, max(2, sizes[-1]), n)
+        y[X[:, 0] > 0] = 1
+        made += [X, np.eye(4)[y] if kind == "one-hot" else y]
+    stopping = {"monitor": "validation_accuracy", "patience": 6, "ties": ties}
+    given = samples, others, stopping, settings, {"metrics": [name]}
+    found, trainer = fitted(60, *given)
+    assert not measured, "Python was called after an epoch"
+    expected, _ = fitted(60, *given, slowly=True)
+    assert measured
+    assert found == expected
+    accuracies = trainer.history.metrics["validation_accuracy"]
+    assert 6 < len(accuracies) < 60
+    assert ("accuracy" in trainer.history.metrics) == (name == "accuracy")
+    best = np.flatnonzero(accuracies == accuracies.max())[0 if ties == "first" else -1]
+    assert found[-3]["best_epoch"] == best
+    assert trainer.evaluate(*others) == trainer.history.validation_loss[best]
+
+
+def test_nan_is_no_accuracy_and_targets_of_no_class_are_refused(rng, measured):
+    settings = {"layer_sizes": [3, 4, 2], "seed": 0, "backend": "numba"}
+    X, y = data([3, 2], 20, "half_squared_error", False, rng)
+    given = (X, y), (X, 3 * y), {"monitor": "validation_accuracy"}, settings
+    for slowly in (False, True):
+        with pytest.raises(ValueError, match="accuracy"):
+            fitted(5, *given, {"metrics": ["validation_accuracy"]}, slowly=slowly)
+    predictions = np.array([0.1, 0.9, np.nan, 0.3, 0.6, 0.6], np.float32)
+    classes = np.array([1])
+    accuracy = getattr(watching.accuracy, "py_func", watching.accuracy)
+    found = [accuracy(predictions, at, classes, 2) for at in (0, 2, 4)]
+    np.testing.assert_array_equal(found, [1.0, np.nan, 0.0])
+
+
 @pytest.mark.parametrize("room", [0, 3 * 3 * 138, 10**9])
 def test_metrics_do_not_depend_on_the_length_of_blocks(room, rng, monkeypatch, measured):
     """With no room for two epochs of predictions, each epoch is a block or a call of its own."""
@@ -216,6 +269,25 @@ def test_any_number_of_threads_gives_the_same_bits(sizes, rng, monkeypatch, meas
     assert slow == found[0]
 
 
+@pytest.mark.parametrize("sizes", [BLOCKS, [9, 1030, 5]])
+def test_any_number_of_threads_finds_the_same_accuracy(sizes, rng, monkeypatch, measured):
+    monkeypatch.setattr(threads, "cores", lambda: 3)
+    monkeypatch.setattr(threads, "SHARE", 1)
+    monkeypatch.setattr(threads, "START", 1)
+    monkeypatch.setattr(watcher, "VALIDATED_ALONE", np.inf)
+    classes = {"output_activation": "softmax", "loss": "cross_entropy"}
+    samples, others = (data(sizes, n, "cross_entropy", True, rng) for n in (1100, 600))
+    found, metrics = [], {"metrics": ["validation_accuracy"]}
+    stopping = {"monitor": "validation_accuracy", "patience": 3, "ties": "last"}
+    for n_threads in (1, 2, 3):
+        settings = {"layer_sizes": sizes, "n_threads": n_threads, "batch_size": 600, "seed": 0}
+        settings |= {"backend": "numba", **classes}
+        found.append(fitted(12, samples, others, stopping, settings, metrics)[0])
+    assert not measured
+    assert found[0] == found[1] == found[2]
+    assert fitted(12, samples, others, stopping, settings, metrics, slowly=True)[0] == found[0]
+
+
 @pytest.mark.parametrize("work", [1, 5000, 40_000])
 def test_bits_do_not_depend_on_the_length_of_calls_and_blocks(work, rng, monkeypatch, measured):
     samples, others = (data(LANES, n, "half_squared_error", False, rng) for n in (50, 20))
@@ -247,6 +319,9 @@ def loss_of(name):
         ({}, {"metrics": "mse"}, True),
         ({}, {"metrics": lambda y, prediction: 0.0}, False),
         ({}, {"metrics": "mse", "callbacks": EarlyStopping("validation_mse")}, False),
+        ({}, {"metrics": "validation_mse"}, True),
+        ({}, {"metrics": "accuracy", "callbacks": EarlyStopping("validation_accuracy")}, True),
+        ({}, {"metrics": "accuracy", "callbacks": EarlyStopping("accuracy")}, False),
         ({}, {"order": lambda epoch: np.arange(10)}, False),
         ({"learning_rate": lambda epoch: 0.1}, {}, False),
         ({"backend": "numpy"}, {}, False),

@@ -310,3 +310,44 @@ def test_what_is_no_number_is_refused_and_the_trainer_is_as_before(backend):
         trainer.fit([[0, 1]], [0], 1, metrics=wrong)
     np.testing.assert_array_equal(trainer.parameters, before)
     assert trainer.epochs_trained == len(trainer.history.loss) == 0
+
+
+def test_a_metric_of_the_validation_data_alone(backend, rng):
+    X, labels = rng.normal(size=(40, 3)), rng.integers(0, 4, size=40)
+    arguments = {"loss": "cross_entropy", "output_activation": "softmax", "backend": backend}
+    both, alone, mixed = (Trainer([3, 5, 4], seed=0, **arguments) for _ in range(3))
+    given = {"validation_data": (X[:8], labels[:8])}
+    columns = [
+        trainer.fit(X, labels, 3, metrics=names, **given).metrics
+        for trainer, names in (
+            (both, ["accuracy", "mse"]),
+            (alone, "validation_accuracy"),
+            (mixed, ["validation_accuracy", "mse"]),
+        )
+    ]
+    assert [list(found) for found in columns[1:]] == [
+        ["validation_accuracy"],
+        ["mse", "validation_accuracy", "validation_mse"],
+    ]
+    for found in columns[1:]:
+        for name, column in found.items():
+            np.testing.assert_array_equal(column, columns[0][name])
+    assert alone.history.columns.keys() >= {"validation_accuracy"}
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ("validation_accuracy", r"^metrics has 'validation_accuracy', which needs validation"),
+        ("validation_acuracy", r"^metrics\[0\] 'validation_acuracy' is unknown: did you mean"),
+        (["accuracy", "validation_accuracy"], r"^metrics\[1\] has the name 'validation_acc"),
+        (["validation_accuracy", "accuracy"], r"^metrics\[1\] has the name 'accuracy', which"),
+    ],
+)
+def test_bad_metrics_of_the_validation_data_alone(given, words):
+    trainer = Trainer([1, 1], seed=0)
+    with pytest.raises(ValueError, match=words):
+        trainer.fit([[0.0], [1.0]], [0.0, 1.0], 2, metrics=given)
+    assert trainer.epochs_trained == 0
+    with pytest.raises(ValueError, match=r"^metrics\[0\] 'validation_mse' is unknown"):
+        sweep([[0.0], [1.0]], [0.0, 1.0], {"layer_sizes": [[1, 1]]}, metrics="validation_mse")

@@ -202,6 +202,9 @@ class Stopping(NamedTuple):
     """0 for no early stopping. The other fields then have no meaning."""
     of_validation: bool
     """Whether the validation loss is monitored, or else the training loss."""
+    classes: Indices
+    """(n_samples,): those of the validation samples, if the accuracy of ``Watch.predictions`` is
+    monitored instead. Else it is empty."""
     sign: float
     """1 if higher is better, else -1."""
     min_delta: float
@@ -256,6 +259,9 @@ class Watch(NamedTuple):
     """
     strides: Indices
     """(2,): how many bytes behind the predictions of an epoch those of the next one begin."""
+    predictions: Array
+    """(epochs * n_samples * n_outputs,): those of the validation samples after each epoch, if
+    `Stopping` monitors their accuracy. Else it is empty."""
     n_batches: int
     """Of an epoch."""
     epoch: int

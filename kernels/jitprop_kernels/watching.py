@@ -15,6 +15,7 @@ from llvmlite import ir
 from numba import types
 
 from jitprop_kernels._jit import INTERPRETED, jit
+from jitprop_kernels._types import Array, Indices
 from jitprop_kernels.arrays import pointer
 from jitprop_kernels.elementary import smaller
 from jitprop_kernels.meeting import meet
@@ -84,10 +85,36 @@ if INTERPRETED:
 
 
 @jit(apart=True)
-def count_for_stopping(watch: Watch, epoch: int, loss: float, validation_loss: float) -> bool:
+def accuracy(predictions: Array, first: int, classes: Indices, n_outputs: int) -> float:
+    """
+    The share of samples whose predicted class is right, as `jitprop.metrics.accuracy` has it.
+
+    Their predictions begin at ``first``. The class is that of the largest output; or, of a single
+    output, 1 if it is at least 0.5, else 0. It is nan if a prediction is nan.
+    """
+    right, at = 0, first
+    for i in range(classes.size):
+        largest, found = predictions[at], 0
+        invalid = largest != largest
+        if n_outputs == 1 and largest >= 0.5:
+            found = 1
+        for j in range(1, n_outputs):
+            a = predictions[at + j]
+            invalid = invalid or a != a
+            if a > largest:
+                largest, found = a, j
+        if invalid:
+            return np.nan
+        if found == classes[i]:
+            right += 1
+        at += n_outputs
+    return right / classes.size
+
+
+@jit(apart=True)
+def count_for_stopping(watch: Watch, epoch: int, value: float) -> bool:
     """Count an epoch, and keep its parameters if they are the best; return whether to stop."""
     stopping, params = watch.stopping, watch.params
-    value = validation_loss if stopping.of_validation else loss
     best, best_epoch, kept = stopping.best, stopping.best_epoch, stopping.kept
     tie = stopping.ties_last and value == best[0] and np.isfinite(value)
     if tie or stopping.sign * (value - best[0]) > stopping.min_delta:
@@ -133,9 +160,15 @@ def end_epoch(watch: Watch, i: int, summed: float, finite: bool) -> None:
         count_for_falling(watch.falling, loss, validation_loss)
         if i + 1 < rates.size:
             rates[i + 1] = watch.falling.rate[0]
-    stops = watch.stopping.patience > 0
-    if stops and count_for_stopping(watch, watch.epoch + i, loss, validation_loss):
-        ended[0] = ENDED_EARLY
+    stopping = watch.stopping
+    if stopping.patience > 0:
+        value = validation_loss if stopping.of_validation else loss
+        if stopping.classes.size > 0:
+            size = watch.predictions.size // watch.losses.size
+            n_outputs = size // stopping.classes.size
+            value = accuracy(watch.predictions, i * size, stopping.classes, n_outputs)
+        if count_for_stopping(watch, watch.epoch + i, value):
+            ended[0] = ENDED_EARLY
 
 
 @jit()
@@ -190,6 +223,8 @@ def train_watched(
                 predict_next(predicting.training, watch.strides[0])
             if finite and seat.rank < watch.predicting[1]:
                 predict_next(predicting.validation, watch.strides[1])
+            if watch.predictions.size > 0:  # each thread has written some of them
+                meet(gate, seat.ranks)
             if seat.rank == 0:
                 end_epoch(watch, i, summed, finite)
             meet(gate, seat.ranks)

@@ -258,9 +258,12 @@ NAMED: dict[str, Metric] = {
 }
 
 
-def resolve(metrics: Any) -> dict[str, Metric]:
+def resolve(metrics: Any, validation_alone: bool = False) -> dict[str, Metric]:
     """
     Check `Trainer.fit`'s ``metrics``, one or a list of them, and return them by their names.
+
+    With ``validation_alone``, a known name may begin with "validation_". Such a metric is to be
+    computed on the validation data alone.
 
     Raises
     ------
@@ -279,9 +282,13 @@ def resolve(metrics: Any) -> dict[str, Metric]:
         if callable(metric):
             name = checks.name_of(metric)
         else:
-            name = checks.choice(f"metrics[{i}]", metric, tuple(NAMED))
-            metric = NAMED[name]
-        if name in made or name in RESERVED or name.startswith(VALIDATION):
+            alone = validation_alone and isinstance(metric, str) and metric.startswith(VALIDATION)
+            known = [VALIDATION * alone + name for name in NAMED]
+            name = checks.choice(f"metrics[{i}]", metric, tuple(known))
+            metric = NAMED[name.removeprefix(VALIDATION)]
+        base = name.removeprefix(VALIDATION)
+        own = NAMED.get(base) is not metric and name != base
+        if own or name in RESERVED or base in made or VALIDATION + base in made:
             raise ValueError(
                 f"metrics[{i}] has the name {quoted(name)}, which another number of an epoch has"
             )

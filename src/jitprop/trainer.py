@@ -470,10 +470,11 @@ class Trainer(Attributes):
             Computed after each epoch on the training data and on the validation data. On the
             training data it takes as long as `predict`; training data that come in batches have no
             metrics. Names are "mse", "mae", "r2", "accuracy" and "log_loss" (see
-            `jitprop.metrics`). Functions take (y, prediction), return a number, and are named by
-            their ``__name__``. ``prediction`` is what `predict` returns. y is
-            (n_samples, n_outputs), or int labels if labels were given. Metrics ignore the weights
-            of samples.
+            `jitprop.metrics`). With "validation_" before the name, as in "validation_accuracy", a
+            metric is computed on the validation data alone. Functions take (y, prediction), return
+            a number, and are named by their ``__name__``. ``prediction`` is what `predict` returns.
+            y is (n_samples, n_outputs), or int labels if labels were given. Metrics ignore the
+            weights of samples.
         callbacks : Callback, function or list of these, default ()
             Called after each epoch; see `jitprop.Callback`. With one `EarlyStopping` and no other
             callback, many epochs are trained in one call of the kernels, with the same results.
@@ -613,7 +614,8 @@ class Trainer(Attributes):
             if validation_data is not None:
                 held_out = self._validation(validation_data, dtype, names)
                 held_out = held_out.unshared(model.state.params)
-            named, resolved = resolve_metrics(metrics), resolve_callbacks(callbacks)
+            named = resolve_metrics(metrics, validation_alone=True)
+            resolved = resolve_callbacks(callbacks)
             kept = model.kept if epochs_total is not None else ()
             backend, state = backends.load(model.backend), model.state.cast(dtype)
             source: Source

@@ -105,7 +105,9 @@ class Watcher:
         watched, validation = self._watched, self.validation
         check_written(rates=steps.rates, validation_losses=watched.validation_losses)
         bind_training = bound_training(net, params, slots, steps, updates, dropout_key)
-        flat_slots = slots.reshape(-1)
+        flat_slots, scored = slots.reshape(-1), np.empty(0, params.dtype)
+        if watched.stopping is not None and watched.stopping.classes.size > 0:
+            scored = watched.predictions[-1].reshape(-1)
         held = []  # the arguments of what the kernel calls must live as long as it runs
 
         def bind(rank: int, ranks: int) -> kernels.Bound:
@@ -139,6 +141,7 @@ class Watcher:
                 validating=validating,
                 predicting=predicting,
                 strides=strides,
+                predictions=scored,
                 n_batches=self.n_batches,
                 epoch=watched.epoch,
                 stopping=_stopping(watched.stopping, params.dtype),
@@ -184,7 +187,9 @@ def _stopping(stopping: Stopping | None, dtype: np.dtype[Any]) -> kernels.Stoppi
     if stopping is not None:
         return kernels.Stopping(*stopping)
     nothing = np.empty(0, dtype)
-    return kernels.Stopping(0, False, 1.0, 0.0, False, 0, np.empty(0), NATURAL_ORDER, nothing)
+    return kernels.Stopping(
+        0, False, NATURAL_ORDER, 1.0, 0.0, False, 0, np.empty(0), NATURAL_ORDER, nothing
+    )
 
 
 def _falling(falling: Falling | None) -> kernels.Falling:

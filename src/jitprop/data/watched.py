@@ -60,6 +60,9 @@ class Stopping(NamedTuple):
     patience : int
     of_validation : bool
         Whether the validation loss is monitored, or else the training loss.
+    classes : (n_samples,) array
+        The classes of the validation samples, if the accuracy of the last of ``predictions`` is
+        monitored instead. Else it is empty.
     sign : float
         1 if higher is better, else -1.
     min_delta : float
@@ -77,6 +80,7 @@ class Stopping(NamedTuple):
 
     patience: int
     of_validation: bool
+    classes: Indices
     sign: float
     min_delta: float
     ties_last: bool

@@ -12,20 +12,24 @@ block. So a fit that is interrupted inside a block finds both as they were at it
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from jitprop.data.watched import Falling, Stopping, Watched
+from jitprop.data.watched import Falling, Indices, Stopping, Watched
 from jitprop.net.schedules import LearningRate, Plateau, ReduceOnPlateau, is_known
 from jitprop.net.state import State
 from jitprop.training.callbacks import EarlyStopping
-from jitprop.training.history import VALIDATION_LOSS, Record
+from jitprop.training.history import VALIDATION, VALIDATION_LOSS, Record
 from jitprop.training.sources import Source
 from jitprop.training.watching import Watch
 
 LOSSES = "loss", VALIDATION_LOSS
-"""The numbers that a backend can monitor."""
+"""The numbers that a backend can always monitor."""
+
+ACCURACY = VALIDATION + "accuracy"
+"""A number that it can monitor if it is measured, and by `jitprop.metrics.accuracy`."""
 
 
 MOST_EPOCHS = 1 << 62
@@ -58,13 +62,14 @@ class Blocks:
         self.stopping = callbacks[0] if callbacks else None
         self.watcher: Any = None
         self.most = MOST_EPOCHS
-        predicted = watch.predicted()
+        predicted, self._classes = watch.predicted(), None
         if predicted is not None and len(callbacks) <= 1:
             validation = watch.validation()
             if VALIDATION_LOSS in watch.names and validation is None:
                 return
             self._shapes = [(len(X), source.spec.layer_sizes[-1]) for _, X in predicted]
             if predicted:
+                self._classes = watch.classes()
                 self.most = ROOM // sum(n * k for n, k in self._shapes)
             if self.most > 0:
                 self.watcher = source.watcher(validation, predicted)
@@ -73,7 +78,10 @@ class Blocks:
 
     def serve(self, learning_rate: LearningRate) -> bool:
         """Return whether the next epochs can be trained in a block, with this learning rate."""
-        if self.watcher is None or not (self.stopping is None or is_plain(self.stopping)):
+        monitored = LOSSES if self._classes is None else (*LOSSES, ACCURACY)
+        if self.watcher is None:
+            return False
+        if self.stopping is not None and not is_plain(self.stopping, monitored):
             return False
         if type(learning_rate) is ReduceOnPlateau:
             return learning_rate.monitor in self.watch.known
@@ -86,7 +94,7 @@ class Blocks:
         self._stopping = self._falling = None
         validation_losses = record.watched.get(VALIDATION_LOSS, np.empty(0))[first:]
         if isinstance(self.stopping, EarlyStopping):
-            self._stopping = rule_of(self.stopping, state)
+            self._stopping = rule_of(self.stopping, state, self._classes)
         if isinstance(learning_rate, ReduceOnPlateau):
             self._falling = falling_of(learning_rate, state.plateau)
         # A fit without validation data may have an old column of the history, filled with nan.
@@ -138,23 +146,25 @@ class Blocks:
         self.watch.callbacks.epochs_seen[0] = before + counted
 
 
-def is_plain(callback: Any) -> bool:
-    """Return whether a backend can do what the callback does."""
+def is_plain(callback: Any, monitored: Sequence[str]) -> bool:
+    """Return whether a backend that can monitor these numbers can do what the callback does."""
     return (
         type(callback) is EarlyStopping
-        and callback.monitor in LOSSES
+        and callback.monitor in monitored
         and type(callback.patience) is int
         and type(callback.min_delta) is float
         and not any(callable(value) for value in vars(callback).values())
     )
 
 
-def rule_of(stopping: EarlyStopping, state: State) -> Stopping:
+def rule_of(stopping: EarlyStopping, state: State, classes: Indices | None) -> Stopping:
     """Return the rule of an `EarlyStopping`, and what it has found so far."""
+    nothing = np.empty(0, np.int64)
     best_epoch = -1 if stopping.best_epoch is None else stopping.best_epoch
     return Stopping(
         patience=stopping.patience,
         of_validation=stopping.monitor == VALIDATION_LOSS,
+        classes=classes if stopping.monitor == ACCURACY and classes is not None else nothing,
         sign=1.0 if stopping.higher_is_better else -1.0,
         min_delta=stopping.min_delta,
         ties_last=stopping.ties == "last",

@@ -214,7 +214,8 @@ class EarlyStopping(Callback):
     is resumed, it trains them and counts anew too.
 
     The numba backend applies the rule itself, and trains many epochs in one call, if this is the
-    only callback, it monitors "loss" or "validation_loss", and there are no metrics of your own.
+    only callback, it monitors "loss", "validation_loss" or "validation_accuracy", and there are no
+    metrics of your own.
     The results are the same. During such a fit, the attributes change at the end of each block of
     epochs, up to about a tenth of a second long. Ctrl-C keeps the last whole block.
 

@@ -14,7 +14,7 @@ from jitprop.backends import Backend
 from jitprop.checks import quoted
 from jitprop.data.mapped import Rows
 from jitprop.data.samples import Samples
-from jitprop.data.watched import Predicted, Validation
+from jitprop.data.watched import Indices, Predicted, Validation
 from jitprop.metrics import NAMED, Metric
 from jitprop.training.callback_list import CallbackList
 from jitprop.training.callbacks import Callback
@@ -38,6 +38,8 @@ class Watch:
         None if the training data are a stream, which passes by only once.
     validation : Samples or None
     metrics : dict of functions
+        By name. Those whose names begin with "validation_" are computed on the validation data
+        alone.
     callbacks : list of Callback
     before : list of Kept
         The callback states of the fit that this one resumes. Empty if it resumes none.
@@ -70,6 +72,14 @@ class Watch:
         before: Sequence[Kept],
     ) -> None:
         self.trainer, self.metrics = trainer, metrics
+        alone = [name for name in metrics if name.startswith(VALIDATION)]
+        if alone and validation is None:
+            raise ValueError(f"metrics has {quoted(alone[0])}, which needs validation data")
+        self.scored = {
+            "": {name: metric for name, metric in metrics.items() if name not in alone},
+            VALIDATION: {name.removeprefix(VALIDATION): m for name, m in metrics.items()},
+        }
+        self._n_outputs = model.spec.layer_sizes[-1]
         self._nets, self._backend = model.nets, backend
         self.callbacks = CallbackList(
             trainer, callbacks, before, trainer.epochs_trained, self._last_logs
@@ -78,12 +88,14 @@ class Watch:
         self.measured = [
             (begin, prepared(samples.X, model.n_threads), samples, shown(samples.y))
             for begin, samples in (("", training), (VALIDATION, validation))
-            if samples is not None and (metrics or begin)
+            if samples is not None and (self.scored[begin] or begin)
         ]
         if metrics and not self.measured:
             raise ValueError("metrics of a fit from batches need validation_data")
         names = [VALIDATION_LOSS] if validation is not None else []
-        self.names = names + [begin + name for begin, *_ in self.measured for name in metrics]
+        self.names = names + [
+            begin + name for begin, *_ in self.measured for name in self.scored[begin]
+        ]
         self.told = model.spec.optimizer.columns
         if taken_names := [name for name in self.told if name in metrics]:
             raise ValueError(
@@ -133,10 +145,28 @@ class Watch:
         """
         if not self.metrics:
             return []
-        own = any(NAMED.get(name) is not metric for name, metric in self.metrics.items())
+        own = any(NAMED.get(n) is not metric for n, metric in self.scored[VALIDATION].items())
         if own or any(samples.in_files for _, _, samples, _ in self.measured):
             return None
         return [net.predicted(samples.X[:]) for _, net, samples, _ in self.measured]
+
+    def classes(self) -> Indices | None:
+        """
+        Return the class of each validation sample, (n,), for a backend that counts right ones.
+
+        None if their accuracy is not measured, or if their targets have not one column for each
+        output.
+        """
+        validated = bool(self.measured) and self.measured[-1][0] == VALIDATION
+        if not validated or self.scored[VALIDATION].get("accuracy") is not NAMED["accuracy"]:
+            return None
+        y, k = self.measured[-1][-1], self._n_outputs
+        if y.ndim == 1:
+            return y if k > 1 else None
+        if y.shape[1] != k:
+            return None
+        made = y.argmax(axis=1) if k > 1 else y[:, 0] >= 0.5  # as `jitprop.metrics.accuracy`
+        return made.astype(np.int64)
 
     def measure(self, params: Array) -> dict[str, float]:
         """Return the validation loss and the metrics for these parameters."""
@@ -144,7 +174,7 @@ class Watch:
         for begin, net, samples, y in self.measured:
             if begin:
                 found[VALIDATION_LOSS] = net.loss(params, samples)
-            if self.metrics:
+            if self.scored[begin]:
                 found |= self.scores(begin, y, net.predict(params, samples.X))
         return found
 
@@ -154,7 +184,7 @@ class Watch:
         with np.errstate(over="ignore", invalid="ignore"):  # the loss reports divergence
             return {
                 begin + name: as_number(name, metric(y, prediction))
-                for name, metric in self.metrics.items()
+                for name, metric in self.scored[begin].items()
             }
 
 
