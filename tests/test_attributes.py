@@ -22,6 +22,7 @@ SETTINGS = {
     "optimizer": Adam(beta_1=0.5),
     "clip_norm": 3.0,
     "learning_rate_factors": ((0.5, 0.5), (1.0, 2.0), (0.0, 0.0)),
+    "input_scale_rate": 6.0,
     "batch_size": 5,
     "shuffle": False,
     "dtype": np.dtype(np.float32),

@@ -129,6 +129,7 @@ EVERY_OTHER = {
     "dropout": [0.25],
     "clip_norm": 0.5,
     "batch_size": 4,
+    "input_scale_rate": 1 / 3,
     "learning_rate_factors": [(1 / 3, 0.0), 1.0],
     "shuffle": False,
     "dtype": "float32",

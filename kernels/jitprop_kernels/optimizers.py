@@ -89,6 +89,14 @@ def adam_step(
 
 
 @jit()
+def corrected_rate(rate: float, settings: Settings, t: int) -> float:
+    """The rate of `adam_step` in update number t: with the correction of the bias."""
+    beta_1, beta_2, _, _ = settings
+    corrected: float = rate * square_root(1.0 - power(beta_2, t)) / (1.0 - power(beta_1, t))
+    return corrected
+
+
+@jit()
 def sgd(work: Work, start: int, stop: int, rate: float, decay: float) -> None:
     """p <- p - rate (g + decay p)."""
     params, gradients = work.params, work.gradients
@@ -128,32 +136,41 @@ def adam(
         )
 
 
+@jit()
+def rmsprop_step(
+    p: Scalar, v: Scalar, u: Scalar, g: Scalar, rate: Scalar, decay: Scalar, settings: Settings
+) -> tuple[Scalar, Scalar, Scalar]:
+    """
+    v <- rho v + (1 - rho) g**2;  u <- keep u - rate g / (sqrt(v) + epsilon);  p <- p + u.
+
+    g is then the gradient plus ``decay p``. Returns p, v and u. Source: Hinton, Srivastava and
+    Swersky, *Neural Networks for Machine Learning*, lecture 6e.
+    """
+    rho, keep, epsilon, _ = settings
+    T = type(p)
+    g = fma(decay, p, g)
+    v = fma(T(rho), v, T(1.0 - rho) * (g * g))
+    step = -rate * g / (square_root(v) + T(epsilon))
+    u = fma(T(keep), u, step) if keep != 0.0 else step
+    return p + u, v, u
+
+
 @jit(apart=True)
 def rmsprop(
     work: Work, start: int, stop: int, rate: float, decay: float, settings: Settings
 ) -> None:
-    """
-    v <- rho v + (1 - rho) g**2;  u <- keep u - rate g / (sqrt(v) + epsilon);  p <- p + u.
-
-    g is the gradient plus ``decay * p``. ``slots`` holds v and, where ``keep`` is not 0, then u.
-    Source: Hinton, Srivastava and Swersky, *Neural Networks for Machine Learning*, lecture 6e.
-    """
-    params, slots, gradients = work.params, work.slots, work.gradients
-    rho, keep, epsilon, _ = settings
+    """`rmsprop_step` of a range. ``slots`` holds v and, with a momentum, then u."""
+    params, slots, gradients, keeps = work.params, work.slots, work.gradients, settings[1] != 0.0
     T = type(params[0])
     n = params.size
-    rate_, decay_, keep_, epsilon_ = T(rate), T(decay), T(keep), T(epsilon)
-    r, c = T(rho), T(1.0 - rho)
+    rate_, decay_ = T(rate), T(decay)
     for i in range(start, stop):
-        p = params[i]
-        g = fma(decay_, p, gradients[i])
-        v = fma(r, slots[i], c * (g * g))
-        slots[i] = v
-        u = -rate_ * g / (square_root(v) + epsilon_)
-        if keep != 0.0:
-            u = fma(keep_, slots[n + i], u)
+        u = slots[n + i] if keeps else T(0.0)
+        params[i], slots[i], u = rmsprop_step(
+            params[i], slots[i], u, gradients[i], rate_, decay_, settings
+        )
+        if keeps:
             slots[n + i] = u
-        params[i] = p + u
 
 
 @jit(apart=True)
@@ -220,9 +237,7 @@ def update(plan: Plan, work: Work, start: int, stop: int, change: Update, part: 
     elif plan.optimizer == codes.RPROP or plan.optimizer == codes.RPROP_PLUS:
         rprop(work, start, stop, rate if t == 1 else 0.0, decay, settings, change.rose)
     else:
-        beta_1, beta_2, _, _ = settings
         shrink = 1.0
         if plan.optimizer == codes.ADAMW:
             shrink, decay = 1.0 - rate * decay, 0.0
-        corrected = rate * square_root(1.0 - power(beta_2, t)) / (1.0 - power(beta_1, t))
-        adam(work, start, stop, corrected, decay, shrink, settings)
+        adam(work, start, stop, corrected_rate(rate, settings, t), decay, shrink, settings)

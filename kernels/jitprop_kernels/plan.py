@@ -89,6 +89,11 @@ class Plan(NamedTuple):
     """What the norm of a batch's gradient is held to; 0 for no limit."""
     settings: Settings
     dropout_key: int
+    scale_rows: int
+    """The last rows of the slots, so many, belong to the scales of the inputs: see `scales`. 0 if
+    there are none."""
+    scale_rate: float
+    """What the learning rate of the scales is multiplied by."""
     slopes: int
     """The slopes df/dz of a layer stand so far behind its block, which holds z and then a;"""
     deltas: int

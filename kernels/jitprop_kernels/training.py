@@ -23,6 +23,7 @@ from jitprop_kernels.network import (
 from jitprop_kernels.optimizers import run_below, sum_of_squares, update
 from jitprop_kernels.plan import BIASES, N_IN, N_OUT, WEIGHTS, Plan
 from jitprop_kernels.records import Batch, Part, Run, Samples, Seat, Sink, Update, Work
+from jitprop_kernels.scales import begin_scales, update_scaled
 from jitprop_kernels.simd import square_root
 from jitprop_kernels.sizes import (
     AGREED,
@@ -123,7 +124,7 @@ def portion_to_front(plan: Plan, part: Part, skip: int, size: int, in_place: boo
 @jit()
 def is_fused(plan: Plan) -> bool:
     """Whether gradient and update are one product: plain SGD, of a gradient as it comes."""
-    return plan.optimizer == codes.SGD and plan.clip_norm == 0.0
+    return plan.optimizer == codes.SGD and plan.clip_norm == 0.0 and plan.scale_rows == 0
 
 
 @jit()
@@ -187,8 +188,8 @@ def counted(plan: Plan, loss: float, weight_sum: float, m: int) -> float:
 
 @jit()
 def is_wanted(plan: Plan, factor: float) -> bool:
-    """Whether the gradient of parameters whose rate has this factor is used, if only for a norm."""
-    return factor != 0.0 or plan.clip_norm > 0.0
+    """Whether the gradient of parameters whose rate has this factor may be used."""
+    return factor != 0.0 or plan.clip_norm > 0.0 or plan.scale_rows > 0
 
 
 @jit()
@@ -287,8 +288,12 @@ def update_all(plan: Plan, work: Work, change: Update, rank: int, ranks: int) ->
         l, of_weights = part // 2, part % 2 == 0
         n_in, n_out = plan.layers[l, N_IN], plan.layers[l, N_OUT]
         start = plan.layers[l, WEIGHTS] if of_weights else plan.layers[l, BIASES]
-        low, high = share(n_in * n_out if of_weights else n_out, 1, rank, ranks)
-        update(plan, work, start + low, start + high, change, part)
+        if part == 0 and plan.scale_rows > 0:
+            low, high = share(n_in, 1, rank, ranks)
+            update_scaled(plan, work, low, high, change)
+        else:
+            low, high = share(n_in * n_out if of_weights else n_out, 1, rank, ranks)
+            update(plan, work, start + low, start + high, change, part)
 
 
 @jit()
@@ -389,7 +394,9 @@ def update_rows(
                 sink = first if skip == 0 else following
                 blocks.weight_gradient(plan, l, k, n, part, sink, rank)
             if updating:
-                if not fused:
+                if l == 0 and plan.scale_rows > 0:
+                    update_scaled(plan, work, k, k + n, change)
+                elif not fused:
                     update(plan, work, w + k * n_out, w + (k + n) * n_out, change, 2 * l)
                 blocks.pack_weights(plan, l, k, n, work.params, work.memory, True)
         # The last rank often has a tile less, while the first adds up the weights' squares.
@@ -530,6 +537,8 @@ def train(
     whole = work.once.kept.size > 0
     if whole and not begin_whole(plan, work):
         return 0
+    if plan.scale_rows > 0 and seat.rank == 0:  # threads meet before they read what this changes
+        begin_scales(plan, work)
     before = work.once.counts[1] if whole else updates
     if len(route) == 0:
         done = train_lanes(plan, work, start, stop, before)

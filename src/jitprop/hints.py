@@ -154,6 +154,7 @@ _TRAINING = (
     "dropout",
     "clip_norm",
     "batch_size",
+    "input_scale_rate",
     "learning_rate_factors",
     "shuffle",
     "dtype",

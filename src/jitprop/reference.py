@@ -38,9 +38,10 @@ from jitprop import reference_second_order
 from jitprop._types import Array
 from jitprop.data.samples import Arrays, Steps
 from jitprop.data.watched import Predicted, Validation
+from jitprop.net import scales
 from jitprop.net.optimizers import SGD, Adam, AdamW, RMSprop, Rprop
 from jitprop.net.second_order import is_second_order
-from jitprop.net.spec import Spec
+from jitprop.net.spec import Scaled, Spec
 from jitprop.net.state import State, check_trained
 from jitprop.reference_net import SMALLEST
 from jitprop.reference_net import backpropagate as backpropagate
@@ -199,6 +200,36 @@ def update(
     mean_square[:] = optimizer.beta_2 * mean_square + (1 - optimizer.beta_2) * g**2
     correction = np.sqrt(1 - optimizer.beta_2**t) / (1 - optimizer.beta_1**t)
     p -= float(rate * correction) * mean / (np.sqrt(mean_square) + optimizer.epsilon)
+
+
+def update_scaled(
+    spec: Spec,
+    W: Array,
+    g: Array,
+    kept: list[Array],
+    scaled: Scaled,
+    rate: float,
+    decay: float,
+    t: int,
+) -> None:
+    """
+    Make update number t of the first weights W = diag(s) V of a net with scales of its inputs.
+
+    The gradient g of the loss by W gives those by V and s::
+
+        dE/dV[i, j] = s[i] g[i, j]
+        dE/ds[i] = sum over j of V[i, j] g[i, j]
+
+    The optimizer updates V, which decays, and s, which does not. W, V, s and what the optimizer
+    keeps are changed in place.
+    """
+    V, s, kept_of_scales = scaled
+    by_V, by_s = s[:, np.newaxis] * g, (V * g).sum(axis=1)
+    if spec.factors[0][0] > 0:
+        update(spec, V, by_V, kept, spec.factors[0][0] * rate, decay, t)
+    assert spec.input_scale_rate is not None
+    update(spec, s, by_s, list(kept_of_scales)[: len(kept)], spec.input_scale_rate * rate, 0.0, t)
+    W[:] = s[:, np.newaxis] * V
 
 
 def squares_of_weights(spec: Spec, params: Array) -> float:
@@ -360,7 +391,9 @@ def train(
     n, size, rules = len(X), net.batch(len(X)), net.sklearn
     n_batches, by_update = -(-n // size), len(rates) > len(losses)
     parts = list(zip(*net.split(params), strict=True))
-    slot_parts = [list(zip(*net.split(slot), strict=True)) for slot in slots]
+    own_slots = slots[: net.optimizer.n_slots]
+    slot_parts = [list(zip(*net.split(slot), strict=True)) for slot in own_slots]
+    scales.begin(net, params, slots)
     for step in range(start, stop):
         epoch, batch = divmod(step, n_batches)
         rows: Any = slice(batch * size, min((batch + 1) * size, n))
@@ -385,9 +418,11 @@ def train(
             for l, d in enumerate(zip(*gradients, strict=True)):
                 for part, part_decay in ((0, decay), (1, 0.0)):  # W, then b, which does not decay
                     kept = [slot[l][part] for slot in slot_parts]
-                    factor = net.factors[l][part]
-                    if factor > 0:  # otherwise p stays, though its gradient may be inf
-                        own = factor * rate
+                    own = net.factors[l][part] * rate
+                    if l == part == 0 and net.input_scale_rate is not None:
+                        W, scaled = parts[0][0], net.scaled(slots)
+                        update_scaled(net, W, d[0], kept, scaled, rate, decay, t)
+                    elif own > 0:  # otherwise p stays, though its gradient may be inf
                         update(net, parts[l][part], d[part], kept, own, part_decay, t, rose)
     return stop
 

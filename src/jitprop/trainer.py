@@ -27,6 +27,7 @@ from jitprop.net import schedules
 from jitprop.net.custom import CustomActivation
 from jitprop.net.losses import Loss
 from jitprop.net.optimizers import Optimizer
+from jitprop.net.scales import scales
 from jitprop.net.schedules import LearningRate, is_known
 from jitprop.net.second_order import has_ended, is_second_order, reason
 from jitprop.net.spec import check_batch, make_spec, with_learning_rate
@@ -141,6 +142,17 @@ class Trainer(Attributes):
         PyTorch. With 0 the parameters stay as they are, bit for bit, and so does what the optimizer
         keeps for them. ``clip_norm`` counts their gradient all the same. None is 1 for all. `Rprop`
         and second-order methods take None alone.
+    input_scale_rate : float or None, default None
+        A number above 0 gives each input a scale s that is trained too. The first weights then are
+        W = diag(s) V: training changes V and s, and ``parameters`` holds W. With the gradient G of
+        the loss by W, those by V and s are diag(s) G and sum_j V_ij G_ij. The optimizer updates
+        both, V by the rate of the first weights, and s by the learning rate times this number.
+        ``weight_decay`` acts on V, and not on s. ``clip_norm`` counts G. `input_scales` returns s,
+        which begins with 1, and also begins anew with 1 where W has been set since the last
+        update, as by `set_parameters` or by an `EarlyStopping` that restores the best epoch. It
+        takes 2 P numbers more, rarely up to 4 P. `Rprop` and second-order methods take None alone.
+        Source: the scaling layer of RealMLP (Holzmüller, Grinsztajn and Steinwart, *Better by
+        Default*, NeurIPS 2024).
     batch_size : int or None, default None
         Samples of an update. A shorter last batch is trained too. None is all samples. `Rprop` and
         second-order methods need all samples in one batch.
@@ -228,6 +240,7 @@ class Trainer(Attributes):
         clip_norm: float | None = None,
         batch_size: int | None = None,
         learning_rate_factors: Factors | None = None,
+        input_scale_rate: float | None = None,
         shuffle: bool = True,
         dtype: npt.DTypeLike | None = None,
         seed: int | None = None,
@@ -249,6 +262,7 @@ class Trainer(Attributes):
             clip_norm=clip_norm,
             batch_size=batch_size,
             learning_rate_factors=learning_rate_factors,
+            input_scale_rate=input_scale_rate,
         )
         self._model = Model.make(
             spec,
@@ -294,6 +308,12 @@ class Trainer(Attributes):
     def dropout(self) -> tuple[float, ...]:
         """The probability with which a unit is dropped, for each hidden layer."""
         return self._model.spec.dropout
+
+    @property
+    def input_scales(self) -> Array:
+        """A copy of the scales of the inputs, (n_inputs,): 1 without an ``input_scale_rate``."""
+        state = self._model.state
+        return scales(self._model.spec, state.params, state.slots)
 
     @property
     def seed(self) -> int | None:

@@ -47,6 +47,7 @@ OTHERS = {
     "dropout": [(0.5,)],
     "clip_norm": [0.01],
     "batch_size": [3, None],
+    "input_scale_rate": [2.0],
     "learning_rate_factors": [((0.5, 2.0), (0.0, 1.0))],
     "sklearn": [
         SklearnRules(l2=0.5),
@@ -69,7 +70,7 @@ def trained(engine, spec, weighted, scale):
     members = Members(
         numbers=np.arange(K),
         params=scale * rng.normal(size=(K, spec.n_parameters)),
-        slots=np.zeros((K, spec.optimizer.n_slots, spec.n_parameters)),
+        slots=np.zeros((K, spec.n_slots, spec.n_parameters)),
         updates=np.zeros(K, np.int64),
         decays=np.full(K, spec.weight_decay),
         momenta=np.full(K, momentum),

@@ -179,6 +179,8 @@ def make(
         clip_norm=spec.clip_norm or 0.0,
         settings=settings,
         dropout_key=0,
+        scale_rows=spec.scale_rows,
+        scale_rate=spec.input_scale_rate or 0.0,
         slopes=units,
         deltas=2 * units,
         targets=targets,

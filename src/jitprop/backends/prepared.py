@@ -68,7 +68,7 @@ def prepare(
     plan, size = plans.make(spec, batch, samples, chunk, lanes, dtype, n)
     memory = [aligned_zeros(size, dtype) for _ in range(n if chunked else 1)]
     clipped = spec.clip_norm is not None
-    fused = plan.optimizer == codes.SGD and not clipped
+    fused = plan.optimizer == codes.SGD and not clipped and plan.scale_rows == 0
     n_gradients = n_parts if chunked else 0 if fused else 1
     n_squares = -(-spec.n_parameters // kernels.SQUARES_PIECE) if clipped else 0
     return Net(

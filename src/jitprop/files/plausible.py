@@ -14,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from jitprop._types import Array
-from jitprop.net.optimizers import Adam, Optimizer, RMSprop, Rprop
+from jitprop.net.optimizers import Adam, RMSprop, Rprop
 from jitprop.net.second_order import REASONS, is_second_order
+from jitprop.net.spec import Spec
 
 MOST_UPDATES = 2.0**48
 """The most updates of an epoch: at 10 ns each they would take a month."""
@@ -40,13 +41,13 @@ def check_counts(epochs: Numbers, updates: Numbers) -> None:
         raise ValueError("its updates must be from 1 to 2**48 for each of its epochs")
 
 
-def check_slots(optimizer: Optimizer, slots: Array) -> None:
+def check_slots(spec: Spec, slots: Array) -> None:
     """
     Check what the optimizer keeps against the range that its updates can leave.
 
     Parameters
     ----------
-    optimizer : Optimizer
+    spec : Spec
     slots : (..., n_slots, P) array
         What the optimizer keeps for each parameter. No other array of that size is made.
 
@@ -55,6 +56,7 @@ def check_slots(optimizer: Optimizer, slots: Array) -> None:
     ValueError
         For a number outside the range.
     """
+    optimizer = spec.optimizer
     limits: dict[int, tuple[float, float]] = {}
     if isinstance(optimizer, Adam):
         limits = {1: (0.0, np.inf)}
@@ -64,8 +66,11 @@ def check_slots(optimizer: Optimizer, slots: Array) -> None:
         limits = {0: (0.0, optimizer.step_max), 1: (-1.0, 1.0)}
     elif is_second_order(optimizer):
         limits = {0: (0.0, len(REASONS) - 1.0)} | optimizer.kept
-    for i, (low, high) in limits.items():
-        slot = slots[..., i, :]
+    looked_at = [(i, slots[..., i, :]) for i in limits]
+    if spec.input_scale_rate is not None:
+        looked_at += [(i, spec.scaled(slots).kept[..., i, :]) for i in limits]
+    for i, slot in looked_at:
+        low, high = limits[i]
         if slot.size and (slot.min() < low or slot.max() > slots.dtype.type(high)):
             raise ValueError(
                 f"slot {i} of its optimizer must be within [{low:g}, {high:g}]; "

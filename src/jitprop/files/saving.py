@@ -38,7 +38,7 @@ from jitprop.checks import shown
 from jitprop.files import encoding, plausible, sealed
 from jitprop.files.encoding import check_known
 from jitprop.net import optimizers, schedules
-from jitprop.net.spec import make_spec
+from jitprop.net.spec import make_spec, rows_of_scales
 from jitprop.net.state import State
 from jitprop.training import callbacks, kept, posterior
 from jitprop.training.errors import CheckpointError
@@ -245,10 +245,14 @@ def shape(content: dict[str, Any]) -> Shape:
     if not isinstance(sizes, list):
         raise ValueError(f"layer_sizes must be a list of ints; got {shown(sizes)}")
     sizes = [checks.integer("layer_sizes", n, low=1) for n in sizes]
+    n_parameters = sum((n_in + 1) * n_out for n_in, n_out in pairwise(sizes))
+    n_slots = optimizers.resolve(encoding.decoded(settings.get("optimizer"), {})).n_slots
+    if settings.get("input_scale_rate") is not None and len(sizes) > 1:
+        n_slots += rows_of_scales(sizes[0], n_parameters)
     return Shape(
         sizes,
-        n_parameters=sum((n_in + 1) * n_out for n_in, n_out in pairwise(sizes)),
-        n_slots=optimizers.resolve(encoding.decoded(settings.get("optimizer"), {})).n_slots,
+        n_parameters=n_parameters,
+        n_slots=n_slots,
         dtype=np.dtype(_dtype(settings.get("dtype")) or np.float64),
     )
 
@@ -321,7 +325,7 @@ def _model(file: sealed.Reading, custom_objects: Mapping[str, Any]) -> Model:
         file.tensor(name, getattr(state, key))
     if not state.is_finite():
         raise ValueError("its tensors must be finite; they have inf or nan")
-    plausible.check_slots(spec.optimizer, state.slots)
+    plausible.check_slots(spec, state.slots)
     model.posterior = _posterior(file, model)
     past = encoding.decoded_history(history, file.tensors(encoding.TENSOR))
     model.course = Course(model.course.limit, past)

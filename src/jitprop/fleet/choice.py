@@ -19,7 +19,11 @@ def has_lanes(spec: Spec) -> bool:
     """Return whether the lanes engine supports all settings of the spec."""
     rules = spec.sklearn
     beyond_lanes = (
-        spec.clip_norm is not None or rules.l2 > 0 or rules.reported_l2 > 0 or rules.batches_by_size
+        spec.clip_norm is not None
+        or spec.input_scale_rate is not None
+        or rules.l2 > 0
+        or rules.reported_l2 > 0
+        or rules.batches_by_size
     )
     return isinstance(spec.optimizer, SGD | Adam) and not beyond_lanes
 

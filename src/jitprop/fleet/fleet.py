@@ -32,6 +32,7 @@ from jitprop.interrupts import Interrupts
 from jitprop.net.custom import CustomActivation
 from jitprop.net.losses import Loss
 from jitprop.net.optimizers import SGD, Optimizer
+from jitprop.net.scales import scales
 from jitprop.net.schedules import LearningRate
 from jitprop.net.second_order import has_ended
 from jitprop.net.spec import check_batch
@@ -64,7 +65,7 @@ class Fleet(Attributes):
     Parameters
     ----------
     layer_sizes, activation, output_activation, loss, reduction, optimizer, clip_norm, \
-batch_size, learning_rate_factors, shuffle, dtype, backend
+batch_size, learning_rate_factors, input_scale_rate, shuffle, dtype, backend
         As for `Trainer`. All members share them.
     members : int
         The number of members, K, from 1 to 1,000,000.
@@ -160,6 +161,7 @@ batch_size, learning_rate_factors, shuffle, dtype, backend
         clip_norm: float | None = None,
         batch_size: int | None = None,
         learning_rate_factors: Factors | None = None,
+        input_scale_rate: float | None = None,
         shuffle: bool = True,
         dtype: npt.DTypeLike | None = None,
         seed: int | Sequence[int] | None = None,
@@ -182,6 +184,7 @@ batch_size, learning_rate_factors, shuffle, dtype, backend
             clip_norm=clip_norm,
             batch_size=batch_size,
             learning_rate_factors=learning_rate_factors,
+            input_scale_rate=input_scale_rate,
         )
         self._model = FleetModel.make(
             spec,
@@ -232,6 +235,12 @@ batch_size, learning_rate_factors, shuffle, dtype, backend
     def dropout(self) -> npt.NDArray[np.float64]:
         """A copy of each member's dropout in each hidden layer, (K, hidden layers)."""
         return self._model.settings.dropout.copy()
+
+    @property
+    def input_scales(self) -> Array:
+        """A copy of each member's scales of the inputs, (K, n_inputs); see `Trainer`."""
+        model = self._model
+        return scales(model.spec, model.state.params, model.state.slots)
 
     @property
     def members(self) -> int:
@@ -912,7 +921,9 @@ batch_size, learning_rate_factors, shuffle, dtype, backend
         )
         member.names = model.names
         member.state.params[:] = state.params[i]
-        member.state.slots[:] = state.slots[i][: len(member.state.slots)]
+        # A member without momentum keeps no velocity. The rows of scales are the last ones.
+        first = state.slots.shape[1] - len(member.state.slots)
+        member.state.slots[:] = state.slots[i][first:]
         member.state.epochs, member.state.updates = int(state.epochs[i]), int(state.updates[i])
         if i in state.generators:
             whole: FleetWhole | None = running.published(self)

@@ -112,7 +112,7 @@ class FleetModel(BaseModel):
         TypeError, ValueError
         """
         shared = checked(shuffle, dtype, backend, n_threads)
-        k, size, n_slots = len(settings.decays), spec.n_parameters, spec.optimizer.n_slots
+        k, size, n_slots = len(settings.decays), spec.n_parameters, spec.n_slots
         started_as = shared["dtype"] or np.dtype(np.float64)
         state = FleetState(
             params=cast.zeros("members", (k, size), started_as),
@@ -122,6 +122,8 @@ class FleetModel(BaseModel):
             updates=np.zeros(k, np.int64),
             keys=np.zeros(k, np.int64),
         )
+        if spec.input_scale_rate is not None:
+            spec.scaled(state.slots).s[...] = 1.0
         if settings.dropout.any():
             state.keys[:] = words(seeds, "dropout")[:, 0] >> np.uint64(1)
         return cls(

@@ -60,6 +60,7 @@ SPEC = (
     "clip_norm",
     "batch_size",
     "learning_rate_factors",
+    "input_scale_rate",
 )
 MODEL = ("shuffle", "dtype", "backend", "n_threads")
 """The arguments of `Fleet` that all members share: those of the spec and those of the model."""
@@ -210,7 +211,7 @@ def _model(file: sealed.Reading, custom_objects: Mapping[str, Any]) -> FleetMode
     file.tensor("optimizer", state.slots)
     if not all_finite(state.params, state.slots):
         raise ValueError("its tensors must be finite; they have inf or nan")
-    plausible.check_slots(spec.optimizer, state.slots)
+    plausible.check_slots(spec, state.slots)
     if content.get("stopping") is not None:
         model.found = _found(encoding.objects(content, "stopping"), file, state.epochs)
     entries, most = content.get("callbacks", []), int(state.epochs.max())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from jitprop import checks, elementary
 from jitprop._types import Array
@@ -56,6 +56,30 @@ class SklearnRules:
     their weights."""
 
 
+KEPT_OF_SCALES = 3
+"""Numbers that are kept for each input: its scale, and at most two that the optimizer keeps."""
+
+
+def rows_of_scales(n_inputs: int, n_parameters: int) -> int:
+    """Return how many rows of P numbers V and the numbers of the scales take."""
+    return 1 + -(-KEPT_OF_SCALES * n_inputs // n_parameters)
+
+
+class Scaled(NamedTuple):
+    """
+    What a net with scales of the inputs keeps for its first weights W = diag(s) V.
+
+    In the slots there is a row for V, where it has the places of W, and then s and ``kept``.
+    """
+
+    V: Array
+    """(..., n_in, n_out)."""
+    s: Array
+    """(..., n_in): the scales."""
+    kept: Array
+    """(..., 2, n_in): what the optimizer keeps for s."""
+
+
 @dataclass(frozen=True)
 class Spec:
     """
@@ -79,7 +103,30 @@ class Spec:
     batch_size: int | None
     learning_rate_factors: tuple[tuple[float, float], ...] | None = None
     """For each layer, what the learning rate of its W and that of its b are multiplied by."""
+    input_scale_rate: float | None = None
+    """What the learning rate of each input's scale is multiplied by; None for no scales."""
     sklearn: SklearnRules = SklearnRules()
+
+    @property
+    def n_slots(self) -> int:
+        """How many rows the optimizer's state has, (n_slots, P), those of scales included."""
+        return self.optimizer.n_slots + self.scale_rows
+
+    @property
+    def scale_rows(self) -> int:
+        """How many rows of the slots, the last ones, belong to the scales of the inputs."""
+        if self.input_scale_rate is None:
+            return 0
+        return rows_of_scales(self.layer_sizes[0], self.n_parameters)
+
+    def scaled(self, slots: Array) -> Scaled:
+        """Views of what the slots, (..., n_slots, P), hold of the inputs' scales."""
+        (n_in, n_out), P = self.shapes[0], self.n_parameters
+        *members, _, _ = slots.shape
+        flat = slots[..., -self.scale_rows :, :].reshape(*members, -1)
+        rest = flat[..., P : P + KEPT_OF_SCALES * n_in].reshape(*members, KEPT_OF_SCALES, n_in)
+        V = flat[..., : n_in * n_out].reshape(*members, n_in, n_out)
+        return Scaled(V, rest[..., 0, :], rest[..., 1:, :])
 
     @property
     def n_parameters(self) -> int:
@@ -162,6 +209,7 @@ def make_spec(
     clip_norm: Any = None,
     batch_size: Any = None,
     learning_rate_factors: Any = None,
+    input_scale_rate: Any = None,
 ) -> Spec:
     """
     Return the spec for `Trainer`'s arguments of these names.
@@ -187,6 +235,9 @@ def make_spec(
         clip_norm=None if clip_norm is None else checks.number("clip_norm", clip_norm, above=0.0),
         batch_size=checks.optional_integer("batch_size", batch_size, low=1),
         learning_rate_factors=_factors(learning_rate_factors, len(sizes) - 1),
+        input_scale_rate=None
+        if input_scale_rate is None
+        else checks.number("input_scale_rate", input_scale_rate, above=0.0),
     )
     _check_output(spec)
     check_rate(spec.learning_rate, spec.optimizer)
@@ -371,13 +422,15 @@ def _pair(name: str, value: Any) -> tuple[float, float]:
 
 
 def _check_factors(spec: Spec) -> None:
-    """Refuse learning rate factors where the learning rate is not that of each update."""
-    if spec.learning_rate_factors is not None and spec.optimizer.uses_rate != "every update":
-        raise ValueError(
-            "learning_rate_factors must be None with the optimizer "
-            f"{type(spec.optimizer).__name__}, which finds the size of its steps itself; "
-            f"got {checks.shown(spec.learning_rate_factors)}"
-        )
+    """Refuse factors of the learning rate where it is not the rate of each update."""
+    if spec.optimizer.uses_rate == "every update":
+        return
+    for name in ("learning_rate_factors", "input_scale_rate"):
+        if getattr(spec, name) is not None:
+            raise ValueError(
+                f"{name} must be None with the optimizer {type(spec.optimizer).__name__}, which "
+                f"finds the size of its steps itself; got {checks.shown(getattr(spec, name))}"
+            )
 
 
 def _check_output(spec: Spec) -> None:

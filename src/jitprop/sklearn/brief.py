@@ -216,7 +216,7 @@ def _ready_to_train(model: Any, X: Array, params: Array, shapes: Shapes) -> Read
     slots = descent.slots
     if spec is None or spec.loss.name == "poisson" or not slots.flags.writeable:
         return None
-    if slots.dtype != X.dtype or slots.shape != (spec.optimizer.n_slots, params.size):
+    if slots.dtype != X.dtype or slots.shape != (spec.n_slots, params.size):
         return None
     counts = np.zeros(2, np.int64)
     state = State(params, slots, np.random.default_rng(0), descent.dropout_key, 0, counts)

@@ -71,7 +71,7 @@ def begin(model: Any, spec: Spec, dtype: np.dtype[Any]) -> Descent:
         learning_rate_init=rate,
         power_t=float(model.power_t),
         learning_rate=rate,
-        slots=np.zeros((spec.optimizer.n_slots, spec.n_parameters), dtype),
+        slots=np.zeros((spec.n_slots, spec.n_parameters), dtype),
         # scikit-learn has no dropout and draws no such number. Without dropout its stream is kept.
         # The default dtype is a C long, which has 32 bits on Windows.
         dropout_key=int(model._random_state.randint(2**62, dtype=np.int64))

@@ -147,7 +147,7 @@ def _members(spec: Spec, n: int, n_held_out: int, epochs: int, shared: bool, n_t
         most = max(LANES, most // LANES * LANES)
     width = spec.layer_sizes[0] + spec.n_targets
     numbers = (
-        3 * spec.n_parameters * (1 + spec.optimizer.n_slots)
+        3 * spec.n_parameters * (1 + spec.n_slots)
         + (0 if shared else (n + n_held_out) * width)
         + n_held_out * spec.layer_sizes[-1]
         + n

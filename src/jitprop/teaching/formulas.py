@@ -7,6 +7,8 @@ of a derivative they are valid Python, so that tests can compute with them.
 
 from __future__ import annotations
 
+import re
+
 from jitprop.net.losses import (
     AbsoluteError,
     BinaryCrossEntropy,
@@ -76,7 +78,10 @@ def step(spec: Spec, n_samples: int, weighted: bool, updates: int) -> dict[str, 
         decay = f"{spec.weight_decay!r} * W[{l}]" if spec.weight_decay else ""
         of_weights = _update(spec, f"d_weights[{l}]", decay, updates + 1)
         of_biases = _update(spec, f"d_biases[{l}]", "", updates + 1)
-        found[f"update_weights[{l}]"] = _factored(of_weights, spec.factors[l][0])
+        of_weights = _factored(of_weights, spec.factors[l][0])
+        if l == 0 and spec.input_scale_rate is not None:
+            of_weights = _scaled(spec, spec.input_scale_rate, updates + 1)
+        found[f"update_weights[{l}]"] = of_weights
         found[f"update_biases[{l}]"] = _factored(of_biases, spec.factors[l][1])
     return found
 
@@ -87,6 +92,23 @@ def _factored(update: str, factor: float) -> str:
         return "0"
     rate = "learning_rate"
     return update if factor == 1.0 else update.replace(rate, f"{factor!r} * {rate}")
+
+
+def _scaled(spec: Spec, scale_rate: float, t: int) -> str:
+    """
+    Return the formula of an update of the first weights W = diag(s) V, for scaled inputs.
+
+    What the optimizer keeps for s has its usual name with _s behind it.
+    """
+    decay = f"{spec.weight_decay!r} * V" if spec.weight_decay else ""
+    of_V = _factored(_update(spec, "s[:, None] * d_weights[0]", decay, t), spec.factors[0][0])
+    of_s = _factored(_update(spec, "(V * d_weights[0]).sum(axis=1)", "", t), scale_rate)
+    of_s = re.sub(r"\b([cgmuv])\b", r"\1_s", of_s)
+    *lines, step_of_V = of_V.split("\n")
+    *lines_of_s, step_of_s = of_s.split("\n")
+    lines += [line for line in lines_of_s if not line.startswith("norm")]
+    lines += [f"step = {step_of_V}", f"step_s = {step_of_s}"]
+    return "\n".join([*lines, "(s + step_s)[:, None] * (V + step) - W[0]"])
 
 
 def _loss(spec: Spec, a: str) -> tuple[str, str]:

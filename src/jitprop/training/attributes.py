@@ -113,6 +113,11 @@ class Attributes:
         return self._model.spec.learning_rate_factors
 
     @property
+    def input_scale_rate(self) -> float | None:
+        """The factor of the learning rate for the scales of the inputs; None if there are none."""
+        return self._model.spec.input_scale_rate
+
+    @property
     def batch_size(self) -> int | None:
         """The number of samples of a batch. None is all samples."""
         return self._model.spec.batch_size

@@ -163,7 +163,7 @@ class Model(BaseModel):
         shared = checked(shuffle, dtype, backend, n_threads)
         drawn = secrets.randbits(64) if seed is None else checks.integer("seed", seed, low=0)
         seeds = streams(drawn)
-        size, n_slots = spec.n_parameters, spec.optimizer.n_slots
+        size, n_slots = spec.n_parameters, spec.n_slots
         started_as = shared["dtype"] or np.dtype(np.float64)
         state = State(
             params=cast.zeros("layer_sizes", (size,), started_as),
@@ -172,6 +172,8 @@ class Model(BaseModel):
             dropout_key=seeds.dropout_key,
             split=int(seeds.split.generate_state(1)[0]),
         )
+        if spec.input_scale_rate is not None:
+            spec.scaled(state.slots).s[...] = 1.0
         return cls(
             spec=spec,
             **shared,
