@@ -38,7 +38,7 @@ needs_compiler = pytest.mark.skipif(
 
 # Sizes and activations of nets; each activation is in one of them.
 NETS = {
-    "all": ([4, 7, 6, 5, 7, 6, 5, 7, 6, 5, 7, 6, 5, 3], HIDDEN, "identity"),
+    "all": ([4, *[7, 6, 5] * 4, 7, 3], HIDDEN, "identity"),
     "shallow": ([4, 9, 1], ("relu",), "sigmoid"),
     "no-hidden": ([4, 2], (), "tanh"),
     "softmax": ([4, 3, 8, 5], ("tanh", "gelu"), "softmax"),

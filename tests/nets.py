@@ -14,8 +14,8 @@ from jitprop.backends import compiled
 from jitprop.training import sources
 
 HIDDEN = (
-    "sigmoid", "tanh", "relu", "leaky_relu", "elu", "softplus", "gelu", "silu", "selu", "mish",
-    "softsign", "identity",
+    "sigmoid", "tanh", "relu", "leaky_relu", "elu", "softplus", "gelu", "gelu_tanh", "silu",
+    "selu", "mish", "softsign", "identity",
 )  # fmt: skip
 
 # The output activations that each loss allows.

@@ -390,7 +390,7 @@ def test_parts_that_are_missing_or_of_another_kind(refused, whole, part, value):
 
 def test_a_newer_format_is_told_from_a_broken_file(refused, whole):
     content, _, data = parts(whole)
-    content = {"format": 2, "net": content["settings"]}
+    content = {"format": 3, "net": content["settings"]}
     assert "a newer version wrote it" in refused(resealed(content, {}, data))
 
 

@@ -99,7 +99,10 @@ DEFINITIONS = {
     "leaky_relu": lambda z: z if z > 0 else mpmath.mpf("0.01") * z,
     "elu": lambda z: z if z > 0 else mpmath.expm1(z),
     "softplus": lambda z: mpmath.log1p(mpmath.exp(z)),
-    "gelu": lambda z: z / 2 * (1 + mpmath.tanh(mpmath.sqrt(2 / mpmath.pi) * (z + 0.044715 * z**3))),
+    "gelu": lambda z: z * mpmath.ncdf(z),
+    "gelu_tanh": lambda z: (
+        z / 2 * (1 + mpmath.tanh(mpmath.sqrt(2 / mpmath.pi) * (z + 0.044715 * z**3)))
+    ),
     "silu": lambda z: z / (1 + mpmath.exp(-z)),
     "selu": lambda z: SELU_LAMBDA * (z if z > 0 else SELU_ALPHA * mpmath.expm1(z)),
     "mish": lambda z: z * mpmath.tanh(mpmath.log1p(mpmath.exp(z))),
@@ -127,6 +130,11 @@ def test_activations_are_what_their_papers_say(name):
 # Examples in the documentation of tf.keras.activations.
 EXAMPLES = {
     "softsign": ([-1.0, 0.0, 1.0], [-0.5, 0.0, 0.5]),
+    "gelu": ([-3.0, -1.0, 0.0, 1.0, 3.0], [-0.00404951, -0.15865529, 0.0, 0.8413447, 2.9959507]),
+    "gelu_tanh": (
+        [-3.0, -1.0, 0.0, 1.0, 3.0],
+        [-0.00363752, -0.15880796, 0.0, 0.841192, 2.9963627],
+    ),
     # tfa.activations.mish
     "mish": ([1.0, 0.0, 1.0], [0.865098, 0.0, 0.865098]),
 }
@@ -158,10 +166,11 @@ def test_mish_has_its_least_value_near_minus_1_19():
     assert (slope[: a.argmin()] < 1e-3).all()
 
 
-def test_gelu_is_near_its_exact_form():
+def test_gelu_is_that_of_scipy_and_its_approximation_is_near():
     z = np.linspace(-6, 6, 241)
     exact = z * scipy.special.ndtr(z)
-    np.testing.assert_allclose(functions.gelu(z)[0], exact, atol=5e-4)
+    np.testing.assert_allclose(functions.gelu(z)[0], exact, rtol=1e-14)
+    np.testing.assert_allclose(functions.gelu_tanh(z)[0], exact, atol=5e-4)
 
 
 def test_extreme_inputs_warn_of_nothing():

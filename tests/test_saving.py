@@ -18,7 +18,16 @@ import pytest
 import safetensors.numpy
 
 import jitprop
-from jitprop import SGD, Adam, CheckpointError, Cosine, ReduceOnPlateau, SquaredError, Trainer
+from jitprop import (
+    SGD,
+    Adam,
+    CheckpointError,
+    Cosine,
+    Fleet,
+    ReduceOnPlateau,
+    SquaredError,
+    Trainer,
+)
 from jitprop.files import encoding, saving, sealed
 from jitprop.net.spec import Spec, make_spec
 from jitprop.net.state import State
@@ -506,3 +515,25 @@ def test_what_makes_a_model_has_the_defaults_of_trainer():
         for name, parameter in signature(made_by).parameters.items():
             if name != "spec":
                 assert parameter.default == ours[name].default, name
+
+
+@pytest.mark.parametrize("cls", [Trainer, Fleet])
+def test_gelu_in_a_file_of_format_1_is_gelu_tanh(cls, path, monkeypatch):
+    # There it was the name of the approximation. Files of that format were checked by hand, too.
+    more = {"members": 2} if cls is Fleet else {}
+    net = cls([3, 4, 4, 2], activation=["gelu_tanh", "tanh"], output_activation="gelu_tanh",
+        seed=1, backend="numpy", **more)  # fmt: skip
+    write = sealed.write
+
+    def as_earlier(path, content, tensors):
+        settings = {"activation": ["gelu", "tanh"], "output_activation": "gelu"}
+        write(path, content | {"format": 1, "settings": content["settings"] | settings}, tensors)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sealed, "write", as_earlier)
+        net.save(path)
+    loaded = cls.load(path)
+    X, _ = data()
+    assert loaded.predict(X).tobytes() == net.predict(X).tobytes()
+    loaded.save(path)
+    assert cls.load(path).predict(X).tobytes() == net.predict(X).tobytes()

@@ -17,6 +17,7 @@ from jitprop_kernels.elementary import (
     exp_of_negative,
     exp_parts,
     expm1_of_negative,
+    gaussian_parts,
     log1p_of_fraction,
 )
 from jitprop_kernels.simd import (
@@ -118,9 +119,9 @@ def softplus(z: Scalar) -> tuple[Scalar, Scalar]:
 
 
 @jit()
-def gelu(z: Scalar) -> tuple[Scalar, Scalar]:
+def gelu_tanh(z: Scalar) -> tuple[Scalar, Scalar]:
     """
-    The tanh form: a = z/2 (1 + tanh(v)), v = sqrt(2/pi) (z + 0.044715 z**3).
+    The tanh form of `gelu`: a = z/2 (1 + tanh(v)), v = sqrt(2/pi) (z + 0.044715 z**3).
 
     Written z sigmoid(2 v), which is the same and keeps its digits for z << 0. Source: Hendrycks
     and Gimpel, *Gaussian Error Linear Units*, arXiv:1606.08415, section 2.
@@ -194,6 +195,27 @@ def softsign(z: Scalar) -> tuple[Scalar, Scalar]:
     return with_sign_of(z, a), high * high
 
 
+@jit()
+def gelu(z: Scalar) -> tuple[Scalar, Scalar]:
+    """
+    a = z Phi(z), slope = Phi(z) + z phi(z), of the standard normal distribution.
+
+    Phi(z) = (1 + erf(z / sqrt(2))) / 2. With x = abs(z), Phi(-x) = g exp(-x**2 / 2)
+    keeps its digits for z << 0. Errors of a are below 7 ulp.
+    Those of the slope are below 4.5 ulp, but for z from -2 to 0, where it changes its sign: there
+    they are below 2.5 epsilon. Source: Hendrycks and Gimpel, *Gaussian Error Linear Units*,
+    arXiv:1606.08415, section 2.
+    """
+    T = type(z)
+    x = abs(z)
+    x = select(x > T(40.0), T(40.0), x)  # there e is 0; infinity times 0 would be nan
+    e, g = gaussian_parts(x)
+    tail = g * e
+    a = select(z < T(0.0), -x * tail, z * (T(1.0) - tail))
+    below = e * fma(T(-0.3989422804014327), x, g)  # 1 / sqrt(2 pi)
+    return a, select(z < T(0.0), below, T(1.0) - below)
+
+
 @jit(apart=True)
 def exponentials(memory: Array, z: int, out: int, size: int, sign: float) -> None:
     """exp(sign z) of the numbers ``memory[z:z + size]`` into ``memory[out:]``; sign is 1 or -1."""
@@ -222,6 +244,9 @@ def activate_apart(code: int, memory: Array, z: int, slopes: int, size: int) -> 
     elif code == codes.MISH:
         for i in range(size):
             memory[z + i], memory[slopes + i] = mish(memory[z + i])
+    elif code == codes.GELU:
+        for i in range(size):
+            memory[z + i], memory[slopes + i] = gelu(memory[z + i])
     else:
         for i in range(size):
             memory[z + i], memory[slopes + i] = softsign(memory[z + i])
@@ -265,9 +290,9 @@ def activate_by(like: Scalar, code: int, memory: Array, z: int, slopes: int, siz
             value, slope = softplus(load_like(like, memory, z + i))
             store(memory, z + i, value)
             store(memory, slopes + i, slope)
-    elif code == codes.GELU:
+    elif code == codes.GELU_TANH:
         for i in range(0, size, n):
-            value, slope = gelu(load_like(like, memory, z + i))
+            value, slope = gelu_tanh(load_like(like, memory, z + i))
             store(memory, z + i, value)
             store(memory, slopes + i, slope)
     elif code == codes.SILU:

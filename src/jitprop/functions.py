@@ -18,6 +18,7 @@ see `jitprop.net.losses`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -65,6 +66,15 @@ def softplus(z: Array) -> tuple[Array, Array]:
 
 
 def gelu(z: Array) -> tuple[Array, Array]:
+    """a = z Phi(z), slope = Phi(z) + z phi(z): the normal distribution and its density."""
+    x = np.clip(z, -40, 40).astype(np.float64)  # beyond that Phi is 0 or 1; inf * 0 would be nan
+    tails = [0.5 * math.erfc(-v * math.sqrt(0.5)) for v in x.ravel().tolist()]
+    normal = np.array(tails).reshape(x.shape)
+    slope = normal + x * np.exp(-0.5 * x**2) / math.sqrt(2 * math.pi)
+    return (np.maximum(z, x) * normal).astype(z.dtype), slope.astype(z.dtype)
+
+
+def gelu_tanh(z: Array) -> tuple[Array, Array]:
     """a = z sigmoid(v) with v = 2 sqrt(2/pi) (z + 0.044715 z**3): the tanh form of GELU."""
     c = z.dtype.type(2 * np.sqrt(2 / np.pi))
     s, s_slope = sigmoid(c * (z + 0.044715 * z**3))
@@ -130,6 +140,7 @@ ACTIVATIONS: dict[str, Callable[[Array], tuple[Array, Array]]] = {
     "elu": elu,
     "softplus": softplus,
     "gelu": gelu,
+    "gelu_tanh": gelu_tanh,
     "silu": silu,
     "selu": selu,
     "mish": mish,

@@ -155,7 +155,7 @@ static void memcpy_P(void *to, const void *from, unsigned long size)
 
 @needs_compiler
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("name", ["softmax", "rates", "gates"])
+@pytest.mark.parametrize("name", ["softmax", "rates", "gates", "scaled"])
 def test_an_avr_reads_every_parameter_from_flash(name, dtype, tmp_path):
     model, X = trainer(name, dtype)
     model.parameters[:] /= 3

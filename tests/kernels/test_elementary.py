@@ -35,6 +35,10 @@ def sweep(code, x, out):
             out[i], _ = activations.tanh(x[i])
         elif code == 8:
             out[i] = elementary.exp(x[i])
+        elif code == 15:
+            out[i], _ = activations.gelu(x[i])
+        elif code == 16:
+            _, out[i] = activations.gelu(x[i])
         elif code == 9:
             out[i], _ = activations.selu(x[i])
         elif code == 10:
@@ -73,6 +77,10 @@ def mish_slope(x):
     return gate(x) + x * (1 - gate(x) ** 2) * logistic(x)
 
 
+def gelu_slope(x):
+    return mpmath.ncdf(x) + x * mpmath.npdf(x)
+
+
 # name: (code, exact function, range in float64, range in float32, bounds in ulp for both).
 # A range has all arguments whose result does not round to a constant. Results below the
 # normal numbers come out as 0: see test_results_below_the_normal_numbers.
@@ -99,6 +107,8 @@ FUNCTIONS = {
     "mish": (11, lambda x: x * gate(x), (-708.3, 1e3), (-87.3, 1e3), 3.5, 3.5),
     # Below -0.5 it changes its sign, and only its absolute error is bounded: see below.
     "mish_slope": (12, mish_slope, (-0.5, 700.0), (-0.5, 80.0), 3.5, 3.5),
+    "gelu": (15, lambda x: x * mpmath.ncdf(x), (-37.3, 1e3), (-12.9, 1e3), 7.0, 7.0),
+    "gelu_slope": (16, gelu_slope, (0.0, 40.0), (0.0, 20.0), 4.5, 4.5),
     "softsign": (13, lambda x: x / (1 + abs(x)), (-1e300, 1e300), (-3e38, 3e38), 2.0, 2.0),
     "softsign_slope": (
         14,
@@ -160,14 +170,18 @@ def test_the_measure_itself_sees_an_error_of_one_part_in_2_to_the_50():
     assert ulps(np.exp(x) * (1 + 2.0**-50), exact, np.float64) > 3.0
 
 
+@pytest.mark.parametrize(
+    ("name", "low", "high", "below", "most"),
+    [("mish_slope", -40.0, -0.5, -3.0, 1.0), ("gelu_slope", -12.0, 0.0, -2.0, 2.5)],
+)
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
-def test_the_slope_of_mish_where_it_changes_its_sign(dtype):
-    x = points(-40.0, -0.5, dtype, 500)
-    exact = np.array([float(mish_slope(mpmath.mpf(float(v)))) for v in x])
-    found = compiled("mish_slope", x)
-    assert np.abs(found - exact).max() <= np.finfo(dtype).eps
-    steep = x < -3.0
-    assert ulps(found[steep], [mpmath.mpf(e) for e in exact[steep]], dtype) <= 4.0
+def test_slopes_where_they_change_their_sign(name, low, high, below, most, dtype):
+    x = points(low, high, dtype, 500)
+    exact = np.array([float(FUNCTIONS[name][1](mpmath.mpf(float(v)))) for v in x])
+    found = compiled(name, x)
+    assert np.abs(found - exact).max() <= most * np.finfo(dtype).eps
+    steep = x < below
+    assert ulps(found[steep], [mpmath.mpf(e) for e in exact[steep]], dtype) <= 4.5
 
 
 @pytest.fixture(scope="module")
@@ -249,6 +263,8 @@ EXTREMES = {
     "selu_slope": [(INF, LAMBDA), (-1e4, 0.0), (-INF, 0.0), (NAN, NAN), (0.0, ALPHA * LAMBDA)],
     "mish": [(1e4, 1e4), (-1e4, 0.0), (INF, INF), (-INF, 0.0), (NAN, NAN), (0.0, 0.0)],
     "mish_slope": [(1e4, 1.0), (-1e4, 0.0), (INF, 1.0), (-INF, 0.0), (NAN, NAN)],
+    "gelu": [(1e4, 1e4), (-1e4, 0.0), (INF, INF), (-INF, 0.0), (NAN, NAN), (0.0, 0.0)],
+    "gelu_slope": [(1e4, 1.0), (-1e4, 0.0), (INF, 1.0), (-INF, 0.0), (NAN, NAN), (0.0, 0.5)],
     "softsign": [(1e30, 1.0), (INF, 1.0), (-INF, -1.0), (NAN, NAN), (0.0, 0.0), (-3.0, -0.75)],
     "softsign_slope": [(INF, 0.0), (-INF, 0.0), (NAN, NAN), (0.0, 1.0), (-3.0, 0.0625)],
 }

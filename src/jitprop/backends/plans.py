@@ -32,6 +32,7 @@ ACTIVATION_CODES = {
     "elu": codes.ELU,
     "softplus": codes.SOFTPLUS,
     "gelu": codes.GELU,
+    "gelu_tanh": codes.GELU_TANH,
     "silu": codes.SILU,
     "selu": codes.SELU,
     "mish": codes.MISH,

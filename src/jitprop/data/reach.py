@@ -21,6 +21,7 @@ RANGES = {
     "softsign": (-1.0, 1.0),
     "mish": (-0.31, np.inf),
     "gelu": (-0.17, np.inf),
+    "gelu_tanh": (-0.171, np.inf),
     "silu": (-0.28, np.inf),
 }
 """

@@ -23,6 +23,36 @@ OPSET, IR_VERSION = 17, 8
 SELU_SCALE, SELU_DEPTH = 1.0507009873554805, 1.7580993408473768
 
 
+# (5 + x) Phi(-x) exp(x**2 / 2) as a polynomial of (x - 5) / (x + 5), for x from 0 to 40, with the
+# normal distribution Phi. Relative error 1.9e-19.
+NORMAL_TAIL = (
+    0.76919304975006295954,
+    -0.66538250289005684905,
+    0.49530561596997606613,
+    -0.31353315667128774802,
+    0.16502036617040747023,
+    -0.069118638706868326504,
+    0.020795066799256423393,
+    -0.0029933767620158884033,
+    -0.00079786938929704626028,
+    0.00054489899397653952817,
+    -0.000059375806985768950843,
+    -0.000049762462228534737946,
+    0.00001668163626525395823,
+    3.9798236420336540306e-6,
+    -2.770706003289815479e-6,
+    -3.3460959672905692678e-7,
+    4.3625687706162138377e-7,
+    4.0217133859257850668e-8,
+    -7.0090700238100698762e-8,
+    -8.5746103120382926199e-9,
+    1.0756945017867782791e-8,
+    2.2182190262995858085e-9,
+    -1.14756026909289707e-9,
+    -3.7706343086300372585e-10,
+)
+
+
 def to_onnx(
     model: Any, path: str | os.PathLike[str], *, dtype: npt.DTypeLike | None = None
 ) -> None:
@@ -57,7 +87,7 @@ def to_onnx(
     has the shape (n, n_outputs) and holds 0 and 1.
 
     All operators belong to ONNX's own domain, and onnxruntime has all of them in both dtypes. That
-    is why elu, leaky_relu, selu, softplus, mish, softsign and gelu are composed of simpler
+    is why elu, leaky_relu, selu, softplus, mish, softsign and both gelu are composed of simpler
     operators.
 
     Examples
@@ -217,11 +247,29 @@ class Graph:
                 return self("Mul", z, self("Tanh", self.softplus(z)), name=name)
             case "softsign":
                 return self("Div", z, self("Add", self("Abs", z), self.number(1)), name=name)
+            case "gelu" if self.dtype == np.float32:
+                erf = self("Erf", self("Mul", z, self.number(math.sqrt(0.5))))
+                half = self("Mul", z, self.number(0.5))
+                return self("Mul", half, self("Add", erf, self.number(1)), name=name)
             case "gelu":
+                return self.gelu(z, name)
+            case "gelu_tanh":
                 cube = self("Mul", self("Mul", z, z), self("Mul", z, self.number(0.044715)))
                 v = self("Mul", self("Add", z, cube), self.number(2 * math.sqrt(2 / math.pi)))
                 return self("Mul", z, self("Sigmoid", v), name=name)
         raise NotImplementedError(kind)
+
+    def gelu(self, z: str, name: str | None) -> str:
+        """Add max(z, 0) - x g exp(-x**2 / 2), with x = abs(z): onnxruntime's Erf is float32."""
+        x = self("Min", self("Abs", z), self.number(40))  # beyond that exp is 0
+        t = self("Div", self.number(1), self("Add", x, self.number(5)))
+        s = self("Sub", self.number(1), self("Mul", t, self.number(10)))
+        q = self.number(NORMAL_TAIL[-1])
+        for coefficient in NORMAL_TAIL[-2::-1]:
+            q = self("Add", self("Mul", q, s), self.number(coefficient))
+        e = self("Exp", self("Mul", self("Mul", x, x), self.number(-0.5)))
+        part = self("Mul", self("Mul", x, self("Mul", q, t)), e)
+        return self("Sub", self("Max", z, self.number(0)), part, name=name)
 
     def elu(self, z: str, scale: float, depth: float, name: str | None) -> str:
         """Add scale * z where z > 0, else depth * (exp(z) - 1)."""

@@ -46,10 +46,11 @@ from jitprop.training.history import Course
 from jitprop.training.model import Model
 from jitprop.training.posterior import Posterior
 
-FORMAT = 1
+FORMAT = 2
 """
 The format of the content. A file with a greater number is refused. Fields that are missing in a
-file get their defaults, so only a change of their meaning needs a new number.
+file get their defaults, so only a change of their meaning needs a new number. In format 1, "gelu"
+was the activation that is "gelu_tanh" now: see `settings_of`.
 """
 
 TENSORS = {"params": "parameters", "slots": "optimizer"}
@@ -257,6 +258,19 @@ def shape(content: dict[str, Any]) -> Shape:
     )
 
 
+def settings_of(content: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings in a file, with the present names of what earlier formats meant."""
+    settings = dict(encoding.objects(content, "settings"))
+    if content["format"] < 2:
+        for name in ("activation", "output_activation"):
+            given = settings.get(name)
+            if isinstance(given, list):
+                settings[name] = ["gelu_tanh" if each == "gelu" else each for each in given]
+            elif given == "gelu":
+                settings[name] = "gelu_tanh"
+    return settings
+
+
 def _dtype(name: Any) -> Any:
     """Check a dtype in a file. NumPy would accept other names of it and would parse any text."""
     if name is None or name == "float32" or name == "float64":
@@ -304,7 +318,7 @@ def _model(file: sealed.Reading, custom_objects: Mapping[str, Any]) -> Model:
     """
     content = file.content
     check_known("content", content, CONTENT)
-    settings = encoding.objects(content, "settings")
+    settings = settings_of(content)
     check_known("settings", settings, SPEC + MODEL)
     given = {name: encoding.decoded(value, custom_objects) for name, value in settings.items()}
     spec = make_spec(**{name: given[name] for name in SPEC if name in given})

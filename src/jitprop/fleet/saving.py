@@ -179,7 +179,7 @@ def _model(file: sealed.Reading, custom_objects: Mapping[str, Any]) -> FleetMode
     """
     content, k = file.content, file.content["members"]
     encoding.check_known("content", content, CONTENT)
-    saved = encoding.objects(content, "settings")
+    saved = saving.settings_of(content)
     encoding.check_known("settings", saved, SPEC + MODEL)
     given = {name: encoding.decoded(value, custom_objects) for name, value in saved.items()}
     dropout, words = file.tensor("dropout"), file.tensor("seeds")

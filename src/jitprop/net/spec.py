@@ -24,6 +24,7 @@ HIDDEN_ACTIVATIONS = (
     "elu",
     "softplus",
     "gelu",
+    "gelu_tanh",
     "silu",
     "selu",
     "mish",

@@ -109,7 +109,7 @@ UPDATES = {"lanes": 800, "blocks": 50, "chunks": 12, "fleet": 200, "wide fleet":
 """About how many batches a net is trained on."""
 
 ACTIVATIONS = (
-    "sigmoid", "tanh", "relu", "leaky_relu", "elu", "softplus", "gelu", "silu", "identity"
+    "sigmoid", "tanh", "relu", "leaky_relu", "elu", "softplus", "gelu_tanh", "silu", "identity"
 )  # fmt: skip
 """The activations that names choose among. One more here would change most of the nets."""
 
