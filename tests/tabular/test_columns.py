@@ -146,6 +146,17 @@ def test_texts_have_a_bounded_number_of_inputs():
     assert np.isfinite(inputs).all()
 
 
+def test_names_are_no_categories():
+    columns = learn(table_of({"t": names(30)}))
+    assert columns.input_names == [f"t text {i + 1}" for i in range(29)]
+    assert len(learn(table_of({"t": names(20)})).encoders[0].categories) == 20
+
+
+def test_dates_of_each_row_are_no_ids():
+    days = np.arange("2024-01-01", "2024-02-20", dtype="datetime64[D]").astype(str)
+    assert "day" in learn(table_of({"day": days, "x": np.arange(50) % 7})).blocks
+
+
 def test_long_texts_are_no_categories():
     columns = learn(table_of({"t": ["word " * 100, "other " * 90, "third " * 80] * 20}))
     assert columns.input_names == ["t text 1", "t text 2"]

@@ -245,8 +245,8 @@ def learn(
     keep : names of columns
         Columns to use although they look like ids.
     texts : bool, default True
-        Whether texts, and categories of which there are more than 100, are encoded by their parts
-        too, which needs scikit-learn. If not, the 100 most frequent get an input.
+        Whether texts, and categories of which there are more than 100, are encoded by their parts,
+        which needs scikit-learn. If not, the 100 most frequent get an input.
 
     Returns
     -------
@@ -280,7 +280,7 @@ def learn(
     }
     if all(left_out[name] or identify.get(name) for name in table.names):
         identify = {}  # nothing else is there to learn from
-    left_out |= {name: f"{why}: it looks like ids" for name, why in identify.items() if why}
+    left_out |= {name: f"{why}, so it looks like ids" for name, why in identify.items() if why}
     left_out = {name: why for name, why in left_out.items() if why}
     used = [column for column in training if column.name not in left_out]
     if not used:
@@ -309,8 +309,8 @@ def _encoder(column: Column, texts: bool, notes: list[str] | None) -> Encoder:
         if notes is not None:
             notes.append(f"column {quoted(column.name)} holds dates as texts, and is read as dates")
         return DateEncoder.learn(column)
-    different, _ = count(column.values)
-    if are_many(different):
+    different, counts = count(column.values)
+    if are_many(different, counts):
         if texts:
             return TextEncoder.learn(column)
         if notes is not None and len(different) > MOST:

@@ -7,6 +7,7 @@ import re
 import numpy as np
 
 from jitprop.tabular.encoders import categories
+from jitprop.tabular.encoders.dates import are_dates
 from jitprop.tabular.table import Column
 
 FEW = 10
@@ -37,12 +38,12 @@ def reason(column: Column) -> str:
 
     Integers are ids if all of them differ and they have no gap, or few gaps, as a part of a longer
     table has; or if the column's name says so. Texts are ids if nearly all differ and each looks
-    like a key.
+    like a key. Dates are no ids.
     """
     if column.kind == "number":
-        return "each row has another integer" if _count_up(column) else ""
+        return "each row has a different integer" if _count_up(column) else ""
     if column.kind in ("text", "category"):
-        return "nearly each row has another key" if _are_keys(column) else ""
+        return "nearly each row has a different key" if _are_keys(column) else ""
     return ""
 
 
@@ -62,4 +63,4 @@ def _are_keys(column: Column) -> bool:
         return False
     different, _ = categories.count(present)
     many = len(different) >= NEARLY * len(present)
-    return many and all(KEY.fullmatch(text) for text in different)
+    return many and all(KEY.fullmatch(text) for text in different) and not are_dates(column)

@@ -43,6 +43,9 @@ HASHES = 4096
 OFTEN = 10
 """A category with this many training rows also has a feature of its own."""
 
+FEW = 20
+"""With more texts than this, of which more than half differ, a column has names, not categories."""
+
 LONGEST = 256
 """A column with a longer text than this many characters has no categories."""
 
@@ -157,9 +160,11 @@ def is_long(different: list[str]) -> bool:
     return any(len(text) > LONGEST for text in different)
 
 
-def are_many(different: list[str]) -> bool:
-    """Whether a column of these texts is encoded by their parts."""
-    return len(different) > categories.MOST or (len(different) > 1 and is_long(different))
+def are_many(different: list[str], counts: Array) -> bool:
+    """Whether a column of these texts is encoded by their parts: one-hot would say too little."""
+    n = len(different)
+    singular = n > FEW and 2 * n > counts.sum()
+    return n > categories.MOST or singular or (n > 1 and is_long(different))
 
 
 def _counted(name: str, texts: list[str]) -> Any:
