@@ -10,7 +10,7 @@ import pkgutil
 import pytest
 
 import jitprop
-from jitprop import export, metrics, plot, sklearn
+from jitprop import export, metrics, plot, sklearn, tabular
 
 MODULES = sorted(
     found.name
@@ -35,6 +35,7 @@ PUBLIC = {
     for module, names in (
         (jitprop, jitprop.__all__),
         (sklearn, sklearn.__all__),
+        (tabular, tabular.__all__),
         (plot, plot.__all__),
         (export, export.__all__),
         (metrics, metrics.NAMED),
