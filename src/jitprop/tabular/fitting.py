@@ -229,9 +229,8 @@ class Fit:
             On Ctrl-C. The net keeps the best of the epochs that were completed.
         """
         epochs = self.settings.recipe.epochs
-        watched = "accuracy" if isinstance(self.target, Classes) else ()
-        monitored = "validation_accuracy" if watched else "validation_loss"
-        best = EarlyStopping(monitored, patience=epochs, ties="last")
+        accuracy = "validation_accuracy" if isinstance(self.target, Classes) else ""
+        best = EarlyStopping(accuracy or "validation_loss", patience=epochs, ties="last")
         validation = tuple(part for part in self.held_out if part is not None)
         chooses = len(self.held_out.X) > 0
         history = net.fit(
@@ -240,7 +239,7 @@ class Fit:
             epochs,
             sample_weight=self.training.weights,
             validation_data=validation if chooses else None,
-            metrics=watched if chooses else (),
+            metrics=accuracy if chooses and accuracy else (),
             callbacks=best if chooses else (),
             progress=progress,
         )
