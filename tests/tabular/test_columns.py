@@ -267,6 +267,7 @@ BAD_FILES = {
     "a name that is no text": altered(["columns", 0, "name"], 3),
     "one name twice": altered(["columns", 0, "name"], "whole"),
     "missing": altered(["columns", 0, "missing"], 1),
+    "missing categories": altered(["columns", 3, "missing"], True),
     "categories of numbers": altered(["columns", 3, "categories"], [1, 2, 3]),
     "categories out of order": altered(["columns", 3, "categories"], ["b", "a", "c"]),
     "a date's first": altered(["columns", 4, "first"], 1.5),

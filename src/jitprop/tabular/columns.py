@@ -193,6 +193,11 @@ class Columns:
         if len({*names}) < len(names):
             raise ValueError("two columns have the same name")
         missing = tuple(stored.flag(item, "missing") for item in content["columns"])
+        if any(
+            isinstance(each, CategoryEncoder) and own
+            for each, own in zip(encoders, missing, strict=True)
+        ):
+            raise ValueError("a column of categories has no input for what is missing")
         medians, factors = (stored.finite(name, arrays[name]) for name in ("medians", "factors"))
         if max(np.abs(medians).max(), factors.max()) > scale.LARGEST or factors.min() < 0:
             raise ValueError("medians and factors must be those of a scale")
