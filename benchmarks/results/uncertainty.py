@@ -51,7 +51,7 @@ METHODS = "back-propagation", "PBP", "MC dropout", "deep ensembles"
 
 MEMBERS, HELD_OUT = 10, 0.1
 SAMPLES = 1_000_000
-"""Epochs are as many as show a net so many samples, and at most 400."""
+"""A net sees so many samples at most: power-plant gets fewer epochs than the other sets."""
 
 MORE_SETS = "ames", "car_prices", "College", "Computers", "Sacramento"
 """Besides the UCI sets: ten for the cover of intervals."""
@@ -129,8 +129,9 @@ def ensemble(split: Split, seed: int) -> Likely:
 
 
 def regressor(split: Split, seed: int) -> Array:
-    """Return the predictions of `TabularRegressor`."""
-    model = TabularRegressor(random_state=seed).fit(*split.train)
+    """Return the predictions of `TabularRegressor`, with its defaults but for the epochs."""
+    epochs = min(256, SAMPLES // len(split.train.y))
+    model = TabularRegressor(epochs=epochs, random_state=seed).fit(*split.train)
     return np.asarray(model.predict(split.test.X), np.float64)
 
 
@@ -174,9 +175,9 @@ def shown(numbers: Array, digits: int) -> str:
 
 
 def below(ours: Array, published: Sequence[str], digits: int) -> str:
-    """Return whether our mean, rounded as they print theirs, is at or below all published ones."""
-    mean = float(f"{ours.mean():.{digits}f}")
-    return "yes" if mean <= min(map(float, published)) else "no"
+    """Return whether our mean, rounded as they print theirs, is below all published ones."""
+    mean, best = f"{ours.mean():.{digits}f}", min(map(float, published))
+    return "no" if float(mean) > best else "yes" if float(mean) < best else "equal"
 
 
 def compared(rows: Iterable[Row]) -> str:
@@ -188,14 +189,16 @@ def compared(rows: Iterable[Row]) -> str:
         best = min(published.rmse, key=float)
         digits = places(best)
         ours = [shown(one.rmse, digits), below(one.rmse, published.rmse, digits)]
-        ours += [shown(one.rmse_of_ensemble, digits), f"{one.seconds[0]:.1f}"]
+        ours += [shown(one.rmse_of_ensemble, digits)]
+        ours += [below(one.rmse_of_ensemble, published.rmse, digits), f"{one.seconds[0]:.1f}"]
         errors.append([one.set, str(one.rows), *published.rmse, *ours])
         ours = [shown(one.nll, 2), below(one.nll, published.nll[-1:], 2), f"{one.seconds[1]:.1f}"]
         likelihoods.append([one.set, *published.nll, *ours])
     first = markdown(
-        ["set", "rows", *METHODS, "TabularRegressor", "below all", "Fleet", "s"], errors
+        ["set", "rows", *METHODS, "TabularRegressor", "below all", "Fleet", "below all", "s"],
+        errors,
     )
-    heading = ["set", *METHODS[1:], "Fleet", "at or below deep ensembles", "s"]
+    heading = ["set", *METHODS[1:], "Fleet", "below deep ensembles", "s"]
     return (
         f"Root mean squared errors, mean (standard error) of {len(rows[0].rmse)} splits:\n\n{first}"
         f"\n\nNegative log-likelihoods:\n\n{markdown(heading, likelihoods)}"
