@@ -77,3 +77,24 @@ def test_ctrl_c_leaves_a_net_that_can_be_finished(rng, monkeypatch):
     assert net.epochs_trained == 2
     made = begun.finished([net], [])
     np.testing.assert_allclose(made.outputs(made.inputs(table)).sum(axis=1), 1)
+
+
+@pytest.mark.parametrize("classes", [True, False])
+def test_the_epoch_that_is_kept_has_the_smallest_loss_of_the_rows_held_out(rng, classes):
+    table, y = given(rng, classes)
+    long = settings(classes)
+    long = replace(long, recipe=replace(long.recipe, epochs=40))
+    begun = fitting.begin(table, rng.permutation(y), classes, long)
+    net = begun.trainer(0)
+    course = begun.train(net)
+    losses = course.history.validation_loss
+    assert course.best_epoch == np.flatnonzero(losses == losses.min())[-1]
+
+
+def test_the_scales_of_inputs_are_trained(rng):
+    table, y = given(rng, False)
+    begun = fitting.begin(table, y, False, settings(False))
+    net = begun.trainer(0)
+    assert (net.input_scales == 1).all()
+    begun.train(net)
+    assert (net.input_scales != 1).all()

@@ -131,6 +131,7 @@ def trainer(
         loss=loss,
         optimizer=Adam(beta_2=recipe.beta_2),
         learning_rate=EachUpdate(CosineLog(recipe.learning_rate, recipe.epochs, recipe.cycles)),
+        input_scale_rate=recipe.input_scale_rate,
         learning_rate_factors=[(1.0 / math.sqrt(n_in), recipe.bias_rate) for n_in in sizes[:-1]],
         batch_size=batch(n_rows, recipe.batch_size),
         dtype="float32",
