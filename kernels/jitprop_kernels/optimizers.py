@@ -89,11 +89,21 @@ def adam_step(
 
 
 @jit()
-def corrected_rate(rate: float, settings: Settings, t: int) -> float:
-    """The rate of `adam_step` in update number t: with the correction of the bias."""
-    beta_1, beta_2, _, _ = settings
-    corrected: float = rate * square_root(1.0 - power(beta_2, t)) / (1.0 - power(beta_1, t))
-    return corrected
+def change_of(plan: Plan, rate: float, decay: float, t: int, rose: bool) -> Update:
+    """Update number t, for all parameters: powers of beta are computed once."""
+    root = divisor = 1.0
+    if plan.optimizer == codes.ADAM or plan.optimizer == codes.ADAMW:
+        beta_1, beta_2, _, _ = plan.settings
+        root, divisor = square_root(1.0 - power(beta_2, t)), 1.0 - power(beta_1, t)
+    return Update(rate, decay, 1.0, t, rose, root, divisor)
+
+
+@jit()
+def times(change: Update, factor: float) -> Update:
+    """The same update, by a gradient that is multiplied by the factor first."""
+    return Update(
+        change.rate, change.decay, factor, change.t, change.rose, change.root, change.divisor
+    )
 
 
 @jit()
@@ -220,7 +230,7 @@ def update(plan: Plan, work: Work, start: int, stop: int, change: Update, part: 
     """
     if plan.factors[part] == 0.0:
         return
-    rate, t, settings = change.rate * plan.factors[part], change.t, plan.settings
+    rate, settings = change.rate * plan.factors[part], plan.settings
     decay = change.decay if part % 2 == 0 else 0.0
     if change.factor != 1.0:
         gradients = work.gradients
@@ -235,9 +245,10 @@ def update(plan: Plan, work: Work, start: int, stop: int, change: Update, part: 
     elif plan.optimizer == codes.RMSPROP:
         rmsprop(work, start, stop, rate, decay, settings)
     elif plan.optimizer == codes.RPROP or plan.optimizer == codes.RPROP_PLUS:
-        rprop(work, start, stop, rate if t == 1 else 0.0, decay, settings, change.rose)
+        rprop(work, start, stop, rate if change.t == 1 else 0.0, decay, settings, change.rose)
     else:
         shrink = 1.0
         if plan.optimizer == codes.ADAMW:
             shrink, decay = 1.0 - rate * decay, 0.0
-        adam(work, start, stop, corrected_rate(rate, settings, t), decay, shrink, settings)
+        corrected = rate * change.root / change.divisor
+        adam(work, start, stop, corrected, decay, shrink, settings)

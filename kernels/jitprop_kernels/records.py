@@ -333,6 +333,10 @@ class Update(NamedTuple):
     """The number of this update, from 1."""
     rose: bool
     """Whether the objective is above that of the update before. Only Rprop+ asks for it."""
+    root: float
+    """For Adam sqrt(1 - beta_2**t), which corrects the bias;"""
+    divisor: float
+    """and 1 - beta_1**t. Else 1."""
 
 
 class Outputs(NamedTuple):

@@ -13,9 +13,9 @@ from jitprop_kernels._jit import jit
 from jitprop_kernels._types import Array, Scalar
 from jitprop_kernels.optimizers import (
     adam_step,
-    corrected_rate,
     momentum_step,
     rmsprop_step,
+    times,
     update,
 )
 from jitprop_kernels.plan import N_IN, N_OUT, Plan
@@ -70,7 +70,7 @@ def update_scale(plan: Plan, slots: Array, at: int, g: Scalar, change: Update) -
             s, slots[first], slots[second], g, T(rate), zero, settings
         )
     else:
-        corrected = T(corrected_rate(rate, settings, change.t))
+        corrected = T(rate * change.root / change.divisor)
         s, slots[first], slots[second] = adam_step(
             s, slots[first], slots[second], g, corrected, zero, T(1.0), settings
         )
@@ -88,7 +88,7 @@ def update_scaled(plan: Plan, work: Work, first: int, stop: int, change: Update)
     n_out, factor = plan.layers[0, N_OUT], type(params[0])(change.factor)
     V = slots.size - plan.scale_rows * params.size
     s = V + params.size
-    clipped = Update(change.rate, change.decay, 1.0, change.t, change.rose)
+    clipped = times(change, 1.0)
     for i in range(first, stop):
         row, scale = i * n_out, slots[s + i]
         for j in range(row, row + n_out):

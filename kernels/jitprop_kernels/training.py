@@ -20,7 +20,7 @@ from jitprop_kernels.network import (
     padded,
     sum_of_weights,
 )
-from jitprop_kernels.optimizers import run_below, sum_of_squares, update
+from jitprop_kernels.optimizers import change_of, run_below, sum_of_squares, times, update
 from jitprop_kernels.plan import BIASES, N_IN, N_OUT, WEIGHTS, Plan
 from jitprop_kernels.records import Batch, Part, Run, Samples, Seat, Sink, Update, Work
 from jitprop_kernels.scales import begin_scales, update_scaled
@@ -251,7 +251,8 @@ def train_lanes(plan: Plan, work: Work, start: int, stop: int, updates: int) -> 
                 factor = 1.0
                 if plan.clip_norm > 0.0:
                     factor = clipping(plan, sum_of_squares(gradients, 0, params.size))
-                update_all(plan, work, Update(rate, decay, factor, t, rose), 0, 1)
+                change = change_of(plan, rate, decay, t, rose)
+                update_all(plan, work, times(change, factor), 0, 1)
         step = end
     return stop
 
@@ -284,16 +285,17 @@ def shared_clipping(plan: Plan, work: Work, seat: Seat) -> float:
 @jit()
 def update_all(plan: Plan, work: Work, change: Update, rank: int, ranks: int) -> None:
     """Update this thread's share of the parameters, from their gradient."""
-    for part in range(2 * len(plan.layers)):  # one call of `update`, which is long, for both
+    first = 0
+    if plan.scale_rows > 0:
+        low, high = share(plan.layers[0, N_IN], 1, rank, ranks)
+        update_scaled(plan, work, low, high, change)
+        first = 1
+    for part in range(first, 2 * len(plan.layers)):  # one call of `update`, which is long
         l, of_weights = part // 2, part % 2 == 0
         n_in, n_out = plan.layers[l, N_IN], plan.layers[l, N_OUT]
         start = plan.layers[l, WEIGHTS] if of_weights else plan.layers[l, BIASES]
-        if part == 0 and plan.scale_rows > 0:
-            low, high = share(n_in, 1, rank, ranks)
-            update_scaled(plan, work, low, high, change)
-        else:
-            low, high = share(n_in * n_out if of_weights else n_out, 1, rank, ranks)
-            update(plan, work, start + low, start + high, change, part)
+        low, high = share(n_in * n_out if of_weights else n_out, 1, rank, ranks)
+        update(plan, work, start + low, start + high, change, part)
 
 
 @jit()
@@ -333,8 +335,7 @@ def update_from_chunks(plan: Plan, work: Work, seat: Seat, chunks: int, change: 
             gradients[i] += gradients[at + i]
     meet(seat.gate, seat.ranks)
     factor = shared_clipping(plan, work, seat)
-    clipped = Update(change.rate, change.decay, factor, change.t, change.rose)
-    update_all(plan, work, clipped, seat.rank, seat.ranks)
+    update_all(plan, work, times(change, factor), seat.rank, seat.ranks)
 
 
 @jit()
@@ -454,14 +455,14 @@ def train_blocks(plan: Plan, work: Work, seat: Seat, start: int, stop: int, upda
             work.losses[batch.epoch] += counted(plan, loss + reported, weight_sum, m)
             keep_objective(plan, work, objective)
         rate = work.rates[step if by_update else batch.epoch]
+        change = change_of(plan, rate, decay, t, rose)
         if plan.chunk > 0:
-            update_from_chunks(plan, work, seat, n_parts, Update(rate, decay, 1.0, t, rose))
+            update_from_chunks(plan, work, seat, n_parts, change)
         else:
             factor, visits = 1.0, 2 if plan.clip_norm > 0.0 else 1
             for visit in range(visits):
                 computing, updating = visit == 0, visit == visits - 1
-                change = Update(rate, decay, factor, t, rose)
-                update_rows(plan, work, seat, part, change, computing, updating)
+                update_rows(plan, work, seat, part, times(change, factor), computing, updating)
                 if not updating:
                     meet(gate, ranks)
                     factor = shared_clipping(plan, work, seat)
