@@ -356,7 +356,7 @@ class CosineLog(Schedule):
     >>> from jitprop import CosineLog
     >>> schedule = CosineLog(0.5, epochs=6, cycles=2)
     >>> [round(schedule(epoch), 3) for epoch in range(7)]
-    [0.0, 0.465, 0.0, 0.316, 0.5, 0.268, 0.0]
+    [0.0, 0.465, 0.0, 0.359, 0.465, 0.162, 0.0]
     """
 
     initial: float
