@@ -98,3 +98,13 @@ def test_the_scales_of_inputs_are_trained(rng):
     assert (net.input_scales == 1).all()
     begun.train(net)
     assert (net.input_scales != 1).all()
+
+
+def test_dates_as_texts_give_the_same_bits(rng):
+    table, y = given(rng, False)
+    days = np.datetime64("2024-01-01") + rng.integers(20, size=40)
+    nets = []
+    for values in (days, days.astype(str).tolist()):
+        columns = {column.name: column.values for column in table} | {"day": values}
+        nets.append(fitting.fit(table_of(columns), y, False, settings(False)))
+    np.testing.assert_array_equal(*(net.members[0].parameters for net in nets))

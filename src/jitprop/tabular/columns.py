@@ -310,7 +310,7 @@ def _encoder(column: Column, texts: bool, notes: list[str] | None) -> Encoder:
         return DateEncoder.learn(column)
     if column.kind == "boolean":
         return CategoryEncoder.learn(column)
-    if are_dates(column):
+    if column.kind == "text" and are_dates(column):
         if notes is not None:
             notes.append(f"column {quoted(column.name)} holds dates as texts, and is read as dates")
         return DateEncoder.learn(column)

@@ -12,10 +12,11 @@ import numpy.typing as npt
 from jitprop._types import Array
 from jitprop.tabular import calibration, intervals, rows, targets
 from jitprop.tabular.columns import Columns, learn
+from jitprop.tabular.encoders import dates
 from jitprop.tabular.model import Course, TabularNet, predictor
 from jitprop.tabular.recipe import Recipe, trainer
 from jitprop.tabular.rows import FEWEST, Given
-from jitprop.tabular.table import Table
+from jitprop.tabular.table import Column, Table
 from jitprop.tabular.targets import Classes, Quantity, Target
 from jitprop.trainer import Trainer
 from jitprop.training.callbacks import EarlyStopping
@@ -42,6 +43,8 @@ class Settings:
         The most threads, as `Trainer` has it.
     keep : tuple of str
         Columns to use although they look like ids.
+    texts : bool
+        Whether many texts are encoded by their parts, as `learn` has it.
     """
 
     recipe: Recipe
@@ -50,6 +53,7 @@ class Settings:
     validation_fraction: float = 0.2
     n_threads: int | None = None
     keep: tuple[str, ...] = ()
+    texts: bool = True
 
 
 class Encoded(NamedTuple):
@@ -132,7 +136,9 @@ def begin(
         raise ValueError(f"X must have at least {FEWEST} rows{some}; got n_samples = {n}")
     known = _known_classes(given.y, sample_weight) if classes else None
     codes = given.y if known is None else known.codes("y", given.y)
-    order = rows.in_order(given, codes, settings.seed)
+    # Dates give the same order whether they come as dates or as texts.
+    dated = given._replace(table=Table([_dated(column) for column in given.table]))
+    order = rows.in_order(dated, codes, settings.seed)
     given, codes = given.take(order)._replace(y=codes[order]), codes[order]
     parts = order, order[:0]
     whole, learned_from = given.table, np.arange(n)
@@ -155,10 +161,17 @@ def begin(
         if held_out.table.n_rows == 0:
             raise ValueError("X_val must have at least one row; got none")
     # All rows show whether a column holds ids: those held out leave gaps in it.
-    columns = learn(whole, learned_from, notes, keep=settings.keep)
+    columns = learn(whole, learned_from, notes, keep=settings.keep, texts=settings.texts)
     target = known or targets.quantity_of(given.y, given.weights)
     training, others = (_encoded(columns, target, each) for each in (given, held_out))
     return Fit(columns, target, settings, training, others, held_out.y, *parts)
+
+
+def _dated(column: Column) -> Column:
+    """Return a column of texts that are dates as dates; any other as it is."""
+    if column.kind == "text" and dates.are_dates(column):
+        return Column(column.name, "date", dates.dates_of(column))
+    return column
 
 
 def _known_classes(y: Array, sample_weight: Any) -> Classes:
