@@ -74,8 +74,9 @@ def refused(capsys, *arguments):
 
 def test_train_info_predict(capsys, frame):
     out, err = run(
-        capsys, "train", "data.csv", "--target", "kind", "--drop", "price", "--epochs", "40"
-    )
+        capsys, "train", "data.csv", "--target", "kind", "--drop", "price", "--epochs", "40",
+        "--fast",
+    )  # fmt: skip
     assert "kind: classification, 2 classes: big, small" in out
     assert "60 rows" in out
     assert "1 of numbers, 2 of text: 8 inputs" in out

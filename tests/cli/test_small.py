@@ -12,7 +12,7 @@ import pytest
 from jitprop.cli import main, models, training
 from jitprop.cli.refused import RefusedError
 
-TRAIN = "train", "t.csv", "--target", "y", "--no-plot"
+TRAIN = "train", "t.csv", "--target", "y", "--no-plot", "--fast"
 WINS = "this net is the model"
 LOSES = "the model is the net of Adam"
 

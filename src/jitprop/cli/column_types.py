@@ -28,7 +28,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from jitprop.cli import dates, labels, marks, numerals, values
-from jitprop.cli.columns import Column
 from jitprop.cli.fields import Amounts, Fields, are_texts
 from jitprop.cli.notes import Notes
 from jitprop.cli.numerals import Style
@@ -129,9 +128,18 @@ def infer(table: Table, target: str, requested: Reading, say: Say) -> InferredTa
     return InferredTable(_frame(made, frame), spelled, kind, reading, ids)
 
 
-def read(table: Table, columns: Sequence[Column], reading: Reading, say: Say) -> pd.DataFrame:
+def read(table: Table, kinds: Mapping[str, str], reading: Reading, say: Say) -> pd.DataFrame:
     """
     Read the columns of a later table that a model uses, as the training table was read.
+
+    Parameters
+    ----------
+    table : Table
+    kinds : mapping of str to str
+        The kind of each column by its name: "number", "date", or any other for texts.
+    reading : Reading
+    say : callable
+        Called with a sentence for each conversion that a user might not expect.
 
     Raises
     ------
@@ -141,11 +149,13 @@ def read(table: Table, columns: Sequence[Column], reading: Reading, say: Say) ->
     frame = table.frame
     notes = Notes(say, table.separator)
     made: dict[str, pd.Series] = {}
-    for name, kind in ((column.name, column.kind) for column in columns):
+    for name, kind in kinds.items():
         if name not in frame.columns:
             continue  # `columns.transform` raises the error, which names all missing columns
         fields = Fields(frame[name], reading, table.typed) if are_texts(frame[name]) else None
-        if kind != "number":
+        if kind == "date":
+            made[name] = _known_dates(frame[name], fields, reading)
+        elif kind != "number":
             made[name] = _categories(frame[name], fields, reading)
         elif fields is None:
             made[name] = marks.without(frame[name], reading.missing)
@@ -177,6 +187,27 @@ def _known(fields: Fields, reading: Reading) -> Amounts:
             f"table, as in {found.example!r}: write its numbers as in training"
         )
     return found
+
+
+def _known_dates(column: pd.Series, fields: Fields | None, reading: Reading) -> pd.Series:
+    """Read a column that had dates in training."""
+    made = marks.without(column, reading.missing) if fields is None else column
+    if fields is not None:
+        texts = fields.numbers.to_pylist()
+        texts = [text if text is None else dates.with_dashes(text) for text in texts]
+    elif values.kind(made) == "number":
+        texts = _digits(values.numbers(made))
+    else:
+        return made
+    read = _stamps(texts, column.name in reading.day_first, column)
+    bad = read.isna().to_numpy() & np.array([text is not None for text in texts], bool)
+    if bad.any() and not all(dates.is_date(str(text)) for text in np.array(texts, object)[bad]):
+        other = next(i for i in np.flatnonzero(bad) if not dates.is_date(str(texts[i])))
+        raise RefusedError(
+            f"column {column.name!r} had dates in training; row {column.index[other] + 1} holds "
+            f"{texts[other]!r}"
+        )
+    return read
 
 
 def _decimal(requested: Reading, found: Sequence[Amounts]) -> str | None:
@@ -222,7 +253,7 @@ def _inferred(
         return made if fields.must_be_numbers else _dates_of_digits(made, notes)
     different = fields.different.to_pylist()
     if dates.are(different):
-        return _series(fields.numbers.to_pylist(), column)
+        return _dates(column, fields, notes)
     if any(map(dates.is_date, different[:SAMPLE])):
         fields.refuse_marks(np.array([dates.is_date(text) for text in different]), "dates")
     if fields.codes:
@@ -299,6 +330,25 @@ def _series(texts: Sequence[str | None] | npt.NDArray[np.object_], like: pd.Seri
     return pd.Series(texts, index=like.index, name=like.name, dtype=object)
 
 
+def _dates(column: pd.Series, fields: Fields, notes: Notes) -> pd.Series:
+    """Read a column of dates in the order of day and month that it shows."""
+    day_first, example = dates.order(fields.different.to_pylist())
+    if day_first:
+        notes.day_first.append(str(column.name))
+    if example:
+        notes.say(
+            f"column {column.name!r}: no date shows whether the day or the month comes first, so "
+            f"{example!r} is read with the month first"
+        )
+    return _stamps(fields.numbers.to_pylist(), day_first, column)
+
+
+def _stamps(texts: Sequence[str | None], day_first: bool, like: pd.Series) -> pd.Series:
+    import pandas as pd
+
+    return pd.Series(dates.read(texts, day_first), index=like.index, name=like.name)
+
+
 def _dates_of_digits(column: pd.Series, notes: Notes) -> pd.Series:
     """Convert a column to dates if all its numbers are dates such as 20240229."""
     if values.kind(column) != "number":
@@ -312,9 +362,13 @@ def _dates_of_digits(column: pd.Series, notes: Notes) -> pd.Series:
         f"column {column.name!r} is read as dates, such as {present[0]:.0f}; "
         f"{typed('--number', column.name)} reads numbers"
     )
-    digits = [None if np.isnan(value) else f"{value:.0f}" for value in x]
-    made = [text and f"{text[:4]}-{text[4:6]}-{text[6:]}" for text in digits]
-    return _series(made, column)
+    return _stamps(_digits(x), False, column)
+
+
+def _digits(x: npt.NDArray[np.float64]) -> list[str | None]:
+    """Return numbers such as 20240229 as dates such as 2024-02-29."""
+    found = [None if np.isnan(value) else f"{value:.0f}" for value in x]
+    return [text and f"{text[:4]}-{text[4:6]}-{text[6:]}" for text in found]
 
 
 def _is_id(name: str, column: pd.Series) -> bool:

@@ -7,7 +7,7 @@ that later tables are encoded alike.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
@@ -56,6 +56,7 @@ class NumberColumn:
     """
 
     kind: ClassVar[str] = "number"
+    categorical: ClassVar[bool] = False
     name: str
     median: float
     mean: float
@@ -131,6 +132,7 @@ class TextColumn:
     """
 
     kind: ClassVar[str] = "text"
+    categorical: ClassVar[bool] = True
     name: str
     categories: tuple[str, ...]
     missing: bool
@@ -289,8 +291,13 @@ def transform(columns: tuple[Column, ...], frame: pd.DataFrame, say: Say) -> Inp
     """
     absent = [column.name for column in columns if column.name not in frame.columns]
     if absent:
-        raise RefusedError(f"columns are missing: {some(absent)}; {listed(frame)}")
+        raise RefusedError(missing(absent, frame))
     return np.hstack([column.transform(frame[column.name], say) for column in columns])
+
+
+def missing(absent: Sequence[str], frame: pd.DataFrame) -> str:
+    """Say which columns of training a table lacks."""
+    return f"columns are missing: {some(absent)}; {listed(frame)}"
 
 
 def to_json(columns: tuple[Column, ...]) -> list[dict[str, Any]]:

@@ -66,6 +66,7 @@ def _text(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
 
 FILE = click.Path(path_type=Path)
 COUNT = click.IntRange(min=1)
+MOST_EPOCHS = 1 << 62
 QUIET = click.option("--quiet", is_flag=True, help="Print errors only.")
 
 DECIMAL = click.option(
@@ -126,6 +127,27 @@ def demo() -> None:
 @DECIMAL
 @THOUSANDS
 @click.option(
+    "--validation",
+    type=_Finite(min=0, max=0.9),
+    default=0.2,
+    metavar="SHARE",
+    help="Share of rows held out to find the best epoch; 0 trains on all rows.",
+)
+@click.option(
+    "--epochs",
+    type=click.IntRange(1, MOST_EPOCHS),
+    metavar="N",
+    help="The number of epochs. If not given, 256; with --fast up to 300.",
+)
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, metavar="N", help="Seed of the random numbers."
+)
+@click.option(
+    "--fast",
+    is_flag=True,
+    help="Train a small net in less time. Each of the next eight options means --fast, too.",
+)
+@click.option(
     "--hidden",
     callback=_widths,
     metavar="N,N",
@@ -157,26 +179,12 @@ def demo() -> None:
     "--batch-size", type=COUNT, metavar="N", help="If not given, 16 to 256, by the table's size."
 )
 @click.option(
-    "--epochs", type=COUNT, default=300, metavar="N", help="The largest number of epochs."
-)
-@click.option(
-    "--validation",
-    type=_Finite(min=0, max=0.9),
-    default=0.2,
-    metavar="SHARE",
-    help="Share of rows held out to find the best epoch; 0 trains on all rows.",
-)
-@click.option(
     "--patience",
     type=COUNT,
-    default=30,
     metavar="N",
-    help="Stop after this many epochs without an improvement.",
+    help="Stop after this many epochs without an improvement. If not given, 30.",
 )
-@click.option(
-    "--seed", type=click.IntRange(min=0), default=0, metavar="N", help="Seed of the random numbers."
-)
-@click.option("--dtype", type=click.Choice(("float32", "float64")), default="float32")
+@click.option("--dtype", type=click.Choice(("float32", "float64")), help="If not given, float32.")
 @click.option(
     "--out", type=FILE, default="model.safetensors", metavar="FILE", help="The model file to write."
 )
@@ -192,9 +200,9 @@ def train(**arguments: Any) -> None:
     """
     Train a net to predict a column of TABLE from its other columns, and write a model file.
 
-    TABLE is a CSV file (UTF-8, column names in the first row) or a Parquet file. Numbers are
-    standardised. Text and booleans become one input for each category. Missing values are
-    filled in and marked. The model file holds all of this.
+    TABLE is a CSV file (UTF-8, column names in the first row) or a Parquet file. Columns of
+    numbers, categories, booleans, dates and texts become inputs of the net, missing values too.
+    The model file holds how.
     """
     from jitprop.cli import train
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
-from jitprop import Trainer
 from jitprop.cli import boosting, importances
 from jitprop.cli.importances import Importances
+from jitprop.cli.models import AnyModel
 from jitprop.cli.scores import BOOSTING, Scores
 from jitprop.cli.training import Problem
 
@@ -36,9 +36,9 @@ class Extras(NamedTuple):
         }
 
 
-def find(trainer: Trainer, problem: Problem, seed: int) -> Extras:
+def find(model: AnyModel, problem: Problem, seed: int) -> Extras:
     """Train boosted trees to compare with, and measure the importance of each column."""
     return Extras(
         boosting.score(problem, seed) or {},
-        importances.measure(trainer.predict, trainer.parameters.size, problem, seed),
+        importances.measure(model.outputs, model.trainer.parameters.size, problem, seed),
     )

@@ -19,6 +19,7 @@ class Notes:
         self.say, self.separator = say, separator
         self.styles: dict[str, Style] = {}
         self.signs: dict[str, str] = {}
+        self.day_first: list[str] = []
         self.by_style: dict[tuple[Style, str], list[tuple[str, str]]] = {}
 
     def add(self, name: str, found: Amounts, style: Style) -> None:
@@ -51,6 +52,7 @@ class Notes:
             decimal=decimal,
             thousands=thousands if requested.thousands is None else requested.thousands,
             signs=self.signs,
+            day_first=tuple(self.day_first),
             points={
                 name: style.decimal
                 for name, style in self.styles.items()

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from jitprop import plot
+from jitprop import History, plot
 from jitprop.cli.extras import Extras
-from jitprop.cli.models import Model
+from jitprop.cli.models import AnyModel
 from jitprop.cli.refused import RefusedError
 from jitprop.cli.scores import BASELINE, BOOSTING, LOSSES, TRAINING, VALIDATION
 from jitprop.cli.targets import Classes
@@ -52,10 +52,11 @@ def check(path: Path) -> None:
 
 
 class Drawn(NamedTuple):
-    """What is drawn: a problem, the model that learned it, and what was found out besides."""
+    """What is drawn: a problem, how it was learned, the model, and what was found besides."""
 
     problem: Problem
-    model: Model
+    history: History
+    model: AnyModel
     extras: Extras
 
 
@@ -71,7 +72,7 @@ def draw(path: Path, drawn: Drawn) -> None:
     rows = 1 + bool(drawn.model.scores)
     figure = Figure(figsize=(11, 4.8 * rows), layout="constrained")
     axes = figure.subplots(rows, 2, squeeze=False)
-    plot.loss_curves(drawn.model.trainer.history, ax=axes[0, 0])
+    plot.loss_curves(drawn.history, ax=axes[0, 0])
     _draw_predictions(axes[0, 1], drawn)
     if drawn.model.scores:
         _draw_scores(axes[1, 0], drawn)
@@ -91,7 +92,7 @@ def _draw_predictions(ax: Axes, drawn: Drawn) -> None:
     if len(problem.validation):
         rows, part = problem.validation, "validation"
     y, target = problem.y[rows], problem.target
-    outputs = drawn.model.trainer.predict(problem.X[rows])
+    outputs = drawn.model.outputs(problem.X[rows])
     if isinstance(target, Classes):
         labels = [_shown(label) for label in target.labels]
         plot.confusion_matrix(y.astype(int), outputs, labels, ax=ax)

@@ -29,7 +29,7 @@ def run(
     if made is None:
         raise RefusedError(
             f"{model} does not say which columns its net was trained on, since it was saved in "
-            "Python; Trainer.load reads it"
+            "Python, where the load of its class reads it"
         )
     target = made.target
     if proba and not isinstance(target, Classes):
@@ -39,13 +39,13 @@ def run(
     read = tables.read(table, say)
     known = {column.name for column in made.columns}
     others = [str(name) for name in read.frame.columns if name not in known]
-    outputs = made.outputs(read, say, made.reading.with_marks(decimal, thousands))
+    predicted = made.predict(read, say, made.reading.with_marks(decimal, thousands))
     if others:
         say(f"columns that the model does not use are ignored: {tables.some(others)}")
-    predictions = pd.DataFrame({target.name: target.decode(outputs)})
+    predictions = pd.DataFrame({target.name: predicted.values})
     if proba and isinstance(target, Classes):
         names = [f"{target.name}={label}" for label in target.labels]
-        predictions[names] = target.probabilities(outputs)
+        predictions[names] = predicted.probabilities
     files.write_table(predictions, out)
     if out is not None:
         say(f"{len(predictions):,} predictions are in {out}")

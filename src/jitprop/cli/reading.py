@@ -43,6 +43,8 @@ class Reading:
         For each column of numbers that has one, the sign beside its numbers, such as "$" or "%".
     points : mapping of str to str
         The decimal mark of each column that has another one than ``decimal``.
+    day_first : tuple of str
+        Columns of dates such as 29/2/2024, in which the day comes first.
     """
 
     decimal: str | None = None
@@ -53,6 +55,7 @@ class Reading:
     keep: tuple[str, ...] = ()
     signs: Mapping[str, str] = field(default_factory=dict)
     points: Mapping[str, str] = field(default_factory=dict)
+    day_first: tuple[str, ...] = ()
 
     def check(self, frame: pd.DataFrame) -> None:
         """
@@ -102,6 +105,7 @@ class Reading:
             "text": list(self.text),
             "signs": dict(self.signs),
             "points": dict(self.points),
+            "day_first": list(self.day_first),
         }
 
 
@@ -119,7 +123,7 @@ def from_json(item: Mapping[str, Any] | None, marks: tuple[str, ...]) -> Reading
     """
     if item is None:
         return Reading(*PLAIN, missing=(*marks, "None"))
-    known = "decimal", "thousands", "text", "signs", "points"
+    known = "decimal", "thousands", "text", "signs", "points", "day_first"
     stored.names(item, known, "its reading's settings")
     made = Reading(
         decimal=_mark(item["decimal"], ".", ","),
@@ -131,6 +135,8 @@ def from_json(item: Mapping[str, Any] | None, marks: tuple[str, ...]) -> Reading
             name: str(_mark(mark, ".", ","))
             for name, mark in stored.mapping(item, "points").items()
         },
+        # Earlier versions used no dates.
+        day_first=stored.texts({"day_first": [], **item}, "day_first"),
     )
     if made.decimal is not None and made.decimal == made.thousands:
         raise ValueError(f"decimal and thousands are both {made.decimal!r}")

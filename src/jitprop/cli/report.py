@@ -8,7 +8,6 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
@@ -19,12 +18,14 @@ from jitprop.checks import BRIEF, printable
 from jitprop.cli import terminal
 from jitprop.cli.extras import Extras
 from jitprop.cli.importances import Importances
-from jitprop.cli.models import Model
+from jitprop.cli.models import AnyModel, TableModel
 from jitprop.cli.scores import LOSSES, TRAINING, VALIDATION, Scores
+from jitprop.cli.small import SmallTraining
 from jitprop.cli.tables import some
+from jitprop.cli.tabular import TableTraining
 from jitprop.cli.targets import Target
 from jitprop.cli.terminal import one_line
-from jitprop.cli.training import Compared, Problem
+from jitprop.cli.training import Compared
 
 MAX_IMPORTANCES = 10
 """The most columns whose importance is printed."""
@@ -56,19 +57,13 @@ def _written(console: Console) -> Iterator[None]:
     terminal.write(text)
 
 
-def begin(console: Console, table: Path, problem: Problem, trainer: Trainer) -> None:
+def begin(console: Console, table: Path, course: SmallTraining | TableTraining) -> None:
     """Print the table, the target and the net, before training."""
-    target = problem.target
-    kinds = [column.kind for column in problem.columns]
     pairs = [
-        ("table", f"{table}, {len(problem.X):,} rows"),
-        ("target", _target(target)),
-        (
-            "columns",
-            f"{kinds.count('number')} of numbers, {kinds.count('text')} of text: "
-            f"{problem.X.shape[1]} inputs",
-        ),
-        ("net", _layers(trainer)),
+        ("table", f"{table}, {len(course.problem.X):,} rows"),
+        ("target", _target(course.problem.target)),
+        ("columns", course.columns()),
+        ("net", _layers(course.trainer)),
     ]
     with _written(console):
         _pairs(console, pairs)
@@ -76,15 +71,14 @@ def begin(console: Console, table: Path, problem: Problem, trainer: Trainer) -> 
 
 def end(
     console: Console,
-    problem: Problem,
-    made: Model,
-    compared: Compared | None,
+    course: SmallTraining | TableTraining,
+    scores: Scores,
     extras: Extras,
     files: list[tuple[str, Path]],
 ) -> None:
     """Print the scores and the files, after training."""
     with _written(console):
-        _end(console, problem, made, compared, extras)
+        _end(console, course, scores, extras)
         _pairs(console, [(name, str(path)) for name, path in files])
 
 
@@ -102,39 +96,39 @@ def _compared(compared: Compared) -> str:
 
 
 def _end(
-    console: Console, problem: Problem, made: Model, compared: Compared | None, extras: Extras
+    console: Console, course: SmallTraining | TableTraining, scores: Scores, extras: Extras
 ) -> None:
-    trainer = made.trainer
-    if compared is not None:
-        console.print(f"\n{_compared(compared)}", soft_wrap=True)
-    epochs = trainer.epochs_trained
-    validation_loss = trainer.history.validation_loss
+    problem = course.problem
+    if course.compared is not None:
+        console.print(f"\n{_compared(course.compared)}", soft_wrap=True)
+    epochs = course.trainer.epochs_trained
     if len(problem.validation):
-        best = int(np.nanargmin(validation_loss)) + 1
         console.print(
-            f"\n{epochs:,} epochs; the model is the net after epoch {best:,}, which had the lowest "
-            "validation loss"
+            f"\n{epochs:,} epochs; the model is the net after epoch {course.best_epoch + 1:,}, "
+            "which had the lowest validation error"
         )
     else:
         console.print(f"\n{epochs:,} epochs on all rows")
     rows = {TRAINING: len(problem.training), VALIDATION: len(problem.validation)}
-    _scores(console, extras.beside(made.scores), rows)
-    _importances(console, extras.importances, made.target)
+    _scores(console, extras.beside(scores), rows)
+    _importances(console, extras.importances, problem.target)
 
 
-def info(path: Path, trainer: Trainer, made: Model | None) -> None:
+def info(path: Path, trainer: Trainer, made: AnyModel | None) -> None:
     """Print the contents of a model file."""
     out = console()
     with _written(out):
         _info(out, path, trainer, made)
 
 
-def _info(out: Console, path: Path, trainer: Trainer, made: Model | None) -> None:
+def _info(out: Console, path: Path, trainer: Trainer, made: AnyModel | None) -> None:
+    epochs = made.epochs if isinstance(made, TableModel) else trainer.epochs_trained
     pairs = [
         ("model", str(path)),
         ("net", f"{_layers(trainer)}, {trainer.parameters.dtype}"),
-        ("trained", f"{trainer.epochs_trained:,} epochs"),
     ]
+    if epochs or made is not None:
+        pairs += [("trained", f"{epochs:,} epochs")]
     if made is None:
         _pairs(out, [*pairs, ("columns", "unknown, since it was saved in Python")])
         return

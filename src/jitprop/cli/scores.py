@@ -45,7 +45,7 @@ def measure(target: Target, y: npt.NDArray[np.float64], outputs: Array) -> dict[
     y : (n_rows,) float64 array
         The targets, from `Target.encode`.
     outputs : (n_rows, n_outputs) array
-        The net's outputs.
+        The net's outputs. Two classes may have one, the probability of the second.
 
     Returns
     -------
@@ -55,7 +55,7 @@ def measure(target: Target, y: npt.NDArray[np.float64], outputs: Array) -> dict[
         and "R2".
     """
     if isinstance(target, Classes):
-        truth = y.astype(np.intp) if target.n_outputs > 1 else y[:, None]
+        truth = y.astype(np.intp) if outputs.shape[1] > 1 else y[:, None]
         return {
             "accuracy": metrics.accuracy(truth, outputs),
             "log loss": metrics.log_loss(truth, outputs),

@@ -62,8 +62,13 @@ class Classes:
     kind: str = "text"
 
     @property
+    def n_classes(self) -> int:
+        """The number of classes."""
+        return len(self.labels)
+
+    @property
     def n_outputs(self) -> int:
-        """The number of outputs of the net."""
+        """The number of outputs of a small net."""
         return 1 if len(self.labels) == 2 else len(self.labels)
 
     @property
@@ -103,7 +108,7 @@ class Classes:
     def probabilities(self, outputs: Array) -> npt.NDArray[np.float64]:
         """Return the probability of each class, (n_rows, n_classes) float64."""
         outputs = outputs.astype(np.float64)
-        return np.hstack([1 - outputs, outputs]) if self.n_outputs == 1 else outputs
+        return np.hstack([1 - outputs, outputs]) if outputs.shape[1] == 1 else outputs
 
     def describe(self) -> str:
         """Describe the target in one line."""
@@ -128,6 +133,7 @@ class Quantity:
 
     task: ClassVar[str] = TASKS[1]
     n_outputs: ClassVar[int] = 1
+    n_classes: ClassVar[int] = 1
     output_activation: ClassVar[str] = "identity"
     loss: ClassVar[str] = "half_squared_error"
     name: str
@@ -146,7 +152,10 @@ class Quantity:
 
     def encode(self, column: pd.Series) -> npt.NDArray[np.float64]:
         """Return the standardised values, (n_rows,)."""
-        y = values.numbers(column)
+        return self.standard(values.numbers(column))
+
+    def standard(self, y: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Return numbers in units of the spread, from the mean."""
         with np.errstate(over="ignore"):
             z = (y - self.mean) / self.spread
         return z if np.isfinite(z).all() else y / self.spread - self.mean / self.spread

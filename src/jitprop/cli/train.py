@@ -10,11 +10,13 @@ from typing import Any
 from jitprop.cli import column_types, files, pictures, report, tables, terminal, training
 from jitprop.cli.extras import Extras
 from jitprop.cli.extras import find as find_extras
-from jitprop.cli.models import Model
+from jitprop.cli.models import AnyModel
 from jitprop.cli.reading import READING_OPTIONS, Reading
 from jitprop.cli.refused import RefusedError
+from jitprop.cli.small import SmallTraining
 from jitprop.cli.tables import Say
-from jitprop.cli.training import Options, Problem
+from jitprop.cli.tabular import TableTraining
+from jitprop.cli.training import Options
 from jitprop.interrupts import Interrupts
 
 NUMBERS_PER_EPOCH = 8
@@ -48,66 +50,60 @@ def run(
     say = terminal.say_nothing if quiet else terminal.say
     saved = "no model was written"
     try:
-        model, problem = _prepare(table, target, task, requested, options, say)
-        files.rehearse("--out", out, lambda path: _rehearse(model, options, path))
-        console, trainer, compared = report.console(quiet), model.trainer, None
-        errors = [_error_of(lambda: report.begin(console, table, problem, trainer))]
+        course = _begin(table, target, task, requested, options, say)
+        files.rehearse("--out", out, lambda path: _rehearse(course.draft(), options, path))
+        console, problem = report.console(quiet), course.problem
+        errors = [_error_of(lambda: report.begin(console, table, course))]
         # Ctrl-C is held back from the last epoch until the model is saved.
         with Interrupts() as interrupts:
             interrupted = False
             try:
                 with interrupts.heard():
-                    training.fit(trainer, problem, options, progress=not quiet and _is_watched())
-                    compared = training.compare_with_lm(trainer, problem, options)
+                    course.train(progress=not quiet and _is_watched())
             except KeyboardInterrupt:
-                interrupted = trainer.epochs_trained > 0
+                interrupted = course.trainer.epochs_trained > 0
                 if not interrupted:
                     raise
-            if compared is not None:
-                trainer = compared.trainer
-                model = replace(model, trainer=trainer)
+            model = course.model()
             try:
-                model = replace(model, scores=training.score(trainer, problem))
+                model = replace(model, scores=training.score(model.outputs, problem))
             finally:
                 files.keep(out, model.save)
-            saved = f"the model after {trainer.epochs_trained} epochs is in {out}"
+            saved = f"the model after {course.trainer.epochs_trained} epochs is in {out}"
             if interrupted:
                 raise KeyboardInterrupt
         extras = Extras()
         if picture is not None or not quiet:
-            extras = find_extras(trainer, problem, options.seed)
+            extras = find_extras(model, problem, options.seed)
         if picture is not None:
-            drawn = pictures.Drawn(problem, model, extras)
+            drawn = pictures.Drawn(problem, course.history, model, extras)
             errors += [_error_of(lambda: pictures.draw(picture, drawn))]
             picture = None if errors[-1] else picture
         files_made = [("model", out), *([("picture", picture)] if picture else [])]
-        errors += [
-            _error_of(lambda: report.end(console, problem, model, compared, extras, files_made))
-        ]
+        errors += [_error_of(lambda: report.end(console, course, model.scores, extras, files_made))]
     except KeyboardInterrupt as error:
         raise terminal.Interrupted(f"interrupted; {saved}") from error
     for failed in filter(None, errors):
         raise RefusedError(f"{failed}; the model is in {out}") from failed
 
 
-def _prepare(
+def _begin(
     table: Path, target: str, task: str | None, requested: Any, options: Options, say: Say
-) -> tuple[Model, Problem]:
-    """Return an untrained model, and the problem to train it on."""
+) -> SmallTraining | TableTraining:
+    """Prepare the table and an untrained net."""
     read = tables.read(table, say)
     for option in ("drop", "text", "number", "keep"):
         requested[option] = tables.names(read.frame, requested[option])
     read = tables.drop(read, requested.pop("drop"))
     tables.check_width(read.frame)
     inferred = column_types.infer(read, target, Reading(**requested), say)
-    problem = training.prepare(inferred, target, task, options, say)
-    trainer = training.trainer_for(problem, options)
-    return Model(trainer, problem.columns, problem.target, inferred.reading, {}), problem
+    kind = SmallTraining if options.fast else TableTraining
+    return kind.begin(inferred, target, task, options, say)
 
 
-def _rehearse(model: Model, options: Options, path: Path) -> None:
+def _rehearse(model: AnyModel, options: Options, path: Path) -> None:
     """Write the untrained model, as large as the trained one can be."""
-    numbers = min(MAX_NUMBERS, NUMBERS_PER_EPOCH * options.epochs)
+    numbers = min(MAX_NUMBERS, NUMBERS_PER_EPOCH * (options.epochs or 0))
     try:
         model.save(path, spare=4096 + BYTES_PER_NUMBER * numbers)
     except ValueError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -21,6 +22,7 @@ from jitprop._types import Array
 from jitprop.cli import columns, scores, targets, values
 from jitprop.cli.column_types import InferredTable
 from jitprop.cli.columns import Column
+from jitprop.cli.frames import TableColumn
 from jitprop.cli.numerals import PLAIN
 from jitprop.cli.refused import RefusedError
 from jitprop.cli.scores import BASELINE, TRAINING, VALIDATION, Scores
@@ -40,6 +42,19 @@ FULL_BATCH = {cls.name for cls in optimizers.KNOWN if cls.full_batch}
 
 DEFAULTS: dict[str, Any] = {"hidden": (64, 32), "activation": "relu", "optimizer": "adam"}
 """What the user need not give."""
+
+EPOCHS = 300
+"""The most epochs of a small net."""
+
+FAST: dict[str, Any] = {
+    **DEFAULTS,
+    "learning_rate": None,
+    "weight_decay": None,
+    "batch_size": None,
+    "patience": 30,
+    "dtype": "float32",
+}
+"""The options of the small net, and their defaults."""
 
 FOR_LM: dict[str, Any] = {"hidden": (10,), "activation": "tanh", "optimizer": "lm"}
 """The same for Levenberg-Marquardt, which is for small nets with smooth activations."""
@@ -64,11 +79,13 @@ class Options:
     """
     The options of `jitprop train` for the net and its training, by their names.
 
-    ``tries_lm`` says whether the user left open which net is trained, and how.
+    ``fast`` says whether a small net is trained; all but ``epochs``, ``validation`` and ``seed``
+    are its options. ``tries_lm`` says whether the user left open which small net is trained, and
+    how.
     """
 
     hidden: tuple[int, ...]
-    epochs: int
+    epochs: int | None
     learning_rate: float | None
     batch_size: int | None
     weight_decay: float | None
@@ -78,14 +95,22 @@ class Options:
     patience: int
     seed: int
     dtype: str
+    fast: bool = True
     tries_lm: bool = False
 
     @classmethod
     def of(cls, **given: Any) -> Options:
-        """Return the options, with defaults for those that are None."""
+        """
+        Return the options, with defaults for those that are None.
+
+        Any option of the small net means a small net, as ``fast`` does.
+        """
+        given["fast"] = given["fast"] or any(given[name] is not None for name in FAST)
         net = [*DEFAULTS, "learning_rate", "batch_size"]
         tries_lm = all(given[name] is None for name in net)
-        defaults = FOR_LM if given["optimizer"] in LIKE_LM else DEFAULTS
+        defaults = FAST | (FOR_LM if given["optimizer"] in LIKE_LM else DEFAULTS)
+        if given["fast"]:
+            defaults["epochs"] = EPOCHS
         for name, default in defaults.items():
             if given[name] is None:
                 given[name] = default
@@ -100,7 +125,7 @@ class Problem(NamedTuple):
     ----------
     frame : DataFrame
         The rows with a target.
-    columns : tuple of Column
+    columns : tuple of Column or TableColumn
         The columns that the net learns from.
     target : Target
     X : (n_rows, n_inputs) array
@@ -112,7 +137,7 @@ class Problem(NamedTuple):
     """
 
     frame: pd.DataFrame
-    columns: tuple[Column, ...]
+    columns: tuple[Column | TableColumn, ...]
     target: Target
     X: Array
     y: npt.NDArray[np.float64]
@@ -131,25 +156,19 @@ class Problem(NamedTuple):
 
 def prepare(
     table: InferredTable, name: str, task: str | None, options: Options, say: Say
-) -> Problem:
+) -> tuple[Problem, tuple[Column, ...]]:
     """
-    Split the rows of a table, and encode the net's inputs and targets.
+    Split the rows of a table, and encode the inputs and targets of a small net.
 
     Raises
     ------
     RefusedError
         If nothing can be learned from the table.
     """
-    frame, spelled = table.frame, table.spelled
-    missing = values.missing(frame[name])
-    if missing.any():
-        say(f"rows without a value of the target {name!r} are left out: {missing.sum()}")
-        frame, spelled = frame[~missing], spelled[~missing]
-    if len(frame) < 2:
-        raise RefusedError(f"{len(frame)} rows with a target are too few to learn from")
+    frame, spelled = with_target(table, name, say, 2)
     classes = targets.classes(frame[name], task, spelled, table.kind)
     if classes is not None:
-        _note_equal_numbers(classes, say)
+        note_equal_numbers(classes, say)
     groups = np.zeros(len(frame)) if classes is None else classes.encode(spelled)
     training, validation = split(groups, options.validation, options.seed)
     target = classes or Quantity.learn(frame[name], training)
@@ -158,10 +177,32 @@ def prepare(
     # change it.
     X = columns.transform(learned, frame, lambda sentence: None).astype(options.dtype)
     y = target.encode(frame[name] if classes is None else spelled)
-    return Problem(frame, learned, target, X, y, training, validation)
+    return Problem(frame, learned, target, X, y, training, validation), learned
 
 
-def _note_equal_numbers(classes: Classes, say: Say) -> None:
+def with_target(
+    table: InferredTable, name: str, say: Say, fewest: int
+) -> tuple[pd.DataFrame, pd.Series]:
+    """
+    Return the rows of a table that have a target, and the target as the file spells it.
+
+    Raises
+    ------
+    RefusedError
+        If there are too few.
+    """
+    frame, spelled = table.frame, table.spelled
+    missing = values.missing(frame[name])
+    if missing.any():
+        say(f"rows without a value of the target {name!r} are left out: {missing.sum()}")
+        frame, spelled = frame[~missing], spelled[~missing]
+    if len(frame) < fewest:
+        few = f", of which at least {fewest} are needed" if fewest > 2 else ""
+        raise RefusedError(f"{len(frame)} rows with a target are too few to learn from{few}")
+    return frame, spelled
+
+
+def note_equal_numbers(classes: Classes, say: Say) -> None:
     """Note labels that are the same number, such as 1.1 and 1.10; they stay two classes."""
     if classes.kind != "text":
         return
@@ -278,7 +319,7 @@ def fit(trainer: Trainer, problem: Problem, options: Options, progress: bool) ->
         trainer.fit(
             X[rows],
             y[rows],
-            options.epochs,
+            options.epochs or EPOCHS,
             validation_data=(X[held_out], y[held_out]) if len(held_out) else None,
             callbacks=[EarlyStopping(patience=options.patience)] if len(held_out) else [],
             progress=progress,
@@ -345,7 +386,7 @@ def compare_with_lm(trainer: Trainer, problem: Problem, options: Options) -> Com
     ]
     small = [trainer_for(problem, candidate) for candidate in candidates]
     work = sum(LevenbergMarquardt().work(n, 1, net.parameters.size) for net in small)
-    if options.epochs * work > LM_WORK:
+    if (options.epochs or EPOCHS) * work > LM_WORK:
         return None
     losses = [_validation_loss(net, problem, options) for net in small]
     best = int(np.argmin(losses))
@@ -371,7 +412,7 @@ def _lowest(trainer: Trainer) -> float:
     return float(np.where(np.isnan(losses), np.inf, losses).min(initial=np.inf))
 
 
-def score(trainer: Trainer, problem: Problem) -> Scores:
+def score(predict: Callable[[Array], Array], problem: Problem) -> Scores:
     """
     Return the scores on the training rows and on the validation rows, and those of the baseline.
 
@@ -385,10 +426,10 @@ def score(trainer: Trainer, problem: Problem) -> Scores:
             made.setdefault(name, {})[part] = value
 
     rows = problem.training
-    add(TRAINING, rows, trainer.predict(problem.X[rows]))
+    add(TRAINING, rows, predict(problem.X[rows]))
     if len(problem.validation):
         rows = problem.validation
-        add(VALIDATION, rows, trainer.predict(problem.X[rows]))
+        add(VALIDATION, rows, predict(problem.X[rows]))
     y = problem.y[problem.training]
     add(BASELINE, rows, scores.baseline(problem.target, y, len(rows)))
     return made

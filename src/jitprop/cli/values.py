@@ -90,26 +90,27 @@ def numbers(column: pd.Series) -> npt.NDArray[np.float64]:
     return array
 
 
-def texts(column: pd.Series) -> npt.NDArray[np.object_]:
+def texts(column: pd.Series, lower: bool = True) -> npt.NDArray[np.object_]:
     """
     Convert a column to texts without blanks around them; missing and blank values become None.
 
     Booleans become "false" and "true". So do texts that differ from these in case only, such as
-    "True" and "TRUE" in CSV files.
+    "True" and "TRUE" in CSV files, unless ``lower`` is False.
     """
     import pandas as pd
 
     if isinstance(column.dtype, pd.CategoricalDtype):
         # The last entry stays None. Missing values have the code -1, which selects it.
         found = np.empty(len(column.cat.categories) + 1, object)
-        found[:-1] = texts(column.cat.categories.to_series())
+        found[:-1] = texts(column.cat.categories.to_series(), lower)
         return np.asarray(found[column.cat.codes.to_numpy()], object)
     made = np.empty(len(column), object)
     missing = column.isna().to_numpy()
     for i, value in enumerate(column.astype(object)):
         if not missing[i]:
             text = str(value).strip()
-            made[i] = text.lower() if text.lower() in ("false", "true") else text or None
+            boolean = lower and text.lower() in ("false", "true")
+            made[i] = text.lower() if boolean else text or None
     return made
 
 
