@@ -329,7 +329,8 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
     hidden : int or sequence of int, default (256, 256, 256)
         The number of units of each hidden layer.
     epochs : int, default 256
-        How many epochs are trained. The last of the epochs with the best validation error is kept.
+        How many epochs are trained. The last of the epochs with the smallest loss of the rows held
+        out is kept.
     batch_size : int, default 256
         An epoch has as many updates as this goes into the rows, at least one, and they share the
         rows evenly.
@@ -501,7 +502,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):
     hidden : int or sequence of int, default (256, 256, 256)
         The number of units of each hidden layer.
     epochs : int, default 256
-        How many epochs are trained. The last of the epochs with the smallest error of the rows held
+        How many epochs are trained. The last of the epochs with the smallest loss of the rows held
         out is kept.
     batch_size : int, default 256
         An epoch has as many updates as this goes into the rows, at least one, and they share the
