@@ -1,5 +1,5 @@
 """
-A table of 224 nets, made by rules, and the hash of each net's results.
+A table of 248 nets, made by rules, and the hash of each net's results.
 
 The settings of a net follow from its name alone: each one is picked by a hash of the net's name and
 of the setting's. So a net can be added, or a setting get one more value, without a list to write.
@@ -75,18 +75,18 @@ once: see `FULL_BATCH`.
 """
 
 COUNTS = {
-    "lanes": 62,
-    "blocks": 54,
+    "lanes": 70,
+    "blocks": 62,
     "chunks": 16,
-    "fleet": 42,
+    "fleet": 50,
     "wide fleet": 16,
     "sweep": 10,
     "full batch": 24,
 }
-"""How many nets of each kind there are: 224."""
+"""How many nets of each kind there are: 248."""
 
 ESTIMATORS = 20
-"""How many estimators there are, beside the 224 nets: they need scikit-learn."""
+"""How many estimators there are, beside the 248 nets: they need scikit-learn."""
 
 SAMPLES = {
     "lanes": (4, 9, 23, 64, 101),
@@ -112,6 +112,14 @@ ACTIVATIONS = (
     "sigmoid", "tanh", "relu", "leaky_relu", "elu", "softplus", "gelu_tanh", "silu", "identity"
 )  # fmt: skip
 """The activations that names choose among. One more here would change most of the nets."""
+
+NEWER = "selu", "mish", "softsign", "gelu"
+"""
+The activations of the last eight nets of each kind in `WITH_NEWER`. The last four of them have
+scaled inputs and a learning rate for each layer, too, if their optimizer allows it.
+"""
+
+WITH_NEWER = "lanes", "blocks", "fleet"
 
 ERRORS: tuple[Any, ...] = (
     "half_squared_error",
@@ -231,13 +239,13 @@ def pick(net: str, setting: str, values: Sequence[T]) -> T:
 
 def table() -> list[Net]:
     """
-    Return the 224 nets.
+    Return the 248 nets.
 
     Examples
     --------
     >>> from jitprop.proof.nets import table
     >>> len(table())
-    224
+    248
     """
     made = [f"{kind} {i}" for kind, n in COUNTS.items() for i in range(n)]
     return [Net(name, _settings_of(name)) for name in made]
@@ -276,10 +284,12 @@ def _settings(name: str, kind: str) -> Settings:
     if isinstance(optimizer, SGD) and reduction == "sum":
         rate /= size
     deep = len(sizes) > 2
+    place = int(name.rpartition(" ")[2]) - COUNTS[kind] + 2 * len(NEWER)
+    newer = NEWER[place % len(NEWER)] if kind in WITH_NEWER and place >= 0 else ""
     settings: Settings = {
         "layer_sizes": sizes,
-        "activation": of("activation", ACTIVATIONS),
-        "output_activation": of("output", _outputs(loss)),
+        "activation": newer or of("activation", ACTIVATIONS),
+        "output_activation": (_name(loss) not in OUTPUTS and newer) or of("output", _outputs(loss)),
         "loss": loss,
         "reduction": reduction,
         "optimizer": optimizer,
@@ -307,6 +317,9 @@ def _settings(name: str, kind: str) -> Settings:
         settings["cv"] = of("cv", (2, 3))
     if isinstance(optimizer, Rprop) and settings["fit"] == "batches":
         settings["fit"] = "plain"
+    if newer and place >= len(NEWER) and not isinstance(optimizer, Rprop):
+        settings["input_scale_rate"] = 2.0
+        settings["learning_rate_factors"] = [0.5 + 0.25 * l for l in range(len(sizes) - 1)]
     return settings
 
 
@@ -431,7 +444,8 @@ def data_of(net: Net) -> Data:
     y: npt.NDArray[Any]
     if name == "cross_entropy":
         y = rng.integers(n_out, size=n)
-        y[:n_out] = y[s["samples"] : s["samples"] + n_out] = np.arange(n_out)  # each class is there
+        seen = min(n_out, s["samples"])  # each class is there, if there are enough samples
+        y[:seen] = y[s["samples"] : s["samples"] + seen] = np.arange(seen)
     elif name == "binary_cross_entropy":
         y = rng.integers(2, size=(n, n_out)).astype(np.float64)
     elif name == "poisson":

@@ -25,7 +25,7 @@ class Published:
     ----------
     hashes : mapping of str to str
         The first `nets.DIGITS` hexadecimal digits of the SHA-256 of each net's results, by name:
-        224 nets, and the estimators.
+        248 nets, and the estimators.
     speed : mapping
         "date", "machine", and in "ratios" how many times as fast as NumPy jitprop was there, by
         net.
@@ -36,7 +36,7 @@ class Published:
 
     @property
     def table(self) -> str:
-        """The SHA-256 of the hashes of the 224 nets, in their order."""
+        """The SHA-256 of the hashes of the 248 nets, in their order."""
         return of_all(self.hashes[net.name] for net in nets.table())
 
 
@@ -48,7 +48,7 @@ def read() -> Published:
     --------
     >>> from jitprop.proof import published
     >>> len(published.read().hashes)
-    244
+    268
     """
     content = json.loads(files("jitprop.proof").joinpath(FILE).read_text("utf-8"))
     return Published(content["hashes"], content["speed"])
