@@ -229,6 +229,11 @@ def load(path: Path) -> tuple[Trainer, AnyModel | None]:
         ) from error
 
 
+def reader(path: Path) -> str:
+    """Return what reads a model file in Python."""
+    return "the load of its estimator" if _is_table(path) else "Trainer.load"
+
+
 def _is_table(path: Path) -> bool:
     """Return whether a file holds a net for tables."""
     with saving.refusing(path), sealed.reading(path) as file:

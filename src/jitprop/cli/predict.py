@@ -29,7 +29,7 @@ def run(
     if made is None:
         raise RefusedError(
             f"{model} does not say which columns its net was trained on, since it was saved in "
-            "Python, where the load of its class reads it"
+            f"Python; {models.reader(model)} reads it"
         )
     target = made.target
     if proba and not isinstance(target, Classes):
