@@ -89,6 +89,8 @@ def test_the_epoch_that_is_kept_has_the_smallest_loss_of_the_rows_held_out(rng, 
     course = begun.train(net)
     losses = course.history.validation_loss
     assert course.best_epoch == np.flatnonzero(losses == losses.min())[-1]
+    assert len(losses) == min(40, course.best_epoch + 1 + 10)  # a quarter of 40 epochs
+    assert len(losses) < 40
 
 
 def test_the_scales_of_inputs_are_trained(rng):

@@ -245,7 +245,8 @@ class Fit:
             On Ctrl-C. The net keeps the best of the epochs that were completed.
         """
         epochs = self.settings.recipe.epochs
-        best = EarlyStopping("validation_loss", patience=epochs, ties="last")
+        patience = max(1, round(self.settings.recipe.patience * epochs))
+        best = EarlyStopping("validation_loss", patience=patience, ties="last")
         validation = tuple(part for part in self.held_out if part is not None)
         chooses = len(self.held_out.X) > 0
         history = net.fit(
