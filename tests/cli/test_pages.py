@@ -48,7 +48,7 @@ def words(text):
 
     The columns that matter most are left out: columns that matter alike may change places.
     """
-    text = re.sub(r"(?m)^  \S+ +-?\d\S* *$", "", text)
+    text = re.sub(r"(?m)^  \S+ +-?\d\S* *$|\u2500", "", text)
     return re.sub(r"[\d.,]+(e-\d+)?", "0", text).split()
 
 

@@ -137,7 +137,7 @@ def demo() -> None:
     "--epochs",
     type=click.IntRange(1, MOST_EPOCHS),
     metavar="N",
-    help="The number of epochs. If not given, 256; with --fast up to 300.",
+    help="The largest number of epochs. If not given, 256; with --fast 300.",
 )
 @click.option(
     "--seed", type=click.IntRange(min=0), default=0, metavar="N", help="Seed of the random numbers."
