@@ -159,6 +159,12 @@ BAD = {
     "infinite number": (regressor, {"area": np.inf}, "column 'area' must hold finite numbers"),
     "weights": (regressor, {"sample_weight": -np.ones(N)}, "sample_weight must be at least 0"),
     "weights of text": (regressor, {"sample_weight": "big"}, "sample_weight must"),
+    "weights whose sum is too large": (
+        regressor,
+        {"sample_weight": np.full(N, 1e308)},
+        "sample_weight must have a finite sum",
+    ),
+    "no column": (regressor, {"columns": 0}, "X must have at least one column; got none"),
     "half of X_val": (regressor, {"X_val": TABLE}, "X_val and y_val must be given together"),
     "X_val": (
         regressor,
@@ -179,6 +185,8 @@ def refused(case, fitted):
     changes = dict(changes)
     rows = changes.pop("rows", N)
     table = {name: values[:rows] for name, values in TABLE.items()}
+    if changes.pop("columns", None) == 0:
+        table = pd.DataFrame(index=range(N))
     if "area" in changes:
         table["area"] = np.full(rows, changes.pop("area"))
     y = changes.pop("y", (SIZE if make is classifier else RENT)[:rows])
@@ -204,6 +212,21 @@ def test_a_table_that_changed_is_refused(fitted):
         model.predict(pd.DataFrame(TABLE).drop(columns="area"))
     new = {**TABLE, "district": ["sea"] * N, "rooms": [None] * N}
     assert np.isfinite(model.predict(new)).all()
+
+
+@pytest.mark.parametrize("of", [lambda X: X, pd.DataFrame], ids=["array", "frame"])
+def test_columns_without_names_are_found_by_their_place(of):
+    X = np.array([TABLE["area"], TABLE["rooms"]]).T
+    named = pd.DataFrame(X, columns=["x1", "x0"])
+    model = regressor().fit(named, RENT)
+    expected = model.predict(named)
+    with pytest.warns(UserWarning, match="X does not have valid feature names"):
+        np.testing.assert_array_equal(model.predict(of(X)), expected)
+    other = regressor().fit(of(X), RENT)
+    np.testing.assert_array_equal(other.predict(X), expected)
+    np.testing.assert_array_equal(other.predict(pd.DataFrame(X)), expected)
+    with pytest.warns(UserWarning, match="X has feature names"):
+        np.testing.assert_array_equal(other.predict(named), expected)
 
 
 PARAMETERS = {
@@ -361,6 +384,24 @@ def test_intervals_are_the_quantile_of_the_errors_held_out(fitted):
         model.predict_interval(TABLE, 0.97)
     with pytest.raises(ValueError, match="confidence must be a finite number above 0 and below 1"):
         model.predict_interval(TABLE, 1.0)
+
+
+def test_the_smallest_confidence_gives_the_narrowest_interval(fitted):
+    model = fitted["regressor"]
+    low, high = model.predict_interval(TABLE, 1e-300).T
+    np.testing.assert_allclose(high - low, 2 * model.net_.residuals[0])
+
+
+@pytest.mark.parametrize("name", ["classifier", "regressor"])
+def test_importances_need_a_target_for_each_row(name, fitted):
+    y = {"classifier": SIZE, "regressor": RENT}[name]
+    with pytest.raises(ValueError, match="X and its targets must have as many rows; got 120 and 9"):
+        fitted[name].importances(TABLE, y[:9])
+
+
+def test_messages_show_a_class_as_it_was_given():
+    with pytest.raises(ValueError, match=r"got 1 class, 'a' \(str\)"):
+        classifier().fit(TABLE, np.array(["a"] * N))
 
 
 def test_intervals_cover_as_often_as_they_say():

@@ -170,11 +170,27 @@ def test_what_is_no_table(X, message):
 
 
 def test_two_columns_of_one_name():
-    frame = pd.DataFrame([[1, 2]], columns=["a", "a"])
-    with pytest.raises(ValueError, match="'a'"):
-        table_of(frame)
+    for labels, name in ((["a", "a"], "a"), ([1, "1"], "1"), ([0, 0], "0")):
+        frame = pd.DataFrame([[1, 2]], columns=labels)
+        with pytest.raises(ValueError, match=f"^column '{name}' occurs twice: names must differ$"):
+            table_of(frame)
+    with pytest.raises(ValueError, match=r"^column 'a' occurs twice"):
+        table_of(pa.table([[1], [2]], names=["a", "a"]))
     with pytest.raises(ValueError, match="column '1' occurs twice"):
         table_of({1: [0], "1": [0]})
+
+
+def test_numbered_columns_of_a_frame_are_those_of_an_array():
+    X = np.array([[1.0, 2.0], [3.0, 4.0]])
+    table = table_of(pd.DataFrame(X)[[1, 0]])
+    assert (table.names, table.named) == (["x1", "x0"], False)
+    assert table["x1"].values.tolist() == [2.0, 4.0]
+
+
+@pytest.mark.parametrize("frame", [pd.DataFrame, pl.from_pandas, pa.Table.from_pandas])
+def test_frames_without_rows(frame):
+    table = table_of(frame(pd.DataFrame(VALUES).convert_dtypes()[:0]))
+    assert (table.names, table.n_rows) == (list(VALUES), 0)
 
 
 def test_lazy_frames_are_to_be_collected():

@@ -24,12 +24,12 @@ from jitprop.files import pickles
 from jitprop.files.saving import refusing
 from jitprop.hints import TABULAR, hinting
 from jitprop.interrupts import Interrupts
-from jitprop.tabular import export, fitting, importances, intervals, saving, targets
+from jitprop.tabular import export, fitting, importances, intervals, rows, saving, targets
 from jitprop.tabular.fitting import Settings
 from jitprop.tabular.importances import Importances
 from jitprop.tabular.model import TabularNet
 from jitprop.tabular.recipe import CLASSES, QUANTITIES, Recipe
-from jitprop.tabular.table import Table, table_of
+from jitprop.tabular.table import Column, Table, table_of
 from jitprop.tabular.targets import Classes
 from jitprop.training import running
 
@@ -192,9 +192,13 @@ class BaseTabular(BaseEstimator):
         with naming(X=X):
             return _table(self, "X", X, reset=False)
 
-    def _importances(self, score: Any, X: Any, n_repeats: Any, random_state: Any) -> Importances:
+    def _importances(
+        self, score: Any, X: Any, n_targets: int, n_repeats: Any, random_state: Any
+    ) -> Importances:
         seed = _seed(self.random_state if random_state is None else random_state)
-        return importances.importances(self.net_, self._table(X), score, n_repeats, seed)
+        table = self._table(X)
+        rows.check_lengths("X", table.n_rows, n_targets)
+        return importances.importances(self.net_, table, score, n_repeats, seed)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """
@@ -486,8 +490,9 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         check_is_fitted(self, "net_")
         codes = self.net_.target.codes("y", self._targets("y", y))
         return self._importances(
-            lambda outputs: importances.accuracy(codes, outputs), X, n_repeats, random_state
-        )
+            lambda outputs: importances.accuracy(codes, outputs),
+            X, len(codes), n_repeats, random_state,
+        )  # fmt: skip
 
 
 class TabularRegressor(RegressorMixin, BaseTabular):
@@ -658,8 +663,9 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         check_is_fitted(self, "net_")
         values = self._targets("y", y)
         return self._importances(
-            lambda outputs: importances.r2(values, outputs), X, n_repeats, random_state
-        )
+            lambda outputs: importances.r2(values, outputs),
+            X, len(values), n_repeats, random_state,
+        )  # fmt: skip
 
 
 def _table(estimator: Any, name: str, X: Any, reset: bool) -> Table:
@@ -680,8 +686,25 @@ def _table(estimator: Any, name: str, X: Any, reset: bool) -> Table:
             X, dtype=None, ensure_all_finite=False, estimator=type(estimator).__name__,
             input_name=name,
         )  # fmt: skip
+    table = table_of(X)
+    if not table.names:
+        raise ValueError(f"{name} must have at least one column; got none")
     validate_data(estimator, X, reset=reset, skip_check_array=True)
-    return table_of(X)
+    return table if reset else _renamed(estimator, table)
+
+
+def _renamed(estimator: Any, table: Table) -> Table:
+    """
+    Return a table with the names of the fit, if only one of the two had names.
+
+    scikit-learn warns of it, and goes by the places of the columns.
+    """
+    seen = getattr(estimator, "feature_names_in_", None)
+    if (seen is not None) == table.named:
+        return table
+    names = [f"x{i}" for i in range(len(table.names))] if seen is None else seen.tolist()
+    columns = [Column(name, c.kind, c.values) for name, c in zip(names, table, strict=True)]
+    return Table(columns, named=not table.named)
 
 
 def _seed(random_state: Any) -> int:

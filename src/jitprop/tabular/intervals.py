@@ -49,7 +49,7 @@ def half_width(residuals: Numbers, confidence: float) -> float:
     """
     n = len(residuals)
     share = checks.number("confidence", confidence, above=0.0, below=1.0)
-    k = math.ceil((n + 1) * share - ROUNDING)
+    k = max(1, math.ceil((n + 1) * share - ROUNDING))
     if k > n:
         needed = math.ceil(share / (1.0 - share) - ROUNDING)
         raise ValueError(

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from jitprop import checks
 from jitprop._types import Array
+from jitprop.data.cast import check_total
 from jitprop.tabular.table import Column, Table
 
 Rows = npt.NDArray[np.int64]
@@ -55,8 +56,7 @@ def counted(name: str, table: Table, y: Array, sample_weight: Any = None) -> Giv
         the table.
     """
     n = table.n_rows
-    if len(y) != n:
-        raise ValueError(f"{name} and its targets must have as many rows; got {n} and {len(y)}")
+    check_lengths(name, n, len(y))
     weights = weights_of(sample_weight, n)
     if weights is None:
         return Given(table, y, None)
@@ -66,6 +66,14 @@ def counted(name: str, table: Table, y: Array, sample_weight: Any = None) -> Giv
     if whole and weights.sum() <= MOST_REPEATS * n:
         rows, weights = np.repeat(rows, weights.astype(np.int64)), None
     return Given(table.rows(rows), y[rows], weights)
+
+
+def check_lengths(name: str, n_rows: int, n_targets: int) -> None:
+    """Raise a ValueError unless a table has as many rows as targets."""
+    if n_rows != n_targets:
+        raise ValueError(
+            f"{name} and its targets must have as many rows; got {n_rows} and {n_targets}"
+        )
 
 
 def in_order(given: Given, codes: Array, seed: int) -> Rows:
@@ -100,6 +108,7 @@ def weights_of(sample_weight: Any, n: int) -> Numbers | None:
         raise ValueError(f"sample_weight must be at least 0; got {weights.min():g}")
     if not weights.any():
         raise ValueError("sample_weight must not be zero for all rows")
+    check_total("sample_weight", weights, np.dtype(np.float64))
     return weights
 
 

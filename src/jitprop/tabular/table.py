@@ -75,7 +75,8 @@ class Table:
     columns : sequence of Column
         With different names.
     named : bool, default True
-        Whether the caller's data had names. An array's columns are named "x0", "x1", ...
+        Whether the caller's data had names. An array's columns are named "x0", "x1", ..., and those
+        of a frame whose labels are the numbers 0, 1, ... too.
 
     Raises
     ------
@@ -95,10 +96,7 @@ class Table:
     def __init__(self, columns: Sequence[Column], named: bool = True) -> None:
         self._columns = {column.name: column for column in columns}
         self.named = named
-        if len(self._columns) < len(columns):
-            names = [column.name for column in columns]
-            twice = next(name for name in names if names.count(name) > 1)
-            raise ValueError(f"column {quoted(twice)} occurs twice: names must differ")
+        _check_differ([column.name for column in columns])
         lengths = {len(column.values) for column in columns}
         if len(lengths) > 1:
             raise ValueError(f"columns must be equally long; got lengths {sorted(lengths)}")
@@ -122,6 +120,12 @@ class Table:
         """Return the table of some rows, by an array of integers or a slice."""
         made = [Column(c.name, c.kind, c.values[indices]) for c in self]
         return Table(made, self.named)
+
+
+def _check_differ(names: list[str]) -> None:
+    if len({*names}) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"column {quoted(twice)} occurs twice: names must differ")
 
 
 def table_of(X: Any) -> Table:
@@ -161,9 +165,13 @@ names to columns, Table, or array of shape (n_rows, n_columns)
     if not isinstance(X, np.ndarray | list | tuple):
         frame = _frame(X)
         if frame is not None:
-            names = [str(name) for name in frame.columns]
-            series = [frame[:, i] for i in range(len(names))]
-            return Table([_of_series(*pair) for pair in zip(names, series, strict=True)])
+            labels = list(frame.columns)
+            # As scikit-learn has it, only texts are names.
+            named = any(isinstance(label, str) for label in labels)
+            names = [str(x) if named or not isinstance(x, int) else f"x{x}" for x in labels]
+            _check_differ(names)
+            columns = [_of_series(name, frame[:, i]) for i, name in enumerate(names)]
+            return Table(columns, named)
     array = X if isinstance(X, np.ndarray) else np.asarray(X)
     if array.dtype.kind in "US" and not isinstance(X, np.ndarray):
         array = np.asarray(X, dtype=object)  # NumPy made texts of numbers
@@ -187,7 +195,12 @@ def _frame(X: Any) -> Any:
                 "frames need narwhals: pip install 'jitprop[frame]'; or pass a dict of columns"
             ) from error
         return None
-    found = nw.from_native(X, pass_through=True, allow_series=True)
+    try:
+        found = nw.from_native(X, pass_through=True, allow_series=True)
+    except ValueError:
+        labels = X.column_names if hasattr(X, "column_names") else X.columns
+        _check_differ([str(label) for label in labels])
+        raise
     if isinstance(found, nw.LazyFrame):
         raise TypeError("X must be a frame in memory: pass X.collect()")
     if isinstance(found, nw.Series):
@@ -229,15 +242,20 @@ def _floats(series: Any) -> Array:
 
     present = ~series.is_null().to_numpy()
     made = np.full(len(series), np.nan)
-    made[present] = series.filter(present.tolist()).cast(nw.Float64).to_numpy()
+    made[present] = _where(series, present).cast(nw.Float64).to_numpy()
     return made
 
 
 def _microseconds(series: Any, dtype: str) -> Array:
     present = ~series.is_null().to_numpy()
     made = np.full(len(series), "NaT", dtype)
-    made[present] = series.filter(present.tolist()).to_numpy().astype(np.int64).astype(dtype)
+    made[present] = _where(series, present).to_numpy().astype(np.int64).astype(dtype)
     return made
+
+
+def _where(series: Any, present: Array) -> Any:
+    # narwhals takes an empty list for an expression.
+    return series.filter(present.tolist()) if len(present) else series
 
 
 def _seconds(spans: Array) -> Array:

@@ -54,7 +54,7 @@ class Classes:
             raise ValueError(f"{name} must hold classes of one kind; got mixed kinds") from None
         if np.any(wrong):
             raise ValueError(
-                f"{name} has the class {checks.shown(y[np.argmax(wrong)])}, which no row of the "
+                f"{name} has the class {checks.shown(y[wrong].tolist()[0])}, which no row of the "
                 "training has"
             )
         codes: npt.NDArray[np.int64] = places.astype(np.int64)
@@ -154,9 +154,8 @@ def classes_of(name: str, y: Any) -> Classes:
     array = values_of(name, y)
     values = np.unique(array)
     if len(values) < 2:
-        raise ValueError(
-            f"{name} must have at least two classes; got 1 class, {checks.shown(values[0])}"
-        )
+        only = checks.shown(values.tolist()[0])
+        raise ValueError(f"{name} must have at least two classes; got 1 class, {only}")
     return Classes(values)
 
 
