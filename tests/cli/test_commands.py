@@ -298,7 +298,7 @@ def test_errors_are_one_line_and_exit_code_2(capsys, frame, arguments, words):
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("x,y\n1,a\n", "1 rows with a target are too few"),
+        ("x,y\n1,a\n", "1 row with a target is too few"),
         ("x,y\n1,\n2,\n", "0 rows with a target are too few"),
         ("x,y\n1,a\n2,b\n", "2 rows are too few to hold 1 of them"),
         ("x,y\n1,a\n1,b\n1,a\n1,b\n", "no column is left"),

@@ -274,12 +274,21 @@ def test_labels_come_back_as_the_table_spells_them(capsys, rng, labels, kind):
 def test_tables_that_teach_nothing(capsys):
     for content, words in (
         ("x,y\n1,a\n2,b\n3,a\n4,b\n", "4 rows with a target are too few to learn from, of which"),
+        ("x,y\n1,a\n", "1 row with a target is too few to learn from, of which"),
+        ("y\n" + "a\nb\n" * 5, "no column is left to learn from except the target"),
         ("x,y\n" + "1,a\n1,b\n" * 5, "the table has no column to learn from"),
         ("x,y\n" + "".join(f"{i},{i}\n" for i in range(9)) + "1e999,1\n", "row 10 holds"),
     ):
         Path("t.csv").write_text(content)
         assert words in refused(capsys, "train", "t.csv", "--target", "y", *QUICK, "--quiet")
         assert not Path("model.safetensors").exists()
+
+
+def test_ids_alone_are_used_and_named(capsys):
+    Path("t.csv").write_text("id,y\n" + "".join(f"{i},{i}.5\n" for i in range(40)))
+    told = run(capsys, "train", "t.csv", "--target", "y", *QUICK)[1]
+    words = "column 'id' looks like ids, but the table has no other column to learn from"
+    assert words in " ".join(told.split())
 
 
 def test_a_long_training_is_announced(capsys, monkeypatch):

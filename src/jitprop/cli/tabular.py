@@ -72,6 +72,8 @@ class TableTraining:
             If nothing can be learned from the table.
         """
         frame, spelled = training.with_target(table, target, say, FEWEST)
+        if len(frame.columns) == 1:
+            raise RefusedError("no column is left to learn from except the target")
         found = targets.classes(frame[target], task, spelled, table.kind)
         if found is None:
             y: Any = values.numbers(frame[target])

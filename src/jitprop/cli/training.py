@@ -198,7 +198,8 @@ def with_target(
         frame, spelled = frame[~missing], spelled[~missing]
     if len(frame) < fewest:
         few = f", of which at least {fewest} are needed" if fewest > 2 else ""
-        raise RefusedError(f"{len(frame)} rows with a target are too few to learn from{few}")
+        n = "1 row with a target is" if len(frame) == 1 else f"{len(frame)} rows with a target are"
+        raise RefusedError(f"{n} too few to learn from{few}")
     return frame, spelled
 
 

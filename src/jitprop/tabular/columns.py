@@ -246,7 +246,7 @@ def learn(
     rows : array of int, optional
         The training rows, from which everything is learned; default all.
     notes : list, optional
-        A sentence is appended for each column that is left out.
+        A sentence is appended for each column that is left out, or used although it looks like ids.
     keep : names of columns
         Columns to use although they look like ids.
     texts : bool, default True
@@ -284,7 +284,14 @@ def learn(
         if not left_out[column.name] and column.name not in keep
     }
     if all(left_out[name] or identify.get(name) for name in table.names):
-        identify = {}  # nothing else is there to learn from
+        if notes is not None:
+            notes += [
+                f"column {quoted(name)} looks like ids, but the table has no other column to learn "
+                "from"
+                for name, why in identify.items()
+                if why
+            ]
+        identify = {}
     left_out |= {name: f"{why}, so it looks like ids" for name, why in identify.items() if why}
     left_out = {name: why for name, why in left_out.items() if why}
     used = [column for column in training if column.name not in left_out]
