@@ -77,6 +77,23 @@ def test_the_backends_agree(route, clip_norm, optimizer, dtype, rng):
         )
 
 
+@pytest.mark.parametrize("factors", [None, FACTORS], ids=["plain", "factors"])
+@every_route
+@every_optimizer
+def test_an_update_of_rate_0_moves_what_the_optimizer_keeps(route, optimizer, factors, rng):
+    X, y, build = make(
+        route, rng, optimizer=optimizer, learning_rate_factors=factors,
+        learning_rate=lambda epoch: 0.0 if epoch % 2 == 0 else 0.01,
+    )  # fmt: skip
+    ref, comp = build(backend="numpy"), build(backend="numba")
+    for _ in range(3):
+        ref.fit(X, y, 1)
+        comp.fit(X, y, 1)
+        np.testing.assert_allclose(comp.parameters, ref.parameters, rtol=1e-9, atol=1e-10)
+        slots = comp._model.state.slots, ref._model.state.slots
+        np.testing.assert_allclose(*slots, rtol=1e-9, atol=1e-10)
+
+
 def test_adamw_decays_by_the_factored_rate(backend):
     # The gradient is 0, so that the weights only decay: W <- (1 - rate factor decay) W.
     trainer = Trainer(

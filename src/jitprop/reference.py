@@ -422,7 +422,7 @@ def train(
                     if l == part == 0 and net.input_scale_rate is not None:
                         W, scaled = parts[0][0], net.scaled(slots)
                         update_scaled(net, W, d[0], kept, scaled, rate, decay, t)
-                    elif own > 0:  # otherwise p stays, though its gradient may be inf
+                    elif net.factors[l][part] > 0:  # else p stays, though its gradient may be inf
                         update(net, parts[l][part], d[part], kept, own, part_decay, t, rose)
     return stop
 
