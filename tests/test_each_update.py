@@ -97,7 +97,7 @@ def test_rates_are_those_of_the_fractions(schedule, monkeypatch):
 
 @pytest.mark.parametrize("kind", SIZES)
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
-@pytest.mark.parametrize("given", [Cosine(0.5, 4), falling], ids=str)
+@pytest.mark.parametrize("given", [Cosine(0.5, 4), falling], ids=["Cosine", "falling"])
 def test_each_update_has_its_rate(kind, optimizer, given, backend, samples):
     X, y = samples
     arguments = {"sizes": SIZES[kind], "optimizer": optimizer, "shuffle": False}
@@ -244,7 +244,7 @@ def test_methods_without_a_rate_refuse_it(optimizer):
         )  # fmt: skip
 
 
-@pytest.mark.parametrize("given", [CosineLog(0.5, 9), falling], ids=str)
+@pytest.mark.parametrize("given", [CosineLog(0.5, 9), falling], ids=["CosineLog", "falling"])
 def test_files_and_copies_keep_it(given, samples, tmp_path):
     custom = {"falling": falling}
     trainer = make(learning_rate=EachUpdate(given))

@@ -491,9 +491,9 @@ class Trainer(Attributes):
             Computed after each epoch on the training data and on the validation data. On the
             training data it takes as long as `predict`; training data that come in batches have no
             metrics. Names are "mse", "mae", "r2", "accuracy" and "log_loss" (see
-            `jitprop.metrics`). With ``"validation_"`` before it, as in "validation_accuracy", a metric
-            is computed on the validation data alone. Functions take (y, prediction), return a
-            number, and are named by their ``__name__``. ``prediction`` is what `predict` returns.
+            `jitprop.metrics`). With ``"validation_"`` before it, as in "validation_accuracy", a
+            metric is computed on the validation data alone. Functions take (y, prediction), return
+            a number, and are named by their ``__name__``. ``prediction`` is what `predict` returns.
             y is (n_samples, n_outputs), or int labels if labels were given. Metrics ignore the
             weights of samples.
         callbacks : Callback, function or list of these, default ()
