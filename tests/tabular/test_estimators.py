@@ -22,7 +22,7 @@ from jitprop import backends
 from jitprop.tabular import TabularClassifier, TabularRegressor, calibration
 from jitprop.tabular.model import predictor
 from jitprop.tabular.recipe import batch, start
-from jitprop.tabular.rows import hold_out
+from jitprop.tabular.rows import folds
 from jitprop.tabular.table import table_of
 
 N = 120
@@ -282,12 +282,11 @@ def test_pickles_and_copies_predict_the_same(fitted):
         assert not hasattr(clone(model), "net_")
 
 
-def test_members_are_averaged(fitted):
+def test_members_are_averaged():
     model = regressor(n_members=3).fit(TABLE, RENT)
     X = model.net_.inputs(table_of(TABLE))
     each = [model.net_.target.predictions(member.predict(X)) for member in model.net_.members]
     np.testing.assert_allclose(model.predict(TABLE), np.mean(each, axis=0), rtol=1e-12)
-    np.testing.assert_array_equal(each[0], fitted["regressor"].predict(TABLE))
     assert not np.allclose(each[0], each[1])
 
 
@@ -446,13 +445,24 @@ def test_verbose_prints_a_line_for_each_net(capsys):
 
 def test_classes_are_held_out_in_their_shares():
     codes = np.random.default_rng(0).choice(4, 1000, p=[0.9, 0.07, 0.028, 0.002])
-    training, held_out = hold_out(1000, 0.2, codes)
-    assert len(held_out) == 200
-    assert sorted([*training, *held_out]) == list(range(1000))
-    counts, all_counts = np.bincount(codes[held_out], minlength=4), np.bincount(codes)
-    assert (np.abs(counts - 0.2 * all_counts) <= 1).all()
+    found = folds(1000, 0.2, codes, most=9)
+    assert len(found) == 4  # one row of each class is never held out, so a fifth fold is too small
+    all_counts = np.bincount(codes)
+    for training, held_out in found:
+        assert len(held_out) == 200
+        assert sorted([*training, *held_out]) == list(range(1000))
+        counts = np.bincount(codes[held_out], minlength=4)
+        assert (np.abs(counts - 0.2 * all_counts) <= 1).all()
+    assert len(np.unique(np.concatenate([held_out for _, held_out in found]))) == 800
     rare = np.r_[np.zeros(10, int), 1, 2]
-    assert set(rare[hold_out(12, 0.5, rare)[0]]) == {0, 1, 2}
+    assert set(rare[folds(12, 0.5, rare, most=1)[0][0]]) == {0, 1, 2}
+
+
+def test_folds_of_numbers():
+    found = folds(10, 0.2, None, most=9)
+    assert [held_out.tolist() for _, held_out in found] == [[i, i + 1] for i in range(0, 8, 2)]
+    assert len(folds(10, 0.2, None, most=3)) == 3
+    assert len(folds(10, 0.7, None, most=3)) == 1
 
 
 def test_updates_share_the_rows_evenly():

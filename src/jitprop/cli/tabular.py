@@ -142,7 +142,7 @@ class TableTraining:
             On Ctrl-C. The trainer keeps the best of the epochs that were completed.
         """
         try:
-            self.course = self.begun.train(self.trainer, progress)
+            self.course = self.begun.train(self.trainer, progress=progress)
         except DivergenceError as error:
             raise RefusedError(
                 f"training diverged in epoch {error.epoch}: try --fast, whose learning rate is "
@@ -152,7 +152,9 @@ class TableTraining:
     def draft(self) -> TableModel:
         """Return a model that is as large in a file as the one that will be learned."""
         begun = self.begun
-        residuals = np.zeros(0 if isinstance(self.problem.target, Classes) else len(begun.y))
+        residuals = np.zeros(
+            0 if isinstance(self.problem.target, Classes) else len(begun.held_out_rows)
+        )
         net = TabularNet(begun.columns, begun.target, (self.trainer,), 1.0, residuals)
         return self._model(net)
 

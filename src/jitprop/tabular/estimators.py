@@ -346,8 +346,8 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
     keep : sequence of str, default ()
         Columns to use although they look like ids: see ``left_out_``.
     n_members : int, default 1
-        The number of nets whose probabilities are averaged. Each has a seed of its own, and all
-        hold out the same rows.
+        The number of nets whose probabilities are averaged. Each has a seed of its own. Each also
+        holds out other rows, as in cross-validation, so that together they learn from all.
     random_state : int, numpy.random.RandomState or None, default None
         The source of the rows held out, the initial weights and the shuffles. With the same int the
         same rows give the same bits, in whatever order and in whatever kind of frame they come.
@@ -520,8 +520,8 @@ class TabularRegressor(RegressorMixin, BaseTabular):
     keep : sequence of str, default ()
         Columns to use although they look like ids: see ``left_out_``.
     n_members : int, default 1
-        The number of nets whose predictions are averaged. Each has a seed of its own, and all hold
-        out the same rows.
+        The number of nets whose predictions are averaged. Each has a seed of its own. Each also
+        holds out other rows, as in cross-validation, so that together they learn from all.
     random_state : int, numpy.random.RandomState or None, default None
         The source of the rows held out, the initial weights and the shuffles. With the same int the
         same rows give the same bits, in whatever order and in whatever kind of frame they come.

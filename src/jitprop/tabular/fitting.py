@@ -22,6 +22,7 @@ from jitprop.trainer import Trainer
 from jitprop.training.callbacks import EarlyStopping
 
 Numbers = npt.NDArray[np.float64]
+Rows = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,8 @@ class Settings:
     ----------
     recipe : Recipe
     n_members : int
-        The number of nets. Each has a seed of its own, and predictions are their mean.
+        The number of nets. Each has a seed of its own, and other rows held out as long as there
+        are any. Predictions are their mean.
     seed : int
         Of the rows held out and of the first net. The next one has the next seed.
     validation_fraction : float
@@ -63,6 +65,20 @@ class Encoded(NamedTuple):
     y: Array
     weights: Numbers | None
 
+    def take(self, rows: Rows) -> Encoded:
+        """Return some of the rows."""
+        weights = None if self.weights is None else self.weights[rows]
+        return Encoded(self.X[rows], self.y[rows], weights)
+
+
+class Part(NamedTuple):
+    """The rows that a net is trained with, and those that choose its best epoch."""
+
+    training: Encoded
+    held_out: Encoded
+    y: Array
+    """The targets of the latter, before scaling."""
+
 
 def fit(
     table: Table,
@@ -89,7 +105,7 @@ def fit(
     """
     begun = begin(table, y, classes, settings, sample_weight=sample_weight, validation=validation)
     trained = [begun.trainer(i) for i in range(settings.n_members)]
-    return begun.finished(trained, [begun.train(net) for net in trained])
+    return begun.finished(trained, [begun.train(net, i) for i, net in enumerate(trained)])
 
 
 def begin(
@@ -140,31 +156,31 @@ def begin(
     dated = given._replace(table=Table([_dated(column) for column in given.table]))
     order = rows.in_order(dated, codes, settings.seed)
     given, codes = given.take(order)._replace(y=codes[order]), codes[order]
-    parts = order, order[:0]
-    whole, learned_from = given.table, np.arange(n)
-    if validation is None and settings.validation_fraction == 0.0:
-        held_out = given.take(np.arange(0))
-    elif validation is None:
+    nothing = order[:0]
+    splits, others = [(np.arange(n), nothing)], None
+    if validation is not None:
+        others = rows.counted("X_val", *validation)
+        if known is not None:
+            others = others._replace(y=known.codes("y_val", others.y))
+        if others.table.n_rows == 0:
+            raise ValueError("X_val must have at least one row; got none")
+    elif settings.validation_fraction > 0.0:
         strata = None if known is None else codes
-        first, second = rows.hold_out(n, settings.validation_fraction, strata)
-        if len(second) == 0:
+        splits = rows.folds(n, settings.validation_fraction, strata, settings.n_members)
+        if len(splits[0][1]) == 0:
             raise ValueError(
                 f"y must have classes of more than one row, of which some are held out; got {n} "
                 "classes in as many rows"
             )
-        held_out, given = given.take(second), given.take(first)
-        parts, learned_from = (order[first], order[second]), first
-    else:
-        held_out = rows.counted("X_val", *validation)
-        if known is not None:
-            held_out = held_out._replace(y=known.codes("y_val", held_out.y))
-        if held_out.table.n_rows == 0:
-            raise ValueError("X_val must have at least one row; got none")
-    # All rows show whether a column holds ids: those held out leave gaps in it.
-    columns = learn(whole, learned_from, notes, keep=settings.keep, texts=settings.texts)
-    target = known or targets.quantity_of(given.y, given.weights)
-    training, others = (_encoded(columns, target, each) for each in (given, held_out))
-    return Fit(columns, target, settings, training, others, held_out.y, *parts)
+    # One net learns from the rows that it is trained with. Of several, each holds out other rows.
+    # Those held out leave gaps in ids, so all rows show whether a column holds ids.
+    learned_from = splits[0][0] if len(splits) == 1 else np.arange(n)
+    columns = learn(given.table, learned_from, notes, keep=settings.keep, texts=settings.texts)
+    seen = given.take(learned_from)
+    target = known or targets.quantity_of(seen.y, seen.weights)
+    encoded = _encoded(columns, target, given)
+    apart = None if others is None else (_encoded(columns, target, others), others.y)
+    return Fit(columns, target, settings, encoded, given.y, apart, tuple(splits), order)
 
 
 def _dated(column: Column) -> Column:
@@ -199,40 +215,61 @@ class Fit:
     columns : Columns
     target : Classes or Quantity
     settings : Settings
-    training, held_out : Encoded
-        The rows to train with, and those that choose the best epoch.
-    y : (n_held_out,) array
-        The targets of the latter, before scaling.
-    training_rows, held_out_rows : int64 arrays
-        The rows of the table that these are, in the order in which they are trained. Rows of
-        weight 0 do not count, and a row of weight 3 counts three times.
+    rows : Encoded
+        All rows that are given to train with, in the order in which they are trained.
+    y : (n,) array
+        Their targets, before scaling.
+    apart : (Encoded, array) or None
+        The rows that choose the best epoch and their targets, if they do not come from ``rows``.
+    splits : tuple of (training, held_out)
+        The positions in ``rows`` of those to train with and those held out: for the first net, the
+        second one, and so on. After the last one they begin anew.
+    order : (n,) int64 array
+        The rows of the table that ``rows`` are. Rows of weight 0 do not count, and a row of weight
+        3 counts three times.
     """
 
     columns: Columns
     target: Target
     settings: Settings
-    training: Encoded
-    held_out: Encoded
+    rows: Encoded
     y: Array
-    training_rows: npt.NDArray[np.int64]
-    held_out_rows: npt.NDArray[np.int64]
+    apart: tuple[Encoded, Array] | None
+    splits: tuple[tuple[Rows, Rows], ...]
+    order: Rows
+
+    @property
+    def training_rows(self) -> Rows:
+        """The rows of the table that the first net is trained with."""
+        return self.order[self.splits[0][0]]
+
+    @property
+    def held_out_rows(self) -> Rows:
+        """The rows of the table that choose its best epoch."""
+        return self.order[self.splits[0][1]]
+
+    def part(self, i: int) -> Part:
+        """Return the rows of net i."""
+        training, held_out = self.splits[i % len(self.splits)]
+        if self.apart is not None:
+            return Part(self.rows.take(training), *self.apart)
+        return Part(self.rows.take(training), self.rows.take(held_out), self.y[held_out])
 
     def trainer(self, i: int) -> Trainer:
-        """Return the untrained net of member i."""
+        """Return the untrained net i."""
         settings, recipe = self.settings, self.settings.recipe
-        n, n_inputs = self.training.X.shape
         return trainer(
             recipe,
-            [n_inputs, *recipe.hidden, self.target.n_outputs],
+            [self.columns.n_inputs, *recipe.hidden, self.target.n_outputs],
             isinstance(self.target, Classes),
-            n,
+            len(self.splits[i % len(self.splits)][0]),
             settings.seed + i,
             n_threads=settings.n_threads,
         )
 
-    def train(self, net: Trainer, progress: bool = False) -> Course:
+    def train(self, net: Trainer, i: int = 0, progress: bool = False) -> Course:
         """
-        Train a net; it keeps the epoch with the smallest loss of the rows held out.
+        Train net i; it keeps the epoch with the smallest loss of the rows held out.
 
         For classes RealMLP takes the smallest error. In 24 fits of 18 sets the loss chose an
         epoch with a smaller test error 16 times, and one with a larger error 4 times.
@@ -247,13 +284,14 @@ class Fit:
         epochs = self.settings.recipe.epochs
         patience = max(1, round(self.settings.recipe.patience * epochs))
         best = EarlyStopping("validation_loss", patience=patience, ties="last")
-        validation = tuple(part for part in self.held_out if part is not None)
-        chooses = len(self.held_out.X) > 0
+        training, held_out, _ = self.part(i)
+        validation = tuple(part for part in held_out if part is not None)
+        chooses = len(held_out.X) > 0
         history = net.fit(
-            self.training.X,
-            self.training.y,
+            training.X,
+            training.y,
             epochs,
-            sample_weight=self.training.weights,
+            sample_weight=training.weights,
             validation_data=validation if chooses else None,
             callbacks=best if chooses else (),
             progress=progress,
@@ -261,19 +299,40 @@ class Fit:
         return Course(history, epochs - 1 if best.best_epoch is None else best.best_epoch)
 
     def finished(self, nets: Sequence[Trainer], courses: Sequence[Course]) -> TabularNet:
-        """Return the nets as one that predicts, with what the rows held out say of its errors."""
-        target, held_out = self.target, self.held_out
+        """
+        Return the nets as one that predicts, with what the rows held out say of its errors.
+
+        Each row is predicted by nets that were not trained with it, as many for one row as for
+        another.
+        """
+        n = min(len(self.splits), len(nets))
+        used = len(nets) // n * n
+        held_out = [self.part(i)[1:] for i in range(n)]
+        y = np.concatenate([known for _, known in held_out])
+        classes = isinstance(self.target, Classes)
         temperature, residuals = 1.0, np.empty(0)
-        if isinstance(target, Classes) and len(held_out.X):
-            logits = np.stack(
-                [self._plain(net, 1.0, "identity").predict(held_out.X) for net in nets]
+        if classes and len(y):
+            logits = [
+                np.stack(
+                    [self._plain(net, 1.0, "identity").predict(rows.X) for net in nets[i:used:n]]
+                )
+                for i, (rows, _) in enumerate(held_out)
+            ]
+            weights = [rows.weights for rows, _ in held_out if rows.weights is not None]
+            temperature = calibration.temperature(
+                np.concatenate(logits, axis=1), y, np.concatenate(weights) if weights else None
             )
-            temperature = calibration.temperature(logits, self.y, held_out.weights)
-        output = "softmax" if isinstance(target, Classes) else "identity"
+        output = "softmax" if classes else "identity"
         members = tuple(self._plain(net, temperature, output) for net in nets)
-        made = TabularNet(self.columns, target, members, temperature, residuals, tuple(courses))
-        if isinstance(target, Quantity) and len(held_out.X):
-            residuals = intervals.residuals(self.y, made.outputs(held_out.X))
+        made = TabularNet(
+            self.columns, self.target, members, temperature, residuals, tuple(courses)
+        )
+        if not classes and len(y):
+            outputs = [
+                replace(made, members=members[i:used:n]).outputs(rows.X)
+                for i, (rows, _) in enumerate(held_out)
+            ]
+            residuals = intervals.residuals(y, np.concatenate(outputs))
         return replace(made, residuals=residuals)
 
     def _plain(self, net: Trainer, temperature: float, output: str) -> Trainer:

@@ -40,12 +40,15 @@ def half_width(residuals: Numbers, confidence: float) -> float:
     -----
     With rows that are exchangeable, the probability is at least ``confidence`` and at most
     confidence + 1 / (n + 1), whatever the net and the distribution. Here the rows held out have
-    also chosen the epoch, so that the residuals are a little too small.
+    also chosen the epoch, so that the residuals are a little too small. With several nets, each
+    row's residual is that of the nets that were not trained with it, as in cross-conformal
+    prediction.
 
     References
     ----------
     Vovk, Gammerman and Shafer, *Algorithmic Learning in a Random World*, 2005. Lei et al.,
-    *Distribution-Free Predictive Inference for Regression*, JASA 113, 2018, algorithm 2.
+    *Distribution-Free Predictive Inference for Regression*, JASA 113, 2018, algorithm 2. Vovk,
+    *Cross-conformal predictors*, Annals of Mathematics and Artificial Intelligence 74, 2015.
     """
     n = len(residuals)
     share = checks.number("confidence", confidence, above=0.0, below=1.0)

@@ -151,11 +151,11 @@ def _mixed(x: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
     return x ^ (x >> np.uint64(31))
 
 
-def hold_out(n: int, fraction: float, codes: Rows | None) -> tuple[Rows, Rows]:
+def folds(n: int, fraction: float, codes: Rows | None, most: int) -> list[tuple[Rows, Rows]]:
     """
-    Choose the rows to train with and those to hold out.
+    Choose the rows to train with and those to hold out, several times.
 
-    The rows must be in the order of `given`, which is random.
+    The rows must be in the order of `given`, which is random. Each row is held out at most once.
 
     Parameters
     ----------
@@ -165,24 +165,33 @@ def hold_out(n: int, fraction: float, codes: Rows | None) -> tuple[Rows, Rows]:
         The share to hold out, above 0 and below 1.
     codes : (n,) int array or None
         The class of each row: then each class has this share among the rows held out, up to
-        rounding. One row of each class stays to train with.
+        rounding. One row of each class is never held out.
+    most : int
+        The most folds. There are as many as the share allows, and at least one.
 
     Returns
     -------
-    training, held_out : int64 arrays
-        In ascending order.
+    list of (training, held_out)
+        Two int64 arrays in ascending order.
     """
     wanted = min(max(1, round(fraction * n)), n - 1)
-    if codes is None:
-        return np.arange(wanted, n), np.arange(wanted)
-    # The i-th of the m rows of a class stands at (i + 1/2) / m, so that the first rows of all have
-    # the classes in their shares.
-    order = np.argsort(codes, kind="stable")
-    counts = np.bincount(codes)
-    place = np.arange(n) - np.repeat(np.cumsum(counts) - counts, counts)
-    sizes = np.repeat(counts, counts)
-    position = (place + 0.5) / sizes
-    position[place == sizes - 1] = 2.0  # the last row of a class is held out last
-    ranked = order[np.argsort(position, kind="stable")]
-    n_held_out = min(wanted, n - int((counts > 0).sum()))
-    return np.sort(ranked[n_held_out:]), np.sort(ranked[:n_held_out])
+    order, most_held_out = np.arange(n), n - 1
+    if codes is not None:
+        # The i-th of the m rows of a class stands at (i + 1/2) / m, so that the first rows of all
+        # have the classes in their shares.
+        by_class = np.argsort(codes, kind="stable")
+        counts = np.bincount(codes)
+        place = np.arange(n) - np.repeat(np.cumsum(counts) - counts, counts)
+        sizes = np.repeat(counts, counts)
+        position = (place + 0.5) / sizes
+        position[place == sizes - 1] = 2.0  # the last row of a class is never held out
+        order = by_class[np.argsort(position, kind="stable")]
+        most_held_out = n - int((counts > 0).sum())
+        wanted = min(wanted, most_held_out)
+    count = 1 if wanted == 0 else min(most, most_held_out // wanted)
+    made = []
+    for first in range(0, count * wanted or 1, wanted or 1):
+        held_out = order[first : first + wanted]
+        training = np.concatenate([order[:first], order[first + wanted :]])
+        made.append((np.sort(training), np.sort(held_out)))
+    return made
