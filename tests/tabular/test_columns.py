@@ -157,6 +157,15 @@ def test_dates_of_each_row_are_no_ids():
     assert "day" in learn(table_of({"day": days, "x": np.arange(50) % 7})).blocks
 
 
+def test_texts_of_blanks_and_of_bytes_that_were_no_unicode():
+    blank = [" " * i for i in range(60)]
+    broken = [b"caf\xe9 number %d".decode("utf-8", "surrogateescape") % i for i in range(60)]
+    table = table_of({"blank": blank, "broken": broken})
+    inputs = learn(table).transform(table)  # a warning would be an error
+    assert np.isfinite(inputs).all()
+    assert inputs.std() > 0
+
+
 def test_long_texts_are_no_categories():
     columns = learn(table_of({"t": ["word " * 100, "other " * 90, "third " * 80] * 20}))
     assert columns.input_names == ["t text 1", "t text 2"]

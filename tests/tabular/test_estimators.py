@@ -164,6 +164,12 @@ BAD = {
         {"sample_weight": np.full(N, 1e308)},
         "sample_weight must have a finite sum",
     ),
+    "keep": (regressor, {"keep": ["Rooms"]}, "keep must name columns of X; got 'Rooms'"),
+    "no column of a dict": (
+        regressor,
+        {"columns": dict},
+        "X must have at least one column; got none",
+    ),
     "no column": (regressor, {"columns": 0}, "X must have at least one column; got none"),
     "half of X_val": (regressor, {"X_val": TABLE}, "X_val and y_val must be given together"),
     "X_val": (
@@ -185,11 +191,13 @@ def refused(case, fitted):
     changes = dict(changes)
     rows = changes.pop("rows", N)
     table = {name: values[:rows] for name, values in TABLE.items()}
-    if changes.pop("columns", None) == 0:
-        table = pd.DataFrame(index=range(N))
+    if "columns" in changes:
+        table = {} if changes.pop("columns") is dict else pd.DataFrame(index=range(N))
     if "area" in changes:
         table["area"] = np.full(rows, changes.pop("area"))
     y = changes.pop("y", (SIZE if make is classifier else RENT)[:rows])
+    if "keep" in changes:
+        model = clone(model).set_params(keep=changes.pop("keep"))
     with pytest.raises(ValueError, match=message):
         model.fit(table, y, **changes)
 
@@ -396,6 +404,40 @@ def test_importances_need_a_target_for_each_row(name, fitted):
     y = {"classifier": SIZE, "regressor": RENT}[name]
     with pytest.raises(ValueError, match="X and its targets must have as many rows; got 120 and 9"):
         fitted[name].importances(TABLE, y[:9])
+
+
+@pytest.mark.parametrize("unit", [1e-250, 1e250])
+def test_importances_do_not_depend_on_the_unit_of_the_target(unit, fitted):
+    expected = fitted["regressor"].importances(TABLE, RENT, n_repeats=1).importances
+    found = regressor().fit(TABLE, RENT * unit).importances(TABLE, RENT * unit, n_repeats=1)
+    np.testing.assert_allclose(found.importances, expected, rtol=1e-3, atol=1e-4)
+
+
+TARGETS = {
+    "texts": (SIZE, lambda y: pa.array(y)),
+    "dictionary": (SIZE, lambda y: pa.array(y).dictionary_encode()),
+    "booleans": (SIZE == "large", pa.array),
+    "chunks": (SIZE, lambda y: pa.chunked_array([y[:9], y[9:]])),
+}
+
+
+@pytest.mark.parametrize("kind", TARGETS)
+def test_targets_of_pyarrow(kind):
+    y, of = TARGETS[kind]
+    model = classifier(epochs=2).fit(TABLE, of(y))
+    assert model.classes_.tolist() == sorted({*y})
+    some = [*y[1:].tolist(), None]
+    with pytest.raises(ValueError, match="y must have no missing values"):
+        classifier(epochs=2).fit(TABLE, pa.array(some))
+
+
+def test_a_file_keeps_classes_beyond_int64(tmp_path):
+    y = np.where(SIZE == "large", np.uint64(2**63 + 5), np.uint64(7))
+    model = classifier(epochs=2).fit(TABLE, y)
+    model.save(tmp_path / "m")
+    loaded = TabularClassifier.load(tmp_path / "m")
+    np.testing.assert_array_equal(loaded.predict(TABLE), model.predict(TABLE))
+    assert loaded.classes_.dtype == np.uint64
 
 
 def test_messages_show_a_class_as_it_was_given():

@@ -198,6 +198,27 @@ def test_lazy_frames_are_to_be_collected():
         table_of(pl.DataFrame({"x": [1]}).lazy())
 
 
+def test_columns_of_pyarrow_in_a_dict():
+    arrays = {"x": pa.array([1.0, None]), "y": pa.array(["a", None]).dictionary_encode()}
+    table = table_of({**arrays, "z": pa.chunked_array([[True], [None]])})
+    assert [column.kind for column in table] == ["number", "text", "boolean"]
+    assert [column.missing.tolist() for column in table] == [[False, True]] * 3
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({1.0, 2.0}, r"column 'x' must be a list or an array; got \{1.0, 2.0\} \(set\)"),
+        ({"a": 1}, "column 'x' must be a list or an array; got"),
+        (np.ma.masked_greater([1.0, 2.0], 1.0), "column 'x' must have no masked values"),
+    ],
+    ids=["set", "dict", "masked"],
+)
+def test_what_is_no_column(values, message):
+    with pytest.raises(ValueError, match=message):
+        table_of({"x": values})
+
+
 def test_a_table_is_a_table():
     table = table_of({"x": [1]})
     assert isinstance(table, Table)

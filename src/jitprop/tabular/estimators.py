@@ -99,6 +99,9 @@ class BaseTabular(BaseEstimator):
         blank = object.__new__(type(self))
         with naming(X=X):
             table = _table(blank, "X", X, reset=True)
+        unknown = [each for each in settings.keep if each not in table]
+        if unknown:
+            raise ValueError(f"keep must name columns of X; got {unknown[0]!r}")
         values = self._targets("y", y)
         validation = None
         if X_val is not None or y_val is not None:
@@ -671,7 +674,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):
 def _table(estimator: Any, name: str, X: Any, reset: bool) -> Table:
     """Return X as a table; let scikit-learn check its names and the number of columns."""
     if isinstance(X, Mapping | Table) and not hasattr(X, "toarray"):  # a sparse matrix may be one
-        table = table_of(X)
+        table = _with_columns(name, table_of(X))
         X = np.empty((table.n_rows, len(table.names)))
         if reset and table.named:
             estimator.n_features_in_ = len(table.names)
@@ -686,11 +689,15 @@ def _table(estimator: Any, name: str, X: Any, reset: bool) -> Table:
             X, dtype=None, ensure_all_finite=False, estimator=type(estimator).__name__,
             input_name=name,
         )  # fmt: skip
-    table = table_of(X)
-    if not table.names:
-        raise ValueError(f"{name} must have at least one column; got none")
+    table = _with_columns(name, table_of(X))
     validate_data(estimator, X, reset=reset, skip_check_array=True)
     return table if reset else _renamed(estimator, table)
+
+
+def _with_columns(name: str, table: Table) -> Table:
+    if not table.names:
+        raise ValueError(f"{name} must have at least one column; got none")
+    return table
 
 
 def _renamed(estimator: Any, table: Table) -> Table:

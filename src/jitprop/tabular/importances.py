@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -117,8 +118,11 @@ def accuracy(codes: Array, outputs: Numbers) -> float:
 
 def r2(y: Numbers, outputs: Numbers) -> float:
     """Return R**2 of predictions; 0.0 or 1.0 for a constant target, as scikit-learn has it."""
-    errors = elementary.total(np.square(y - outputs))
-    total = elementary.total(np.square(y - elementary.mean(y)))
+    # In a unit that is a power of two, which is exact: squares of large numbers would be inf.
+    unit = math.ldexp(1.0, math.frexp(float(np.abs(y).max()))[1] - 1)
+    small = y / unit
+    errors = elementary.total(np.square(small - outputs / unit))
+    total = elementary.total(np.square(small - elementary.mean(small)))
     if total == 0.0:
         return 1.0 if errors == 0.0 else 0.0
     return 1.0 - errors / total

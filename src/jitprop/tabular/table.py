@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime
 import numbers
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Literal, TypeAlias
@@ -267,8 +267,12 @@ def _seconds(spans: Array) -> Array:
 
 def _of_values(name: str, values: Any) -> Column:
     """Read one column of an array, a list or another sequence."""
+    if isinstance(values, np.ma.MaskedArray):
+        raise ValueError(f"column {quoted(name)} must have no masked values: fill them with nan")
+    if hasattr(values, "to_pylist"):  # of pyarrow
+        values = values.to_pylist()
     if not isinstance(values, np.ndarray):
-        if isinstance(values, str | bytes) or not hasattr(values, "__len__"):
+        if isinstance(values, str | bytes | Set | Mapping) or not hasattr(values, "__len__"):
             raise ValueError(
                 f"column {quoted(name)} must be a list or an array; got {checks.shown(values)}"
             )

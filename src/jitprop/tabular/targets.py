@@ -214,9 +214,13 @@ def from_file(part: Any) -> Target:
         raise ValueError(f"its target must be classes or a quantity; got {checks.shown(part)}")
     if len(values) < 2 or any(type(value) is not KINDS[of] for value in values):
         raise ValueError(f"its classes must be two or more values of the kind {of!r}")
-    if of == "integer" and not all(-(2**63) <= value < 2**63 for value in values):
-        raise ValueError("its classes must be integers of 64 bits")
-    made = np.array(values)
+    dtype = None
+    if of == "integer":
+        low, high = min(values), max(values)
+        dtype = np.int64 if high < 2**63 else np.uint64
+        if low < np.iinfo(dtype).min or high > np.iinfo(dtype).max:
+            raise ValueError("its classes must be integers of 64 bits")
+    made = np.array(values, dtype)
     if any(a >= b for a, b in pairwise(values)):
         raise ValueError("its classes must be sorted, and each must be there once")
     return Classes(made)
@@ -235,7 +239,7 @@ def _column(name: str, y: Any) -> Array:
     """Return one column of values as a 1-D array."""
     if y is None:
         raise ValueError(f"{name} must be a column of targets; got None")
-    if hasattr(y, "to_numpy"):  # series and columns of pandas, polars and pyarrow
+    if hasattr(y, "to_numpy") and not hasattr(y, "to_pylist"):  # a series of pandas or polars
         y = y.to_numpy()
     array = np.asarray(y)
     if array.dtype.kind == "U" and not isinstance(y, np.ndarray):

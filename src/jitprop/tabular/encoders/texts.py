@@ -179,7 +179,10 @@ def _counted(name: str, texts: list[str]) -> Any:
     vectorizer = HashingVectorizer(
         analyzer="char_wb", ngram_range=(3, 4), n_features=HASHES, alternate_sign=False, norm=None
     )
-    return vectorizer.transform(texts)
+    try:
+        return vectorizer.transform(texts)
+    except UnicodeEncodeError:  # bytes that were no Unicode
+        return vectorizer.transform([text.encode("utf-8", "replace").decode() for text in texts])
 
 
 def _fit(name: str, texts: list[str]) -> tuple[Array, Array]:
@@ -190,7 +193,8 @@ def _fit(name: str, texts: list[str]) -> tuple[Array, Array]:
     from threadpoolctl import threadpool_limits
 
     idf = np.asarray(TfidfTransformer().fit(counts).idf_, np.float64)
-    with threadpool_limits(1):  # else the last bits depend on the number of threads
+    # With one thread, else the last bits depend on their number. Blanks alone have no variance.
+    with threadpool_limits(1), np.errstate(invalid="ignore"):
         svd = TruncatedSVD(min(COMPONENTS, len(texts) - 1), random_state=0)
         svd.fit(_weighed(name, texts, idf, counts))
     return idf, np.asarray(svd.components_, np.float32)
