@@ -282,6 +282,9 @@ BAD_FILES = {
     "a date's first": altered(["columns", 4, "first"], 1.5),
     "a date's parts": altered(["columns", 4, "parts"], ["eon"]),
     "components": altered(["columns", 5, "components"], 10**9),
+    "texts of booleans": lambda content, arrays: content["columns"][5].update(
+        boolean=True, categories=[]
+    ),
     "unknown settings": altered(["more"], 1),
     "left out": altered(["left_out"], ["id"]),
     "medians": lambda content, arrays: arrays["medians"].fill(np.nan),

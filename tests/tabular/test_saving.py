@@ -117,6 +117,14 @@ REFUSED = {
     "sizes": (setting("sizes", value=[8, 4]), "sizes must be a list of three"),
     "other sizes": (setting("sizes", value=[9, 8, 4, 1]), "must be"),
     "members": (setting("members", value=0), "members must be"),
+    "another name": (
+        setting("extra", "feature_names", 0, value="length"),
+        "its column 'size' is none of its feature_names",
+    ),
+    "a name twice": (
+        setting("extra", "feature_names", value=["size", "colour", "when", "when"]),
+        "its feature_names must be 4 different texts",
+    ),
     "columns": (setting("columns", value=[]), "it has no columns"),
     "no kind": (setting("columns", "columns", 0, value={"name": "size"}), "it has no 'kind'"),
     "temperature": (setting("temperature", value=99.0), "its temperature must be from"),
@@ -143,7 +151,7 @@ REFUSED = {
     "residuals": (tensor("residuals", first=-1.0), "its residuals must be at least 0"),
     "parameters": (tensor("parameters", first=np.inf), "its tensors must be finite"),
     "extra": (setting("extra", value=None), "net of the command line"),
-    "names": (setting("extra", "feature_names", value=["a"]), "feature_names must be 4 texts"),
+    "names": (setting("extra", "feature_names", value=["a"]), "must be 4 different texts"),
     "parameter": (setting("extra", "parameters", value={"hidden": 3}), "it has no parameters"),
     "bad parameter": (setting("extra", "parameters", "epochs", value=0), "epochs must be"),
 }

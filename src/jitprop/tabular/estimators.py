@@ -29,7 +29,7 @@ from jitprop.tabular.fitting import Settings
 from jitprop.tabular.importances import Importances
 from jitprop.tabular.model import TabularNet
 from jitprop.tabular.recipe import CLASSES, QUANTITIES, Recipe
-from jitprop.tabular.table import Column, Table, table_of
+from jitprop.tabular.table import Column, Table, quoted, table_of
 from jitprop.tabular.targets import Classes
 from jitprop.training import running
 
@@ -101,7 +101,7 @@ class BaseTabular(BaseEstimator):
             table = _table(blank, "X", X, reset=True)
         unknown = [each for each in settings.keep if each not in table]
         if unknown:
-            raise ValueError(f"keep must name columns of X; got {unknown[0]!r}")
+            raise ValueError(f"keep must name columns of X; got {quoted(unknown[0])}")
         values = self._targets("y", y)
         validation = None
         if X_val is not None or y_val is not None:
@@ -730,8 +730,13 @@ def _seen(extra: Any, net: TabularNet) -> dict[str, Any]:
     if names is None:
         return {"n_features_in_": n}
     good = isinstance(names, list) and all(isinstance(name, str) for name in names)
-    if not good or len(names) != n:
-        raise ValueError(f"its feature_names must be {n} texts; got {checks.shown(names)}")
+    if not good or len(names) != n or len({*names}) != n:
+        raise ValueError(
+            f"its feature_names must be {n} different texts; got {checks.shown(names)}"
+        )
+    for encoder in net.columns.encoders:
+        if encoder.name not in names:
+            raise ValueError(f"its column {quoted(encoder.name)} is none of its feature_names")
     return {"n_features_in_": n, "feature_names_in_": np.array(names, object)}
 
 

@@ -146,7 +146,10 @@ class TextEncoder:
         """Restore an encoder; raise a ValueError for what `to_file` does not write."""
         for array in (arrays["idf"], arrays["components"]):
             stored.finite("texts", array)
-        return cls(CategoryEncoder.from_file(name, item), arrays["idf"], arrays["components"])
+        frequent = CategoryEncoder.from_file(name, item)
+        if frequent.boolean:
+            raise ValueError("a column of texts holds no booleans")
+        return cls(frequent, arrays["idf"], arrays["components"])
 
 
 def _spaced(n: int) -> Array:
