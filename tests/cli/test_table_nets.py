@@ -275,6 +275,7 @@ def test_tables_that_teach_nothing(capsys):
     for content, words in (
         ("x,y\n1,a\n2,b\n3,a\n4,b\n", "4 rows with a target are too few to learn from, of which"),
         ("x,y\n1,a\n", "1 row with a target is too few to learn from, of which"),
+        ("x,y\n1,a\n2,b\n1,c\n2,d\n1,e\n", "each row has another value of the target 'y'"),
         ("y\n" + "a\nb\n" * 5, "no column is left to learn from except the target"),
         ("x,y\n" + "1,a\n1,b\n" * 5, "the table has no column to learn from"),
         ("x,y\n" + "".join(f"{i},{i}\n" for i in range(9)) + "1e999,1\n", "row 10 holds"),

@@ -80,6 +80,11 @@ class TableTraining:
         else:
             training.note_equal_numbers(found, say)
             found, of_net = _sorted(found)
+            if len(found.labels) == len(frame):
+                raise RefusedError(
+                    f"each row has another value of the target {target!r}: a class can be learned "
+                    "only from several rows"
+                )
             y = of_net[found.encode(spelled).astype(np.intp)]
         given = frames.of_training(frame.drop(columns=target), table.reading.text)
         parts = find_spec("sklearn") is not None

@@ -169,8 +169,8 @@ def begin(
         splits = rows.folds(n, settings.validation_fraction, strata, settings.n_members)
         if len(splits[0][1]) == 0:
             raise ValueError(
-                f"y must have classes of more than one row, of which some are held out; got {n} "
-                "classes in as many rows"
+                "y must have classes of more than one row, so that some can be held out; got "
+                f"a class for each of {n} rows"
             )
     # One net learns from the rows that it is trained with. Of several, each holds out other rows.
     # Those held out leave gaps in ids, so all rows show whether a column holds ids.
