@@ -522,7 +522,7 @@ def test_nets_begin_as_the_recipe_says():
 
 def test_the_core_needs_no_scikit_learn():
     script = "import sys, jitprop.tabular.fitting; assert 'sklearn' not in sys.modules"
-    subprocess.run([sys.executable, "-c", script], check=True)
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=120)
 
 
 def test_they_are_exported(fitted, tmp_path):
