@@ -122,6 +122,14 @@ def test_the_epoch_that_is_kept_has_the_smallest_loss_of_the_rows_held_out(rng, 
     assert len(losses) < 40
 
 
+def test_a_short_fit_trains_all_its_epochs(rng):
+    table, y = given(rng, True)
+    short = settings(True)
+    short = replace(short, recipe=replace(short.recipe, epochs=4))
+    begun = fitting.begin(table, rng.permutation(y), True, short)
+    assert len(begun.train(begun.trainer(0)).history.loss) == 4
+
+
 def test_the_scales_of_inputs_are_trained(rng):
     table, y = given(rng, False)
     begun = fitting.begin(table, y, False, settings(False))

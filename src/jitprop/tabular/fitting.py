@@ -24,6 +24,9 @@ from jitprop.training.callbacks import EarlyStopping
 Numbers = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]
 
+LEAST_PATIENCE = 10
+"""Epochs. The schedule begins with a rate of 0, so a short fit needs some to get anywhere."""
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -282,7 +285,7 @@ class Fit:
             On Ctrl-C. The net keeps the best of the epochs that were completed.
         """
         epochs = self.settings.recipe.epochs
-        patience = max(1, round(self.settings.recipe.patience * epochs))
+        patience = max(LEAST_PATIENCE, round(self.settings.recipe.patience * epochs))
         best = EarlyStopping("validation_loss", patience=patience, ties="last")
         training, held_out, _ = self.part(i)
         validation = tuple(part for part in held_out if part is not None)
