@@ -154,6 +154,11 @@ def test_a_fraction_is_held_out_and_stays_the_same(backend, samples):
             ValueError,
             "it has loss, mse, learning_rate, seconds",
         ),
+        (
+            {"callbacks": EarlyStopping("validation_accuracy"), "validation_fraction": 0.5},
+            ValueError,
+            "which this fit does not have; it has loss, validation_loss, learning_rate, seconds",
+        ),
     ],
 )
 def test_bad_arguments_are_refused(arguments, error, message, samples):

@@ -199,7 +199,8 @@ def check_monitors(callbacks: Sequence[Callback], known: Sequence[str]) -> None:
 def check_monitor(who: str, monitor: str, known: Sequence[str]) -> None:
     """Raise a ValueError if ``monitor`` is not one of the numbers of this fit."""
     if monitor not in known:
-        needed = "; it needs validation data" if monitor.startswith(VALIDATION) else ""
+        unvalidated = monitor.startswith(VALIDATION) and VALIDATION + "loss" not in known
+        needed = "; it needs validation data" if unvalidated else ""
         if meant := hints.word("monitor", monitor):
             needed = f": {meant}"
         raise ValueError(
