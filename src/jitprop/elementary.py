@@ -406,6 +406,22 @@ def _total(x: Numbers) -> float:
     return _total(x[:half]) + _total(x[half:])
 
 
+def unit(x: Numbers) -> float:
+    """
+    Return the largest power of two up to the largest magnitude; 0.5 if all numbers are 0.
+
+    Numbers divided by it are below 2, so that their squares do not overflow. The division is exact.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from jitprop.elementary import unit
+    >>> unit(np.array([-5.0, 3.0]))
+    4.0
+    """
+    return math.ldexp(1.0, math.frexp(float(np.abs(x).max()))[1] - 1)
+
+
 def totals(x: Numbers) -> Numbers:
     """
     Compute the sum of each column, in an order that depends on the number of rows alone.

@@ -42,8 +42,8 @@ def test_a_fit_in_parts_is_the_fit(rng, classes):
     rows = [*begun.training_rows, *begun.held_out_rows]
     assert sorted(rows) == list(range(40))
     assert len(begun.held_out_rows) == 8
-    np.testing.assert_array_equal(X[begun.training_rows], begun.part(0).training.X)
-    np.testing.assert_array_equal(X[begun.held_out_rows], begun.part(0).held_out.X)
+    np.testing.assert_array_equal(X[begun.training_rows], begun.training(0).X)
+    np.testing.assert_array_equal(X[begun.held_out_rows], begun.held_out(0)[0].X)
 
 
 @pytest.mark.parametrize("classes", [True, False])
@@ -52,11 +52,11 @@ def test_each_net_of_several_holds_out_other_rows(rng, classes):
     begun = fitting.begin(table, y, classes, settings(classes, n_members=6))
     nets = [begun.trainer(i) for i in range(6)]
     courses = [begun.train(net, i) for i, net in enumerate(nets)]
-    parts = [begun.part(i) for i in range(6)]
+    parts = [begun.held_out(i) for i in range(6)]
     n = len(begun.splits)
     assert n == 4
-    np.testing.assert_array_equal(parts[4].held_out.X, parts[0].held_out.X)
-    seen = np.concatenate([part.y for part in parts[:n]])
+    np.testing.assert_array_equal(parts[4][0].X, parts[0][0].X)
+    seen = np.concatenate([known for _, known in parts[:n]])
     assert len(seen) == 48
     made = begun.finished(nets, courses)
     np.testing.assert_array_equal(
@@ -66,11 +66,8 @@ def test_each_net_of_several_holds_out_other_rows(rng, classes):
     if not classes:
         # Each row is predicted by the net that was not trained with it.
         errors = [
-            abs(
-                parts[i].y
-                - replace(made, members=made.members[i : i + 1]).outputs(parts[i].held_out.X)
-            )
-            for i in range(n)
+            abs(known - replace(made, members=made.members[i : i + 1]).outputs(rows.X))
+            for i, (rows, known) in enumerate(parts[:n])
         ]
         np.testing.assert_array_equal(np.sort(np.concatenate(errors)), made.residuals)
 

@@ -17,6 +17,7 @@ from jitprop import elementary
 from jitprop._types import Array
 from jitprop.cli import scores
 from jitprop.cli.training import Problem
+from jitprop.tabular.importances import falls
 
 Importances: TypeAlias = Mapping[str, float]
 """For each column, how much the loss rises without it; the largest first."""
@@ -67,18 +68,10 @@ def measure(
     X, y = problem.X[rows], problem.y[rows]
     name = scores.LOSSES[problem.target.task]
 
-    def loss() -> float:
-        return scores.measure(problem.target, y, predict(X))[name]
+    def score(X: Array) -> float:
+        return -scores.measure(problem.target, y, predict(X))[name]
 
     shuffles = [rng.permutation(len(rows)) for _ in range(REPEATS)]
-    before = loss()
-    found = {}
-    for column, block in problem.blocks.items():
-        kept = X[:, block].copy()
-        rises = np.empty(REPEATS)
-        for i, shuffle in enumerate(shuffles):
-            X[:, block] = kept[shuffle]
-            rises[i] = (loss() - before) / REPEATS
-        X[:, block] = kept
-        found[column] = elementary.total(rises)
+    rises = falls(X, [*problem.blocks.values()], shuffles, score) / REPEATS
+    found = {column: elementary.total(of) for column, of in zip(problem.blocks, rises, strict=True)}
     return dict(sorted(found.items(), key=lambda item: -item[1]))

@@ -233,14 +233,7 @@ def shape(content: dict[str, Any]) -> Shape:
     TypeError, ValueError
         For another format, and for bad settings among those that are needed here.
     """
-    number = content.get("format")
-    if type(number) is not int or number < 1:
-        raise ValueError(f"its format must be a number from 1 to {FORMAT}; it is {shown(number)}")
-    if number > FORMAT:
-        raise ValueError(
-            f"its format is {number}, and this version of jitprop reads formats up to {FORMAT}: "
-            "a newer version wrote it, and can read it"
-        )
+    check_format(content, FORMAT)
     settings = encoding.objects(content, "settings")
     sizes = settings.get("layer_sizes")
     if not isinstance(sizes, list):
@@ -276,6 +269,25 @@ def _dtype(name: Any) -> Any:
     if name is None or name == "float32" or name == "float64":
         return name
     raise ValueError(f"dtype must be null, 'float32' or 'float64'; got {shown(name)}")
+
+
+def check_format(content: dict[str, Any], latest: int) -> None:
+    """
+    Check that this version reads the format of a file.
+
+    Raises
+    ------
+    ValueError
+        If not.
+    """
+    number = content.get("format")
+    if type(number) is not int or number < 1:
+        raise ValueError(f"its format must be a number from 1 to {latest}; it is {shown(number)}")
+    if number > latest:
+        raise ValueError(
+            f"its format is {number}, and this version of jitprop reads formats up to {latest}: "
+            "a newer version wrote it, and can read it"
+        )
 
 
 def check_kind(content: dict[str, Any], kind: str) -> None:

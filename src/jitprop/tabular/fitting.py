@@ -74,15 +74,6 @@ class Encoded(NamedTuple):
         return Encoded(self.X[rows], self.y[rows], weights)
 
 
-class Part(NamedTuple):
-    """The rows that a net is trained with, and those that choose its best epoch."""
-
-    training: Encoded
-    held_out: Encoded
-    y: Array
-    """The targets of the latter, before scaling."""
-
-
 def fit(
     table: Table,
     y: Array,
@@ -251,12 +242,16 @@ class Fit:
         """The rows of the table that choose its best epoch."""
         return self.order[self.splits[0][1]]
 
-    def part(self, i: int) -> Part:
-        """Return the rows of net i."""
-        training, held_out = self.splits[i % len(self.splits)]
+    def training(self, i: int) -> Encoded:
+        """Return the rows that net i is trained with."""
+        return self.rows.take(self.splits[i % len(self.splits)][0])
+
+    def held_out(self, i: int) -> tuple[Encoded, Array]:
+        """Return the rows that choose the best epoch of net i, and their targets before scaling."""
         if self.apart is not None:
-            return Part(self.rows.take(training), *self.apart)
-        return Part(self.rows.take(training), self.rows.take(held_out), self.y[held_out])
+            return self.apart
+        rows = self.splits[i % len(self.splits)][1]
+        return self.rows.take(rows), self.y[rows]
 
     def trainer(self, i: int) -> Trainer:
         """Return the untrained net i."""
@@ -287,7 +282,7 @@ class Fit:
         epochs = self.settings.recipe.epochs
         patience = max(LEAST_PATIENCE, round(self.settings.recipe.patience * epochs))
         best = EarlyStopping("validation_loss", patience=patience, ties="last")
-        training, held_out, _ = self.part(i)
+        training, (held_out, _) = self.training(i), self.held_out(i)
         validation = tuple(part for part in held_out if part is not None)
         chooses = len(held_out.X) > 0
         history = net.fit(
@@ -310,7 +305,7 @@ class Fit:
         """
         n = min(len(self.splits), len(nets))
         used = len(nets) // n * n
-        held_out = [self.part(i)[1:] for i in range(n)]
+        held_out = [self.held_out(i) for i in range(n)]
         y = np.concatenate([known for _, known in held_out])
         classes = isinstance(self.target, Classes)
         temperature, residuals = 1.0, np.empty(0)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,21 +81,51 @@ def importances(
     Breiman, *Random Forests*, Machine Learning 45, 2001, section 10.
     """
     repeats = checks.integer("n_repeats", n_repeats, low=1)
-    X = net.inputs(table)
-    base, blocks = score(net.outputs(X)), net.columns.blocks
-    orders = _orders(len(X), repeats, seed)
-    falls = np.zeros((len(table.names), repeats))
-    for i, name in enumerate(table.names):
-        if name not in blocks:
-            continue
-        kept = X[:, blocks[name]].copy()
+    X, blocks = net.inputs(table), net.columns.blocks
+    measured = np.zeros((len(table.names), repeats))
+    measured[[name in blocks for name in table.names]] = falls(
+        X,
+        [blocks[name] for name in table.names if name in blocks],
+        _orders(len(X), repeats, seed),
+        lambda X: score(net.outputs(X)),
+    )
+    mean = measured.mean(axis=1)
+    deviation = np.sqrt(np.square(measured - mean[:, np.newaxis]).mean(axis=1))
+    return Importances(tuple(table.names), mean, deviation, measured)
+
+
+def falls(
+    X: Array,
+    blocks: Sequence[slice],
+    orders: Sequence[npt.NDArray[np.int64]],
+    score: Callable[[Array], float],
+) -> Numbers:
+    """
+    Measure how much a score falls where some inputs are shuffled.
+
+    Parameters
+    ----------
+    X : (n_rows, n_inputs) array
+        It changes meanwhile. In the end it is as before.
+    blocks : sequence of slice
+        The inputs that are shuffled together, one block after the other.
+    orders : sequence of (n_rows,) int64 arrays
+        The order of the rows in each repeat.
+    score : callable
+        Of X.
+
+    Returns
+    -------
+    (n_blocks, n_repeats) float64 array
+    """
+    base, found = score(X), np.empty((len(blocks), len(orders)))
+    for i, block in enumerate(blocks):
+        kept = X[:, block].copy()
         for r, order in enumerate(orders):
-            X[:, blocks[name]] = kept[order]
-            falls[i, r] = base - score(net.outputs(X))
-        X[:, blocks[name]] = kept
-    mean = falls.mean(axis=1)
-    deviation = np.sqrt(np.square(falls - mean[:, np.newaxis]).mean(axis=1))
-    return Importances(tuple(table.names), mean, deviation, falls)
+            X[:, block] = kept[order]
+            found[i, r] = base - score(X)
+        X[:, block] = kept
+    return found
 
 
 def _orders(n: int, repeats: int, seed: int) -> list[npt.NDArray[np.int64]]:
@@ -118,8 +147,7 @@ def accuracy(codes: Array, outputs: Numbers) -> float:
 
 def r2(y: Numbers, outputs: Numbers) -> float:
     """Return R**2 of predictions; 0.0 or 1.0 for a constant target, as scikit-learn has it."""
-    # In a unit that is a power of two, which is exact: squares of large numbers would be inf.
-    unit = math.ldexp(1.0, math.frexp(float(np.abs(y).max()))[1] - 1)
+    unit = elementary.unit(y)
     small = y / unit
     errors = elementary.total(np.square(small - outputs / unit))
     total = elementary.total(np.square(small - elementary.mean(small)))

@@ -15,7 +15,7 @@ import numpy as np
 
 from jitprop import checks
 from jitprop.files import encoding, sealed
-from jitprop.files.saving import check_kind, refusing
+from jitprop.files.saving import check_format, check_kind, refusing
 from jitprop.net.spec import HIDDEN_ACTIVATIONS, make_spec
 from jitprop.net.state import all_finite
 from jitprop.tabular import calibration, targets
@@ -111,12 +111,7 @@ def read(path: str | os.PathLike[str]) -> tuple[TabularNet, Any]:
 def _layout(content: dict[str, Any]) -> sealed.Layout:
     """Check the format, and return the dtype and shape of each tensor of a file."""
     check_kind(content, KIND)
-    number = content.get("format")
-    if type(number) is not int or not 1 <= number <= FORMAT:
-        raise ValueError(
-            f"its format is {checks.shown(number)}, and this version of jitprop reads formats from "
-            f"1 to {FORMAT}"
-        )
+    check_format(content, FORMAT)
     encoding.check_known("content", content, CONTENT)
     arrays = Columns.layout(encoding.objects(content, "columns"))
     n_parameters = sum((n_in + 1) * n_out for n_in, n_out in pairwise(_sizes(content)))

@@ -187,8 +187,7 @@ def numbers_of(name: str, y: Any) -> Numbers:
 
 def quantity_of(y: Numbers, weights: Numbers | None) -> Quantity:
     """Return the scale of the targets of the rows to train on."""
-    # By a power of two, which is exact, so that no square of a large target overflows.
-    unit = math.ldexp(1.0, math.frexp(float(np.abs(y).max()))[1])
+    unit = elementary.unit(y)
     small = y / unit
     mean = elementary.mean(small, weights)
     deviation = math.sqrt(elementary.mean(np.square(small - mean), weights)) * unit

@@ -53,8 +53,7 @@ class History:
         fits that did not compute it. A second-order method has its own numbers here, such as
         "damping".
     learning_rate : (epochs,) float64 array
-        That of each epoch; with an `EachUpdate`, that of each epoch's first update.
-        The learning rate of each epoch.
+        The learning rate of each epoch; with an `EachUpdate`, that of each epoch's first update.
     seconds : (epochs,) float64 array
         The time of each epoch, with validation and metrics, but without callbacks. Without metrics
         and callbacks of your own, epochs are trained in blocks, and each epoch has an equal
