@@ -77,7 +77,7 @@ class Starts:
     Examples
     --------
     >>> from jitprop import fit_function
-    >>> starts = fit_function([0.0, 1.0, 2.0], [1.0, 3.0, 5.0], hidden=(), starts=2).starts
+    >>> starts = fit_function([0.0, 1.0, 2.0], [1.0, 3.0, 5.0], hidden=(), starts=2, seed=0).starts
     >>> bool((starts.rmse < 1e-6).all()), len(starts)
     (True, 2)
     """
@@ -151,8 +151,8 @@ class FunctionFit:
     Examples
     --------
     >>> from jitprop import fit_function
-    >>> fitted = fit_function([0.0, 1.0, 2.0], [1.0, 3.0, 5.0], hidden=(), starts=2)
-    >>> fitted.trainer.predict([[10.0]]).round(6).tolist()
+    >>> fitted = fit_function([0.0, 1.0, 2.0], [1.0, 3.0, 5.0], hidden=(), starts=2, seed=0)
+    >>> fitted.trainer.predict([[10.0]]).round(3).tolist()
     [[21.0]]
     """
 
