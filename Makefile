@@ -19,7 +19,10 @@ ASV = HOME="$(CURDIR)/.asv" $(BIN)/asv
 # The peers weigh gigabytes: an environment of their own.
 PEERS = .venv-peers
 
-.PHONY: demo test test-long lint docs wheel publish processors arm bench peers drop-in versions clean help
+# So do the libraries that nets are converted from and to.
+INTEROP = .venv-interop
+
+.PHONY: demo test test-long lint docs wheel publish processors arm bench peers drop-in interop versions clean help
 
 help:
 	@echo "make demo   train XOR and the handwritten digits, and show how fast"
@@ -34,6 +37,7 @@ help:
 	@echo "make bench  run the benchmarks once (asv)"
 	@echo "make peers  time other systems beside jitprop"
 	@echo "make drop-in  time scikit-learn's estimators beside jitprop's"
+	@echo "make interop  compare the numbers of other libraries with jitprop's, update by update"
 	@echo "make versions  run a sample of the tests with each numba and each Python"
 	@echo "make clean  remove what these made"
 
@@ -100,10 +104,21 @@ peers: $(PEERS)/ready
 drop-in: $(READY)
 	$(BIN)/python benchmarks/peers/drop_in.py $(DROP_IN_FLAGS)
 
+$(INTEROP)/ready: pyproject.toml tests/interop/requirements.txt
+	$(PYTHON) -m venv $(INTEROP)
+	$(INTEROP)/bin/python -m pip install --quiet --upgrade pip
+	$(INTEROP)/bin/python -m pip install --quiet --editable . \
+		--requirement tests/interop/requirements.txt
+	@touch $@
+
+interop: $(INTEROP)/ready
+	mkdir -p "$(abspath $(INTEROP))/kernels"
+	JITPROP_TESTS_CACHE="$(abspath $(INTEROP))/kernels" $(INTEROP)/bin/python -m pytest tests/interop $(INTEROP_FLAGS)
+
 # For an hour or two. PYTHONS picks the interpreters, as paths or as names on the PATH.
 versions: $(READY)
 	nice $(BIN)/python tests/versions.py $(VENV)/versions $(if $(PYTHONS),--pythons $(PYTHONS))
 
 clean:
-	rm -rf $(VENV) $(PEERS) .arm .asv .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist docs/_build
+	rm -rf $(VENV) $(PEERS) $(INTEROP) .arm .asv .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist docs/_build
 	find src kernels tests benchmarks examples -name __pycache__ -type d -prune -exec rm -rf {} +
