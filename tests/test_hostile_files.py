@@ -17,7 +17,7 @@ import safetensors.numpy
 
 from jitprop import CheckpointError, Trainer
 from jitprop.checks import shown
-from jitprop.files import sealed
+from jitprop.files import saving, sealed
 
 
 @pytest.fixture(scope="module")
@@ -390,7 +390,7 @@ def test_parts_that_are_missing_or_of_another_kind(refused, whole, part, value):
 
 def test_a_newer_format_is_told_from_a_broken_file(refused, whole):
     content, _, data = parts(whole)
-    content = {"format": 3, "net": content["settings"]}
+    content = {"format": saving.FORMAT + 1, "net": content["settings"]}
     assert "a newer version wrote it" in refused(resealed(content, {}, data))
 
 

@@ -21,6 +21,7 @@ import jitprop
 from jitprop import (
     SGD,
     Adam,
+    AdamW,
     CheckpointError,
     Cosine,
     Fleet,
@@ -537,3 +538,29 @@ def test_gelu_in_a_file_of_format_1_is_gelu_tanh(cls, path, monkeypatch):
     assert loaded.predict(X).tobytes() == net.predict(X).tobytes()
     loaded.save(path)
     assert cls.load(path).predict(X).tobytes() == net.predict(X).tobytes()
+
+
+@pytest.mark.parametrize("cls", [Trainer, Fleet])
+@pytest.mark.parametrize("optimizer", [Adam, AdamW])
+def test_adam_in_a_file_of_format_2_goes_on_with_epsilon_hat(cls, optimizer, path, monkeypatch):
+    X, y = data()
+    more = {"members": 2} if cls is Fleet else {}
+    net = cls([3, 4, 2], optimizer=optimizer(epsilon=0.1, epsilon_hat=True), seed=1, **more)
+    net.fit(X, y, 3)
+    write = sealed.write
+
+    def as_earlier(path, content, tensors):
+        fields = dict(content["settings"]["optimizer"])
+        assert fields.pop("epsilon_hat") is True
+        settings = content["settings"] | {"optimizer": fields}
+        write(path, content | {"format": 2, "settings": settings}, tensors)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sealed, "write", as_earlier)
+        net.save(path)
+    loaded = cls.load(path)
+    for each in net, loaded:
+        each.fit(X, y, 3)
+    assert loaded.parameters.tobytes() == net.parameters.tobytes()
+    loaded.save(path)
+    assert cls.load(path).parameters.tobytes() == net.parameters.tobytes()

@@ -154,6 +154,8 @@ def test_dropout(backend, rng):
     "optimizer",
     [
         *OPTIMIZERS.values(),
+        Adam(epsilon=0.1, epsilon_hat=True),
+        AdamW(epsilon=0.1, epsilon_hat=True),
         RMSprop(),
         RMSprop(momentum=0.7),
         Rprop(step_max=0.02),

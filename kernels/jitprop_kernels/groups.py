@@ -11,6 +11,7 @@ from jitprop_kernels._jit import jit
 from jitprop_kernels._types import Array, Scalar
 from jitprop_kernels.elementary import power, smaller
 from jitprop_kernels.members import block_width, inputs_of, member_in
+from jitprop_kernels.optimizers import corrected_epsilon
 from jitprop_kernels.plan import N_IN, SMALLEST, Plan
 from jitprop_kernels.records import Block, Group, MemberSamples
 from jitprop_kernels.simd import load_like, prefetch_to_write, size_of, square_root, store, widened
@@ -47,7 +48,10 @@ def set_rates(
     zero: Scalar, plan: Plan, group: Group, rates: Array, at: int, constant: bool, n: int
 ) -> None:
     """
-    Write each member's rate to where `backward` reads it: for Adam corrected, and plain behind.
+    Write each member's rate to where `backward` reads it.
+
+    For Adam the rate is corrected, the plain one stands behind it, and epsilon in the place of the
+    momentum.
 
     For the n-th update of this call, n = 1, 2, ..., which is update t = ``updates`` + n of each. t
     alone decides when powers of beta are computed anew, so that bits do not depend on where a call
@@ -67,8 +71,10 @@ def set_rates(
                     sums[p2] *= beta_2
             sums[p1] *= beta_1
             sums[p2] *= beta_2
-            memory[plan.panels + v] = rates[at + i] * square_root(1.0 - sums[p2]) / (1.0 - sums[p1])
+            root = square_root(1.0 - sums[p2])
+            memory[plan.panels + v] = rates[at + i] * root / (1.0 - sums[p1])
             memory[plan.panels + V + v] = rates[at + i]
+            memory[plan.panels + 3 * V + v] = corrected_epsilon(plan.settings, root)
     elif n == 1 or not constant:
         for v in range(V):
             memory[plan.panels + v] = rates[at + member_in(group.lane + v, updates.size)]

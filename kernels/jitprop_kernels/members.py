@@ -208,7 +208,8 @@ def update(plan: Plan, params: Array, slots: Array, i: int, g: Scalar, change: G
     else:
         size = n_parameters(plan) * size_of(g)
         mean, square = load_like(g, slots, i), load_like(g, slots, size + i)
-        p, mean, square = adam_step(p, mean, square, g, rate, decay, keep, plan.settings)
+        g, epsilon = fma(decay, p, g), change.epsilon
+        p, mean, square = adam_step(p, mean, square, g, rate, keep, epsilon, plan.settings)
         store(slots, i, mean)
         store(slots, size + i, square)
         store(params, i, p)
@@ -254,14 +255,14 @@ def backward_by(
         load_like(zero, memory, plan.panels + 2 * V),
     )
     rate, rate_bias = T(run.factor) * plain, T(run.factor_bias) * plain
-    keep = keep_bias = load_like(zero, memory, plan.panels + 3 * V)
+    keep = keep_bias = epsilon = load_like(zero, memory, plan.panels + 3 * V)
     if plan.optimizer == codes.ADAM:
         keep = keep_bias = T(1.0)
     elif plan.optimizer == codes.ADAMW:
         uncorrected = T(run.factor) * load_like(zero, memory, plan.panels + V)
         keep, keep_bias, decay = T(1.0) - uncorrected * decay, T(1.0), zero
-    of_weights = GroupUpdate(rate, decay, keep, begins, end)
-    of_biases = GroupUpdate(rate_bias, zero, keep_bias, begins, end_bias)
+    of_weights = GroupUpdate(rate, decay, keep, epsilon, begins, end)
+    of_biases = GroupUpdate(rate_bias, zero, keep_bias, epsilon, begins, end_bias)
     for l in range(run.last, run.first - 1, -1):
         n_in, n_out, i = layers[l, N_IN], layers[l, N_OUT], layers[l, WEIGHTS] * V
         a, d = layers[l, INPUTS] if l > 0 else x, plan.deltas + layers[l, OUTPUTS]

@@ -68,41 +68,63 @@ def adam_step(
     v: Scalar,
     g: Scalar,
     rate: Scalar,
-    decay: Scalar,
     shrink: Scalar,
+    epsilon: Scalar,
     settings: Settings,
 ) -> tuple[Scalar, Scalar, Scalar]:
     """
     m <- beta_1 m + (1 - beta_1) g;  v <- beta_2 v + (1 - beta_2) g**2;
     p <- shrink p - rate m / (sqrt(v) + epsilon).
 
-    ``rate`` carries the correction of the bias, ``shrink`` AdamW's decay; g is then the gradient
-    plus ``decay p``. Returns p, m and v. Source: Kingma and Ba, *Adam*, arXiv:1412.6980, the order
-    of computation at the end of section 2, which scikit-learn and Keras use.
+    ``rate`` and ``epsilon`` carry the correction of the bias, ``shrink`` AdamW's decay; g has the
+    other decay in it. Returns p, m and v. Source: Kingma and Ba, *Adam*, arXiv:1412.6980, the order
+    of computation at the end of section 2. With epsilon sqrt(1 - beta_2**t) for epsilon it is
+    their Algorithm 1: see `corrected_epsilon`.
     """
-    beta_1, beta_2, epsilon, _ = settings
+    beta_1, beta_2, _, _ = settings
     T = type(p)
-    g = fma(decay, p, g)
     m = fma(T(beta_1), m, T(1.0 - beta_1) * g)
     v = fma(T(beta_2), v, T(1.0 - beta_2) * (g * g))
-    return fma(shrink, p, -rate * m / (square_root(v) + T(epsilon))), m, v
+    return fma(shrink, p, -rate * m / (square_root(v) + epsilon)), m, v
+
+
+@jit()
+def corrected_epsilon(settings: Settings, root: float) -> float:
+    """
+    What `adam_step` adds to sqrt(v) in an update where ``root`` is sqrt(1 - beta_2**t).
+
+    Algorithm 1 divides m_hat by sqrt(v_hat) + epsilon, where m_hat = m / (1 - beta_1**t) and
+    v_hat = v / (1 - beta_2**t). Times ``root``, that is sqrt(v) + epsilon ``root``. The settings'
+    last number is the least result: epsilon itself for the form with epsilon_hat.
+    """
+    _, _, epsilon, least = settings
+    corrected = epsilon * root
+    return corrected if corrected > least else least
 
 
 @jit()
 def change_of(plan: Plan, rate: float, decay: float, t: int, rose: bool) -> Update:
     """Update number t, for all parameters: powers of beta are computed once."""
-    root = divisor = 1.0
+    root, divisor, epsilon = 1.0, 1.0, 0.0
     if plan.optimizer == codes.ADAM or plan.optimizer == codes.ADAMW:
         beta_1, beta_2, _, _ = plan.settings
         root, divisor = square_root(1.0 - power(beta_2, t)), 1.0 - power(beta_1, t)
-    return Update(rate, decay, 1.0, t, rose, root, divisor)
+        epsilon = corrected_epsilon(plan.settings, root)
+    return Update(rate, decay, 1.0, t, rose, root, divisor, epsilon)
 
 
 @jit()
 def times(change: Update, factor: float) -> Update:
     """The same update, by a gradient that is multiplied by the factor first."""
     return Update(
-        change.rate, change.decay, factor, change.t, change.rose, change.root, change.divisor
+        change.rate,
+        change.decay,
+        factor,
+        change.t,
+        change.rose,
+        change.root,
+        change.divisor,
+        change.epsilon,
     )
 
 
@@ -133,16 +155,25 @@ def momentum(
 
 @jit()
 def adam(
-    work: Work, start: int, stop: int, rate: float, decay: float, shrink: float, settings: Settings
+    work: Work,
+    start: int,
+    stop: int,
+    rate: float,
+    decay: float,
+    shrink: float,
+    epsilon: float,
+    settings: Settings,
 ) -> None:
     """`adam_step` of a range. ``slots`` holds m, then v."""
     params, slots, gradients = work.params, work.slots, work.gradients
     T = type(params[0])
     n = params.size
-    rate_, decay_, shrink_ = T(rate), T(decay), T(shrink)
+    rate_, decay_, shrink_, epsilon_ = T(rate), T(decay), T(shrink), T(epsilon)
     for i in range(start, stop):
+        p, m, v = params[i], slots[i], slots[n + i]
+        g = fma(decay_, p, gradients[i])
         params[i], slots[i], slots[n + i] = adam_step(
-            params[i], slots[i], slots[n + i], gradients[i], rate_, decay_, shrink_, settings
+            p, m, v, g, rate_, shrink_, epsilon_, settings
         )
 
 
@@ -225,8 +256,8 @@ def update(plan: Plan, work: Work, start: int, stop: int, change: Update, part: 
     One update of ``params[start:stop]`` by the plan's optimizer; biases do not decay.
 
     ``part`` is 2 l for weights of layer l, and 2 l + 1 for its biases.
-    ``plan.settings`` are momentum; beta_1, beta_2, epsilon; rho, momentum, epsilon; or eta_minus,
-    eta_plus, step_min, step_max.
+    ``plan.settings`` are momentum; beta_1, beta_2, epsilon and the least of `corrected_epsilon`;
+    rho, momentum, epsilon; or eta_minus, eta_plus, step_min, step_max.
     """
     if plan.factors[part] == 0.0:
         return
@@ -251,4 +282,4 @@ def update(plan: Plan, work: Work, start: int, stop: int, change: Update, part: 
         if plan.optimizer == codes.ADAMW:
             shrink, decay = 1.0 - rate * decay, 0.0
         corrected = rate * change.root / change.divisor
-        adam(work, start, stop, corrected, decay, shrink, settings)
+        adam(work, start, stop, corrected, decay, shrink, change.epsilon, settings)

@@ -337,6 +337,8 @@ class Update(NamedTuple):
     """For Adam sqrt(1 - beta_2**t), which corrects the bias;"""
     divisor: float
     """and 1 - beta_1**t. Else 1."""
+    epsilon: float
+    """What Adam adds to sqrt(v): see `optimizers.corrected_epsilon`. Else 0."""
 
 
 class Outputs(NamedTuple):
@@ -513,6 +515,8 @@ class GroupUpdate(NamedTuple):
     decay: Scalar
     keep: Scalar
     """The momentum; for AdamW what the decay leaves of a parameter."""
+    epsilon: Scalar
+    """What Adam adds to sqrt(v). It hangs on the member's number of updates."""
     begins: bool
     """The batch begins with this block of samples."""
     ends: bool

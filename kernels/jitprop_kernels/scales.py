@@ -72,7 +72,7 @@ def update_scale(plan: Plan, slots: Array, at: int, g: Scalar, change: Update) -
     else:
         corrected = T(rate * change.root / change.divisor)
         s, slots[first], slots[second] = adam_step(
-            s, slots[first], slots[second], g, corrected, zero, T(1.0), settings
+            s, slots[first], slots[second], g, corrected, T(1.0), T(change.epsilon), settings
         )
     slots[at] = s
 

@@ -198,8 +198,12 @@ def update(
     mean, mean_square = slots
     mean[:] = optimizer.beta_1 * mean + (1 - optimizer.beta_1) * g
     mean_square[:] = optimizer.beta_2 * mean_square + (1 - optimizer.beta_2) * g**2
-    correction = np.sqrt(1 - optimizer.beta_2**t) / (1 - optimizer.beta_1**t)
-    p -= float(rate * correction) * mean / (np.sqrt(mean_square) + optimizer.epsilon)
+    of_mean, of_square = 1 - optimizer.beta_1**t, 1 - optimizer.beta_2**t
+    if optimizer.epsilon_hat:
+        corrected = float(rate * (np.sqrt(of_square) / of_mean))
+        p -= corrected * mean / (np.sqrt(mean_square) + optimizer.epsilon)
+    else:
+        p -= rate * (mean / of_mean) / (np.sqrt(mean_square / of_square) + optimizer.epsilon)
 
 
 def update_scaled(

@@ -146,7 +146,7 @@ def make(
         ],
         axis=1,
     )
-    optimizer, settings = _optimizer(spec)
+    optimizer, settings = _optimizer(spec, dtype)
     edge, below, above = _pieces(spec.loss)
     gain, offset = spec.loss.smoothing(spec.n_targets)
     plan = kernels.Plan(
@@ -267,7 +267,7 @@ def _pieces(loss: Loss) -> tuple[float, float, float]:
     return 0.0, 0.0, 0.0
 
 
-def _optimizer(spec: Spec) -> tuple[int, tuple[float, float, float, float]]:
+def _optimizer(spec: Spec, dtype: np.dtype[Any]) -> tuple[int, tuple[float, float, float, float]]:
     """The optimizer's code and settings: see `jitprop_kernels.optimizers.update`."""
     match spec.optimizer:
         case SGD(momentum=0.0):
@@ -276,7 +276,8 @@ def _optimizer(spec: Spec) -> tuple[int, tuple[float, float, float, float]]:
             return codes.NESTEROV if nesterov else codes.MOMENTUM, (momentum, 0.0, 0.0, 0.0)
         case Adam(beta_1=beta_1, beta_2=beta_2, epsilon=epsilon) as adam:
             code = codes.ADAMW if isinstance(adam, AdamW) else codes.ADAM
-            return code, (beta_1, beta_2, epsilon, 0.0)
+            least = epsilon if adam.epsilon_hat else float(np.finfo(dtype).smallest_subnormal)
+            return code, (beta_1, beta_2, epsilon, least)
         case RMSprop(rho=rho, momentum=momentum, epsilon=epsilon):
             return codes.RMSPROP, (rho, momentum, epsilon, 0.0)
         case Rprop(eta_minus, eta_plus, step_min, step_max, backtracking):

@@ -29,6 +29,10 @@ CLASSES: dict[str, type[Any]] = {
 }
 """The classes of settings, by name."""
 
+BEFORE: dict[str, dict[str, Any]] = {name: {"epsilon_hat": True} for name in ("Adam", "AdamW")}
+"""What a class's missing field means, where that is not its default: files that were written before
+the field came have another form."""
+
 HISTORY_IN_JSON = 100_000
 """
 The most numbers of a history, in all its columns, that are stored as JSON. They take at most 2.5 MB
@@ -102,7 +106,7 @@ def decoded(value: Any, custom_objects: Mapping[str, Any]) -> Any:
         raise ValueError(f"its settings have the unknown class {checks.shown(name)}")
     settings = {key: decoded(item, custom_objects) for key, item in value.items() if key != "class"}
     check_known(f"settings of {name}", settings, [field.name for field in fields(CLASSES[name])])
-    return CLASSES[name](**settings)
+    return CLASSES[name](**BEFORE.get(name, {}) | settings)
 
 
 def encoded_history(history: History) -> tuple[dict[str, Any], dict[str, Numbers]]:

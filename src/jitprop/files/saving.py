@@ -46,11 +46,12 @@ from jitprop.training.history import Course
 from jitprop.training.model import Model
 from jitprop.training.posterior import Posterior
 
-FORMAT = 2
+FORMAT = 3
 """
 The format of the content. A file with a greater number is refused. Fields that are missing in a
 file get their defaults, so only a change of their meaning needs a new number. In format 1, "gelu"
-was the activation that is "gelu_tanh" now: see `settings_of`.
+was the activation that is "gelu_tanh" now: see `settings_of`. Up to format 2, Adam had no
+"epsilon_hat", and its form was that with True: see `encoding.BEFORE`.
 """
 
 TENSORS = {"params": "parameters", "slots": "optimizer"}

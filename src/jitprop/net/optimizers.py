@@ -16,7 +16,7 @@ Each class says how it is used:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 from jitprop import checks
 from jitprop.hints import hinting_class
@@ -92,7 +92,16 @@ class Adam:
 
     - m <- beta_1 m + (1 - beta_1) g;
     - v <- beta_2 v + (1 - beta_2) g**2;
+    - m_hat = m / (1 - beta_1**t) and v_hat = v / (1 - beta_2**t), which correct the bias of the
+      means towards 0;
+    - W <- W - learning_rate m_hat / (sqrt(v_hat) + epsilon).
+
+    With ``epsilon_hat=True``, epsilon is added before the bias of v is corrected:
+
     - W <- W - learning_rate sqrt(1 - beta_2**t) / (1 - beta_1**t) m / (sqrt(v) + epsilon).
+
+    The two forms differ in the first updates, and where gradients are not much larger than
+    epsilon.
 
     Parameters
     ----------
@@ -101,7 +110,11 @@ class Adam:
     beta_2 : float, default 0.999
         At least 0, below 1.
     epsilon : float, default 1e-8
-        Above 0. It is added to sqrt(v) before the bias is corrected, as in scikit-learn and Keras.
+        Above 0.
+    epsilon_hat : bool, default False
+        False is the form of PyTorch, optax and JAX. True is the form of Keras and scikit-learn, and
+        so of the estimators in `jitprop.sklearn`. Files that were saved before this argument came
+        mean True.
 
     Raises
     ------
@@ -110,8 +123,8 @@ class Adam:
 
     References
     ----------
-    Kingma and Ba, *Adam: A Method for Stochastic Optimization*, arXiv:1412.6980, in the form at the
-    end of section 2.
+    Kingma and Ba, *Adam: A Method for Stochastic Optimization*, arXiv:1412.6980: Algorithm 1, and
+    the form with epsilon hat at the end of section 2.
 
     Examples
     --------
@@ -124,6 +137,7 @@ class Adam:
     beta_1: float = 0.9
     beta_2: float = 0.999
     epsilon: float = 1e-8
+    epsilon_hat: bool = False
     name: ClassVar[str] = "adam"
     default_rate: ClassVar[float] = 0.001
     uses_rate: ClassVar[str] = "every update"
@@ -136,6 +150,11 @@ class Adam:
             beta = checks.number(name, getattr(self, name), low=0.0, below=1.0)
             object.__setattr__(self, name, beta)
         object.__setattr__(self, "epsilon", checks.number("epsilon", self.epsilon, above=0.0))
+        object.__setattr__(self, "epsilon_hat", checks.boolean("epsilon_hat", self.epsilon_hat))
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # An object that was pickled before `epsilon_hat` came had that form.
+        self.__dict__.update({"epsilon_hat": True} | state)
 
 
 @hinting_class

@@ -42,7 +42,7 @@ def backend() -> Backend:
 def optimizer_of(model: Any) -> Optimizer:
     """Return the optimizer that ``solver`` names."""
     if model.solver == "adam":
-        return Adam(model.beta_1, model.beta_2, model.epsilon)
+        return Adam(model.beta_1, model.beta_2, model.epsilon, epsilon_hat=True)
     # scikit-learn allows momentum=1 and SGD does not. The largest number below 1 differs from it
     # by less than a rounding error.
     momentum = min(float(model.momentum), math.nextafter(1.0, 0.0))

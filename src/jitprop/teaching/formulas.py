@@ -196,11 +196,16 @@ def _update(spec: Spec, gradient: str, decay: str, t: int) -> str:
     else:
         assert isinstance(optimizer, Adam)
         beta_1, beta_2 = optimizer.beta_1, optimizer.beta_2
+        of_mean, of_square = f"(1 - {beta_1!r}**{t})", f"(1 - {beta_2!r}**{t})"
         lines = [
             f"g = {gradient}",
             f"m = {beta_1!r} * m + (1 - {beta_1!r}) * g",
             f"v = {beta_2!r} * v + (1 - {beta_2!r}) * g**2",
-            f"c = sqrt(1 - {beta_2!r}**{t}) / (1 - {beta_1!r}**{t})",
-            f"{decoupled or '-'}learning_rate * c * m / (sqrt(v) + {optimizer.epsilon!r})",
         ]
+        mean, square = f"m / {of_mean}", f"v / {of_square}"
+        if optimizer.epsilon_hat:
+            lines.append(f"c = sqrt{of_square} / {of_mean}")
+            mean, square = "c * m", "v"
+        step = f"learning_rate * {mean} / (sqrt({square}) + {optimizer.epsilon!r})"
+        lines.append(f"{decoupled or '-'}{step}")
     return "\n".join(norm + lines)
