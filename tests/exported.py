@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import warnings
+from functools import partial
 
 import numpy as np
 import onnxruntime
@@ -14,6 +15,7 @@ import pytest
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
+import jitprop.sklearn
 from jitprop import Trainer
 from nets import HIDDEN
 
@@ -83,6 +85,12 @@ def estimator(name, dtype, classifier=MLPClassifier, regressor=MLPRegressor):
         warnings.simplefilter("ignore", ConvergenceWarning)
         made.fit(X, TARGETS[name](X))
     return made, X
+
+
+def ensemble(name, dtype):
+    """Return a fitted estimator with three members, and its samples."""
+    kinds = jitprop.sklearn.MLPClassifier, jitprop.sklearn.MLPRegressor
+    return estimator(name, dtype, *(partial(kind, n_members=3) for kind in kinds))
 
 
 def run_onnx(path, X):

@@ -14,12 +14,13 @@ from exported import (
     NETS,
     TARGETS,
     TOLERANCE,
+    ensemble,
     estimator,
     needs_compiler,
     run_c,
     trainer,
 )
-from jitprop import export
+from jitprop import Fleet, export
 
 
 @needs_compiler
@@ -41,6 +42,27 @@ def test_an_estimator_of_float64_predicts_the_same_in_float(name, tmp_path):
     ref = model.predict_proba(X) if name in CLASSIFIED else model.predict(X).reshape(len(X), -1)
     comp = run_c(tmp_path / "mlp.c", X, ref.shape[1], np.float32, "mlp_2")
     np.testing.assert_allclose(comp, ref, rtol=1e-4, atol=1e-6)
+
+
+@needs_compiler
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("name", ["two", "three", "labels", "several"])
+def test_an_ensemble_is_one_function(name, dtype, tmp_path):
+    model, X = ensemble(name, dtype)
+    export.to_c(model, tmp_path / "net.c", dtype=dtype)
+    ref = model.predict_proba(X) if name in CLASSIFIED else model.predict(X)
+    comp = run_c(tmp_path / "net.c", X, ref.shape[1], dtype)
+    np.testing.assert_allclose(comp, ref, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype])
+
+
+@needs_compiler
+@pytest.mark.parametrize("members", [1, 4])
+def test_a_fleet_is_one_function(members, tmp_path):
+    fleet = Fleet([4, 5, 3], members=members, dtype="float64", seed=0)
+    X = np.random.default_rng(0).normal(size=(20, 4))
+    export.to_c(fleet, tmp_path / "net.c", dtype="float64")
+    comp = run_c(tmp_path / "net.c", X, 3, "float64")
+    np.testing.assert_allclose(comp, fleet.predict(X).mean(axis=0), rtol=1e-13, atol=1e-13)
 
 
 def test_the_file_needs_nothing_but_math(tmp_path):

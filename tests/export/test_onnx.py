@@ -8,12 +8,23 @@ import warnings
 import numpy as np
 import onnx
 import pytest
+from sklearn.base import ClassifierMixin
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from exported import CLASSIFIED, NETS, TARGETS, TOLERANCE, estimator, run_onnx, trainer
+from exported import (
+    CLASSIFIED,
+    NETS,
+    TARGETS,
+    TOLERANCE,
+    ensemble,
+    estimator,
+    run_onnx,
+    trainer,
+)
 from jitprop import CustomActivation, Fleet, Trainer, export
+from jitprop.export.onnx import FIRST_OPSET, LAST_OPSET
 from jitprop.sklearn import MLPRegressor
 
 
@@ -71,7 +82,7 @@ def test_without_onnx_the_error_says_what_to_install(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("write", [export.to_onnx, export.to_c])
 def test_what_is_no_net_is_refused(write, tmp_path):
-    with pytest.raises(TypeError, match="model must be a Trainer or a fitted"):
+    with pytest.raises(TypeError, match="model must be a Trainer, a Fleet or a fitted"):
         write(object(), tmp_path / "net")
     own = CustomActivation(lambda z: 2.0 * z, lambda z: 2.0, name="double")
     with pytest.raises(ValueError, match="must not have custom activations"):
@@ -120,18 +131,13 @@ def test_parameters_beyond_the_dtype(tmp_path):
 @pytest.mark.parametrize("write", [export.to_onnx, export.to_c])
 def test_what_has_a_net_inside_is_refused_with_the_way_to_it(write, tmp_path):
     model, X = estimator("one", "float64")
-    fleet = Fleet([4, 2, 1], members=3, seed=0)
-    ensemble = MLPRegressor(hidden_layer_sizes=(3,), n_members=2, max_iter=2, random_state=0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        ensemble.fit(X, X[:, 0])
         search = GridSearchCV(
             MLPRegressor(hidden_layer_sizes=(3,), max_iter=2), {"alpha": [0.1]}, cv=2
         )
         search.fit(X, X[:, 0])
     for refused, words in (
-        (fleet, r"a member, as fleet\[0\]"),
-        (ensemble, r"a member, as model.fleet_\[0\]"),
         (make_pipeline(StandardScaler(), model), r"its last step, model\[-1\]"),
         (search, "export its best_estimator_"),
         (MLPRegressor(), "which is not fitted"),
@@ -139,5 +145,73 @@ def test_what_has_a_net_inside_is_refused_with_the_way_to_it(write, tmp_path):
         with pytest.raises((TypeError, ValueError), match=words):
             write(refused, tmp_path / "net")
     assert not list(tmp_path.iterdir())
-    for net in (fleet[0], ensemble.fleet_[1], search.best_estimator_):
-        write(net, tmp_path / "net")
+    write(search.best_estimator_, tmp_path / "net")
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("name", TARGETS)
+def test_an_ensemble_is_one_file(name, dtype, tmp_path):
+    model, X = ensemble(name, dtype)
+    assert model.fleet_.predict(X).std(axis=0).max() > 1e-2  # the members differ
+    export.to_onnx(model, tmp_path / "net.onnx")
+    comp = run_onnx(tmp_path / "net.onnx", X)
+    tolerance = TOLERANCE[dtype]
+    if name in CLASSIFIED:
+        np.testing.assert_array_equal(comp["label"], model.predict(X))
+        ref = model.predict_proba(X)
+        np.testing.assert_allclose(comp["probabilities"], ref, rtol=tolerance, atol=tolerance)
+    else:
+        ref = model.predict(X).reshape(len(X), -1)
+        np.testing.assert_allclose(comp["prediction"], ref, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize(
+    ("sizes", "members", "output"),
+    [([4, 5, 3, 2], 7, "softmax"), ([4, 1], 1, "sigmoid"), ([4, 6, 3], 2, "identity")],
+)
+def test_a_fleet_is_one_file_of_the_mean(sizes, members, output, dtype, tmp_path):
+    loss = "cross_entropy" if output == "softmax" else "half_squared_error"
+    settings = {"output_activation": output, "loss": loss, "dtype": dtype}
+    fleet = Fleet(sizes, members=members, activation="gelu", seed=0, **settings)
+    X = np.random.default_rng(0).normal(size=(20, 4)).astype(dtype)
+    export.to_onnx(fleet, tmp_path / "net.onnx")
+    comp = run_onnx(tmp_path / "net.onnx", X)["prediction"]
+    tolerance = TOLERANCE[dtype]
+    ref = fleet.predict(X).mean(axis=0)
+    np.testing.assert_allclose(comp, ref, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("opset", range(FIRST_OPSET, LAST_OPSET + 1))
+def test_each_opset(opset, tmp_path):
+    last = min(onnx.defs.onnx_opset_version(), LAST_OPSET)
+    if opset > last:
+        pytest.skip(f"onnx {onnx.__version__} knows opsets up to {last}")
+    path = tmp_path / "net.onnx"
+    models = [
+        *(trainer(name, dtype) for name in ("all", "softmax", "scaled") for dtype in TOLERANCE),
+        ensemble("three", "float64"),
+        ensemble("labels", "float32"),
+    ]
+    for model, X in models:
+        export.to_onnx(model, path, opset=opset)
+        assert onnx.load(path).opset_import[0].version == opset
+        *_, comp = run_onnx(path, X).values()
+        classes = isinstance(model, ClassifierMixin)
+        ref = model.predict_proba(X) if classes else model.predict(X)
+        tolerance = TOLERANCE[X.dtype.name]
+        np.testing.assert_allclose(comp, ref, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize(
+    ("opset", "error", "words"),
+    [
+        (12, ValueError, "opset must be an integer of at least 13; got 12"),
+        (99, ValueError, "opset must be an integer of at most"),
+        ("17", TypeError, "opset must be an integer"),
+    ],
+)
+def test_bad_opsets(opset, error, words, tmp_path):
+    with pytest.raises(error, match=words):
+        export.to_onnx(trainer("shallow", "float32")[0], tmp_path / "net.onnx", opset=opset)
+    assert not list(tmp_path.iterdir())

@@ -4,19 +4,9 @@ from __future__ import annotations
 
 import joblib
 import numpy as np
-import onnxruntime
 import pandas
 import polars
 import pytest
-from skl2onnx import to_onnx, update_registered_converter
-from skl2onnx.common.shape_calculator import (
-    calculate_linear_classifier_output_shapes,
-    calculate_linear_regressor_output_shapes,
-)
-from skl2onnx.operator_converters.multilayer_perceptron import (
-    convert_sklearn_mlp_classifier,
-    convert_sklearn_mlp_regressor,
-)
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import make_column_transformer
@@ -183,40 +173,3 @@ def test_c(tmp_path):
     export.to_c(model, tmp_path / "net.c")
     comp = run_c(tmp_path / "net.c", points, 3, np.float32)
     np.testing.assert_allclose(comp, model.predict_proba(points), rtol=1e-4, atol=1e-6)
-
-
-def test_an_ensemble_is_more_than_one_net(tmp_path):
-    model = MLPClassifier(**SMALL, n_members=2).fit(X, LABELS)
-    with pytest.raises(ValueError, match="only one net can be exported"):
-        export.to_onnx(model, tmp_path / "net.onnx")
-    export.to_onnx(model.fleet_[1], tmp_path / "net.onnx")
-
-
-def test_skl2onnx_takes_whole_pipelines_once_it_is_told():
-    update_registered_converter(
-        MLPClassifier,
-        "JitpropMLPClassifier",
-        calculate_linear_classifier_output_shapes,
-        convert_sklearn_mlp_classifier,
-        options={
-            "zipmap": [True, False, "columns"],
-            "nocl": [True, False],
-            "output_class_labels": [False, True],
-        },
-    )
-    update_registered_converter(
-        MLPRegressor,
-        "JitpropMLPRegressor",
-        calculate_linear_regressor_output_shapes,
-        convert_sklearn_mlp_regressor,
-    )
-    single = X.astype(np.float32)
-    for model, y, options in (
-        (MLPClassifier(**SMALL), LABELS, {"zipmap": False}),
-        (MLPRegressor(**SMALL), X[:, 0], None),
-    ):
-        pipeline = make_pipeline(StandardScaler(), model).fit(single, y)
-        made = to_onnx(pipeline, single[:1], options=options and {id(model): options})
-        session = onnxruntime.InferenceSession(made.SerializeToString())
-        comp, *_ = session.run(None, {"X": single})
-        np.testing.assert_allclose(comp.ravel(), pipeline.predict(single), rtol=1e-4)

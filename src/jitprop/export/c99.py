@@ -162,8 +162,9 @@ def to_c(
 
     Parameters
     ----------
-    model : Trainer, MLPClassifier or MLPRegressor
-        Estimators must be fitted. scikit-learn's own estimators are also accepted.
+    model : Trainer, Fleet, MLPClassifier or MLPRegressor
+        Estimators must be fitted. scikit-learn's own estimators are also accepted. The outputs of a
+        fleet, and of an estimator with many members, are the mean of the members' outputs.
     path : str or path-like
         An existing file is replaced.
     name : str, default "net"
@@ -258,11 +259,27 @@ def _source(net: nets.Net, name: str, dtype: np.dtype[Any]) -> str:
         "#include <math.h>\n",
         "DECLARED\n",
         READ,
-        *arrays(net, "NAME_", dtype),
-        *functions(net),
-        predict(net, "void NAME_predict(const float x[], float y[])", "NAME_"),
+        *_of_members(net, dtype),
     ]
     return _filled("\n".join(parts), net, name, dtype)
+
+
+def _of_members(net: nets.Net, dtype: np.dtype[Any]) -> list[str]:
+    """Return the parameters and the public function, of a net or of the mean of several."""
+    head = "void NAME_predict(const float x[], float y[])"
+    if net.n_members is None:
+        return [*arrays(net, "NAME_", dtype), *functions(net), predict(net, head, "NAME_")]
+    parts = functions(net)
+    lines = [head, "{", "    int i;", *["    float out[N_OUT];"] * (net.n_members > 1)]
+    for m, member in enumerate(net.members):
+        parts += arrays(member, f"NAME_{m}_", dtype)
+        of_member = f"static void NAME_net_{m}(const float x[], float y[])"
+        parts.append(predict(member, of_member, f"NAME_{m}_"))
+        lines.append(f"    NAME_net_{m}(x, {'out' if m else 'y'});")
+        if m:
+            lines += ["    for (i = 0; i < N_OUT; i++)", "        y[i] += out[i];"]
+    lines += ["    for (i = 0; i < N_OUT; i++)", f"        y[i] /= {net.n_members}.0f;", "}", ""]
+    return [*parts, "\n".join(lines)]
 
 
 def arrays(net: nets.Net, prefix: str, dtype: np.dtype[Any]) -> list[str]:

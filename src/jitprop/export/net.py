@@ -17,12 +17,13 @@ from jitprop.warn import warn
 
 class Net(NamedTuple):
     """
-    A trained net, without the object that trained it.
+    A trained net, or several of one shape, without the object that trained it.
 
     Attributes
     ----------
-    weights : list of (n_in, n_out) arrays
-    biases : list of (n_out,) arrays
+    weights : list of (n_in, n_out) or (n_members, n_in, n_out) arrays
+        With members, the outputs are the mean of those of all members.
+    biases : list of (n_out,) or (n_members, n_out) arrays
     activations : list of str
         `Trainer`'s name for the activation of each layer, output layer last.
     answer : {"outputs", "class", "labels"}
@@ -41,7 +42,22 @@ class Net(NamedTuple):
     @property
     def sizes(self) -> list[int]:
         """The number of units in each layer, inputs first."""
-        return [len(self.weights[0]), *(len(b) for b in self.biases)]
+        return [self.weights[0].shape[-2], *(b.shape[-1] for b in self.biases)]
+
+    @property
+    def n_members(self) -> int | None:
+        """The number of nets whose outputs are averaged; None for a single net."""
+        return len(self.biases[0]) if self.biases[0].ndim == 2 else None
+
+    @property
+    def members(self) -> list[Net]:
+        """The single nets."""
+        if self.n_members is None:
+            return [self]
+        return [
+            self._replace(weights=[W[m] for W in self.weights], biases=[b[m] for b in self.biases])
+            for m in range(self.n_members)
+        ]
 
     def cast(self, dtype: np.dtype[Any] | None) -> Net:
         """
@@ -68,15 +84,14 @@ class Net(NamedTuple):
 
 def of(model: Any) -> Net:
     """
-    Return the net of a trainer or a fitted estimator.
+    Return the net of a trainer or a fitted estimator, or the nets of a fleet or an ensemble.
 
     Raises
     ------
     TypeError
         For anything else.
     ValueError
-        For an estimator with many nets, for custom activations, and for parameters that are not
-        finite.
+        For custom activations, and for parameters that are not finite.
 
     Warns
     -----
@@ -94,16 +109,13 @@ def of(model: Any) -> Net:
         weights, biases = held.spec.split(held.state.params)
         net = Net(weights, biases, _names(held.spec.activations), "outputs", None)
     elif isinstance(model, Fleet):
-        raise TypeError("only one net can be exported: pass the trainer of a member, as fleet[0]")
-    elif hasattr(model, "fleet_"):
-        raise ValueError(
-            "only one net can be exported: pass the trainer of a member, as model.fleet_[0]"
-        )
+        activations = _names(model._model.spec.activations)
+        net = Net([*model.weights], [*model.biases], activations, "outputs", None)
     elif hasattr(model, "coefs_") and hasattr(model, "out_activation_"):
         net = _of_estimator(model)
     else:
         raise TypeError(
-            f"model must be a Trainer or a fitted MLPClassifier or MLPRegressor; "
+            f"model must be a Trainer, a Fleet or a fitted MLPClassifier or MLPRegressor; "
             f"got {checks.shown(model)}{_hint(model)}"
         )
     if not all(np.isfinite(array).all() for array in (*net.weights, *net.biases)):
@@ -138,7 +150,7 @@ def _of_estimator(model: Any) -> Net:
     if classes is None:
         answer = "outputs"
     else:
-        several = names[-1] == "sigmoid" and len(model.intercepts_[-1]) > 1
+        several = names[-1] == "sigmoid" and model.intercepts_[-1].shape[-1] > 1
         answer = "labels" if several else "class"
     return Net(list(model.coefs_), list(model.intercepts_), names, answer, classes)
 

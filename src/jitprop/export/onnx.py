@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from jitprop import checks
 from jitprop._types import Array
 from jitprop._version import __version__
 from jitprop.checks import quoted
@@ -16,8 +17,11 @@ from jitprop.data import cast
 from jitprop.export import net as nets
 from jitprop.files.atomic import replacing
 
-# Both are from 2022, so runtimes since then can read the file.
-OPSET, IR_VERSION = 17, 8
+# Of 2022, so runtimes since then can read the file.
+OPSET = 17
+
+# The first one in which ReduceSum takes its axes as an input, and the last one that is tested.
+FIRST_OPSET, LAST_OPSET = 13, 28
 
 # lambda and lambda alpha: see `jitprop.functions.selu`.
 SELU_SCALE, SELU_DEPTH = 1.0507009873554805, 1.7580993408473768
@@ -54,26 +58,35 @@ NORMAL_TAIL = (
 
 
 def to_onnx(
-    model: Any, path: str | os.PathLike[str], *, dtype: npt.DTypeLike | None = None
+    model: Any,
+    path: str | os.PathLike[str],
+    *,
+    dtype: npt.DTypeLike | None = None,
+    opset: int = OPSET,
 ) -> None:
     """
     Write a trained net to an ONNX file, which runs without jitprop.
 
     Parameters
     ----------
-    model : Trainer, MLPClassifier or MLPRegressor
-        Estimators must be fitted. scikit-learn's own estimators are also accepted.
+    model : Trainer, Fleet, MLPClassifier or MLPRegressor
+        Estimators must be fitted. scikit-learn's own estimators are also accepted. A fleet and an
+        estimator with many members become one file with the mean of the members' outputs: for a
+        fleet that is ``fleet.predict(X).mean(axis=0)``.
     path : str or path-like
         An existing file is replaced.
     dtype : {None, "float32", "float64"} or NumPy dtype, default None
         The dtype of the input and of the computation; None is the net's own. float32 halves the
         size of the file.
+    opset : int, default 17
+        The version of ONNX's operators, from 13, of 2020, to 28. The package onnx must know it.
+        A runtime reads files of its own and of earlier versions.
 
     Raises
     ------
     TypeError, ValueError
-        For another model or dtype, for custom activations, for parameters that are not finite or do
-        not fit into ``dtype``, and for classes that are neither numbers nor text.
+        For another model, dtype or opset, for custom activations, for parameters that are not
+        finite or do not fit into ``dtype``, and for classes that are neither numbers nor text.
     ImportError
         If onnx is not installed.
     OSError
@@ -88,7 +101,7 @@ def to_onnx(
 
     All operators belong to ONNX's own domain, and onnxruntime has all of them in both dtypes. That
     is why elu, leaky_relu, selu, softplus, mish, softsign and both gelu are composed of simpler
-    operators.
+    operators. So each opset has all activations.
 
     Examples
     --------
@@ -103,30 +116,39 @@ def to_onnx(
     >>> np.allclose(prediction, trainer.predict(X), rtol=1e-5)
     True
     """
-    made = _model(nets.of(model).cast(cast.dtype(dtype)))
+    made = _model(nets.of(model).cast(cast.dtype(dtype)), check_opset(opset))
     with replacing(path) as file:
         file.write(made.SerializeToString())
 
 
-def _model(net: nets.Net) -> Any:
+def check_opset(opset: Any) -> int:
+    """
+    Return the opset that was asked for, if this module and the package onnx know it.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If they do not.
+    ImportError
+        If onnx is not installed.
+    """
+    last = min(LAST_OPSET, package().defs.onnx_opset_version())
+    return checks.integer("opset", opset, low=FIRST_OPSET, high=last)
+
+
+def _model(net: nets.Net, opset: int) -> Any:
     """Return the content of the file: the graph, and the versions that it needs."""
-    onnx = package()
+    helper = package().helper
     graph = Graph(net.weights[0].dtype)
-    name = "prediction" if net.answer == "outputs" else "probabilities"
-    a = graph.outputs(net, "X", None if net.is_binary else name)
-    helper, kind = onnx.helper, onnx.helper.np_dtype_to_tensor_dtype(graph.dtype)
-    outputs = [helper.make_tensor_value_info(a, kind, [None, net.sizes[-1]])]
-    if net.is_binary:
-        a = graph("Concat", graph("Sub", graph.number(1), a), a, name="probabilities", axis=1)
-        outputs = [helper.make_tensor_value_info(a, kind, [None, 2])]
-    if net.answer == "labels":
-        label = graph("Cast", graph("Greater", a, graph.number(0.5)), name="label", to=7)  # int64
-        outputs.insert(0, helper.make_tensor_value_info(label, 7, [None, net.sizes[-1]]))
-    elif net.classes is not None:
-        label, class_type = graph.label(net.classes, a)
-        outputs.insert(0, helper.make_tensor_value_info(label, class_type, [None]))
+    kind, n = helper.np_dtype_to_tensor_dtype(graph.dtype), net.sizes[-1]
+    label, name = graph.answer(net, "X")
+    width = 2 if net.is_binary else n
+    outputs = [helper.make_tensor_value_info(name, kind, [None, width])]
+    if label is not None:
+        shape = [None, n] if net.answer == "labels" else [None]
+        outputs.insert(0, helper.make_tensor_value_info(label, graph.class_type, shape))
     inputs = [helper.make_tensor_value_info("X", kind, [None, net.sizes[0]])]
-    return graph.model(inputs, outputs, {"": OPSET})
+    return graph.model(inputs, outputs, {"": opset})
 
 
 def package() -> Any:
@@ -166,7 +188,15 @@ class Graph:
         The dtype of all numbers.
     prefix : str, default ""
         The beginning of all names, except those of the graph's outputs.
+
+    Attributes
+    ----------
+    nodes, initializers : lists of what onnx makes
+    class_type : int
+        The type in ONNX of the classes, once they were added.
     """
+
+    class_type: int
 
     def __init__(self, dtype: np.dtype[Any], prefix: str = "") -> None:
         self.dtype, self.prefix = dtype, prefix
@@ -194,30 +224,47 @@ class Graph:
         return self.constant(np.array(value, self.dtype), f"number_{len(self.initializers)}")
 
     def outputs(self, net: nets.Net, a: str, name: str | None, of: str = "") -> str:
-        """Add a net with the inputs a, and return the name of its outputs."""
-        last = len(net.weights) - 1
+        """Add a net, or the mean of its members; return the name of the outputs for inputs a."""
+        last, n = len(net.weights) - 1, net.n_members
         for l, (W, b, activation) in enumerate(zip(*net[:3], strict=True)):
             product = self("MatMul", a, self.constant(W, f"{of}W{l}"))
-            z = self("Add", product, self.constant(b, f"{of}b{l}"))
-            a = self.activation(activation, z, name if l == last else None)
-        return a
+            rows = b if n is None else b[:, np.newaxis]
+            z = self("Add", product, self.constant(rows, f"{of}b{l}"))
+            a = self.activation(activation, z, name if l == last and n is None else None)
+        if n is None:
+            return a
+        total = self("ReduceSum", a, self.constant(np.array([0]), f"{of}members"), keepdims=0)
+        return self("Div", total, self.number(n), name=name)
 
-    def label(self, classes: Array, probabilities: str) -> tuple[str, int]:
-        """Add the most probable class; return its name and the type of classes in ONNX."""
+    def answer(self, net: nets.Net, a: str) -> tuple[str | None, str]:
+        """Add what the net predicts for inputs a; return the names of the labels and outputs."""
+        name = "prediction" if net.answer == "outputs" else "probabilities"
+        a = self.outputs(net, a, None if net.is_binary else name)
+        if net.is_binary:
+            a = self("Concat", self("Sub", self.number(1), a), a, name=name, axis=1)
+        if net.answer == "labels":
+            self.class_type = 7  # int64
+            return self("Cast", self("Greater", a, self.number(0.5)), name="label", to=7), a
+        return (None if net.classes is None else self.label(net.classes, a)), a
+
+    def label(self, classes: Array, probabilities: str) -> str:
+        """Add the most probable class and return its name."""
         values = self.constant(_storable(classes), "classes")
-        class_type = self.initializers[-1].data_type
+        self.class_type = self.initializers[-1].data_type
         best = self("ArgMax", probabilities, axis=1, keepdims=0)
-        return self("Gather", values, best, name="label"), class_type
+        return self("Gather", values, best, name="label")
 
     def model(self, inputs: list[Any], outputs: list[Any], opsets: dict[str, int]) -> Any:
         """Return the content of a file: the graph, and the versions that it needs."""
         import onnx
 
         helper = onnx.helper
+        ids = [helper.make_opsetid(*opset) for opset in opsets.items()]
         made = helper.make_model(
             helper.make_graph(self.nodes, "jitprop", inputs, outputs, self.initializers),
-            opset_imports=[helper.make_opsetid(*opset) for opset in opsets.items()],
-            ir_version=IR_VERSION,
+            opset_imports=ids,
+            # The format of the file: the earliest that these operators may be stored in.
+            ir_version=helper.find_min_ir_version_for(ids),
             producer_name="jitprop",
             producer_version=__version__,
         )
@@ -232,7 +279,7 @@ class Graph:
             case "sigmoid" | "tanh" | "relu" | "exp":
                 return self(kind.capitalize(), z, name=name)
             case "softmax":
-                return self("Softmax", z, name=name, axis=1)
+                return self("Softmax", z, name=name, axis=-1)
             case "silu":
                 return self("Mul", z, self("Sigmoid", z), name=name)
             case "leaky_relu":

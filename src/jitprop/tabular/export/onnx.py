@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from jitprop.export.onnx import OPSET, Graph, package
+from jitprop.export.onnx import OPSET, Graph, check_opset, package
 from jitprop.files.atomic import replacing
 from jitprop.tabular.columns import Columns
 from jitprop.tabular.encoders import CategoryEncoder, DateEncoder, NumberEncoder
@@ -27,7 +27,7 @@ FLOAT, INT64, STRING, DOUBLE = 1, 7, 8, 11
 Op: TypeAlias = Callable[[str, str, str | int], str]
 
 
-def to_onnx(model: Any, path: str | os.PathLike[str]) -> None:
+def to_onnx(model: Any, path: str | os.PathLike[str], *, opset: int = OPSET) -> None:
     """
     Write a net for tables to an ONNX file, which takes the columns as they are.
 
@@ -37,12 +37,14 @@ def to_onnx(model: Any, path: str | os.PathLike[str]) -> None:
         Estimators must be fitted.
     path : str or path-like
         An existing file is replaced.
+    opset : int, default 17
+        The version of ONNX's operators, as of `jitprop.export.to_onnx`.
 
     Raises
     ------
     TypeError, ValueError
-        For another model, a column of texts, a column with the name of an output, and classes that
-        are neither numbers nor text. The message names the column.
+        For another model or opset, a column of texts, a column with the name of an output, and
+        classes that are neither numbers nor text. The message names the column.
     ImportError
         If onnx is not installed.
     OSError
@@ -62,7 +64,7 @@ def to_onnx(model: Any, path: str | os.PathLike[str]) -> None:
     computed in float32, as in `predict`.
     """
     net = parts.of(model)
-    onnx = package()
+    onnx, opset = package(), check_opset(opset)
     graph = Graph(np.dtype(np.float32), _prefix(net.columns))
     inputs, a = _encoded(graph, net.columns)
     helper = onnx.helper
@@ -76,9 +78,9 @@ def to_onnx(model: Any, path: str | os.PathLike[str]) -> None:
         axes = graph.constant(np.array([1]), "classes_axis")
         name = "probabilities"
         graph("Div", total, graph("ReduceSum", total, axes, keepdims=1), name=name)
-        label, kind = graph.label(target.values, name)
+        label = graph.label(target.values, name)
         outputs = [
-            helper.make_tensor_value_info(label, kind, [None]),
+            helper.make_tensor_value_info(label, graph.class_type, [None]),
             helper.make_tensor_value_info(name, DOUBLE, [None, target.n_outputs]),
         ]
     else:
@@ -87,7 +89,7 @@ def to_onnx(model: Any, path: str | os.PathLike[str]) -> None:
         outputs = [helper.make_tensor_value_info(name, DOUBLE, [None, 1])]
     _check_names(net.columns, [output.name for output in outputs])
     made_inputs = [helper.make_tensor_value_info(n, kind, [None, 1]) for n, kind in inputs]
-    content = graph.model(made_inputs, outputs, {"": OPSET, ML: 2})
+    content = graph.model(made_inputs, outputs, {"": opset, ML: 2})
     with replacing(path) as file:
         file.write(content.SerializeToString())
 
