@@ -40,7 +40,7 @@ needs_compiler = pytest.mark.skipif(
 
 # Sizes and activations of nets; each activation is in one of them.
 NETS = {
-    "all": ([4, *[7, 6, 5] * 4, 7, 3], HIDDEN, "identity"),
+    "all": ([4, *[7, 6, 5] * 4, 7, 6, 3], HIDDEN, "identity"),
     "shallow": ([4, 9, 1], ("relu",), "sigmoid"),
     "no-hidden": ([4, 2], (), "tanh"),
     "softmax": ([4, 3, 8, 5], ("tanh", "gelu"), "softmax"),
@@ -48,6 +48,7 @@ NETS = {
     "gates": ([4, 6, 2], ("silu",), "softplus"),
     "scaled": ([4, 6, 2], ("selu",), "mish"),
     "signs": ([4, 6, 2], ("softsign",), "selu"),
+    "pieces": ([4, 6, 2], ("hard_sigmoid",), "hard_sigmoid"),
 }
 
 

@@ -15,7 +15,7 @@ from jitprop.training import sources
 
 HIDDEN = (
     "sigmoid", "tanh", "relu", "leaky_relu", "elu", "softplus", "gelu", "gelu_tanh", "silu",
-    "selu", "mish", "softsign", "identity",
+    "selu", "mish", "softsign", "hard_sigmoid", "identity",
 )  # fmt: skip
 
 # The output activations that each loss allows.

@@ -228,7 +228,7 @@ def test_a_sweep_over_optimizers_gives_each_its_own_rate():
 
 
 REACHES = {"sigmoid": (0, 1), "tanh": (-1, 1), "relu": (0, 9), "softplus": (0, 9), "exp": (0, 9)}
-REACHES |= {"selu": (-1, 9), "mish": (0, 9), "softsign": (-1, 1)}
+REACHES |= {"selu": (-1, 9), "mish": (0, 9), "softsign": (-1, 1), "hard_sigmoid": (0, 1)}
 
 
 @pytest.mark.parametrize("cls", [Trainer, Fleet])

@@ -75,7 +75,8 @@ def test_the_table_has_everything_that_the_promise_names() -> None:
         assert {"float", "Step", "Exponential", "InverseScaling", "Cosine", "OneCycle"} <= schedules
         assert {net.settings["weighted"] for net in of_kind} == {True, False}
         assert {net.settings["dropout"] > 0 for net in of_kind} == {True, False}
-    assert values("output_activation") == set(OUTPUT_ACTIVATIONS)
+    # hard_sigmoid is a sum, a quotient and comparisons, which have the same bits everywhere.
+    assert values("output_activation") == {*OUTPUT_ACTIVATIONS} - {"hard_sigmoid"}
     for kind in ("lanes", "blocks"):
         assert values("optimizer", kind) == {str(optimizer) for optimizer, _ in nets.OPTIMIZERS}
         assert values("clip_norm", kind) == {"None", "0.3"}

@@ -12,8 +12,8 @@ Improve Neural Network Acoustic Models*, 2013. elu: Clevert, Unterthiner and Hoc
 arXiv:1511.07289, with alpha = 1. selu: Klambauer, Unterthiner, Mayr and Hochreiter,
 arXiv:1706.02515. mish: Misra, arXiv:1908.08681. softsign: Glorot and Bengio, *Understanding the
 Difficulty of Training Deep Feedforward Neural Networks*, AISTATS 2010. gelu: Hendrycks and Gimpel,
-arXiv:1606.08415. silu: the same, and Elfwing, Uchibe and Doya, arXiv:1702.03118. Sources of losses:
-see `jitprop.net.losses`.
+arXiv:1606.08415. silu: the same, and Elfwing, Uchibe and Doya, arXiv:1702.03118. hard_sigmoid: as
+in PyTorch, Keras 3 and JAX. Sources of losses: see `jitprop.net.losses`.
 """
 
 from __future__ import annotations
@@ -114,6 +114,12 @@ def softsign(z: Array) -> tuple[Array, Array]:
     return np.copysign(large / (1 + large), z), (1 / (1 + size)) ** 2
 
 
+def hard_sigmoid(z: Array) -> tuple[Array, Array]:
+    """a = z/6 + 1/2, clipped to 0 ... 1; slope = 1/6 where -3 < z < 3, else 0."""
+    a = np.clip(z + 3, 0, 6) / 6
+    return a, np.where(np.abs(z) < 3, 1 / 6, 0).astype(z.dtype)
+
+
 def exp(z: Array) -> tuple[Array, Array]:
     """a = exp(z), slope = exp(z)."""
     a = np.exp(z)
@@ -145,6 +151,7 @@ ACTIVATIONS: dict[str, Callable[[Array], tuple[Array, Array]]] = {
     "selu": selu,
     "mish": mish,
     "softsign": softsign,
+    "hard_sigmoid": hard_sigmoid,
     "exp": exp,
     "identity": identity,
 }

@@ -82,7 +82,7 @@ class Trainer(Attributes):
         One for all hidden layers, or one for each: "sigmoid", "tanh", "relu", "leaky_relu" (slope
         0.01), "elu" (alpha 1), "selu" (initialised with "lecun_normal"), "softplus", "gelu"
         (z times the normal distribution), "gelu_tanh" (its approximation), "silu", "mish",
-        "softsign", "identity", or a `CustomActivation`.
+        "softsign", "hard_sigmoid", "identity", or a `CustomActivation`.
     output_activation : str or CustomActivation, default "sigmoid"
         One of these, "exp", or "softmax". Softmax needs the loss "cross_entropy".
     loss : str or Loss, default "half_squared_error"

@@ -51,6 +51,10 @@ def sweep(code, x, out):
             out[i], _ = activations.softsign(x[i])
         elif code == 14:
             _, out[i] = activations.softsign(x[i])
+        elif code == 17:
+            out[i], _ = activations.hard_sigmoid(x[i])
+        elif code == 18:
+            _, out[i] = activations.hard_sigmoid(x[i])
         else:
             _, out[i] = activations.tanh(x[i])
 
@@ -117,6 +121,15 @@ FUNCTIONS = {
         (-1e18, 1e18),
         3.5,
         3.5,
+    ),
+    "hard_sigmoid": (17, lambda x: (x + 3) / 6, (-3.0, 3.0), (-3.0, 3.0), 1.5, 1.5),
+    "hard_sigmoid_slope": (
+        18,
+        lambda x: mpmath.mpf(abs(x) < 3) / 6,
+        (-1e300, 1e300),
+        (-3e38, 3e38),
+        0.5,
+        0.5,
     ),
 }
 
@@ -267,6 +280,17 @@ EXTREMES = {
     "gelu_slope": [(1e4, 1.0), (-1e4, 0.0), (INF, 1.0), (-INF, 0.0), (NAN, NAN), (0.0, 0.5)],
     "softsign": [(1e30, 1.0), (INF, 1.0), (-INF, -1.0), (NAN, NAN), (0.0, 0.0), (-3.0, -0.75)],
     "softsign_slope": [(INF, 0.0), (-INF, 0.0), (NAN, NAN), (0.0, 1.0), (-3.0, 0.0625)],
+    "hard_sigmoid": [
+        (INF, 1.0),
+        (-INF, 0.0),
+        (NAN, NAN),
+        (3.0, 1.0),
+        (-3.0, 0.0),
+        (0.0, 0.5),
+        (1.5, 0.75),
+    ],
+    # At the kinks it is 0, as in PyTorch.
+    "hard_sigmoid_slope": [(INF, 0.0), (-INF, 0.0), (3.0, 0.0), (-3.0, 0.0), (0.0, 1 / 6)],
 }
 
 

@@ -11,7 +11,8 @@ from jitprop_kernels.local import entry
 
 CODES = [
     codes.SIGMOID, codes.TANH, codes.RELU, codes.LEAKY_RELU, codes.ELU, codes.SOFTPLUS,
-    codes.GELU, codes.GELU_TANH, codes.SILU, codes.SELU, codes.MISH, codes.SOFTSIGN, codes.IDENTITY,
+    codes.GELU, codes.GELU_TANH, codes.SILU, codes.SELU, codes.MISH, codes.SOFTSIGN,
+    codes.HARD_SIGMOID, codes.IDENTITY,
 ]  # fmt: skip
 
 

@@ -37,6 +37,7 @@ ACTIVATION_CODES = {
     "selu": codes.SELU,
     "mish": codes.MISH,
     "softsign": codes.SOFTSIGN,
+    "hard_sigmoid": codes.HARD_SIGMOID,
     "exp": codes.EXP,
     "identity": codes.IDENTITY,
     "softmax": codes.SOFTMAX,

@@ -12,6 +12,7 @@ from jitprop.net.spec import Spec
 
 RANGES = {
     "sigmoid": (0.0, 1.0),
+    "hard_sigmoid": (0.0, 1.0),
     "tanh": (-1.0, 1.0),
     "relu": (0.0, np.inf),
     "softplus": (0.0, np.inf),

@@ -31,6 +31,7 @@ ACTIVATIONS = {
     "selu": "return z > 0.0f ? 1.0507009873554805f * z : 1.7580993408473768f * expm1f(z);",
     "mish": "return z * tanhf(fmaxf(z, 0.0f) + log1pf(expf(-fabsf(z))));",
     "softsign": "return z / (1.0f + fabsf(z));",
+    "hard_sigmoid": "return z > -3.0f ? (z < 3.0f ? (z + 3.0f) / 6.0f : 1.0f) : 0.0f;",
     "exp": "return expf(z);",
 }
 

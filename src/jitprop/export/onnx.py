@@ -100,8 +100,8 @@ def to_onnx(
     has the shape (n, n_outputs) and holds 0 and 1.
 
     All operators belong to ONNX's own domain, and onnxruntime has all of them in both dtypes. That
-    is why elu, leaky_relu, selu, softplus, mish, softsign and both gelu are composed of simpler
-    operators. So each opset has all activations.
+    is why elu, leaky_relu, selu, softplus, mish, softsign, hard_sigmoid and both gelu are composed
+    of simpler operators. So each opset has all activations.
 
     Examples
     --------
@@ -294,6 +294,9 @@ class Graph:
                 return self("Mul", z, self("Tanh", self.softplus(z)), name=name)
             case "softsign":
                 return self("Div", z, self("Add", self("Abs", z), self.number(1)), name=name)
+            case "hard_sigmoid":
+                raised = self("Max", self("Add", z, self.number(3)), self.number(0))
+                return self("Div", self("Min", raised, self.number(6)), self.number(6), name=name)
             case "gelu" if self.dtype == np.float32:
                 erf = self("Erf", self("Mul", z, self.number(math.sqrt(0.5))))
                 half = self("Mul", z, self.number(0.5))

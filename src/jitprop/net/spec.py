@@ -29,6 +29,7 @@ HIDDEN_ACTIVATIONS = (
     "selu",
     "mish",
     "softsign",
+    "hard_sigmoid",
     "identity",
 )
 OUTPUT_ACTIVATIONS = (*HIDDEN_ACTIVATIONS, "exp", "softmax")
