@@ -100,6 +100,15 @@ def test_python_and_the_command_line_give_the_same_bits(capsys, name, suffix):
     np.testing.assert_array_equal(loaded.predict(X), model.predict(X))
 
 
+def test_classes_beyond_int64_stay_integers_in_the_file(capsys):
+    frame = made().drop(columns=["y", "kind"])
+    frame["y"] = np.where(np.arange(len(frame)) % 2, np.uint64(2**64 - 1), np.uint64(7))
+    frame.to_parquet("t.parquet")
+    run(capsys, "train", "t.parquet", "--target", "y", *QUICK, "--task", "classification")
+    model = TabularClassifier.load("model.safetensors")
+    np.testing.assert_array_equal(model.classes_, np.array([7, 2**64 - 1], np.uint64), strict=True)
+
+
 def test_what_is_printed_of_a_table_of_all_kinds(capsys):
     frame = made()
     frame.to_csv("t.csv", index=False)

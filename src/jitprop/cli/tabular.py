@@ -182,8 +182,6 @@ def _settings(options: Options, classes: bool) -> Settings:
 def _sorted(found: Classes) -> tuple[Classes, Any]:
     """Return classes in the order of the net's, and the net's classes."""
     of_net = found.values
-    if of_net.dtype == np.uint64:  # which a file of the net cannot hold
-        of_net = np.array(found.labels, object)
     order = np.argsort(of_net, kind="stable")
     labels = tuple(found.labels[i] for i in order)
     return replace(found, labels=labels), of_net[order]
