@@ -64,6 +64,8 @@ def test_words(cls, settings, words):
         (lambda: Trainer([3, 1], qqq=2), "its arguments are layer_sizes, activation, "),
         (lambda: Adam(learning_rate=0.1), r"Adam has no argument 'learning_rate': .* Trainer\("),
         (lambda: RMSprop(lr=0.1), r"RMSprop has no argument 'lr': write Trainer\(.*learning_rate="),
+        (lambda: RMSprop(eps_in_sqrt=True), "here it is epsilon_in_root"),
+        (lambda: Trainer([3, 1], epsilon_hat=True), r"write optimizer=Adam\(epsilon_hat=True\)"),
         (lambda: Adam(weight_decay=0.1), r"write Trainer\(..., weight_decay=...\)"),
         (lambda: EarlyStopping(restore_best_weights=True), "here it is restore_best"),
         (lambda: ReduceOnPlateau(0.1, min_lr=0.01), "here it is minimum"),

@@ -7,7 +7,7 @@ import pickle
 import numpy as np
 import pytest
 
-from jitprop import Adam, AdamW, Cosine, EachUpdate, Fleet, Trainer
+from jitprop import SGD, Adam, AdamW, Cosine, EachUpdate, Fleet, RMSprop, Trainer
 from jitprop.files import encoding
 from nets import data
 
@@ -16,6 +16,16 @@ FORMS = {
     "adamw": AdamW(epsilon=1e-3),
     "adam with epsilon_hat": Adam(epsilon=1e-3, epsilon_hat=True),
     "adamw with epsilon_hat": AdamW(epsilon=1e-3, epsilon_hat=True),
+    "momentum": SGD(momentum=0.9, rate_in_velocity=False),
+    "nesterov": SGD(momentum=0.9, nesterov=True, rate_in_velocity=False),
+    "rmsprop with momentum": RMSprop(epsilon=1e-3, momentum=0.7, rate_in_velocity=False),
+    "rmsprop, epsilon in root": RMSprop(epsilon=1e-3, epsilon_in_root=True),
+    "rmsprop with momentum, epsilon in root": RMSprop(
+        epsilon=1e-3, momentum=0.7, epsilon_in_root=True
+    ),
+    "rmsprop with both": RMSprop(
+        epsilon=1e-3, momentum=0.7, epsilon_in_root=True, rate_in_velocity=False
+    ),
 }
 
 # PyTorch 2.13.0, float64: a net w x + b that begins with w = 0.7 and b = -0.2, one sample x = 2
@@ -29,6 +39,38 @@ TORCH = {
             (0.7486486486486486, -0.15263157894736842),
             (0.7679993987630023, -0.13381031135664445),
             (0.7776338426081806, -0.12444603389788854),
+        ],
+    ),
+    "SGD": (
+        SGD(momentum=0.9, rate_in_velocity=False),
+        [
+            (0.88, -0.11),
+            (0.9988, -0.05059999999999999),
+            (1.07332, -0.013339999999999992),
+        ],
+    ),
+    "SGD with nesterov": (
+        SGD(momentum=0.9, nesterov=True, rate_in_velocity=False),
+        [
+            (1.042, -0.029000000000000005),
+            (1.17214, 0.03606999999999999),
+            (1.2372397, 0.06861985),
+        ],
+    ),
+    "RMSprop": (
+        RMSprop(rho=0.8, epsilon=0.1, rate_in_velocity=False),
+        [
+            (0.8052650696684635, -0.10055077982602949),
+            (0.8341684280010332, -0.0729842571410603),
+            (0.8466083547363662, -0.06107182841167959),
+        ],
+    ),
+    "RMSprop with momentum": (
+        RMSprop(rho=0.8, epsilon=0.1, momentum=0.7, rate_in_velocity=False),
+        [
+            (0.8052650696684635, -0.10055077982602949),
+            (0.863642647508203, -0.04513847549234856),
+            (0.8959793008052068, -0.014354114150862409),
         ],
     ),
 }
@@ -97,6 +139,93 @@ def test_adam_by_hand(backend, make, cls, hat):
             p[i] -= rate * m_hat / (v_hat**0.5 + added)
         net.fit(X, Y, 1)
         np.testing.assert_allclose(np.atleast_2d(net.parameters)[-1], p, rtol=1e-14)
+
+
+@pytest.mark.parametrize("make", [line, lines])
+@pytest.mark.parametrize("nesterov", [False, True])
+@pytest.mark.parametrize("inside", [False, True])
+def test_momentum_by_hand(backend, make, nesterov, inside):
+    optimizer, decay = SGD(0.9, nesterov, inside), 0.1
+    net = make(backend, optimizer=optimizer, weight_decay=decay)
+    p, v = list(BEGIN), [0.0, 0.0]
+    for rate in RATES:
+        for i, g in enumerate(gradient(p)):
+            g += decay * p[i] if i == 0 else 0.0
+            if inside:
+                v[i] = 0.9 * v[i] - rate * g
+                p[i] += 0.9 * v[i] - rate * g if nesterov else v[i]
+            else:
+                v[i] = 0.9 * v[i] + g
+                p[i] -= rate * (g + 0.9 * v[i] if nesterov else v[i])
+        net.learning_rate = rate
+        net.fit(X, Y, 1)
+        np.testing.assert_allclose(np.atleast_2d(net.parameters)[-1], p, rtol=1e-14)
+
+
+@pytest.mark.parametrize("make", [line, lines])
+@pytest.mark.parametrize("momentum", [0.0, 0.7])
+@pytest.mark.parametrize("in_root", [False, True])
+@pytest.mark.parametrize("inside", [False, True])
+def test_rmsprop_by_hand(backend, make, momentum, in_root, inside):
+    rho, epsilon, decay = 0.8, 0.1, 0.1
+    optimizer = RMSprop(rho, momentum, epsilon, in_root, inside)
+    net = make(backend, optimizer=optimizer, weight_decay=decay)
+    p, v, u = list(BEGIN), [0.0, 0.0], [0.0, 0.0]
+    for rate in RATES:
+        for i, g in enumerate(gradient(p)):
+            g += decay * p[i] if i == 0 else 0.0
+            v[i] = rho * v[i] + (1 - rho) * g * g
+            scaled = g / ((v[i] + epsilon) ** 0.5 if in_root else v[i] ** 0.5 + epsilon)
+            if inside:
+                u[i] = momentum * u[i] - rate * scaled
+                p[i] += u[i]
+            else:
+                u[i] = momentum * u[i] + scaled
+                p[i] -= rate * u[i]
+        net.learning_rate = rate
+        net.fit(X, Y, 1)
+        np.testing.assert_allclose(np.atleast_2d(net.parameters)[-1], p, rtol=1e-14)
+
+
+def test_optaxs_numbers(backend):
+    # optax 0.2.8, float64: rmsprop(0.05, decay=0.8, eps=0.1), without and with momentum=0.7, and
+    # the parameters after three updates of the net above.
+    for momentum, expected in (
+        (0.0, (0.9440531144466208, 0.03377387651183427)),
+        (0.7, (1.1185167020509157, 0.1997338368408769)),
+    ):
+        net = line(backend, optimizer=RMSprop(0.8, momentum, 0.1, epsilon_in_root=True))
+        net.fit(X, Y, 3)
+        np.testing.assert_allclose(net.parameters, expected, rtol=1e-14)
+
+
+def test_members_keep_the_form_with_momenta_of_their_own(backend):
+    # Momentum 0 among them: there both forms are the same.
+    momenta = [0.0, 0.5, 0.9]
+    arguments = {"learning_rate": Cosine(0.5, 4), "dtype": "float64", "backend": backend}
+    X, y = data([2, 4, 1], 9, "half_squared_error", False, np.random.default_rng(0))
+    form = SGD(momentum=0.5, rate_in_velocity=False)
+    fleet = Fleet([2, 4, 1], members=3, seed=[0, 1, 2], optimizer=form, momentum=momenta,
+        **arguments)  # fmt: skip
+    fleet.fit(X, y, 4)
+    for i, momentum in enumerate(momenta):
+        optimizer = SGD(momentum, rate_in_velocity=False)
+        alone = Trainer([2, 4, 1], seed=i, optimizer=optimizer, **arguments)
+        alone.fit(X, y, 4)
+        assert_close(fleet.parameters[i], alone.parameters, "float64")
+        assert fleet[i].optimizer == optimizer
+
+
+def test_without_momentum_both_forms_are_one(backend):
+    X, y = data([2, 4, 1], 9, "half_squared_error", False, np.random.default_rng(0))
+    for cls in SGD, RMSprop:
+        nets = [
+            Trainer([2, 4, 1], optimizer=cls(rate_in_velocity=inside), seed=0, backend=backend)
+            for inside in (True, False)
+        ]
+        for net in nets:
+            net.fit(X, y, 3)
+        assert nets[0].parameters.tobytes() == nets[1].parameters.tobytes()
 
 
 def settings(optimizer, route, **more):

@@ -20,7 +20,7 @@ from jitprop_kernels.activations import activate_by, sigmoid
 from jitprop_kernels.dropout import WHOLE, factor, layer_seed
 from jitprop_kernels.elementary import smaller
 from jitprop_kernels.losses import output_delta, squared_delta
-from jitprop_kernels.optimizers import adam_step, momentum_step, run_below
+from jitprop_kernels.optimizers import adam_step, momentum_step, run_below, velocity_rates
 from jitprop_kernels.plan import (
     ACTIVATION,
     BIASES,
@@ -202,7 +202,9 @@ def update(plan: Plan, params: Array, slots: Array, i: int, g: Scalar, change: G
         store(params, i, fma(-rate, g, fma(-rate * decay, p, p)))
     elif plan.optimizer == codes.MOMENTUM or plan.optimizer == codes.NESTEROV:
         v = load_like(g, slots, i)
-        p, v = momentum_step(p, v, g, rate, decay, keep, plan.optimizer == codes.NESTEROV)
+        nesterov = plan.optimizer == codes.NESTEROV
+        inner, outer = velocity_rates(plan, rate)
+        p, v = momentum_step(p, v, fma(decay, p, g), inner, outer, keep, nesterov)
         store(slots, i, v)
         store(params, i, p)
     else:

@@ -46,19 +46,31 @@ def run_below(plan: Plan, last: int) -> Run:
 
 
 @jit()
+def velocity_rates(plan: Plan, rate: Scalar) -> tuple[Scalar, Scalar]:
+    """
+    ``inner`` and ``outer`` of `momentum_step` and `rmsprop_step` for a learning rate.
+
+    With the rate inside the velocity they are rate and 1. With the rate outside they are -1 and
+    -rate: the velocity is then a sum of gradients.
+    """
+    one = type(rate)(1.0)
+    return (rate, one) if plan.rate_in_velocity else (-one, -rate)
+
+
+@jit()
 def momentum_step(
-    p: Scalar, v: Scalar, g: Scalar, rate: Scalar, decay: Scalar, keep: Scalar, nesterov: bool
+    p: Scalar, v: Scalar, g: Scalar, inner: Scalar, outer: Scalar, keep: Scalar, nesterov: bool
 ) -> tuple[Scalar, Scalar]:
     """
-    v <- keep v - rate g, then p <- p + v; with Nesterov p <- p + keep v - rate g, with the new v.
+    v <- keep v - inner g, then p <- p + outer v; with Nesterov p <- p + outer (keep v - inner g).
 
-    g is then the gradient plus ``decay p``. Returns p and v. Source: Sutskever et al., *On the
-    importance of initialization and momentum in deep learning*, ICML 2013, in the form of
-    scikit-learn.
+    Nesterov takes the new v. Returns p and v. Source: Sutskever et al., *On the importance of
+    initialization and momentum in deep learning*, ICML 2013, in the form of scikit-learn, or with
+    the other `velocity_rates` in that of PyTorch.
     """
-    step = rate * fma(decay, p, g)
+    step = inner * g
     v = fma(keep, v, -step)
-    return (p + fma(keep, v, -step) if nesterov else p + v), v
+    return fma(outer, fma(keep, v, -step) if nesterov else v, p), v
 
 
 @jit()
@@ -141,16 +153,17 @@ def sgd(work: Work, start: int, stop: int, rate: float, decay: float) -> None:
 
 @jit()
 def momentum(
-    work: Work, start: int, stop: int, rate: float, decay: float, keep: float, nesterov: bool
+    plan: Plan, work: Work, start: int, stop: int, rate: float, decay: float, nesterov: bool
 ) -> None:
     """`momentum_step` of a range. ``slots`` holds v."""
     params, slots, gradients = work.params, work.slots, work.gradients
     T = type(params[0])
-    rate_, decay_, keep_ = T(rate), T(decay), T(keep)
+    decay_, keep = T(decay), T(plan.settings[0])
+    inner, outer = velocity_rates(plan, T(rate))
     for i in range(start, stop):
-        params[i], slots[i] = momentum_step(
-            params[i], slots[i], gradients[i], rate_, decay_, keep_, nesterov
-        )
+        p = params[i]
+        g = fma(decay_, p, gradients[i])
+        params[i], slots[i] = momentum_step(p, slots[i], g, inner, outer, keep, nesterov)
 
 
 @jit()
@@ -179,37 +192,35 @@ def adam(
 
 @jit()
 def rmsprop_step(
-    p: Scalar, v: Scalar, u: Scalar, g: Scalar, rate: Scalar, decay: Scalar, settings: Settings
+    p: Scalar, v: Scalar, u: Scalar, g: Scalar, inner: Scalar, outer: Scalar, settings: Settings
 ) -> tuple[Scalar, Scalar, Scalar]:
     """
-    v <- rho v + (1 - rho) g**2;  u <- keep u - rate g / (sqrt(v) + epsilon);  p <- p + u.
+    v <- rho v + (1 - rho) g**2;  u <- keep u - inner g / (sqrt(v + below) + beside);
+    p <- p + outer u.
 
-    g is then the gradient plus ``decay p``. Returns p, v and u. Source: Hinton, Srivastava and
-    Swersky, *Neural Networks for Machine Learning*, lecture 6e.
+    Of ``below`` and ``beside`` one is epsilon and the other is 0. For ``inner`` and ``outer`` see
+    `velocity_rates`. Returns p, v and u. Source: Hinton, Srivastava and Swersky, *Neural Networks
+    for Machine Learning*, lecture 6e.
     """
-    rho, keep, epsilon, _ = settings
+    rho, keep, beside, below = settings
     T = type(p)
-    g = fma(decay, p, g)
     v = fma(T(rho), v, T(1.0 - rho) * (g * g))
-    step = -rate * g / (square_root(v) + T(epsilon))
+    step = -inner * g / (square_root(v + T(below)) + T(beside))
     u = fma(T(keep), u, step) if keep != 0.0 else step
-    return p + u, v, u
+    return fma(outer, u, p), v, u
 
 
 @jit(apart=True)
-def rmsprop(
-    work: Work, start: int, stop: int, rate: float, decay: float, settings: Settings
-) -> None:
+def rmsprop(plan: Plan, work: Work, start: int, stop: int, rate: float, decay: float) -> None:
     """`rmsprop_step` of a range. ``slots`` holds v and, with a momentum, then u."""
-    params, slots, gradients, keeps = work.params, work.slots, work.gradients, settings[1] != 0.0
-    T = type(params[0])
-    n = params.size
-    rate_, decay_ = T(rate), T(decay)
+    params, slots, gradients, settings = work.params, work.slots, work.gradients, plan.settings
+    T, keeps = type(params[0]), settings[1] != 0.0
+    n, decay_ = params.size, T(decay)
+    inner, outer = velocity_rates(plan, T(rate))
     for i in range(start, stop):
-        u = slots[n + i] if keeps else T(0.0)
-        params[i], slots[i], u = rmsprop_step(
-            params[i], slots[i], u, gradients[i], rate_, decay_, settings
-        )
+        p, v, u = params[i], slots[i], slots[n + i] if keeps else T(0.0)
+        g = fma(decay_, p, gradients[i])
+        params[i], slots[i], u = rmsprop_step(p, v, u, g, inner, outer, settings)
         if keeps:
             slots[n + i] = u
 
@@ -257,7 +268,8 @@ def update(plan: Plan, work: Work, start: int, stop: int, change: Update, part: 
 
     ``part`` is 2 l for weights of layer l, and 2 l + 1 for its biases.
     ``plan.settings`` are momentum; beta_1, beta_2, epsilon and the least of `corrected_epsilon`;
-    rho, momentum, epsilon; or eta_minus, eta_plus, step_min, step_max.
+    rho, momentum, and epsilon beside and below the root; or eta_minus, eta_plus, step_min,
+    step_max.
     """
     if plan.factors[part] == 0.0:
         return
@@ -272,9 +284,9 @@ def update(plan: Plan, work: Work, start: int, stop: int, change: Update, part: 
         sgd(work, start, stop, rate, decay)
     elif plan.optimizer == codes.MOMENTUM or plan.optimizer == codes.NESTEROV:
         nesterov = plan.optimizer == codes.NESTEROV
-        momentum(work, start, stop, rate, decay, settings[0], nesterov)
+        momentum(plan, work, start, stop, rate, decay, nesterov)
     elif plan.optimizer == codes.RMSPROP:
-        rmsprop(work, start, stop, rate, decay, settings)
+        rmsprop(plan, work, start, stop, rate, decay)
     elif plan.optimizer == codes.RPROP or plan.optimizer == codes.RPROP_PLUS:
         rprop(work, start, stop, rate if change.t == 1 else 0.0, decay, settings, change.rose)
     else:

@@ -88,6 +88,8 @@ class Plan(NamedTuple):
     clip_norm: float
     """What the norm of a batch's gradient is held to; 0 for no limit."""
     settings: Settings
+    rate_in_velocity: bool
+    """The learning rate is inside the velocity of a momentum: see `optimizers.velocity_rates`."""
     dropout_key: int
     scale_rows: int
     """The last rows of the slots, so many, belong to the scales of the inputs: see `scales`. 0 if

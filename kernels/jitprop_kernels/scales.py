@@ -17,6 +17,7 @@ from jitprop_kernels.optimizers import (
     rmsprop_step,
     times,
     update,
+    velocity_rates,
 )
 from jitprop_kernels.plan import N_IN, N_OUT, Plan
 from jitprop_kernels.records import Update, Work
@@ -58,16 +59,18 @@ def dot(a: Array, i: int, b: Array, j: int, n: int) -> Scalar:
 def update_scale(plan: Plan, slots: Array, at: int, g: Scalar, change: Update) -> None:
     """One update of the scale ``slots[at]`` by its gradient g. Scales do not decay."""
     T, n_in, settings = type(g), plan.layers[0, N_IN], plan.settings
-    rate, zero, s = change.rate * plan.scale_rate, T(0.0), slots[at]
+    rate, s = change.rate * plan.scale_rate, slots[at]
+    inner, outer = velocity_rates(plan, T(rate))
     first, second = at + n_in, at + 2 * n_in
     if plan.optimizer == codes.SGD:
         s = fma(-T(rate), g, s)
     elif plan.optimizer == codes.MOMENTUM or plan.optimizer == codes.NESTEROV:
         nesterov = plan.optimizer == codes.NESTEROV
-        s, slots[first] = momentum_step(s, slots[first], g, T(rate), zero, T(settings[0]), nesterov)
+        keep = T(settings[0])
+        s, slots[first] = momentum_step(s, slots[first], g, inner, outer, keep, nesterov)
     elif plan.optimizer == codes.RMSPROP:
         s, slots[first], slots[second] = rmsprop_step(
-            s, slots[first], slots[second], g, T(rate), zero, settings
+            s, slots[first], slots[second], g, inner, outer, settings
         )
     else:
         corrected = T(rate * change.root / change.divisor)

@@ -115,6 +115,7 @@ ARGUMENTS = {
     "beta2": "beta_2",
     "betas": "beta_1 and beta_2",
     "eps": "epsilon",
+    "eps_in_sqrt": "epsilon_in_root",
     "alpha": "weight_decay",
     "l2": "weight_decay",
     "decay": "weight_decay",
@@ -172,6 +173,9 @@ WHERE = {
     "nesterov": "optimizer=SGD(momentum=0.9, nesterov=True)",
     "beta_1": "optimizer=Adam(beta_1=0.9)",
     "beta_2": "optimizer=Adam(beta_2=0.999)",
+    "epsilon_hat": "optimizer=Adam(epsilon_hat=True)",
+    "epsilon_in_root": "optimizer=RMSprop(epsilon_in_root=True)",
+    "rate_in_velocity": "optimizer=SGD(momentum=0.9, rate_in_velocity=False)",
     "class_weight": "loss=CrossEntropy(class_weight=...)",
     "label_smoothing": "loss=CrossEntropy(label_smoothing=0.1)",
 }

@@ -160,20 +160,33 @@ def update(
         if optimizer.momentum == 0.0:
             p -= rate * g
             return
-        velocity = slots[0]
-        velocity[:] = optimizer.momentum * velocity - rate * g
-        p += optimizer.momentum * velocity - rate * g if optimizer.nesterov else velocity
+        velocity, momentum = slots[0], optimizer.momentum
+        if optimizer.rate_in_velocity:
+            velocity[:] = momentum * velocity - rate * g
+            p += momentum * velocity - rate * g if optimizer.nesterov else velocity
+        else:
+            velocity[:] = momentum * velocity + g
+            p -= rate * (g + momentum * velocity if optimizer.nesterov else velocity)
         return
 
     if isinstance(optimizer, RMSprop):
         g = g + decay * p
         mean_square = slots[0]
         mean_square[:] = optimizer.rho * mean_square + (1 - optimizer.rho) * g**2
-        step = -rate * g / (np.sqrt(mean_square) + optimizer.epsilon)
-        if optimizer.momentum != 0.0:
-            step += optimizer.momentum * slots[1]
-            slots[1][:] = step
-        p += step
+        if optimizer.epsilon_in_root:
+            root = np.sqrt(mean_square + optimizer.epsilon)
+        else:
+            root = np.sqrt(mean_square) + optimizer.epsilon
+        if optimizer.momentum == 0.0:
+            p -= rate * g / root
+            return
+        velocity = slots[1]
+        if optimizer.rate_in_velocity:
+            velocity[:] = optimizer.momentum * velocity - rate * g / root
+            p += velocity
+        else:
+            velocity[:] = optimizer.momentum * velocity + g / root
+            p -= rate * velocity
         return
 
     if isinstance(optimizer, Rprop):

@@ -20,7 +20,7 @@ from jitprop.backends import alike
 from jitprop.checks import quoted
 from jitprop.net.custom import CustomActivation, CustomLoss
 from jitprop.net.losses import AbsoluteError, Huber, Loss, Quantile
-from jitprop.net.optimizers import SGD, Adam, AdamW, RMSprop, Rprop
+from jitprop.net.optimizers import SGD, Adam, AdamW, Optimizer, RMSprop, Rprop
 from jitprop.net.spec import Spec
 from jitprop_kernels import codes
 
@@ -180,6 +180,7 @@ def make(
         ),
         clip_norm=spec.clip_norm or 0.0,
         settings=settings,
+        rate_in_velocity=_rate_in_velocity(spec.optimizer),
         dropout_key=0,
         scale_rows=spec.scale_rows,
         scale_rate=spec.input_scale_rate or 0.0,
@@ -268,6 +269,13 @@ def _pieces(loss: Loss) -> tuple[float, float, float]:
     return 0.0, 0.0, 0.0
 
 
+def _rate_in_velocity(optimizer: Optimizer) -> bool:
+    """Without a momentum there is no velocity, and both forms are one."""
+    if not isinstance(optimizer, SGD | RMSprop):
+        return True
+    return optimizer.rate_in_velocity or optimizer.momentum == 0.0
+
+
 def _optimizer(spec: Spec, dtype: np.dtype[Any]) -> tuple[int, tuple[float, float, float, float]]:
     """The optimizer's code and settings: see `jitprop_kernels.optimizers.update`."""
     match spec.optimizer:
@@ -279,8 +287,9 @@ def _optimizer(spec: Spec, dtype: np.dtype[Any]) -> tuple[int, tuple[float, floa
             code = codes.ADAMW if isinstance(adam, AdamW) else codes.ADAM
             least = epsilon if adam.epsilon_hat else float(np.finfo(dtype).smallest_subnormal)
             return code, (beta_1, beta_2, epsilon, least)
-        case RMSprop(rho=rho, momentum=momentum, epsilon=epsilon):
-            return codes.RMSPROP, (rho, momentum, epsilon, 0.0)
+        case RMSprop(rho=rho, momentum=momentum, epsilon=epsilon) as rmsprop:
+            beside, below = (0.0, epsilon) if rmsprop.epsilon_in_root else (epsilon, 0.0)
+            return codes.RMSPROP, (rho, momentum, beside, below)
         case Rprop(eta_minus, eta_plus, step_min, step_max, backtracking):
             code = codes.RPROP_PLUS if backtracking else codes.RPROP
             return code, (eta_minus, eta_plus, step_min, step_max)

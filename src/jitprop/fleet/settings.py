@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -66,7 +66,7 @@ def momenta_of(value: Any, optimizer: Optimizer, n_members: int) -> tuple[Array,
     made = per_member("momentum", value, n_members, below_1)
     if optimizer.nesterov and (made == 0).any():
         raise ValueError("nesterov=True needs a momentum above 0 for each member")
-    return made, SGD(float(made.max()), optimizer.nesterov)
+    return made, replace(optimizer, momentum=float(made.max()))
 
 
 def rates_of(value: Any, optimizer: Optimizer, n_members: int) -> Any:

@@ -36,12 +36,23 @@ class SGD:
     - with momentum: v <- momentum v - learning_rate g, then W <- W + v;
     - with Nesterov's momentum: v as before, then W <- W + momentum v - learning_rate g.
 
+    With ``rate_in_velocity=False`` the learning rate is not part of the velocity v:
+
+    - with momentum: v <- momentum v + g, then W <- W - learning_rate v;
+    - with Nesterov's momentum: v as before, then W <- W - learning_rate (g + momentum v).
+
+    With a constant learning rate both forms give the same W. When the rate changes, all of v counts
+    with the new rate here, while above each gradient keeps the rate that it came with.
+
     Parameters
     ----------
     momentum : float, default 0.0
         At least 0, below 1.
     nesterov : bool, default False
         True needs a momentum above 0.
+    rate_in_velocity : bool, default True
+        True is the form of scikit-learn and Keras, False is the form of PyTorch and optax. Without
+        momentum there is no difference.
 
     Raises
     ------
@@ -51,7 +62,7 @@ class SGD:
     References
     ----------
     Sutskever et al., *On the importance of initialization and momentum in deep learning*, ICML
-    2013. The learning rate is inside the velocity v, as in scikit-learn and Keras.
+    2013.
 
     Examples
     --------
@@ -63,6 +74,7 @@ class SGD:
 
     momentum: float = 0.0
     nesterov: bool = False
+    rate_in_velocity: bool = True
     name: ClassVar[str] = "sgd"
     default_rate: ClassVar[float] = 0.1
     uses_rate: ClassVar[str] = "every update"
@@ -72,7 +84,8 @@ class SGD:
     def __post_init__(self) -> None:
         momentum = checks.number("momentum", self.momentum, low=0.0, below=1.0)
         object.__setattr__(self, "momentum", momentum)  # now a float, which kernels need
-        object.__setattr__(self, "nesterov", checks.boolean("nesterov", self.nesterov))
+        for name in ("nesterov", "rate_in_velocity"):
+            object.__setattr__(self, name, checks.boolean(name, getattr(self, name)))
         if self.nesterov and self.momentum == 0.0:
             raise ValueError("nesterov=True needs a momentum above 0; got momentum=0.0")
 
@@ -192,6 +205,12 @@ class RMSprop:
     - u <- momentum u - learning_rate g / (sqrt(v) + epsilon);
     - W <- W + u.
 
+    With ``epsilon_in_root=True`` the divisor is sqrt(v + epsilon). With ``rate_in_velocity=False``
+    the learning rate is not part of the velocity u:
+
+    - u <- momentum u + g / (sqrt(v) + epsilon);
+    - W <- W - learning_rate u.
+
     Parameters
     ----------
     rho : float, default 0.9
@@ -199,7 +218,13 @@ class RMSprop:
     momentum : float, default 0.0
         At least 0, below 1.
     epsilon : float, default 1e-8
-        Above 0. It is added to sqrt(v), as in PyTorch; Keras adds it to v.
+        Above 0.
+    epsilon_in_root : bool, default False
+        Whether epsilon is added to v and not to sqrt(v). False is the form of PyTorch. True is the
+        form of Keras and the default of optax.
+    rate_in_velocity : bool, default True
+        True is the form of Keras and optax, False is the form of PyTorch. Without momentum there is
+        no difference.
 
     Raises
     ------
@@ -221,6 +246,8 @@ class RMSprop:
     rho: float = 0.9
     momentum: float = 0.0
     epsilon: float = 1e-8
+    epsilon_in_root: bool = False
+    rate_in_velocity: bool = True
     name: ClassVar[str] = "rmsprop"
     default_rate: ClassVar[float] = 0.001
     uses_rate: ClassVar[str] = "every update"
@@ -232,6 +259,8 @@ class RMSprop:
             value = checks.number(name, getattr(self, name), low=0.0, below=1.0)
             object.__setattr__(self, name, value)
         object.__setattr__(self, "epsilon", checks.number("epsilon", self.epsilon, above=0.0))
+        for name in ("epsilon_in_root", "rate_in_velocity"):
+            object.__setattr__(self, name, checks.boolean(name, getattr(self, name)))
 
     @property
     def n_slots(self) -> int:

@@ -166,15 +166,28 @@ def _update(spec: Spec, gradient: str, decay: str, t: int) -> str:
         if optimizer.momentum == 0.0:
             lines = [f"-learning_rate * {f'({gradient})' if decay else gradient}"]
             return "\n".join(norm + lines)
-        momentum = f"{optimizer.momentum!r} * v - learning_rate * g"
-        lines = [f"g = {gradient}", f"v = {momentum}", momentum if optimizer.nesterov else "v"]
+        if optimizer.rate_in_velocity:
+            velocity = f"{optimizer.momentum!r} * v - learning_rate * g"
+            step = velocity if optimizer.nesterov else "v"
+        else:
+            velocity = f"{optimizer.momentum!r} * v + g"
+            following = f"(g + {optimizer.momentum!r} * v)" if optimizer.nesterov else "v"
+            step = f"-learning_rate * {following}"
+        lines = [f"g = {gradient}", f"v = {velocity}", step]
     elif isinstance(optimizer, RMSprop):
-        kept = f"{optimizer.momentum!r} * u - " if optimizer.momentum else "-"
+        kept = f"{optimizer.momentum!r} * u" if optimizer.momentum else ""
+        root = f"(sqrt(v) + {optimizer.epsilon!r})"
+        if optimizer.epsilon_in_root:
+            root = f"sqrt(v + {optimizer.epsilon!r})"
+        velocity, step = f"{kept} - " if kept else "-", "u"
+        velocity += f"learning_rate * g / {root}"
+        if kept and not optimizer.rate_in_velocity:
+            velocity, step = f"{kept} + g / {root}", "-learning_rate * u"
         lines = [
             f"g = {gradient}",
             f"v = {optimizer.rho!r} * v + (1 - {optimizer.rho!r}) * g**2",
-            f"u = {kept}learning_rate * g / (sqrt(v) + {optimizer.epsilon!r})",
-            "u",
+            f"u = {velocity}",
+            step,
         ]
     elif isinstance(optimizer, Rprop):
         grown = f"where(r > 0, {optimizer.eta_plus!r}, where(r < 0, {optimizer.eta_minus!r}, 1))"
