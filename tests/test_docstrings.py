@@ -10,7 +10,7 @@ import pkgutil
 import pytest
 
 import jitprop
-from jitprop import export, metrics, plot, sklearn, tabular
+from jitprop import convert, export, metrics, plot, sklearn, tabular
 
 MODULES = sorted(
     found.name
@@ -38,6 +38,7 @@ PUBLIC = {
         (tabular, tabular.__all__),
         (plot, plot.__all__),
         (export, export.__all__),
+        (convert, convert.__all__),
         (metrics, metrics.NAMED),
     )
     for name in names

@@ -126,7 +126,11 @@ NOT_SAVED = {
         "nesterov=True needs a momentum above 0",
     ),
     "no updates": ({}, {"updates": [2, 0]}, "its updates must be from 1 to"),
-    "updates of no epoch": ({}, {"epochs": [0, 0]}, "its updates must be from 1 to"),
+    "updates of years before the first epoch": (
+        {},
+        {"epochs": [0, 0], "updates": [2.0**52, 2]},
+        "its updates must be",
+    ),
     "updates of a thousand years": ({}, {"updates": [2.0**52, 2]}, "its updates must be"),
     "words of no seed": ({}, {"seeds": [[1, 0], [2, 0]]}, "its seeds must have no more words"),
     "increments": ({}, {"random": [[0] * 10] * 2}, "its random states"),

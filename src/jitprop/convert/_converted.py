@@ -16,8 +16,9 @@ from jitprop.fleet import Fleet
 from jitprop.net.custom import CustomActivation
 from jitprop.net.losses import Loss
 from jitprop.net.optimizers import SGD, Adam, AdamW, Optimizer, RMSprop
-from jitprop.net.spec import Spec
+from jitprop.net.spec import Spec, with_l2
 from jitprop.trainer import Trainer
+from jitprop.training.model import BaseModel
 
 Activation = str | CustomActivation
 Slot = tuple[Sequence[Array], Sequence[Array]]
@@ -53,6 +54,8 @@ class Converted:
         None is the optimizer's default.
     weight_decay : float
     decay_biases : bool
+    l2 : float
+        scikit-learn's ``alpha``: the gradient of a batch of n samples has the term l2 W / n.
     clip_norm : float or None
     learning_rate_factors : sequence or None
         As for `Trainer`.
@@ -67,8 +70,11 @@ class Converted:
         - `Adam` and `AdamW`: the mean of the gradient, then that of its square, both uncorrected;
         - `RMSprop`: the mean of the square, then with momentum the last step;
         - empty if there is no state.
-    updates, epochs : int
-        How many were done. `Adam` corrects its means by the number of updates.
+    updates : int
+        How many were done. `Adam` corrects its means by this number. A trainer counts epochs from
+        its beginning, and updates from the net's.
+    feature_names : tuple of str or None
+        The names of the inputs, if the net was trained on a data frame.
     """
 
     source: str
@@ -83,6 +89,7 @@ class Converted:
     learning_rate: float | None = None
     weight_decay: float = 0.0
     decay_biases: bool = False
+    l2: float = 0.0
     clip_norm: float | None = None
     learning_rate_factors: Sequence[Any] | None = None
     dropout: Sequence[float] = ()
@@ -90,7 +97,7 @@ class Converted:
     shuffle: bool = True
     slots: Sequence[Slot] = ()
     updates: int = 0
-    epochs: int = 0
+    feature_names: tuple[str, ...] | None = None
 
     @property
     def layer_sizes(self) -> list[int]:
@@ -108,9 +115,10 @@ class Converted:
         """
         of = self._in_own_numbers()
         made = Trainer(**of._arguments(), **of._own_arguments())
-        state, spec = made._model.state, made._model.spec
-        of._fill(spec, state.slots)
-        state.updates, state.epochs = of.updates, of.epochs
+        model = made._model
+        of._set(model)
+        of._fill(model.spec, model.state.slots)
+        model.state.updates = of.updates
         return made
 
     def _in_own_numbers(self) -> Self:
@@ -148,6 +156,7 @@ class Converted:
             optimizer=optimizer,
             learning_rate=rate,
             weight_decay=self.weight_decay if decoupled else self.weight_decay / s,
+            l2=self.l2 / s,
             clip_norm=None if self.clip_norm is None else self.clip_norm / s,
             slots=[
                 ([W / divisor for W in weights], [b / divisor for b in biases])
@@ -182,6 +191,12 @@ class Converted:
         """Return those that each member of a fleet has of its own."""
         return {"learning_rate": self.learning_rate, "weight_decay": self.weight_decay}
 
+    def _set(self, model: BaseModel) -> None:
+        """Set what is no argument of `Trainer` and `Fleet`."""
+        if self.l2:
+            model.spec = with_l2(model.spec, self.l2)
+        model.names = self.feature_names
+
     def _fill(self, spec: Spec, slots: Array) -> None:
         """Write the state of the optimizer into the slots, (n_slots, P)."""
         if not self.slots:
@@ -206,6 +221,8 @@ SHARED = (
     "reduction",
     "optimizer",
     "decay_biases",
+    "l2",
+    "feature_names",
     "clip_norm",
     "learning_rate_factors",
     "dropout",
@@ -251,9 +268,10 @@ def fleet_of(nets: Iterable[Converted]) -> Fleet:
         **arguments,
     )
     model = made._model
+    first._set(model)
     for i, net in enumerate(all_nets):
         net._fill(model.spec, model.state.slots[i])
-        model.state.updates[i], model.state.epochs[i] = net.updates, net.epochs
+        model.state.updates[i] = net.updates
     return made
 
 

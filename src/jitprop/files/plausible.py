@@ -35,9 +35,10 @@ def check_counts(epochs: Numbers, updates: Numbers) -> None:
     Raises
     ------
     ValueError
-        For less than one update, or more than `MOST_UPDATES`, for each epoch.
+        For less than one update, or more than `MOST_UPDATES`, for each epoch. A net from another
+        library may have any number of updates before its first epoch.
     """
-    if np.any((updates < epochs) | (updates > epochs * MOST_UPDATES)):
+    if np.any((updates < epochs) | (updates > np.maximum(epochs, 1) * MOST_UPDATES)):
         raise ValueError("its updates must be from 1 to 2**48 for each of its epochs")
 
 

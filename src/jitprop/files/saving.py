@@ -5,7 +5,7 @@ Saves a trainer's model to a file, from which training resumes with the same res
 
 - "format": the number `FORMAT`;
 - "settings": `Trainer`'s arguments except ``seed`` and ``init``, which say how a net begins; see
-  `jitprop.files.encoding`;
+  `jitprop.files.encoding`. And "l2", if it is not 0, of a net that came from scikit-learn;
 - "state": the numbers of epochs and updates, the random state, and everything else that training
   changes. Its arrays are the tensors "parameters", (P,), and "optimizer", (n_slots, P);
 - "history": its columns, as lists. JSON cannot hold nan and infinities, so they are the texts
@@ -38,7 +38,7 @@ from jitprop.checks import shown
 from jitprop.files import encoding, plausible, sealed
 from jitprop.files.encoding import check_known
 from jitprop.net import optimizers, schedules
-from jitprop.net.spec import make_spec, rows_of_scales
+from jitprop.net.spec import make_spec, rows_of_scales, with_l2
 from jitprop.net.state import State
 from jitprop.training import callbacks, kept, posterior
 from jitprop.training.errors import CheckpointError
@@ -93,6 +93,9 @@ LIMITS = {"epochs": 2**62, "updates": 2**62, "dropout_key": 2**63, "split": 2**3
 SPEC = tuple(signature(make_spec).parameters)
 MODEL = tuple(name for name in signature(Model.make).parameters if name not in ("spec", "seed"))
 """The names of the settings in a file, from which a `Spec` and then a `Model` are made."""
+
+L2 = "l2"
+"""The name of a setting that only a net from scikit-learn has."""
 
 
 def write(
@@ -214,6 +217,8 @@ def _settings(model: Model) -> Iterator[tuple[str, Any]]:
     for names, holder in ((SPEC, spec), (MODEL, model)):
         for name in names:
             yield name, renamed[name] if name in renamed else getattr(holder, name)
+    if spec.l2 > 0.0:
+        yield L2, spec.l2
 
 
 class Shape(NamedTuple):
@@ -332,9 +337,10 @@ def _model(file: sealed.Reading, custom_objects: Mapping[str, Any]) -> Model:
     content = file.content
     check_known("content", content, CONTENT)
     settings = settings_of(content)
+    l2 = settings.pop(L2, 0.0)
     check_known("settings", settings, SPEC + MODEL)
     given = {name: encoding.decoded(value, custom_objects) for name, value in settings.items()}
-    spec = make_spec(**{name: given[name] for name in SPEC if name in given})
+    spec = with_l2(make_spec(**{name: given[name] for name in SPEC if name in given}), l2)
     model = Model.make(spec, seed=0, **{name: given[name] for name in MODEL if name in given})
     state = model.state
     _set_state(state, encoding.objects(content, "state"))

@@ -22,6 +22,7 @@ from jitprop.files.saving import FORMAT, check_kind, checked_objects, refusing, 
 from jitprop.fleet.model import FleetModel, make_settings
 from jitprop.fleet.stopping import Found
 from jitprop.net.optimizers import SGD, Optimizer
+from jitprop.net.spec import with_l2
 from jitprop.net.state import all_finite
 from jitprop.training import kept
 from jitprop.training.history import VALIDATION_LOSS
@@ -82,6 +83,7 @@ def write(path: str | os.PathLike[str], model: FleetModel) -> None:
         "output_activation": spec.activations[-1],
         **{name: getattr(spec, name) for name in SPEC if hasattr(spec, name)},
         **{name: getattr(model, name) for name in MODEL},
+        **({saving.L2: spec.l2} if spec.l2 > 0.0 else {}),
     }
     scheduled = callable(settings.rates)
     seeds = _words(state.seeds)
@@ -180,6 +182,7 @@ def _model(file: sealed.Reading, custom_objects: Mapping[str, Any]) -> FleetMode
     content, k = file.content, file.content["members"]
     encoding.check_known("content", content, CONTENT)
     saved = saving.settings_of(content)
+    l2 = saved.pop(saving.L2, 0.0)
     encoding.check_known("settings", saved, SPEC + MODEL)
     given = {name: encoding.decoded(value, custom_objects) for name, value in saved.items()}
     dropout, words = file.tensor("dropout"), file.tensor("seeds")
@@ -193,6 +196,7 @@ def _model(file: sealed.Reading, custom_objects: Mapping[str, Any]) -> FleetMode
         weight_decay=file.tensor("weight_decay"),
         dropout=dropout if dropout.shape[1] else 0.0,
     )
+    spec = with_l2(spec, l2)
     settings.momenta[...] = _momenta(file, spec.optimizer)
     shared = {name: given[name] for name in MODEL if name in given}
     model = FleetModel.make(spec, settings, seeds=seeds, **shared)

@@ -41,7 +41,8 @@ class SklearnRules:
     """
     What scikit-learn computes differently: `jitprop.sklearn` sets these rules, `Trainer` does not.
 
-    By default all of them are off.
+    By default all of them are off. A trainer that `jitprop.convert` made of an estimator has
+    ``l2``.
     """
 
     l2: float = 0.0
@@ -108,6 +109,11 @@ class Spec:
     input_scale_rate: float | None = None
     """What the learning rate of each input's scale is multiplied by; None for no scales."""
     sklearn: SklearnRules = SklearnRules()
+
+    @property
+    def l2(self) -> float:
+        """scikit-learn's ``alpha``: a batch of n samples adds l2 W / n to the gradient."""
+        return self.sklearn.l2
 
     @property
     def n_slots(self) -> int:
@@ -258,6 +264,21 @@ def with_learning_rate(spec: Spec, learning_rate: Any) -> Spec:
     spec = replace(spec, learning_rate=rate_or_default(learning_rate, spec.optimizer))
     check_rate(spec.learning_rate, spec.optimizer)
     return spec
+
+
+def with_l2(spec: Spec, l2: Any) -> Spec:
+    """
+    Return the spec with scikit-learn's ``alpha``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For a number below 0, and for a second-order method, which has no batches.
+    """
+    l2 = checks.number("l2", l2, low=0.0)
+    if l2 > 0.0 and is_second_order(spec.optimizer):
+        raise ValueError(f"l2 must be 0 with the optimizer {type(spec.optimizer).__name__}")
+    return replace(spec, sklearn=replace(spec.sklearn, l2=l2))
 
 
 def _layer_sizes(sizes: Any) -> tuple[int, ...]:

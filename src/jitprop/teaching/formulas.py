@@ -75,7 +75,10 @@ def step(spec: Spec, n_samples: int, weighted: bool, updates: int) -> dict[str, 
 
     found["learning_rate"] = ""
     for l in range(L):
-        decay = f"{spec.weight_decay!r} * W[{l}]" if spec.weight_decay else ""
+        terms = [f"{spec.weight_decay!r} * W[{l}]"] if spec.weight_decay else []
+        if spec.l2:
+            terms.append(f"{spec.l2!r} * W[{l}] / {'sum(w)' if weighted else n_samples}")
+        decay = " + ".join(terms) if len(terms) < 2 else f"({' + '.join(terms)})"
         of_weights = _update(spec, f"d_weights[{l}]", decay, updates + 1)
         of_biases = _update(spec, f"d_biases[{l}]", "", updates + 1)
         of_weights = _factored(of_weights, spec.factors[l][0])

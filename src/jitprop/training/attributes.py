@@ -103,6 +103,16 @@ class Attributes:
         return self._model.spec.optimizer
 
     @property
+    def l2(self) -> float:
+        """
+        scikit-learn's ``alpha``: the gradient of a batch of n samples has the term l2 W / n.
+
+        It is 0 unless `jitprop.convert.from_sklearn` made the net. With weights of the samples, n
+        is their sum.
+        """
+        return self._model.spec.l2
+
+    @property
     def clip_norm(self) -> float | None:
         """The largest norm of a batch's gradient. None if gradients are not clipped."""
         return self._model.spec.clip_norm
