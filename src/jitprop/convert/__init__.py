@@ -8,6 +8,7 @@ the state of the optimizer. Training then goes on where it stopped. Given a list
 Each function imports the other library when it is called.
 """
 
+from jitprop.convert.fann import from_fann
 from jitprop.convert.scikit_learn import from_sklearn, to_sklearn
 
-__all__ = ["from_sklearn", "to_sklearn"]
+__all__ = ["from_fann", "from_sklearn", "to_sklearn"]

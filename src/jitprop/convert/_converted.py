@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+import numbers
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 import numpy as np
@@ -43,7 +44,7 @@ class Converted:
     dtype : dtype
         float32 or float64.
     loss : str, Loss or None
-        None if the source does not know it.
+        None if the source does not know it: then the default, or "cross_entropy" for softmax.
     loss_factor : float
         The source's loss divided by ``loss``, above 0. It is 1/k for a mean over k outputs, where
         jitprop has the sum.
@@ -75,6 +76,8 @@ class Converted:
         its beginning, and updates from the net's.
     feature_names : tuple of str or None
         The names of the inputs, if the net was trained on a data frame.
+    others : mapping
+        More arguments of `Trainer`, which are used in place of those above.
     """
 
     source: str
@@ -98,6 +101,7 @@ class Converted:
     slots: Sequence[Slot] = ()
     updates: int = 0
     feature_names: tuple[str, ...] | None = None
+    others: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def layer_sizes(self) -> list[int]:
@@ -131,6 +135,11 @@ class Converted:
         if s == 1.0:
             return self
         optimizer, rate = self.optimizer, self.learning_rate
+        if not isinstance(rate, numbers.Real | None):
+            raise ValueError(
+                f"{self.source} has a loss that is {s:g} times jitprop's, so learning_rate must be "
+                f"a number, which is converted too; got {checks.shown(rate)}"
+            )
         divisors = [1.0]  # of each slot
         if optimizer is None or isinstance(optimizer, SGD):
             rate = None if rate is None else rate * s
@@ -167,8 +176,9 @@ class Converted:
     def _arguments(self) -> dict[str, Any]:
         """Return the arguments of `Trainer` that `Fleet` takes too, one value for all members."""
         *hidden, output = self.activations
+        loss = "cross_entropy" if self.loss is None and output == "softmax" else self.loss
         known = {
-            "loss": self.loss,
+            "loss": loss,
             "optimizer": self.optimizer,
             "dropout": list(self.dropout) or None,
             "decay_biases": self.decay_biases or None,
@@ -185,6 +195,7 @@ class Converted:
             "dtype": self.dtype,
             "init": (self.weights, self.biases),
             **{name: value for name, value in known.items() if value is not None},
+            **self.others,
         }
 
     def _own_arguments(self) -> dict[str, Any]:
@@ -254,6 +265,7 @@ def fleet_of(nets: Iterable[Converted]) -> Fleet:
                     f"{checks.shown(here)}, net {i} {checks.shown(there)}"
                 )
     rates: Any = [net.learning_rate for net in all_nets]
+    one_for_all = None in rates or not isinstance(rates[0], numbers.Real)
     arguments = first._arguments()
     arguments["init"] = tuple(
         [np.stack(members) for members in zip(*arrays, strict=True)]
@@ -263,7 +275,7 @@ def fleet_of(nets: Iterable[Converted]) -> Fleet:
         arguments["dropout"] = [arguments["dropout"]]
     made = Fleet(
         members=len(all_nets),
-        learning_rate=None if None in rates else rates,
+        learning_rate=rates[0] if one_for_all else rates,
         weight_decay=[net.weight_decay for net in all_nets],
         **arguments,
     )
