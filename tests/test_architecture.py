@@ -216,7 +216,7 @@ def test_public_names():
         "Huber", "Poisson", "Quantile", "SquaredError",
         "Cosine", "CosineLog", "EachUpdate", "Exponential", "InverseScaling", "OneCycle",
         "ReduceOnPlateau", "Step",
-        "Callback", "EarlyStopping",
+        "Callback", "EarlyStopping", "MLflowLogger", "OptunaPruning",
         "DivergenceError", "Fleet", "FleetHistory", "Gradients", "History", "Trainer",
         "GradientCheck", "Trace", "check_gradients",
         "Checkpoint", "CheckpointError", "TargetWarning",

@@ -24,11 +24,16 @@ SHOWN_ELSEWHERE = {
     "GradientCheck",
     "Gradients",
     "History",
+    "MLflowLogger",
+    "OptunaPruning",
     "SweepResult",
     "TargetWarning",
     "Trace",
 }
-"""Errors and results. The examples of the methods that raise or return them show them."""
+"""
+Errors and results: the examples of the methods that raise or return them show them. And callbacks
+for libraries that developers do not install: tests/interop/works_with runs their examples.
+"""
 
 PUBLIC = {
     f"{module.__name__}.{name}": getattr(module, name)

@@ -34,6 +34,7 @@ from jitprop.trainer import Gradients, Trainer
 from jitprop.training.callbacks import Callback, Checkpoint, EarlyStopping
 from jitprop.training.errors import CheckpointError, DivergenceError, TargetWarning
 from jitprop.training.history import History
+from jitprop.training.studies import MLflowLogger, OptunaPruning
 
 if TYPE_CHECKING:
     from jitprop.fleet import Fleet, FleetHistory
@@ -73,7 +74,9 @@ __all__ = [
     "Huber",
     "InverseScaling",
     "LevenbergMarquardt",
+    "MLflowLogger",
     "OneCycle",
+    "OptunaPruning",
     "Poisson",
     "Quantile",
     "RMSprop",

@@ -18,6 +18,7 @@ from sklearn.multiclass import OneVsRestClassifier
 from sklearn.neural_network import MLPClassifier as Theirs
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.utils import get_tags
 
 import sklearn
 from exported import CLASSIFIED, TARGETS, TOLERANCE, estimator, needs_compiler, run_c, run_onnx
@@ -173,3 +174,10 @@ def test_c(tmp_path):
     export.to_c(model, tmp_path / "net.c")
     comp = run_c(tmp_path / "net.c", points, 3, np.float32)
     np.testing.assert_allclose(comp, model.predict_proba(points), rtol=1e-4, atol=1e-6)
+
+
+def test_only_the_regressor_says_that_it_has_several_outputs():
+    """Of a classifier the tag would mean several targets of more than two classes each."""
+    assert get_tags(MLPRegressor()).target_tags.multi_output
+    assert not get_tags(MLPClassifier()).target_tags.multi_output
+    assert get_tags(MLPClassifier()).classifier_tags.multi_label

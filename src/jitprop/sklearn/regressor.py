@@ -364,6 +364,12 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         with naming(y=y, sample_weight=sample_weight):
             return float(super().score(X, y, sample_weight))
 
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        # scikit-learn's own lacks it. Libraries that look at it then train a net for each output.
+        tags.target_tags.multi_output = True
+        return tags
+
     def _score_of(self, outputs: Array, y: Array, weights: Array | None) -> float:
         """Return R**2; nan if an output is not finite."""
         if not np.isfinite(outputs).all():
