@@ -13,8 +13,11 @@ from jitprop import checks
 from jitprop._types import Array
 from jitprop.checks import quoted
 from jitprop.data import cast
+from jitprop.export import c_training
 from jitprop.export import net as nets
+from jitprop.export.c_training import Training
 from jitprop.files.atomic import replacing
+from jitprop.net.optimizers import SGD
 
 # The body of each activation as a function of z. For doubles the suffix "f" is removed from names
 # and numbers.
@@ -75,11 +78,27 @@ HEADER = """\
 
 #define UPPER_INPUTS N_IN
 #define UPPER_OUTPUTS N_OUT
-
+NUMBERS
 DECLARED
 
 #endif
 """
+
+# What a program needs to know of a net that trains.
+NUMBERS = """\
+#define UPPER_TARGETS N_TARGETS
+#define UPPER_NUMBERS N_NUMBERS /* that save and load copy */
+"""
+
+INCLUDES = """\
+#include <float.h>
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+"""
+
+# Functions that have no "f" at the end of their names for doubles.
+FUNCTIONS = r"\b(expf|erfcf|logf|tanhf|expm1f|log1pf|fabsf|fmaxf|copysignf)\b"
 
 READ = """\
 /* On an AVR, constants stay in flash only if they are marked so, and are read from it by a call. */
@@ -149,6 +168,8 @@ def to_c(
     name: str = "net",
     dtype: npt.DTypeLike = "float32",
     header: str | os.PathLike[str] | None = None,
+    train: str | SGD | None = None,
+    batches: bool = True,
 ) -> None:
     """
     Write a trained net to one file of C99, which is also C++ and needs only math.h.
@@ -177,12 +198,22 @@ def to_c(
         defines the numbers of inputs and outputs, ``NET_INPUTS`` and ``NET_OUTPUTS``. An existing
         file is replaced. The file at ``path`` does not need the header: it can be compiled beside
         the program, or be included in it.
+    train : "sgd" or SGD, optional
+        The C code can also train the net: see Notes. "sgd" goes on with the net's own `SGD`, with
+        its momentum and velocities. An `SGD` begins anew with the net's parameters, whatever
+        optimizer the net has. ``model`` must be a `Trainer`. Its loss, reduction and weight decay
+        apply.
+    batches : bool, default True
+        Whether there is a function for batches, which takes P more numbers of RAM. Only with
+        ``train``.
 
     Raises
     ------
     TypeError, ValueError
         For another model or a bad argument, for custom activations, for parameters that are not
-        finite or do not fit into ``dtype``, and if ``header`` and ``path`` are the same file.
+        finite or do not fit into ``dtype``, and if ``header`` and ``path`` are the same file. With
+        ``train`` also for a net with dropout, ``clip_norm``, ``learning_rate_factors``,
+        ``input_scale_rate``, a custom loss or class weights, which the C code does not have.
     OSError
         If the file cannot be written.
 
@@ -193,6 +224,26 @@ def to_c(
     flash. The function needs stack for two arrays as long as the widest hidden layer. It uses no
     heap, keeps nothing between calls, and may be called from many threads at once. It sums in the
     order of the inputs, so the last digits may differ from jitprop's.
+
+    With ``train`` there are also::
+
+        float net_train(const float x[], const float y[], float rate);
+        float net_train_batch(const float x[], const float y[], int n, float rate);
+        void net_save(float to[]);
+        void net_load(const float from[]);
+
+    The first makes one update from one sample. It computes the same bits as a `Trainer` of this
+    dtype with ``batch_size=1`` whose learning rate is ``rate``, and so does ``net_predict`` then.
+    The second makes one update from n samples; its sums run in another order than a Trainer's. Both
+    return the loss before the update, and change nothing if that is infinite or nan. A target y has
+    a number for each output; for the loss "cross_entropy" 1 for its class and 0 for the others.
+    ``net_save`` copies all parameters in the order of `Trainer.parameters`, and behind them the
+    velocities of momentum; ``net_load`` puts them back. The header defines their number,
+    ``NET_NUMBERS``, and the number of targets, ``NET_TARGETS``.
+
+    Parameters are static variables then. For P parameters and U units beside the inputs they take
+    4 P + 8 U bytes of RAM in float32: 4 P more for batches, and 4 P more for momentum. Nothing is
+    allocated. The functions share these variables, so only one may run at a time.
 
     Examples
     --------
@@ -210,9 +261,14 @@ def to_c(
     if header is not None and os.path.realpath(header) == os.path.realpath(path):
         raise ValueError(f"header must be another file than path; got {checks.shown(header)}")
     net = nets.of(model)
-    files = {path: _source(net, name, kind)}
+    training = None
+    if train is not None:
+        training = c_training.of(model, train, batches, kind)
+    elif batches is not True:
+        raise ValueError(f"batches is for train only; got {checks.shown(batches)}")
+    files = {path: _source(net, name, kind, training)}
     if header is not None:
-        files = {header: _filled(HEADER, net, name, kind), **files}
+        files = {header: _header(net, name, kind, training), **files}
     for target, text in files.items():
         with replacing(target) as file:
             file.write(text.encode("ascii"))
@@ -236,10 +292,13 @@ def check_name(name: Any) -> None:
         )
 
 
-def _filled(template: str, net: nets.Net, name: str, dtype: np.dtype[Any]) -> str:
+def _filled(
+    template: str, net: nets.Net, name: str, dtype: np.dtype[Any], training: Training | None
+) -> str:
     """Fill in a template: replace its words by facts of the net, and float by double if needed."""
     words = {
         "DECLARED": DECLARED.rstrip("\n"),
+        **({} if training is None else c_training.words(training)),
         "N_IN": str(net.sizes[0]),
         "N_OUT": str(2 if net.is_binary else net.sizes[-1]),
         "SHAPE": "-".join(map(str, net.sizes)),
@@ -247,22 +306,25 @@ def _filled(template: str, net: nets.Net, name: str, dtype: np.dtype[Any]) -> st
     for word, value in words.items():
         template = template.replace(word, value)
     if dtype == np.float64:
-        functions = r"\b(expf|erfcf|logf|tanhf|expm1f|log1pf|fabsf|fmaxf)\b"
-        template = re.sub(functions, lambda m: m[0][:-1], template)
+        template = re.sub(FUNCTIONS, lambda m: m[0][:-1], template)
         template = re.sub(r"(?<=\d)f\b", "", template)
-        template = re.sub(r"\bfloat\b", "double", template)
-    return template.replace("UPPER", name.upper()).replace("NAME", name)
+        template = re.sub(r"\bfloat\b(?!\.h)", "double", template)
+    names = {"UPPER": name.upper(), "NAME": name}
+    return re.sub("UPPER|NAME", lambda m: names[m[0]], template)
 
 
-def _source(net: nets.Net, name: str, dtype: np.dtype[Any]) -> str:
-    parts = [
-        f"/* A SHAPE net of {' '.join(net.activations)} layers, written by jitprop. */\n",
-        "#include <math.h>\n",
-        "DECLARED\n",
-        READ,
-        *_of_members(net, dtype),
-    ]
-    return _filled("\n".join(parts), net, name, dtype)
+def _header(net: nets.Net, name: str, dtype: np.dtype[Any], training: Training | None) -> str:
+    numbers = "" if training is None else NUMBERS
+    return _filled(HEADER.replace("NUMBERS", numbers), net, name, dtype, training)
+
+
+def _source(net: nets.Net, name: str, dtype: np.dtype[Any], training: Training | None) -> str:
+    title = f"/* A SHAPE net of {' '.join(net.activations)} layers, written by jitprop. */\n"
+    if training is None:
+        parts = [title, "#include <math.h>\n", "DECLARED\n", READ, *_of_members(net, dtype)]
+    else:
+        parts = [title, INCLUDES, "DECLARED\n", *c_training.parts(training)]
+    return _filled("\n".join(parts), net, name, dtype, training)
 
 
 def _of_members(net: nets.Net, dtype: np.dtype[Any]) -> list[str]:
