@@ -322,9 +322,10 @@ def test_uncertainty_prints_its_three_tables(module, tmp_path, monkeypatch, caps
     assert rows[0][:6] == ["energy", "200", "1.185", "1.80", "1.66", "2.09"]
     assert {rows[0][7], rows[0][9]} <= {"yes", "no"}
     assert rows[3][:4] == ["energy", "2.04", "1.99", "1.38"]
-    assert rows[-1][:2] == ["energy", "50"]
-    for cell in rows[-1][2:]:
+    assert rows[-2][:2] == ["energy", "50"]
+    for cell in rows[-2][2:]:
         assert 60 < float(cell) <= 100
+    assert rows[-1] == ["all", "", *rows[-2][2:]]
     assert "of 2 splits" in printed
 
 

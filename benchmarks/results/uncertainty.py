@@ -221,12 +221,14 @@ def cover(splits: Sequence[Split], confidences: Sequence[float]) -> Array:
 def covered(
     names: Iterable[str], splits_of: Callable[[str], Sequence[Split]], confidences: Sequence[float]
 ) -> str:
-    """Return the table of the cover of intervals."""
-    lines = []
+    """Return the table of the cover of intervals; the last line is of all splits of all sets."""
+    lines, all_found = [], []
     for name in names:
         splits = splits_of(name)
         found = cover(splits, confidences)
+        all_found.append(found)
         lines.append([name, str(len(splits[0].test.y)), *(shown(c, 1) for c in found.T)])
+    lines.append(["all", "", *(shown(c, 1) for c in np.concatenate(all_found).T)])
     heading = ["set", "rows of a test part", *(f"{100 * c:g} % asked" for c in confidences)]
     return markdown(heading, lines)
 
@@ -246,7 +248,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.strip().split("\n")[0])
     parser.add_argument("directory", type=Path, metavar="DIR", help="the folder of the .npz files")
     parser.add_argument("--splits", type=int, default=20, help="of each UCI set (20)")
-    parser.add_argument("--cover-splits", type=int, default=5, help="of each set, 0 for none (5)")
+    parser.add_argument("--cover-splits", type=int, default=20, help="of each set, 0: none (20)")
     parser.add_argument("--only", nargs="+", choices=[*PUBLISHED, *MORE_SETS], help="some sets")
     given = parser.parse_args()
     names = given.only or [*PUBLISHED, *MORE_SETS]

@@ -19,7 +19,7 @@ from sklearn.inspection import permutation_importance
 from sklearn.metrics import log_loss
 
 from jitprop import backends
-from jitprop.tabular import TabularClassifier, TabularRegressor, calibration
+from jitprop.tabular import TabularClassifier, TabularRegressor, calibration, intervals
 from jitprop.tabular.model import predictor
 from jitprop.tabular.recipe import batch, start
 from jitprop.tabular.rows import folds
@@ -266,19 +266,25 @@ def test_names_of_other_libraries_get_a_hint():
         TabularRegressor(n_estimators=5)
 
 
-def test_ctrl_c_leaves_a_fitted_model_as_it_was(fitted, monkeypatch):
-    model = fitted["regressor"]
+@pytest.mark.parametrize(
+    ("name", "y", "owner", "called"),
+    [
+        ("classifier", SIZE, backends.load("auto"), "watcher"),
+        ("regressor", RENT, intervals.ChosenByOthers, "on_epoch_end"),
+    ],
+)
+def test_ctrl_c_leaves_a_fitted_model_as_it_was(fitted, monkeypatch, name, y, owner, called):
+    model = fitted[name]
     before = model.__dict__.copy()
-    backend = backends.load("auto")
-    watcher = backend.watcher
+    function = getattr(owner, called)
 
     def pressed(*arguments):
         signal.raise_signal(signal.SIGINT)
-        return watcher(*arguments)
+        return function(*arguments)
 
-    monkeypatch.setattr(backend, "watcher", pressed)
+    monkeypatch.setattr(owner, called, pressed)
     with pytest.raises(KeyboardInterrupt):
-        model.fit(TABLE, RENT)
+        model.fit(TABLE, y)
     assert model.__dict__ == before
 
 

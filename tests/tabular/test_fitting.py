@@ -51,14 +51,14 @@ def test_each_net_of_several_holds_out_other_rows(rng, classes):
     table, y = given(rng, classes, n=60)
     begun = fitting.begin(table, y, classes, settings(classes, n_members=6))
     nets = [begun.trainer(i) for i in range(6)]
-    courses = [begun.train(net, i) for i, net in enumerate(nets)]
+    trained = [begun.train(net, i) for i, net in enumerate(nets)]
     parts = [begun.held_out(i) for i in range(6)]
     n = len(begun.splits)
     assert n == 4
     np.testing.assert_array_equal(parts[4][0].X, parts[0][0].X)
     seen = np.concatenate([known for _, known in parts[:n]])
     assert len(seen) == 48
-    made = begun.finished(nets, courses)
+    made = begun.finished(nets, trained)
     np.testing.assert_array_equal(
         made.outputs(made.inputs(table)),
         fitting.fit(table, y, classes, settings(classes, n_members=6)).outputs(made.inputs(table)),
@@ -66,8 +66,8 @@ def test_each_net_of_several_holds_out_other_rows(rng, classes):
     if not classes:
         # Each row is predicted by the net that was not trained with it.
         errors = [
-            abs(known - replace(made, members=made.members[i : i + 1]).outputs(rows.X))
-            for i, (rows, known) in enumerate(parts[:n])
+            abs(known - begun.target.predictions(one.held_out))
+            for one, (_, known) in zip(trained, parts[:n], strict=False)
         ]
         np.testing.assert_array_equal(np.sort(np.concatenate(errors)), made.residuals)
 
@@ -78,9 +78,9 @@ def test_without_rows_held_out_all_are_trained_on(rng, classes):
     begun = fitting.begin(table, y, classes, settings(classes, validation_fraction=0.0))
     assert (len(begun.training_rows), len(begun.held_out_rows)) == (40, 0)
     net = begun.trainer(0)
-    course = begun.train(net)
-    made = begun.finished([net], [course])
-    assert course.best_epoch == 5
+    trained = begun.train(net)
+    made = begun.finished([net], [trained])
+    assert trained.course.best_epoch == 5
     assert made.temperature == 1.0
     assert len(made.residuals) == 0
     assert np.isfinite(made.outputs(made.inputs(table))).all()
@@ -112,11 +112,36 @@ def test_the_epoch_that_is_kept_has_the_smallest_loss_of_the_rows_held_out(rng, 
     long = replace(long, recipe=replace(long.recipe, epochs=40))
     begun = fitting.begin(table, rng.permutation(y), classes, long)
     net = begun.trainer(0)
-    course = begun.train(net)
+    course = begun.train(net).course
     losses = course.history.validation_loss
     assert course.best_epoch == np.flatnonzero(losses == losses.min())[-1]
     assert len(losses) == min(40, course.best_epoch + 1 + 10)  # a quarter of 40 epochs
     assert len(losses) < 40
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_error_of_a_row_is_of_the_epoch_that_the_other_rows_choose(rng, weighted):
+    table, y = given(rng, False)
+    weights = rng.uniform(0.1, 2, 40) if weighted else None
+    long = settings(False)
+    long = replace(long, recipe=replace(long.recipe, epochs=30))
+    begun = fitting.begin(table, rng.permutation(y), False, long, sample_weight=weights)
+    net = begun.trainer(0)
+    trained = begun.train(net)
+    training, (held_out, known) = begun.training(0), begun.held_out(0)
+    found = []
+    for epochs in range(1, net.epochs_trained + 1):
+        other = begun.trainer(0)
+        other.fit(training.X, training.y, epochs, sample_weight=training.weights)
+        found.append(other.predict(held_out.X)[:, 0])
+    weight = np.ones(8) if held_out.weights is None else held_out.weights
+    losses = weight * (np.array(found, np.float64) - held_out.y[:, 0]) ** 2
+    chosen = [np.delete(losses, i, axis=1).sum(axis=1).argmin() for i in range(8)]
+    assert len({*chosen}) > 1
+    ref = np.array([found[epoch][i] for i, epoch in enumerate(chosen)])
+    np.testing.assert_array_equal(trained.held_out, ref)
+    errors = np.sort(abs(known - begun.target.predictions(ref)))
+    np.testing.assert_array_equal(begun.finished([net], [trained]).residuals, errors)
 
 
 def test_a_short_fit_trains_all_its_epochs(rng):
@@ -124,7 +149,7 @@ def test_a_short_fit_trains_all_its_epochs(rng):
     short = settings(True)
     short = replace(short, recipe=replace(short.recipe, epochs=4))
     begun = fitting.begin(table, rng.permutation(y), True, short)
-    assert len(begun.train(begun.trainer(0)).history.loss) == 4
+    assert len(begun.train(begun.trainer(0)).course.history.loss) == 4
 
 
 def test_the_scales_of_inputs_are_trained(rng):

@@ -21,8 +21,8 @@ from jitprop.cli.targets import Classes, Quantity
 from jitprop.cli.training import Options, Problem
 from jitprop.tabular import fitting
 from jitprop.tabular.encoders import categories, texts
-from jitprop.tabular.fitting import Fit, Settings
-from jitprop.tabular.model import Course, TabularNet
+from jitprop.tabular.fitting import Fit, Settings, Trained
+from jitprop.tabular.model import TabularNet
 from jitprop.tabular.recipe import CLASSES, QUANTITIES
 from jitprop.tabular.rows import FEWEST
 from jitprop.tabular.table import Table
@@ -45,8 +45,8 @@ class TableTraining:
         The net that is trained.
     used : dict
         What `TabularClassifier.load` or `TabularRegressor.load` reads of the file.
-    course : Course or None
-        What happened in the training; None before its end.
+    trained : Trained or None
+        What the training leaves besides the trainer; None before its end.
     compared : None
         No other nets are tried.
     """
@@ -56,7 +56,7 @@ class TableTraining:
     begun: Fit
     trainer: Trainer
     used: dict[str, Any]
-    course: Course | None = None
+    trained: Trained | None = None
     compared: None = None
 
     @classmethod
@@ -126,7 +126,9 @@ class TableTraining:
     @property
     def best_epoch(self) -> int:
         """The epoch whose net is the model, counted from 0."""
-        return self.course.best_epoch if self.course else self.trainer.epochs_trained - 1
+        if self.trained is None:
+            return self.trainer.epochs_trained - 1
+        return self.trained.course.best_epoch
 
     def columns(self) -> str:
         """Describe the columns in one line."""
@@ -147,7 +149,7 @@ class TableTraining:
             On Ctrl-C. The trainer keeps the best of the epochs that were completed.
         """
         try:
-            self.course = self.begun.train(self.trainer, progress=progress)
+            self.trained = self.begun.train(self.trainer, progress=progress)
         except DivergenceError as error:
             raise RefusedError(
                 f"training diverged in epoch {error.epoch}: try --fast, whose learning rate is "
@@ -165,7 +167,8 @@ class TableTraining:
 
     def model(self) -> TableModel:
         """Return what was learned, without scores."""
-        return self._model(self.begun.finished([self.trainer], []))
+        trained = [] if self.trained is None else [self.trained]
+        return self._model(self.begun.finished([self.trainer], trained))
 
     def _model(self, net: TabularNet) -> TableModel:
         epochs = self.trainer.epochs_trained

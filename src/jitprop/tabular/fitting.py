@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +19,7 @@ from jitprop.tabular.rows import FEWEST, Given
 from jitprop.tabular.table import Column, Table
 from jitprop.tabular.targets import Classes, Quantity, Target
 from jitprop.trainer import Trainer
-from jitprop.training.callbacks import EarlyStopping
+from jitprop.training.callbacks import Callback, EarlyStopping
 
 Numbers = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]
@@ -59,6 +59,17 @@ class Settings:
     n_threads: int | None = None
     keep: tuple[str, ...] = ()
     texts: bool = True
+
+
+class Trained(NamedTuple):
+    """What the training of a net leaves besides its parameters."""
+
+    course: Course
+    held_out: npt.NDArray[np.float32] | None
+    """
+    The outputs for the rows held out, each at the epoch that the other rows choose. None with
+    classes, and without rows held out.
+    """
 
 
 class Encoded(NamedTuple):
@@ -265,7 +276,7 @@ class Fit:
             n_threads=settings.n_threads,
         )
 
-    def train(self, net: Trainer, i: int = 0, progress: bool = False) -> Course:
+    def train(self, net: Trainer, i: int = 0, progress: bool = False) -> Trained:
         """
         Train net i; it keeps the epoch with the smallest loss of the rows held out.
 
@@ -285,31 +296,45 @@ class Fit:
         training, (held_out, _) = self.training(i), self.held_out(i)
         validation = tuple(part for part in held_out if part is not None)
         chooses = len(held_out.X) > 0
+        callbacks: list[Callback] = [best] if chooses else []
+        errors = None
+        if chooses and isinstance(self.target, Quantity):
+            errors = intervals.ChosenByOthers(*held_out)
+            callbacks.append(errors)
         history = net.fit(
             training.X,
             training.y,
             epochs,
             sample_weight=training.weights,
             validation_data=validation if chooses else None,
-            callbacks=best if chooses else (),
+            callbacks=callbacks,
             progress=progress,
         )
-        return Course(history, epochs - 1 if best.best_epoch is None else best.best_epoch)
+        best_epoch = epochs - 1 if best.best_epoch is None else best.best_epoch
+        return Trained(Course(history, best_epoch), None if errors is None else errors.outputs)
 
-    def finished(self, nets: Sequence[Trainer], courses: Sequence[Course]) -> TabularNet:
+    def finished(self, nets: Sequence[Trainer], trained: Sequence[Trained]) -> TabularNet:
         """
         Return the nets as one that predicts, with what the rows held out say of its errors.
 
         Each row is predicted by nets that were not trained with it, as many for one row as for
         another.
+
+        Parameters
+        ----------
+        nets : sequence of Trainer
+        trained : sequence of Trained
+            What `train` has returned for each net. Empty after Ctrl-C: then the rows held out are
+            predicted by the net as it is.
         """
         n = min(len(self.splits), len(nets))
         used = len(nets) // n * n
         held_out = [self.held_out(i) for i in range(n)]
         y = np.concatenate([known for _, known in held_out])
-        classes = isinstance(self.target, Classes)
         temperature, residuals = 1.0, np.empty(0)
-        if classes and len(y):
+        if isinstance(self.target, Quantity) and len(y):
+            residuals = intervals.residuals(y, self._of_others(nets[:used], n, trained))
+        elif len(y):
             logits = [
                 np.stack(
                     [self._plain(net, 1.0, "identity").predict(rows.X) for net in nets[i:used:n]]
@@ -320,18 +345,24 @@ class Fit:
             temperature = calibration.temperature(
                 np.concatenate(logits, axis=1), y, np.concatenate(weights) if weights else None
             )
-        output = "softmax" if classes else "identity"
+        output = "softmax" if isinstance(self.target, Classes) else "identity"
         members = tuple(self._plain(net, temperature, output) for net in nets)
-        made = TabularNet(
-            self.columns, self.target, members, temperature, residuals, tuple(courses)
-        )
-        if not classes and len(y):
-            outputs = [
-                replace(made, members=members[i:used:n]).outputs(rows.X)
-                for i, (rows, _) in enumerate(held_out)
-            ]
-            residuals = intervals.residuals(y, np.concatenate(outputs))
-        return replace(made, residuals=residuals)
+        return TabularNet(
+            self.columns, self.target, members, temperature, residuals,
+            tuple(one.course for one in trained),
+        )  # fmt: skip
+
+    def _of_others(self, nets: Sequence[Trainer], n: int, trained: Sequence[Trained]) -> Numbers:
+        """Return predictions for the rows held out: for those of n nets, one after the other."""
+        assert isinstance(self.target, Quantity)
+        made = []
+        for i, net in enumerate(nets):
+            outputs = trained[i].held_out if trained else None
+            if outputs is None:
+                outputs = net.predict(self.held_out(i)[0].X)
+            made.append(self.target.predictions(outputs))
+        means = [sum(made[i::n]) / len(made[i::n]) for i in range(n)]
+        return np.concatenate(means)
 
     def _plain(self, net: Trainer, temperature: float, output: str) -> Trainer:
         """Return the net without its optimizer, and with z / temperature in place of z."""

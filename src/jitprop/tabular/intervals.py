@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from jitprop import checks
+from jitprop import checks, elementary
+from jitprop._types import Array
+from jitprop.training.callbacks import Callback
 
 Numbers = npt.NDArray[np.float64]
 
@@ -39,9 +42,9 @@ def half_width(residuals: Numbers, confidence: float) -> float:
     Notes
     -----
     With rows that are exchangeable, the probability is at least ``confidence`` and at most
-    confidence + 1 / (n + 1), whatever the net and the distribution. Here the rows held out have
-    also chosen the epoch, so that the residuals are a little too small. With several nets, each
-    row's residual is that of the nets that were not trained with it, as in cross-conformal
+    confidence + 1 / (n + 1), whatever the net and the distribution. The rows held out also choose
+    the epoch, but none chooses that of its own residual: see `ChosenByOthers`. With several nets,
+    each row's residual is that of the nets that were not trained with it, as in cross-conformal
     prediction.
 
     References
@@ -64,3 +67,46 @@ def half_width(residuals: Numbers, confidence: float) -> float:
 def residuals(y: Numbers, predictions: Numbers) -> Numbers:
     """Return abs(y - prediction), sorted."""
     return np.sort(np.abs(y - predictions))
+
+
+class ChosenByOthers(Callback):
+    """
+    Keep the output of the net for each row held out, at the epoch that the other rows choose.
+
+    That epoch has the smallest squared error of all other rows; of equal ones, the last. A row that
+    helps to choose the epoch has too small an error there. So its error must come from an epoch
+    that it has not helped to choose, as in the jackknife.
+
+    Parameters
+    ----------
+    X : (n, n_inputs) float32 array
+        The rows held out.
+    y : (n, 1) array
+        Their targets, scaled as the net learns them.
+    weights : (n,) float64 array or None
+
+    Attributes
+    ----------
+    outputs : (n,) float32 array
+
+    References
+    ----------
+    Barber, Candes, Ramdas and Tibshirani, *Predictive inference with the jackknife+*, Annals of
+    Statistics 49, 2021.
+    """
+
+    def __init__(self, X: npt.NDArray[np.float32], y: Array, weights: Numbers | None) -> None:
+        self.X, self.y = X, y[:, 0]
+        self.weights = 1.0 if weights is None else weights
+        self.outputs = np.zeros(len(X), np.float32)
+        self._smallest = np.full(len(X), np.inf)
+
+    def on_epoch_end(self, trainer: Any, epoch: int, logs: dict[str, float]) -> None:
+        """Take over the outputs of rows for which no epoch was better so far."""
+        outputs = trainer.predict(self.X)[:, 0]
+        error = outputs.astype(np.float64) - self.y
+        errors = self.weights * error * error
+        of_others = elementary.total(errors) - errors
+        better = of_others <= self._smallest
+        self._smallest[better] = of_others[better]
+        self.outputs[better] = outputs[better]
