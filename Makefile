@@ -120,5 +120,5 @@ versions: $(READY)
 	nice $(BIN)/python tests/versions.py $(VENV)/versions $(if $(PYTHONS),--pythons $(PYTHONS))
 
 clean:
-	rm -rf $(VENV) $(PEERS) $(INTEROP) .arm .asv .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist docs/_build
+	rm -rf $(VENV) $(PEERS) $(INTEROP) .arm .asv .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist docs/_build xor-lesson.html
 	find src kernels tests benchmarks examples -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,17 +1,20 @@
 """
 The demo of `make demo` and `jitprop demo`: train XOR and handwritten digits, and show the speed.
+It also writes a page on which you see the net learn XOR: xor-lesson.html, in the current folder.
 
 XOR is trained as in a teaching notebook, with the same random numbers. Its errors and outputs are
 printed beside the notebook's. The digits are scikit-learn's 1,797 images of 8 x 8 pixels.
 """
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 
 from jitprop import Trainer
+from jitprop.teaching import lesson
 
 SECONDS = 1.0
 XOR_EPOCHS, DIGITS_EPOCHS = 10_000, 30
@@ -62,6 +65,17 @@ def xor() -> None:
     ]
     print(f"XOR, 3-4-1, {XOR_EPOCHS:,} epochs")
     beside_notebook(rows)
+
+
+def write_lesson() -> None:
+    """Write the page on which XOR is learned, and say where."""
+    path = Path("xor-lesson.html").resolve()
+    try:
+        lesson(xor_trainer("auto"), X, y, XOR_EPOCHS, path, title="XOR in 10,000 epochs")
+    except OSError as error:
+        print(f"The lesson on XOR was not written: {error}\n")
+    else:
+        print(f"See it learn: open {path} in a browser.\n")
 
 
 def seconds_per_epoch(backend: str) -> float:
@@ -146,6 +160,7 @@ def main() -> None:
     start = perf_counter()
     xor()
     print(f"This took {perf_counter() - start:.1f} s, nearly all to compile or read the kernels.\n")
+    write_lesson()
 
     seconds = {backend: seconds_per_epoch(backend) for backend in ("numpy", "numba")}
     print(f"XOR, training time per epoch: the best of the runs of {SECONDS:g} s, after a warm-up")

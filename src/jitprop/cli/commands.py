@@ -93,6 +93,37 @@ def demo() -> None:
     demo.run()
 
 
+@cli.command("lesson")
+@click.argument("what", metavar="xor|one-step|scalar|TABLE")
+@click.option("--out", type=FILE, metavar="FILE", help="The page. If not given, an .html here.")
+@click.option("--epochs", type=click.IntRange(1, MOST_EPOCHS), metavar="N")
+@click.option(
+    "--target",
+    callback=_text,
+    metavar="NAME",
+    help="The column to predict. If not given, the last.",
+)
+@click.option(
+    "--hidden", callback=_widths, metavar="N,N", help="Units of hidden layers. If not given, 4."
+)
+@click.option("--activation", metavar="NAME", help="Of hidden layers. If not given, tanh.")
+@click.option(
+    "--learning-rate", type=_Finite(min=0, min_open=True), metavar="X", help="If not given, 0.1."
+)
+@click.option("--seed", type=click.IntRange(min=0), metavar="N", help="If not given, 0.")
+@QUIET
+def lesson(**arguments: Any) -> None:
+    """
+    Write a page on which a person sees a small net learn, with every number of backpropagation.
+
+    xor, one-step and scalar are the three teaching notebooks. TABLE is a CSV file of up to 200 rows
+    and 12 inputs; two inputs show best. The options from --target on go with a table.
+    """
+    from jitprop.cli import lessons
+
+    lessons.run(**arguments)
+
+
 @cli.command("train", context_settings={"show_default": True})
 @click.argument("table", type=FILE)
 @click.option(
