@@ -98,7 +98,7 @@ def test_words(cls, settings, words):
         ),
         (lambda: Trainer([3, 1]).fit(X, Y, 1, callbacks=EarlyStopping), "write EarlyStopping"),
     ],
-    ids=range(24),
+    ids=range(26),
 )
 def test_arguments(call, words):
     with pytest.raises(TypeError, match=words):
