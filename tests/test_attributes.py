@@ -20,6 +20,7 @@ SETTINGS = {
     "loss": Huber(2.0),
     "reduction": "sum",
     "optimizer": Adam(beta_1=0.5),
+    "decay_biases": True,
     "clip_norm": 3.0,
     "learning_rate_factors": ((0.5, 0.5), (1.0, 2.0), (0.0, 0.0)),
     "input_scale_rate": 6.0,

@@ -16,6 +16,7 @@ FORMS = {
     "adamw": AdamW(epsilon=1e-3),
     "adam with epsilon_hat": Adam(epsilon=1e-3, epsilon_hat=True),
     "adamw with epsilon_hat": AdamW(epsilon=1e-3, epsilon_hat=True),
+    "sgd": SGD(),
     "momentum": SGD(momentum=0.9, rate_in_velocity=False),
     "nesterov": SGD(momentum=0.9, nesterov=True, rate_in_velocity=False),
     "rmsprop with momentum": RMSprop(epsilon=1e-3, momentum=0.7, rate_in_velocity=False),
@@ -75,6 +76,50 @@ TORCH = {
     ),
 }
 
+# The same with weight_decay=0.1, which acts on biases there.
+TORCH_DECAYED = {
+    "SGD": (
+        SGD(),
+        [
+            (0.8765, -0.109),
+            (0.9289869999999999, -0.081662),
+            (0.9525317729999999, -0.069343458),
+        ],
+    ),
+    "SGD with momentum": (
+        SGD(momentum=0.9, rate_in_velocity=False),
+        [
+            (0.8765, -0.109),
+            (0.9925269999999999, -0.048901999999999994),
+            (1.0650235829999999, -0.011170517999999989),
+        ],
+    ),
+    "Adam": (
+        Adam(beta_1=0.8, beta_2=0.95, epsilon=0.1),
+        [
+            (0.7486225895316804, -0.15260416666666668),
+            (0.767957710564403, -0.13377470720051293),
+            (0.7775824070812694, -0.1244073795755781),
+        ],
+    ),
+    "AdamW": (
+        AdamW(beta_1=0.8, beta_2=0.95, epsilon=0.1),
+        [
+            (0.7451486486486487, -0.15163157894736842),
+            (0.7630144673975817, -0.13250097501197),
+            (0.771890741257505, -0.12299875439401108),
+        ],
+    ),
+    "RMSprop": (
+        RMSprop(rho=0.8, epsilon=0.1, momentum=0.7, rate_in_velocity=False),
+        [
+            (0.8051431381319127, -0.10042987419276754),
+            (0.8633343431181761, -0.0450238280516607),
+            (0.8955116592455915, -0.014275989409124331),
+        ],
+    ),
+}
+
 # name: (sizes, samples, batch size). Batches of 512 and more pass in chunks.
 ROUTES = {
     "lanes": ([5, 4, 3], 50, 16),
@@ -108,10 +153,14 @@ def gradient(p):
 
 
 @pytest.mark.parametrize("make", [line, lines])
-@pytest.mark.parametrize("name", TORCH)
-def test_pytorchs_numbers(backend, make, name):
-    optimizer, expected = TORCH[name]
-    net = make(backend, optimizer=optimizer)
+@pytest.mark.parametrize("decay", [{}, {"weight_decay": 0.1, "decay_biases": True}], ids=bool)
+@pytest.mark.parametrize("name", TORCH | TORCH_DECAYED)
+def test_pytorchs_numbers(backend, make, name, decay):
+    table = TORCH_DECAYED if decay else TORCH
+    if name not in table:
+        return
+    optimizer, expected = table[name]
+    net = make(backend, optimizer=optimizer, **decay)
     for rate, p in zip(RATES, expected, strict=True):
         net.learning_rate = rate
         net.fit(X, Y, 1)
@@ -243,6 +292,9 @@ def settings(optimizer, route, **more):
 @pytest.mark.parametrize(
     ("route", "more"),
     [
+        ("lanes", {"decay_biases": True}),
+        ("blocks", {"decay_biases": True}),
+        ("chunks", {"decay_biases": True}),
         ("lanes", {}),
         ("lanes", {"input_scale_rate": 3.0}),
         ("lanes", {"clip_norm": None}),
@@ -263,15 +315,16 @@ def test_kernels_agree_with_the_reference(rng, route, more, optimizer, dtype):
 
 @both_dtypes
 @every_form
+@pytest.mark.parametrize("decay_biases", [False, True])
 @pytest.mark.parametrize("sizes", [[2, 4, 1], [20, 30, 5]])
-def test_fleets_agree_with_the_reference(rng, sizes, optimizer, dtype):
+def test_fleets_agree_with_the_reference(rng, sizes, optimizer, dtype, decay_biases):
     X, y = data(sizes, 23, "half_squared_error", False, rng)
     fleets = [
         Fleet(
             sizes, members=5, backend=backend, optimizer=optimizer, dtype=dtype, batch_size=7,
             weight_decay=[0.0, 0.01, 0.02, 0.1, 0.2], dropout=0.1, seed=3,
             learning_rate=EachUpdate(Cosine(0.01, epochs=9)),
-            learning_rate_factors=[(0.5, 2.0), 1.0],
+            learning_rate_factors=[(0.5, 2.0), 1.0], decay_biases=decay_biases,
         )
         for backend in ("numba", "numpy")
     ]  # fmt: skip

@@ -136,6 +136,7 @@ EVERY_OTHER = {
     "optimizer": Adam(beta_1=0.5, beta_2=0.25, epsilon=1e-3),
     "learning_rate": 0.1 + 2**-50,
     "weight_decay": 1e-5,
+    "decay_biases": True,
     "dropout": [0.25],
     "clip_norm": 0.5,
     "batch_size": 4,

@@ -168,12 +168,14 @@ def test_dropout(backend, rng):
     ],
     ids=str,
 )
-def test_optimizers(optimizer, weight_decay, backend, rng):
+@pytest.mark.parametrize("decay_biases", [False, True])
+def test_optimizers(optimizer, weight_decay, decay_biases, backend, rng):
     X, y = data([3, 3], 6, "cross_entropy", True, rng)
     trainer = net(
         backend,
         optimizer=optimizer,
         weight_decay=weight_decay,
+        decay_biases=decay_biases,
         output_activation="softmax",
         loss="cross_entropy",
         learning_rate=0.01,

@@ -262,9 +262,14 @@ def backward_by(
         keep = keep_bias = T(1.0)
     elif plan.optimizer == codes.ADAMW:
         uncorrected = T(run.factor) * load_like(zero, memory, plan.panels + V)
-        keep, keep_bias, decay = T(1.0) - uncorrected * decay, T(1.0), zero
+        keep, keep_bias = T(1.0) - uncorrected * decay, T(1.0)
+        if plan.decay_biases:
+            uncorrected = T(run.factor_bias) * load_like(zero, memory, plan.panels + V)
+            keep_bias = T(1.0) - uncorrected * decay
+        decay = zero
+    decay_bias = decay if plan.decay_biases else zero
     of_weights = GroupUpdate(rate, decay, keep, epsilon, begins, end)
-    of_biases = GroupUpdate(rate_bias, zero, keep_bias, epsilon, begins, end_bias)
+    of_biases = GroupUpdate(rate_bias, decay_bias, keep_bias, epsilon, begins, end_bias)
     for l in range(run.last, run.first - 1, -1):
         n_in, n_out, i = layers[l, N_IN], layers[l, N_OUT], layers[l, WEIGHTS] * V
         a, d = layers[l, INPUTS] if l > 0 else x, plan.deltas + layers[l, OUTPUTS]

@@ -13,7 +13,7 @@ from jitprop_kernels import codes
 from jitprop_kernels._jit import jit
 from jitprop_kernels._types import Array, Scalar, Settings
 from jitprop_kernels.elementary import power
-from jitprop_kernels.plan import Plan
+from jitprop_kernels.plan import BIASES, N_OUT, Plan
 from jitprop_kernels.records import Run, Update, Work
 from jitprop_kernels.simd import fma, lane_sum, lanes, load, splat, square_root, widened
 
@@ -33,6 +33,13 @@ def sum_of_squares(gradients: Array, start: int, stop: int) -> float:
         g = np.float64(gradients[i])
         total = fma(g, g, total)
     return total
+
+
+@jit()
+def end_of_decay(plan: Plan, l: int) -> int:
+    """Where the parameters of layer l end that decay: they begin with its weights."""
+    end: int = plan.layers[l, BIASES]
+    return end + plan.layers[l, N_OUT] if plan.decay_biases else end
 
 
 @jit()
@@ -264,7 +271,7 @@ def rprop(
 @jit()
 def update(plan: Plan, work: Work, start: int, stop: int, change: Update, part: int) -> None:
     """
-    One update of ``params[start:stop]`` by the plan's optimizer; biases do not decay.
+    One update of ``params[start:stop]`` by the plan's optimizer.
 
     ``part`` is 2 l for weights of layer l, and 2 l + 1 for its biases.
     ``plan.settings`` are momentum; beta_1, beta_2, epsilon and the least of `corrected_epsilon`;
@@ -274,7 +281,7 @@ def update(plan: Plan, work: Work, start: int, stop: int, change: Update, part: 
     if plan.factors[part] == 0.0:
         return
     rate, settings = change.rate * plan.factors[part], plan.settings
-    decay = change.decay if part % 2 == 0 else 0.0
+    decay = change.decay if part % 2 == 0 or plan.decay_biases else 0.0
     if change.factor != 1.0:
         gradients = work.gradients
         factor = type(gradients[0])(change.factor)

@@ -84,6 +84,8 @@ class Plan(NamedTuple):
     """Samples of a batch that have a gradient of their own; 0 if the batch has only one."""
     optimizer: int
     weight_decay: float
+    decay_biases: bool
+    """Biases decay like weights."""
     sklearn: SklearnRules
     clip_norm: float
     """What the norm of a batch's gradient is held to; 0 for no limit."""

@@ -20,7 +20,14 @@ from jitprop_kernels.network import (
     padded,
     sum_of_weights,
 )
-from jitprop_kernels.optimizers import change_of, run_below, sum_of_squares, times, update
+from jitprop_kernels.optimizers import (
+    change_of,
+    end_of_decay,
+    run_below,
+    sum_of_squares,
+    times,
+    update,
+)
 from jitprop_kernels.plan import BIASES, N_IN, N_OUT, WEIGHTS, Plan
 from jitprop_kernels.records import Batch, Part, Run, Samples, Seat, Sink, Update, Work
 from jitprop_kernels.scales import begin_scales, update_scaled
@@ -135,12 +142,12 @@ def decay_of(plan: Plan, weight_sum: float, m: int) -> float:
 
 @jit()
 def penalty_of(plan: Plan, params: Array, factor: float) -> float:
-    """``factor`` times the sum of squares of all weights, without biases."""
+    """``factor`` times the sum of squares of all parameters that decay."""
     if factor == 0.0:  # 0 times inf would be nan
         return 0.0
     squares = 0.0
     for l in range(len(plan.layers)):
-        squares += sum_of_squares(params, plan.layers[l, WEIGHTS], plan.layers[l, BIASES])
+        squares += sum_of_squares(params, plan.layers[l, WEIGHTS], end_of_decay(plan, l))
     return factor * squares
 
 
@@ -193,7 +200,7 @@ def is_wanted(plan: Plan, factor: float) -> bool:
 
 
 @jit()
-def sink_of(run: Run, fused: bool, array: Array, rate: float, decay: float) -> Sink:
+def sink_of(plan: Plan, run: Run, fused: bool, array: Array, rate: float, decay: float) -> Sink:
     """
     Where the gradient of some layers goes: to the gradients; or, where both are one product, to W.
 
@@ -201,7 +208,8 @@ def sink_of(run: Run, fused: bool, array: Array, rate: float, decay: float) -> S
     """
     if fused:
         of_weights, of_biases = rate * run.factor, rate * run.factor_bias
-        return Sink(array, 0, -of_weights, 1.0 - of_weights * decay, -of_biases, 1.0)
+        kept = 1.0 - of_biases * decay if plan.decay_biases else 1.0
+        return Sink(array, 0, -of_weights, 1.0 - of_weights * decay, -of_biases, kept)
     return Sink(array, 0, 1.0, 0.0, 1.0, 0.0)
 
 
@@ -240,7 +248,7 @@ def train_lanes(plan: Plan, work: Work, start: int, stop: int, updates: int) -> 
             top = len(plan.layers) - 1
             while top >= 0:
                 run = run_below(plan, top)
-                sink = sink_of(run, fused, target, rate, decay)
+                sink = sink_of(plan, run, fused, target, rate, decay)
                 for l in range(run.first, run.last + 1):
                     if is_wanted(plan, run.factor):
                         lanes.weight_gradient(plan, l, memory, width, sink)
@@ -383,7 +391,7 @@ def update_rows(
         n_in, n_out = plan.layers[l, N_IN], plan.layers[l, N_OUT]
         w, b = plan.layers[l, WEIGHTS], plan.layers[l, BIASES]
         run = Run(l, l, plan.factors[2 * l], plan.factors[2 * l + 1])
-        first = sink_of(run, fused, target, change.rate, change.decay)
+        first = sink_of(plan, run, fused, target, change.rate, change.decay)
         following = Sink(first.array, first.at, first.alpha, 1.0, first.alpha_bias, 1.0)
         low, high = share(n_in if is_wanted(plan, run.factor) else 0, TILE, rank, ranks)
         for k in range(low, high, SPAN):

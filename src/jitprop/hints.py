@@ -152,6 +152,7 @@ _FIT = ("validation_fraction", "validation_data", "metrics", "callbacks", "order
 _NET = ("layer_sizes", "activation", "output_activation", "loss", "optimizer")
 _TRAINING = (
     "weight_decay",
+    "decay_biases",
     "dropout",
     "clip_norm",
     "batch_size",

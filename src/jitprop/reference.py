@@ -148,7 +148,7 @@ def update(
     rate : float
         The learning rate.
     decay : float
-        The weight decay: 0 for biases.
+        The weight decay: 0 for biases, unless the spec has ``decay_biases``.
     t : int
         The number of the update.
     rose : bool, default False
@@ -249,9 +249,11 @@ def update_scaled(
     W[:] = s[:, np.newaxis] * V
 
 
-def squares_of_weights(spec: Spec, params: Array) -> float:
-    """Return sum W**2 of all weights, without biases, in float64."""
-    return sum(float(np.sum(W.astype(np.float64) ** 2)) for W in spec.split(params)[0])
+def squares(spec: Spec, params: Array) -> float:
+    """Return sum W**2 of all parameters that decay, in float64."""
+    weights, biases = spec.split(params)
+    decayed = weights + biases if spec.decay_biases else weights
+    return sum(float(np.sum(W.astype(np.float64) ** 2)) for W in decayed)
 
 
 def has_risen(spec: Spec, params: Array, slots: Array, loss: float, decay: float) -> bool:
@@ -264,7 +266,7 @@ def has_risen(spec: Spec, params: Array, slots: Array, loss: float, decay: float
     if not (isinstance(spec.optimizer, Rprop) and spec.optimizer.backtracking):
         return False
     before = slots[2, 0]
-    penalty = 0.5 * decay * squares_of_weights(spec, params) if decay > 0 else 0.0
+    penalty = 0.5 * decay * squares(spec, params) if decay > 0 else 0.0
     slots[2, 0] = loss + penalty
     return bool(slots[2, 0] > before)
 
@@ -428,12 +430,12 @@ def train(
             mean = net.reduction == "mean" and total >= SMALLEST
             rose = has_risen(net, params, slots, loss / (total if mean else 1.0), decay)
             if rules.reported_l2 > 0:  # 0 times inf would be nan
-                loss += rules.reported_l2 * squares_of_weights(net, params)
+                loss += rules.reported_l2 * squares(net, params)
             losses[epoch] += loss * (len(x) / total if rules.batches_by_size else 1.0)
             clip(net, [d for group in gradients for d in group])
             rate = float(rates[step if by_update else epoch])
             for l, d in enumerate(zip(*gradients, strict=True)):
-                for part, part_decay in ((0, decay), (1, 0.0)):  # W, then b, which does not decay
+                for part, part_decay in ((0, decay), (1, decay if net.decay_biases else 0.0)):
                     kept = [slot[l][part] for slot in slot_parts]
                     own = net.factors[l][part] * rate
                     if l == part == 0 and net.input_scale_rate is not None:

@@ -100,8 +100,10 @@ def point(spec: Spec, samples: Arrays, params: Array) -> Point:
     for W, dW, g in zip(spec.split(params)[0], d_weights, spec.split(gradient)[0], strict=True):
         g[:] = dW + spec.weight_decay * W
         penalty += 0.5 * spec.weight_decay * float(np.sum(W.astype(np.float64) ** 2))
-    for db, g in zip(d_biases, spec.split(gradient)[1], strict=True):
-        g[:] = db
+    own = spec.weight_decay if spec.decay_biases else 0.0
+    for b, db, g in zip(spec.split(params)[1], d_biases, spec.split(gradient)[1], strict=True):
+        g[:] = db + own * b
+        penalty += 0.5 * own * float(np.sum(b.astype(np.float64) ** 2))
     divisor = spec.divisor(len(X), weights)
     objective = loss / (divisor if divisor >= SMALLEST else 1.0) + penalty
     return Point(params, loss, objective, gradient)

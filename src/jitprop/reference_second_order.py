@@ -88,7 +88,7 @@ class Problem(NamedTuple):
     shares : (n,) float64 array
         The factor of each sample's loss.
     decays : (P,) float64 array
-        The weight decay of each parameter: 0 for biases.
+        The weight decay of each parameter: 0 for biases, unless the spec has ``decay_biases``.
     """
 
     spec: Spec
@@ -102,9 +102,7 @@ class Problem(NamedTuple):
         X, y, weights = samples
         w = np.ones(len(X)) if weights is None else weights.astype(np.float64)
         total = w.sum() if spec.reduction == "mean" else 1.0
-        decays = np.zeros(spec.n_parameters)
-        for W in spec.split(decays)[0]:
-            W[:] = spec.weight_decay
+        decays = spec.decays()
         shares = w / (total if total >= SMALLEST else 1.0)
         return cls(spec, (without_weightless(X, weights), y, weights), shares, decays)
 

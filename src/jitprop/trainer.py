@@ -124,6 +124,9 @@ class Trainer(Attributes):
         Adds ``weight_decay * W`` to the gradient of the weights, but not to that of the biases.
         `AdamW` applies it in another way. A second-order method minimises the loss and
         1/2 ``weight_decay`` sum W**2. Losses and `gradients` do not contain it.
+    decay_biases : bool, default False
+        Whether ``weight_decay`` acts on biases as it does on weights, as in PyTorch, Keras, optax
+        and R's nnet. `BayesianRegularization` takes False alone: it lets all parameters decay.
     dropout : float or sequence of float, default 0.0
         One for all hidden layers, or one for each, in [0, 1). It is the probability p with which a
         unit is left out of an update, drawn anew for each sample. The other units are multiplied by
@@ -237,6 +240,7 @@ class Trainer(Attributes):
         optimizer: str | Optimizer = "sgd",
         learning_rate: LearningRate | None = None,
         weight_decay: float = 0.0,
+        decay_biases: bool = False,
         dropout: float | Sequence[float] = 0.0,
         clip_norm: float | None = None,
         batch_size: int | None = None,
@@ -259,6 +263,7 @@ class Trainer(Attributes):
             optimizer=optimizer,
             learning_rate=learning_rate,
             weight_decay=weight_decay,
+            decay_biases=decay_biases,
             dropout=dropout,
             clip_norm=clip_norm,
             batch_size=batch_size,

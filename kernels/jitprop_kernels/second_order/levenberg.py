@@ -44,14 +44,14 @@ COLUMNS = 3
 
 @jit()
 def put_decays(plan: Plan, work: Descent, places: Places) -> None:
-    """Write each parameter's weight decay: biases have none."""
+    """Write each parameter's weight decay."""
     decays = places.decays
     for l in range(len(plan.layers)):
         first, biases = plan.layers[l, WEIGHTS], plan.layers[l, BIASES]
         for p in range(first, first + plan.layers[l, N_IN] * plan.layers[l, N_OUT]):
             work.system[decays + p] = plan.weight_decay
         for p in range(biases, biases + plan.layers[l, N_OUT]):
-            work.system[decays + p] = 0.0
+            work.system[decays + p] = plan.weight_decay if plan.decay_biases else 0.0
 
 
 @jit()

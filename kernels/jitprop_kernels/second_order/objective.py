@@ -14,8 +14,8 @@ from jitprop_kernels._jit import jit
 from jitprop_kernels._types import Array, Route, Scalar
 from jitprop_kernels.meeting import meet
 from jitprop_kernels.network import gradient, sum_of_weights
-from jitprop_kernels.optimizers import sum_of_squares
-from jitprop_kernels.plan import BIASES, N_IN, WEIGHTS, Plan
+from jitprop_kernels.optimizers import end_of_decay, sum_of_squares
+from jitprop_kernels.plan import N_IN, WEIGHTS, Plan
 from jitprop_kernels.records import Descent, Pass, Seat
 from jitprop_kernels.simd import fma, lane_sum, lanes, load, skipped, splat, widened
 from jitprop_kernels.sizes import AGREED, DESCENT_NUMBERS, DESCENT_VECTORS
@@ -150,7 +150,7 @@ def evaluate(plan: Plan, route: Route, work: Descent, seat: Seat) -> tuple[float
     if plan.weight_decay != 0.0:
         decay = type(trial[0])(plan.weight_decay)
         for l in range(len(plan.layers)):
-            start, stop = plan.layers[l, WEIGHTS], plan.layers[l, BIASES]
+            start, stop = plan.layers[l, WEIGHTS], end_of_decay(plan, l)
             penalty += 0.5 * plan.weight_decay * sum_of_squares(trial, start, stop)
             for i in range(start, stop):
                 gradients[i] = fma(decay, trial[i], gradients[i])

@@ -171,6 +171,7 @@ def make(
         chunk=chunk,
         optimizer=optimizer,
         weight_decay=spec.weight_decay,
+        decay_biases=spec.decay_biases,
         sklearn=kernels.SklearnRules(
             l2=spec.sklearn.l2,
             reported_l2=spec.sklearn.reported_l2,

@@ -64,8 +64,8 @@ class Fleet(Attributes):
 
     Parameters
     ----------
-    layer_sizes, activation, output_activation, loss, reduction, optimizer, clip_norm, \
-batch_size, learning_rate_factors, input_scale_rate, shuffle, dtype, backend
+    layer_sizes, activation, output_activation, loss, reduction, optimizer, decay_biases, \
+clip_norm, batch_size, learning_rate_factors, input_scale_rate, shuffle, dtype, backend
         As for `Trainer`. All members share them.
     members : int
         The number of members, K, from 1 to 1,000,000.
@@ -156,6 +156,7 @@ batch_size, learning_rate_factors, input_scale_rate, shuffle, dtype, backend
         optimizer: str | Optimizer = "sgd",
         learning_rate: LearningRate | PerMember | None = None,
         weight_decay: PerMember = 0.0,
+        decay_biases: bool = False,
         momentum: PerMember | None = None,
         dropout: PerMember = 0.0,
         clip_norm: float | None = None,
@@ -181,6 +182,7 @@ batch_size, learning_rate_factors, input_scale_rate, shuffle, dtype, backend
             output_activation=output_activation,
             loss=loss,
             reduction=reduction,
+            decay_biases=decay_biases,
             clip_norm=clip_norm,
             batch_size=batch_size,
             learning_rate_factors=learning_rate_factors,

@@ -58,6 +58,7 @@ SPEC = (
     "loss",
     "reduction",
     "optimizer",
+    "decay_biases",
     "clip_norm",
     "batch_size",
     "learning_rate_factors",

@@ -176,8 +176,8 @@ class AdamW(Adam):
     """
     Adam with decoupled weight decay: W <- (1 - learning_rate weight_decay) W before Adam's step.
 
-    The decay is `Trainer`'s ``weight_decay``. It is not part of the gradient, and biases do not
-    decay. Parameters, defaults and errors are those of `Adam`.
+    The decay is `Trainer`'s ``weight_decay``. It is not part of the gradient. Biases decay only
+    with ``decay_biases=True``. Parameters, defaults and errors are those of `Adam`.
 
     References
     ----------

@@ -48,7 +48,7 @@ class LevenbergMarquardt:
     The Levenberg-Marquardt method, for nets of up to some thousand parameters that fit functions.
 
     With the residuals r of all samples and outputs, their Jacobian R, the gradient g = R.T r and
-    the weight decay d (0 for biases), each epoch tries steps from
+    the weight decay d (0 for biases, without ``decay_biases``), each epoch tries steps from
 
     - (R.T R + damping S + d I) step = -(g + d W)
 

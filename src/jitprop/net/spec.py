@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from jitprop import checks, elementary
 from jitprop._types import Array
 from jitprop.checks import quoted
@@ -109,6 +111,8 @@ class Spec:
     input_scale_rate: float | None = None
     """What the learning rate of each input's scale is multiplied by; None for no scales."""
     sklearn: SklearnRules = SklearnRules()
+    decay_biases: bool = False
+    """Whether the weight decay acts on biases, too."""
 
     @property
     def l2(self) -> float:
@@ -163,6 +167,14 @@ class Spec:
         """The learning rate factors of each layer's W and b: 1 if none are set."""
         return self.learning_rate_factors or ((1.0, 1.0),) * len(self.shapes)
 
+    def decays(self) -> Array:
+        """Return the weight decay of each parameter, (P,) float64."""
+        decays = np.zeros(self.n_parameters)
+        weights, biases = self.split(decays)
+        for part in weights + biases if self.decay_biases else weights:
+            part[:] = self.weight_decay
+        return decays
+
     def batch(self, n_samples: int) -> int:
         """The number of samples in a full batch, where there are ``n_samples`` in all."""
         return n_samples if self.batch_size is None else min(self.batch_size, n_samples)
@@ -213,6 +225,7 @@ def make_spec(
     optimizer: Any = "sgd",
     learning_rate: Any = None,
     weight_decay: Any = 0.0,
+    decay_biases: Any = False,
     dropout: Any = 0.0,
     clip_norm: Any = None,
     batch_size: Any = None,
@@ -239,6 +252,7 @@ def make_spec(
         optimizer=method,
         learning_rate=rate_or_default(learning_rate, method),
         weight_decay=checks.number("weight_decay", weight_decay, low=0.0),
+        decay_biases=checks.boolean("decay_biases", decay_biases),
         dropout=_dropout(dropout, len(sizes) - 2),
         clip_norm=None if clip_norm is None else checks.number("clip_norm", clip_norm, above=0.0),
         batch_size=checks.optional_integer("batch_size", batch_size, low=1),
@@ -373,6 +387,11 @@ def check_method(spec: Spec) -> None:
         raise ValueError(
             f"weight_decay must be 0 with the optimizer {name}, which finds the weight decay "
             f"itself; got {spec.weight_decay:g}"
+        )
+    if isinstance(method, BayesianRegularization) and spec.decay_biases:
+        raise ValueError(
+            f"decay_biases must be False with the optimizer {name}, which lets all parameters "
+            "decay, biases included; got True"
         )
     size = spec.n_parameters
     if method.most_parameters is not None and size > method.most_parameters:

@@ -80,7 +80,8 @@ def step(spec: Spec, n_samples: int, weighted: bool, updates: int) -> dict[str, 
             terms.append(f"{spec.l2!r} * W[{l}] / {'sum(w)' if weighted else n_samples}")
         decay = " + ".join(terms) if len(terms) < 2 else f"({' + '.join(terms)})"
         of_weights = _update(spec, f"d_weights[{l}]", decay, updates + 1)
-        of_biases = _update(spec, f"d_biases[{l}]", "", updates + 1)
+        decay_of_biases = decay.replace("W", "b") if spec.decay_biases else ""
+        of_biases = _update(spec, f"d_biases[{l}]", decay_of_biases, updates + 1)
         of_weights = _factored(of_weights, spec.factors[l][0])
         if l == 0 and spec.input_scale_rate is not None:
             of_weights = _scaled(spec, spec.input_scale_rate, updates + 1)
@@ -204,7 +205,8 @@ def _update(spec: Spec, gradient: str, decay: str, t: int) -> str:
         ]
         if optimizer.backtracking:
             half = spec.weight_decay / 2
-            penalty = f" + {half!r} * sum([(w**2).sum() for w in W])" if half else ""
+            decayed = "W + b" if spec.decay_biases else "W"
+            penalty = f" + {half!r} * sum([(w**2).sum() for w in {decayed}])" if half else ""
             lines.insert(1, "back = s * d")  # before both change
             lines[-1:] = [f"E = loss{penalty}", "where((r < 0) & (E > e), back, -s * d)"]
     elif is_second_order(optimizer):

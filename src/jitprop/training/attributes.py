@@ -113,6 +113,11 @@ class Attributes:
         return self._model.spec.l2
 
     @property
+    def decay_biases(self) -> bool:
+        """Whether the weight decay acts on biases, too."""
+        return self._model.spec.decay_biases
+
+    @property
     def clip_norm(self) -> float | None:
         """The largest norm of a batch's gradient. None if gradients are not clipped."""
         return self._model.spec.clip_norm

@@ -132,8 +132,7 @@ def posterior(
     else:
         if N <= P:
             return None
-        for W in spec.split(decays)[0]:
-            W[:] = spec.weight_decay
+        decays = spec.decays()
         noise = 2.0 * _summed(backend, spec, params, arrays, n_threads) / of_loss / (N - P)
     root = backend.root_of_inverse(spec, params, arrays, decays, n_threads)
     if root is None or not math.isfinite(noise):
