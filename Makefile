@@ -21,6 +21,8 @@ PEERS = .venv-peers
 
 # So do the libraries that nets are converted from and to.
 INTEROP = .venv-interop
+# And so do forty libraries that take estimators, which want other versions than those.
+WORKS_WITH = .venv-works-with
 
 .PHONY: demo test test-long lint docs wheel publish processors arm bench peers drop-in interop versions clean help
 
@@ -111,14 +113,24 @@ $(INTEROP)/ready: pyproject.toml tests/interop/requirements.txt
 		--requirement tests/interop/requirements.txt
 	@touch $@
 
-interop: $(INTEROP)/ready
+$(WORKS_WITH)/ready: pyproject.toml tests/interop/works_with/requirements.txt
+	$(PYTHON) -m venv $(WORKS_WITH)
+	$(WORKS_WITH)/bin/python -m pip install --quiet --upgrade pip
+	$(WORKS_WITH)/bin/python -m pip install --quiet --editable . \
+		--requirement tests/interop/works_with/requirements.txt
+	@touch $@
+
+interop: $(INTEROP)/ready $(WORKS_WITH)/ready
 	mkdir -p "$(abspath $(INTEROP))/kernels"
-	JITPROP_TESTS_CACHE="$(abspath $(INTEROP))/kernels" $(INTEROP)/bin/python -m pytest tests/interop $(INTEROP_FLAGS)
+	JITPROP_TESTS_CACHE="$(abspath $(INTEROP))/kernels" $(INTEROP)/bin/python -m pytest tests/interop \
+		--ignore=tests/interop/works_with $(INTEROP_FLAGS)
+	JITPROP_TESTS_CACHE="$(abspath $(INTEROP))/kernels" $(WORKS_WITH)/bin/python -m pytest \
+		tests/interop/works_with $(INTEROP_FLAGS)
 
 # For an hour or two. PYTHONS picks the interpreters, as paths or as names on the PATH.
 versions: $(READY)
 	nice $(BIN)/python tests/versions.py $(VENV)/versions $(if $(PYTHONS),--pythons $(PYTHONS))
 
 clean:
-	rm -rf $(VENV) $(PEERS) $(INTEROP) .arm .asv .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist docs/_build xor-lesson.html
+	rm -rf $(VENV) $(PEERS) $(INTEROP) $(WORKS_WITH) .arm .asv .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist docs/_build xor-lesson.html
 	find src kernels tests benchmarks examples -name __pycache__ -type d -prune -exec rm -rf {} +
