@@ -16,7 +16,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
 import jitprop.sklearn
-from jitprop import Trainer
+from jitprop import ELU, LeakyReLU, Softplus, Trainer
 from nets import HIDDEN
 
 LOSSES = {"softmax": "cross_entropy", "sigmoid": "binary_cross_entropy", "exp": "poisson"}
@@ -48,6 +48,8 @@ NETS = {
     "gates": ([4, 6, 2], ("silu",), "softplus"),
     "scaled": ([4, 6, 2], ("selu",), "mish"),
     "signs": ([4, 6, 2], ("softsign",), "selu"),
+    "numbers": ([4, 6, 5, 5, 2], (LeakyReLU(0.2), ELU(0.5), LeakyReLU(1.5)), Softplus(3.0)),
+    "two of a kind": ([4, 6, 5, 2], (Softplus(0.3), "softplus"), ELU(1.7)),
     "pieces": ([4, 6, 2], ("hard_sigmoid",), "hard_sigmoid"),
 }
 

@@ -211,7 +211,7 @@ def test_public_names():
     assert set(jitprop.__all__) == {
         "SGD", "Adam", "AdamW", "BayesianRegularization", "LBFGS", "LevenbergMarquardt", "RMSprop",
         "Rprop", "ScaledConjugateGradient",
-        "CustomActivation", "CustomLoss",
+        "CustomActivation", "CustomLoss", "ELU", "LeakyReLU", "Softplus",
         "AbsoluteError", "BinaryCrossEntropy", "CrossEntropy", "GaussianNLL", "HalfSquaredError",
         "Huber", "Poisson", "Quantile", "SquaredError",
         "Cosine", "CosineLog", "EachUpdate", "Exponential", "InverseScaling", "OneCycle",

@@ -63,8 +63,8 @@ def assert_formulas_hold(trace, slots):
     numpy = ("log", "sqrt", "sum", "abs", "sign", "where", "clip", "hstack")
     known = {"softmax": functions.softmax} | {name: getattr(np, name) for name in numpy}
     for name, function in functions.ACTIVATIONS.items():
-        known[name] = lambda z, function=function: function(z)[0]
-        known[f"{name}_slope"] = lambda z, function=function: function(z)[1]
+        known[name] = lambda *given, function=function: function(*given)[0]
+        known[f"{name}_slope"] = lambda *given, function=function: function(*given)[1]
     known |= {
         name: getattr(trace, name)
         for name in ("z", "a", "y", "w", "mask", "delta", "loss", "learning_rate")

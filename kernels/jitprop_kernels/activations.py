@@ -3,7 +3,7 @@ Activation functions: the value and its derivative (the slope), side by side.
 
 Each takes one number z and returns (a, slope), a = f(z) and slope = df/dz. Both come from the
 same exponential, and stay accurate where the unit saturates: 1 - a would lose all digits there.
-Only tanh in float32 gives that up, for speed.
+Only tanh in float32 gives that up, for speed. Three take a second number, of the type of z.
 """
 
 from __future__ import annotations
@@ -30,7 +30,6 @@ from jitprop_kernels.simd import (
     with_sign_of,
 )
 
-LEAK = 0.01
 # lambda of SELU, and lambda alpha. As PyTorch and TensorFlow have them: alpha is
 # 1.6732632423543772848170429916717.
 SELU_SCALE, SELU_DEPTH = 1.0507009873554805, 1.7580993408473768
@@ -93,29 +92,43 @@ def relu(z: Scalar) -> tuple[Scalar, Scalar]:
 
 
 @jit()
-def leaky_relu(z: Scalar) -> tuple[Scalar, Scalar]:
-    """a = z where z > 0, else 0.01 z."""
+def leaky_relu(z: Scalar, below: Scalar) -> tuple[Scalar, Scalar]:
+    """a = z where z > 0, else below z."""
     T = type(z)
-    slope = select(z > T(0.0), T(1.0), T(LEAK))
+    slope = select(z > T(0.0), T(1.0), below)
     return z * slope, slope
 
 
 @jit()
-def elu(z: Scalar) -> tuple[Scalar, Scalar]:
-    """a = z where z > 0, else exp(z) - 1."""
+def elu(z: Scalar, alpha: Scalar) -> tuple[Scalar, Scalar]:
+    """
+    a = z where z > 0, else alpha (exp(z) - 1); slope = 1 or alpha exp(z).
+
+    Errors below 2 ulp.
+    """
     T = type(z)
     x = select(z > T(0.0), T(0.0), z)
-    return select(z > T(0.0), z, expm1_of_negative(x)), exp_of_negative(x)
+    a = select(z > T(0.0), z, alpha * expm1_of_negative(x))
+    return a, select(z > T(0.0), T(1.0), alpha * exp_of_negative(x))
 
 
 @jit()
-def softplus(z: Scalar) -> tuple[Scalar, Scalar]:
-    """a = log(1 + exp(z)) = max(z, 0) + log(1 + exp(-abs(z))), slope = sigmoid(z)."""
+def softplus(z: Scalar, beta: Scalar) -> tuple[Scalar, Scalar]:
+    """
+    a = log(1 + exp(beta z)) / beta = max(z, 0) + log(1 + exp(-beta abs(z))) / beta.
+
+    The slope is sigmoid(beta z). Rounding beta z would cost as many ulp of e as beta z is large, so
+    e gets back what it took. Errors below 3 ulp.
+    """
     T = type(z)
-    e = exp_of_negative(-abs(z))
+    x = abs(z)
+    t = -(beta * x)
+    rounded = select(t < T(-1e4), T(0.0), fma(-beta, x, -t))  # infinities would make nan
+    e = exp_of_negative(t)
+    e = fma(e, rounded, e)
     high = T(1.0) / (T(1.0) + e)
     slope = select(z >= T(0.0), high, e * high)
-    return select(z < T(0.0), T(0.0), z) + log1p_of_fraction(e), slope
+    return fma(log1p_of_fraction(e), T(1.0) / beta, select(z < T(0.0), T(0.0), z)), slope
 
 
 @jit()
@@ -270,13 +283,16 @@ def activate_apart(code: int, memory: Array, z: int, slopes: int, size: int) -> 
 
 
 @jit()
-def activate_by(like: Scalar, code: int, memory: Array, z: int, slopes: int, size: int) -> None:
+def activate_by(
+    like: Scalar, code: int, number: float, memory: Array, z: int, slopes: int, size: int
+) -> None:
     """
     Replace z by f(z) in ``memory[z:z + size]`` and write the slopes to ``memory[slopes:]``.
 
-    By vectors as wide as ``like``, of whose lanes size is a multiple. One branch a call.
+    By vectors as wide as ``like``, of whose lanes size is a multiple. One branch a call. ``number``
+    is the activation's, see `Plan`.
     """
-    n = size_of(like)
+    n, given = size_of(like), type(like)(number)
     if code == codes.SIGMOID:
         for i in range(0, size, n):
             value, slope = sigmoid(load_like(like, memory, z + i))
@@ -294,17 +310,17 @@ def activate_by(like: Scalar, code: int, memory: Array, z: int, slopes: int, siz
             store(memory, slopes + i, slope)
     elif code == codes.LEAKY_RELU:
         for i in range(0, size, n):
-            value, slope = leaky_relu(load_like(like, memory, z + i))
+            value, slope = leaky_relu(load_like(like, memory, z + i), given)
             store(memory, z + i, value)
             store(memory, slopes + i, slope)
     elif code == codes.ELU:
         for i in range(0, size, n):
-            value, slope = elu(load_like(like, memory, z + i))
+            value, slope = elu(load_like(like, memory, z + i), given)
             store(memory, z + i, value)
             store(memory, slopes + i, slope)
     elif code == codes.SOFTPLUS:
         for i in range(0, size, n):
-            value, slope = softplus(load_like(like, memory, z + i))
+            value, slope = softplus(load_like(like, memory, z + i), given)
             store(memory, z + i, value)
             store(memory, slopes + i, slope)
     elif code == codes.GELU_TANH:
@@ -329,6 +345,6 @@ def activate_by(like: Scalar, code: int, memory: Array, z: int, slopes: int, siz
 
 
 @jit()
-def activate(code: int, memory: Array, z: int, slopes: int, size: int) -> None:
+def activate(code: int, number: float, memory: Array, z: int, slopes: int, size: int) -> None:
     """`activate_by` single numbers, in loops of which LLVM makes vectors."""
-    activate_by(type(memory[0])(0.0), code, memory, z, slopes, size)
+    activate_by(type(memory[0])(0.0), code, number, memory, z, slopes, size)

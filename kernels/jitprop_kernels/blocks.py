@@ -138,7 +138,7 @@ def forward(plan: Plan, params: Array, part: Part) -> None:
             )
         )
         if l < L - 1:
-            activate(layers[l, ACTIVATION], memory, z, plan.slopes + z, n_out * m)
+            activate(layers[l, ACTIVATION], plan.numbers[l], memory, z, plan.slopes + z, n_out * m)
             if layers[l, DROPPED] > 0 and part.t > 0:
                 drop(plan, l, memory, z, part.position, m, part.t)
 
@@ -155,7 +155,8 @@ def output(plan: Plan, part: Part) -> None:
     z, size = plan.layers[last, OUTPUTS] + skip * n, n * m
     targets, errors = plan.targets + skip * plan.n_targets, plan.errors + skip * n
     if plan.loss >= codes.HALF_SQUARED_ERROR:
-        activate(plan.layers[last, ACTIVATION], memory, z, plan.slopes + z, size)
+        activation, number = plan.layers[last, ACTIVATION], plan.numbers[last]
+        activate(activation, number, memory, z, plan.slopes + z, size)
     scale = type(memory[0])(1.0 / part.batch_size if plan.mean and not plan.weighted else 1.0)
     output_delta(plan, memory, Outputs(z, targets, errors, m, n, n, 1, size), scale)
     if plan.weighted:

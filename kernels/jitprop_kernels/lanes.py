@@ -109,7 +109,8 @@ def forward(
             j += FOUR if j <= last_four else 1
         if activation != codes.SIGMOID:
             like = splat(type(memory[0])(0.0))
-            activate_by(like, activation, memory, z, slopes + z, n_out * width)
+            number = plan.numbers[l]
+            activate_by(like, activation, number, memory, z, slopes + z, n_out * width)
         if layers[l, DROPPED] > 0 and t > 0:
             drop_lanes(plan, l, memory, z, m, width, t)
 

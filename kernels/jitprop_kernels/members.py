@@ -120,7 +120,8 @@ def forward_by(
                 store(memory, plan.slopes + z + j * width, slope)
             store(memory, z + j * width, y)
         if activation != codes.SIGMOID:
-            activate_by(like, activation, memory, z, plan.slopes + z, n_out * width)
+            number = plan.numbers[l]
+            activate_by(like, activation, number, memory, z, plan.slopes + z, n_out * width)
         if layers[l, DROPPED] > 0 and step > 0:
             drop(zero, plan, l, group, block, width, step)
 

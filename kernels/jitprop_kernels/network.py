@@ -386,7 +386,7 @@ def predict(plan: Plan, route: Route, work: Pass, out: Array, seat: Seat) -> Non
             lanes.forward(plan, params, memory, activation, m, width, 0)
         else:
             blocks.forward(plan, params, part)
-            activate(activation, memory, z, plan.slopes + z, n * width)
+            activate(activation, plan.numbers[last], memory, z, plan.slopes + z, n * width)
         sample_stride, unit_stride = (1, width) if len(route) == 0 else (n, 1)
         if activation == codes.SOFTMAX:
             softmax(memory, z, m, n, sample_stride, unit_stride)

@@ -51,6 +51,9 @@ class Plan(NamedTuple):
     factors: Array
     """(2 L,) float64: of each layer what the learning rate of W is multiplied by, and then that of
     b. 0 leaves them as they are."""
+    numbers: Array
+    """(L,) float64: of each layer the number that belongs to its activation, such as the slope of
+    leaky_relu below 0. 0 if none does."""
     loss: int
     """Its code, or the address of the user's own."""
     edge: float

@@ -4,6 +4,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 from jitprop._version import __version__ as __version__
+from jitprop.net.activations import ELU, LeakyReLU, Softplus
 from jitprop.net.custom import CustomActivation, CustomLoss
 from jitprop.net.descent import LBFGS, ScaledConjugateGradient
 from jitprop.net.losses import (
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 
 
 __all__ = [
+    "ELU",
     "LBFGS",
     "SGD",
     "AbsoluteError",
@@ -73,6 +75,7 @@ __all__ = [
     "History",
     "Huber",
     "InverseScaling",
+    "LeakyReLU",
     "LevenbergMarquardt",
     "MLflowLogger",
     "OneCycle",
@@ -83,6 +86,7 @@ __all__ = [
     "ReduceOnPlateau",
     "Rprop",
     "ScaledConjugateGradient",
+    "Softplus",
     "SquaredError",
     "Starts",
     "Step",

@@ -24,6 +24,7 @@ from collections.abc import Callable
 import numpy as np
 
 from jitprop._types import Array
+from jitprop.net.activations import Activation
 from jitprop.net.custom import CustomActivation
 
 # Activations. The slope is computed from z and not from a, as in a (1 - a): where a unit saturates,
@@ -48,21 +49,23 @@ def relu(z: Array) -> tuple[Array, Array]:
     return np.maximum(z, 0), (z > 0).astype(z.dtype)
 
 
-def leaky_relu(z: Array) -> tuple[Array, Array]:
-    """a = z where z > 0, else 0.01 z; slope = 1 or 0.01."""
-    slope = np.where(z > 0, 1, 0.01).astype(z.dtype)
+def leaky_relu(z: Array, negative_slope: float = 0.01) -> tuple[Array, Array]:
+    """a = z where z > 0, else negative_slope z; slope = 1 or negative_slope."""
+    slope = np.where(z > 0, 1, negative_slope).astype(z.dtype)
     return z * slope, slope
 
 
-def elu(z: Array) -> tuple[Array, Array]:
-    """a = z where z > 0, else exp(z) - 1; slope = 1 or exp(z)."""
-    negative = np.minimum(z, 0)
-    return np.where(z > 0, z, np.expm1(negative)), np.exp(negative)
+def elu(z: Array, alpha: float = 1.0) -> tuple[Array, Array]:
+    """a = z where z > 0, else alpha (exp(z) - 1); slope = 1 or alpha exp(z)."""
+    scale, negative = z.dtype.type(alpha), np.minimum(z, 0)
+    a = np.where(z > 0, z, scale * np.expm1(negative))
+    return a, np.where(z > 0, z.dtype.type(1), scale * np.exp(negative))
 
 
-def softplus(z: Array) -> tuple[Array, Array]:
-    """a = log(1 + exp(z)), slope = sigmoid(z)."""
-    return np.logaddexp(z.dtype.type(0), z), sigmoid(z)[0]
+def softplus(z: Array, beta: float = 1.0) -> tuple[Array, Array]:
+    """a = log(1 + exp(beta z)) / beta, slope = sigmoid(beta z)."""
+    scale = z.dtype.type(beta)
+    return np.logaddexp(z.dtype.type(0), scale * z) / scale, sigmoid(scale * z)[0]
 
 
 def gelu(z: Array) -> tuple[Array, Array]:
@@ -138,7 +141,7 @@ def softmax(z: Array) -> Array:
     return a
 
 
-ACTIVATIONS: dict[str, Callable[[Array], tuple[Array, Array]]] = {
+ACTIVATIONS: dict[str, Callable[..., tuple[Array, Array]]] = {
     "sigmoid": sigmoid,
     "tanh": tanh,
     "relu": relu,
@@ -157,11 +160,13 @@ ACTIVATIONS: dict[str, Callable[[Array], tuple[Array, Array]]] = {
 }
 
 
-def activate(activation: str | CustomActivation, z: Array) -> tuple[Array, Array]:
-    """The value and the slope of an activation, given by its name or as a custom one."""
+def activate(activation: Activation, z: Array) -> tuple[Array, Array]:
+    """The value and the slope of an activation, given by its name or as an object."""
     if isinstance(activation, CustomActivation):
         return activation.on_arrays(z)
-    return ACTIVATIONS[activation](z)
+    if isinstance(activation, str):
+        return ACTIVATIONS[activation](z)
+    return ACTIVATIONS[activation.name](z, activation.number)
 
 
 # Losses of the outputs a, which return E and dE/da.

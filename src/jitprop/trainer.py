@@ -24,7 +24,7 @@ from jitprop.interrupts import Interrupts
 from jitprop.metrics import Metric
 from jitprop.metrics import resolve as resolve_metrics
 from jitprop.net import schedules
-from jitprop.net.custom import CustomActivation
+from jitprop.net.activations import Activation
 from jitprop.net.losses import Loss
 from jitprop.net.optimizers import Optimizer
 from jitprop.net.scales import scales
@@ -78,12 +78,13 @@ class Trainer(Attributes):
     ----------
     layer_sizes : sequence of int
         The number of units of each layer, from the inputs to the outputs: at least two layers.
-    activation : str, CustomActivation or sequence of them, default "sigmoid"
+    activation : str, object or sequence of them, default "sigmoid"
         One for all hidden layers, or one for each: "sigmoid", "tanh", "relu", "leaky_relu" (slope
         0.01), "elu" (alpha 1), "selu" (initialised with "lecun_normal"), "softplus", "gelu"
         (z times the normal distribution), "gelu_tanh" (its approximation), "silu", "mish",
-        "softsign", "hard_sigmoid", "identity", or a `CustomActivation`.
-    output_activation : str or CustomActivation, default "sigmoid"
+        "softsign", "hard_sigmoid", "identity"; a `LeakyReLU`, `ELU` or `Softplus` with another
+        number; or a `CustomActivation`.
+    output_activation : str or object, default "sigmoid"
         One of these, "exp", or "softmax". Softmax needs the loss "cross_entropy".
     loss : str or Loss, default "half_squared_error"
         The loss of a sample with outputs a and targets y, as a name or as an object with settings:
@@ -233,8 +234,8 @@ class Trainer(Attributes):
         self,
         layer_sizes: Sequence[int],
         *,
-        activation: str | CustomActivation | Sequence[str | CustomActivation] = "sigmoid",
-        output_activation: str | CustomActivation = "sigmoid",
+        activation: Activation | Sequence[Activation] = "sigmoid",
+        output_activation: Activation = "sigmoid",
         loss: str | Loss = "half_squared_error",
         reduction: str = "mean",
         optimizer: str | Optimizer = "sgd",

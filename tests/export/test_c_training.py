@@ -14,12 +14,15 @@ import pytest
 
 from exported import COMPILER, STRICT, estimator, needs_compiler
 from jitprop import (
+    ELU,
     SGD,
     Adam,
     BinaryCrossEntropy,
     CrossEntropy,
     CustomActivation,
     CustomLoss,
+    LeakyReLU,
+    Softplus,
     Trainer,
     export,
 )
@@ -37,6 +40,15 @@ NETS = {
     "xor": ([2, 4, 1], "tanh", "sigmoid", "half_squared_error", {}),
     "gates": ([3, 5, 5, 5, 5, 5, 5, 2], GATES, "tanh", "squared_error", {}),
     "others": ([3, 5, 5, 5, 5, 5, 5, 2], OTHERS, "mish", "half_squared_error", {}),
+    "numbers": (
+        [3, 5, 5, 5, 2],
+        (LeakyReLU(0.3), Softplus(1.7), ELU(0.6)),
+        Softplus(0.3),
+        "squared_error",
+        {},
+    ),
+    "pieces": ([3, 5, 5, 2], "hard_sigmoid", "hard_sigmoid", "squared_error", {}),
+    "large numbers": ([16, 16, 4], Softplus(2.3), ELU(1.3), "huber", {}),
     "large": ([9, 17, 8, 3], ("tanh", "gelu"), "identity", "huber", {}),
     "no hidden": ([3, 2], (), "identity", "absolute_error", {}),
     "classes": ([4, 6, 5], "softplus", "softmax", "cross_entropy", {}),

@@ -15,6 +15,10 @@ from jitprop_kernels.local import entry
 mpmath.mp.prec = 170  # with 50 digits
 
 
+NUMBER = float(np.float32(1.7))
+"""The number of the activations that have one: many digits, and the same in both dtypes."""
+
+
 @entry
 def sweep(code, x, out):
     # One compiled loop over all functions, since inner kernels cannot be called from Python.
@@ -55,6 +59,16 @@ def sweep(code, x, out):
             out[i], _ = activations.hard_sigmoid(x[i])
         elif code == 18:
             _, out[i] = activations.hard_sigmoid(x[i])
+        elif code == 19:
+            out[i], _ = activations.elu(x[i], type(x[i])(NUMBER))
+        elif code == 20:
+            _, out[i] = activations.elu(x[i], type(x[i])(NUMBER))
+        elif code == 21:
+            out[i], _ = activations.softplus(x[i], type(x[i])(NUMBER))
+        elif code == 22:
+            _, out[i] = activations.softplus(x[i], type(x[i])(NUMBER))
+        elif code == 23:
+            out[i], _ = activations.leaky_relu(x[i], type(x[i])(NUMBER))
         else:
             _, out[i] = activations.tanh(x[i])
 
@@ -121,6 +135,46 @@ FUNCTIONS = {
         (-1e18, 1e18),
         3.5,
         3.5,
+    ),
+    "elu": (
+        19,
+        lambda x: x if x > 0 else NUMBER * mpmath.expm1(x),
+        (-745.0, 1e300),
+        (-103.0, 3e38),
+        2.0,
+        2.0,
+    ),
+    "elu_slope": (
+        20,
+        lambda x: mpmath.mpf(1) if x > 0 else NUMBER * mpmath.exp(x),
+        (-708.3, 50.0),
+        (-87.3, 50.0),
+        2.0,
+        2.0,
+    ),
+    "softplus": (
+        21,
+        lambda x: mpmath.log1p(mpmath.exp(NUMBER * x)) / NUMBER,
+        (-415.0, 1e3),
+        (-50.8, 1e3),
+        3.0,
+        3.0,
+    ),
+    "softplus_slope": (
+        22,
+        lambda x: logistic(NUMBER * x),
+        (-416.6, 30.0),
+        (-51.3, 20.0),
+        3.0,
+        3.0,
+    ),
+    "leaky_relu": (
+        23,
+        lambda x: x if x > 0 else NUMBER * x,
+        (-1e300, 1e300),
+        (-1e38, 1e38),
+        0.5,
+        0.5,
     ),
     "hard_sigmoid": (17, lambda x: (x + 3) / 6, (-3.0, 3.0), (-3.0, 3.0), 1.5, 1.5),
     "hard_sigmoid_slope": (
@@ -238,13 +292,13 @@ def by_vectors(code, x, out, slopes):
     for i in range(x.size):
         out[i] = x[i]
     if code == 0:
-        activations.activate_by(zero, codes.TANH, out, 0, slopes, x.size)
+        activations.activate_by(zero, codes.TANH, 0.0, out, 0, slopes, x.size)
     elif code == 1:
-        activations.activate_by(simd.splat(zero), codes.TANH, out, 0, slopes, x.size)
+        activations.activate_by(simd.splat(zero), codes.TANH, 0.0, out, 0, slopes, x.size)
     elif code == 2:
-        activations.activate_by(simd.zeros(NARROW, x), codes.TANH, out, 0, slopes, x.size)
+        activations.activate_by(simd.zeros(NARROW, x), codes.TANH, 0.0, out, 0, slopes, x.size)
     else:
-        activations.activate_by(simd.zeros(WIDE, x), codes.TANH, out, 0, slopes, x.size)
+        activations.activate_by(simd.zeros(WIDE, x), codes.TANH, 0.0, out, 0, slopes, x.size)
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
@@ -280,6 +334,10 @@ EXTREMES = {
     "gelu_slope": [(1e4, 1.0), (-1e4, 0.0), (INF, 1.0), (-INF, 0.0), (NAN, NAN), (0.0, 0.5)],
     "softsign": [(1e30, 1.0), (INF, 1.0), (-INF, -1.0), (NAN, NAN), (0.0, 0.0), (-3.0, -0.75)],
     "softsign_slope": [(INF, 0.0), (-INF, 0.0), (NAN, NAN), (0.0, 1.0), (-3.0, 0.0625)],
+    "elu": [(INF, INF), (-1e4, -NUMBER), (-INF, -NUMBER), (NAN, NAN), (0.0, 0.0)],
+    "elu_slope": [(INF, 1.0), (-1e4, 0.0), (-INF, 0.0), (NAN, NAN), (0.0, NUMBER)],
+    "softplus": [(1e4, 1e4), (1e30, 1e30), (-1e4, 0.0), (INF, INF), (-INF, 0.0), (NAN, NAN)],
+    "softplus_slope": [(1e4, 1.0), (-1e4, 0.0), (INF, 1.0), (-INF, 0.0), (NAN, NAN), (0.0, 0.5)],
     "hard_sigmoid": [
         (INF, 1.0),
         (-INF, 0.0),

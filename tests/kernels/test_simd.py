@@ -17,11 +17,11 @@ CODES = [
 
 
 @entry
-def three(code, one, other, wide, size):
+def three(code, number, one, other, wide, size):
     zero = type(one[0])(0.0)
-    activations.activate(code, one, 0, size, size)
-    activations.activate_by(simd.splat(zero), code, other, 0, size, size)
-    activations.activate_by(simd.zeros(WIDE, wide), code, wide, 0, size, size)
+    activations.activate(code, number, one, 0, size, size)
+    activations.activate_by(simd.splat(zero), code, number, other, 0, size, size)
+    activations.activate_by(simd.zeros(WIDE, wide), code, number, wide, 0, size, size)
 
 
 @entry
@@ -71,7 +71,7 @@ def test_activations_of_vectors_are_those_of_numbers(dtype):
     for code in CODES:
         one, other, wide = (np.concatenate([z, np.zeros_like(z)]) for _ in range(3))
         with np.errstate(all="ignore"):  # interpreted kernels warn as NumPy does
-            three(code, one, other, wide, z.size)
+            three(code, 1.7, one, other, wide, z.size)
         np.testing.assert_array_equal(other, one)  # bit for bit
         np.testing.assert_array_equal(wide, other)
 

@@ -100,8 +100,9 @@ def pass_forward(
     else:
         blocks.forward(plan, work.params, part)
     if of_a:
-        activation = plan.layers[len(plan.layers) - 1, ACTIVATION]
-        activate(activation, memory, outputs.z, plan.slopes + outputs.z, outputs.size)
+        last = len(plan.layers) - 1
+        activation, number = plan.layers[last, ACTIVATION], plan.numbers[last]
+        activate(activation, number, memory, outputs.z, plan.slopes + outputs.z, outputs.size)
     elif plan.loss == codes.CROSS_ENTROPY:
         softmax(memory, outputs.z, m, outputs.n, outputs.sample_stride, outputs.unit_stride)
     return part, outputs

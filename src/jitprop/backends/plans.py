@@ -18,6 +18,8 @@ import jitprop_kernels as kernels
 from jitprop._types import Array
 from jitprop.backends import alike
 from jitprop.checks import quoted
+from jitprop.net import activations
+from jitprop.net.activations import Activation
 from jitprop.net.custom import CustomActivation, CustomLoss
 from jitprop.net.losses import AbsoluteError, Huber, Loss, Quantile
 from jitprop.net.optimizers import SGD, Adam, AdamW, Optimizer, RMSprop, Rprop
@@ -153,6 +155,7 @@ def make(
     plan = kernels.Plan(
         layers=np.ascontiguousarray(layers, np.int64),
         factors=np.array(spec.factors, np.float64).reshape(-1),
+        numbers=np.array([activations.number_of(a) or 0.0 for a in spec.activations], np.float64),
         loss=_loss_code(spec.loss, dtype),
         edge=edge,
         below=below,
@@ -242,10 +245,10 @@ def _loop(own: CustomActivation | CustomLoss, dtype: np.dtype[Any]) -> kernels.L
     return known[key]
 
 
-def _activation_code(activation: str | CustomActivation, dtype: np.dtype[Any]) -> int:
+def _activation_code(activation: Activation, dtype: np.dtype[Any]) -> int:
     if isinstance(activation, CustomActivation):
         return _loop(activation, dtype).address
-    return ACTIVATION_CODES[activation]
+    return ACTIVATION_CODES[activations.name_of(activation)]
 
 
 def _loss_code(loss: Loss, dtype: np.dtype[Any]) -> int:

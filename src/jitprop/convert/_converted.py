@@ -14,14 +14,13 @@ from jitprop import checks
 from jitprop._types import Array
 from jitprop.data import cast
 from jitprop.fleet import Fleet
-from jitprop.net.custom import CustomActivation
+from jitprop.net.activations import Activation
 from jitprop.net.losses import Loss
 from jitprop.net.optimizers import SGD, Adam, AdamW, Optimizer, RMSprop
 from jitprop.net.spec import Spec, with_l2
 from jitprop.trainer import Trainer
 from jitprop.training.model import BaseModel
 
-Activation = str | CustomActivation
 Slot = tuple[Sequence[Array], Sequence[Array]]
 """One number for each parameter, in the arrays of the weights and in those of the biases."""
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from jitprop._types import Array
+from jitprop.net.activations import ELU, LeakyReLU, Softplus
 from jitprop.net.custom import CustomLoss
 from jitprop.net.spec import Spec
 
@@ -41,7 +42,12 @@ def range_of(spec: Spec) -> tuple[float, float]:
     # A loss with a range refuses other targets itself. A custom loss may mean anything by them.
     if isinstance(spec.loss, CustomLoss) or spec.loss.target_range != (-np.inf, np.inf):
         return -np.inf, np.inf
-    return RANGES.get(str(spec.activations[-1]), (-np.inf, np.inf))
+    match output := spec.activations[-1]:
+        case ELU(alpha=alpha):
+            return -alpha, np.inf
+        case Softplus() | LeakyReLU(negative_slope=0.0):
+            return 0.0, np.inf
+    return RANGES.get(str(output), (-np.inf, np.inf))
 
 
 def warning(targets: Iterable[Array], spec: Spec) -> str | None:

@@ -17,17 +17,18 @@ from jitprop.export import c_training
 from jitprop.export import net as nets
 from jitprop.export.c_training import Training
 from jitprop.files.atomic import replacing
+from jitprop.net import activations
 from jitprop.net.optimizers import SGD
 
-# The body of each activation as a function of z. For doubles the suffix "f" is removed from names
-# and numbers.
+# The body of each activation as a function of z, and of its number k if it has one. For doubles the
+# suffix "f" is removed from names and numbers.
 ACTIVATIONS = {
     "sigmoid": "return 1.0f / (1.0f + expf(-z));",
     "tanh": "return tanhf(z);",
     "relu": "return z > 0.0f ? z : 0.0f;",
-    "leaky_relu": "return z > 0.0f ? z : 0.01f * z;",
-    "elu": "return z > 0.0f ? z : expm1f(z);",
-    "softplus": "return fmaxf(z, 0.0f) + log1pf(expf(-fabsf(z)));",
+    "leaky_relu": "return z > 0.0f ? z : k * z;",
+    "elu": "return z > 0.0f ? z : k * expm1f(z);",
+    "softplus": "return fmaxf(z, 0.0f) + log1pf(expf(-k * fabsf(z))) / k;",
     "gelu": "return 0.5f * z * erfcf(-0.7071067811865476f * z);",
     "gelu_tanh": "return z / (1.0f + expf(-1.5957691216057308f * (z + 0.044715f * z * z * z)));",
     "silu": "return z / (1.0f + expf(-z));",
@@ -136,11 +137,11 @@ static void NAME_layer(
 """
 
 APPLIED = """\
-static void NAME_KIND(float *a, int n)
+static void NAME_KIND(float *a, int nTAKEN)
 {
     int i;
     for (i = 0; i < n; i++)
-        a[i] = NAME_KIND_of(a[i]);
+        a[i] = NAME_KIND_of(a[i]GIVEN);
 }
 """
 
@@ -319,7 +320,9 @@ def _header(net: nets.Net, name: str, dtype: np.dtype[Any], training: Training |
 
 
 def _source(net: nets.Net, name: str, dtype: np.dtype[Any], training: Training | None) -> str:
-    title = f"/* A SHAPE net of {' '.join(net.activations)} layers, written by jitprop. */\n"
+    title = (
+        f"/* A SHAPE net of {' '.join(map(str, net.activations))} layers, written by jitprop. */\n"
+    )
     if training is None:
         parts = [title, "#include <math.h>\n", "DECLARED\n", READ, *_of_members(net, dtype)]
     else:
@@ -331,13 +334,13 @@ def _of_members(net: nets.Net, dtype: np.dtype[Any]) -> list[str]:
     """Return the parameters and the public function, of a net or of the mean of several."""
     head = "void NAME_predict(const float x[], float y[])"
     if net.n_members is None:
-        return [*arrays(net, "NAME_", dtype), *functions(net), predict(net, head, "NAME_")]
+        return [*arrays(net, "NAME_", dtype), *functions(net), predict(net, head, "NAME_", dtype)]
     parts = functions(net)
     lines = [head, "{", "    int i;", *["    float out[N_OUT];"] * (net.n_members > 1)]
     for m, member in enumerate(net.members):
         parts += arrays(member, f"NAME_{m}_", dtype)
         of_member = f"static void NAME_net_{m}(const float x[], float y[])"
-        parts.append(predict(member, of_member, f"NAME_{m}_"))
+        parts.append(predict(member, of_member, f"NAME_{m}_", dtype))
         lines.append(f"    NAME_net_{m}(x, {'out' if m else 'y'});")
         if m:
             lines += ["    for (i = 0; i < N_OUT; i++)", "        y[i] += out[i];"]
@@ -356,27 +359,35 @@ def arrays(net: nets.Net, prefix: str, dtype: np.dtype[Any]) -> list[str]:
 def functions(net: nets.Net) -> list[str]:
     """Return the definitions of a layer and of the activations of a net."""
     parts = [LAYER]
-    for kind in dict.fromkeys(net.activations):
+    for kind in dict.fromkeys(map(activations.name_of, net.activations)):
         if kind == "softmax":
             parts.append(SOFTMAX)
         elif kind != "identity":
             if kind in LACKING:
                 parts.append(f"#ifdef __AVR__\n{LACKING[kind]}\n#endif\n")
-            body = f"static float NAME_{kind}_of(float z)\n{{\n    {ACTIVATIONS[kind]}\n}}\n"
-            parts += [body, APPLIED.replace("KIND", kind)]
+            takes = kind in activations.NAMED
+            taken, given = (", float k", ", k") if takes else ("", "")
+            head = f"static float NAME_{kind}_of(float z{taken})"
+            applied = APPLIED.replace("KIND", kind).replace("TAKEN", taken)
+            parts += [f"{head}\n{{\n    {ACTIVATIONS[kind]}\n}}\n", applied.replace("GIVEN", given)]
     return parts
 
 
 def _array(name: str, values: Array, dtype: np.dtype[Any]) -> str:
     """The definition of a constant array, with enough digits to read back the same numbers."""
     numbers = cast.finite(f"parameters {name.rsplit('_', 1)[1]}", values, dtype).ravel()
-    texts = [np.format_float_scientific(x, unique=True, trim="0") + "f" for x in numbers]
+    texts = list(map(_number, numbers))
     lines = [", ".join(texts[i : i + 6]) for i in range(0, len(texts), 6)]
     body = ",\n    ".join(lines)
     return f"static const float {name}[{len(texts)}] NAME_FLASH = {{\n    {body}\n}};\n"
 
 
-def predict(net: nets.Net, head: str, prefix: str) -> str:
+def _number(x: Any) -> str:
+    """A NumPy number in C, with enough digits to read back the same one."""
+    return np.format_float_scientific(x, unique=True, trim="0") + "f"
+
+
+def predict(net: nets.Net, head: str, prefix: str, dtype: np.dtype[Any]) -> str:
     """Return a function that computes layer after layer, in two arrays by turns."""
     sizes, last = net.sizes, len(net.weights) - 1
     lines = [head, "{"]
@@ -385,7 +396,7 @@ def predict(net: nets.Net, head: str, prefix: str) -> str:
         names = ", ".join(f"a{i}[{max(hidden[i::2])}]" for i in range(min(2, len(hidden))))
         lines.append(f"    float {names};")
     source = "x"
-    for l, kind in enumerate(net.activations):
+    for l, activation in enumerate(net.activations):
         target = f"a{l % 2}"
         if l == last:
             target = "y + 1" if net.is_binary else "y"
@@ -393,8 +404,11 @@ def predict(net: nets.Net, head: str, prefix: str) -> str:
             f"    NAME_layer({source}, {sizes[l]}, {prefix}w{l}, {prefix}b{l}, "
             f"{target}, {sizes[l + 1]});"
         )
-        if kind != "identity":
-            lines.append(f"    NAME_{kind}({target}, {sizes[l + 1]});")
+        if activation != "identity":
+            number = activations.number_of(activation)
+            given = "" if number is None else f", {_number(dtype.type(number))}"
+            kind = activations.name_of(activation)
+            lines.append(f"    NAME_{kind}({target}, {sizes[l + 1]}{given});")
         source = target
     if net.is_binary:
         lines.append("    y[0] = 1.0f - y[1];")

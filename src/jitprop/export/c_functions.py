@@ -37,7 +37,7 @@ static double NAME_tanh_of(double z, double *slope)
 """,
 }
 
-# By name of the function: the value for z, returned, and the slope.
+# By name of the function: the value for z, returned, and the slope. k is the activation's number.
 ACTIVATIONS = {
     "sigmoid_of": """\
 static float NAME_sigmoid_of(float z, float *slope)
@@ -57,26 +57,28 @@ static float NAME_relu_of(float z, float *slope)
 }
 """,
     "leaky_relu_of": """\
-static float NAME_leaky_relu_of(float z, float *slope)
+static float NAME_leaky_relu_of(float z, float k, float *slope)
 {
-    *slope = z > 0.0f ? 1.0f : 0.01f;
+    *slope = z > 0.0f ? 1.0f : k;
     return NAME_times(z, *slope);
 }
 """,
     "elu_of": """\
-static float NAME_elu_of(float z, float *slope)
+static float NAME_elu_of(float z, float k, float *slope)
 {
     float scale, p = NAME_exp_parts(z > 0.0f ? 0.0f : z, &scale);
-    *slope = NAME_fma(scale, p, scale);
-    return z > 0.0f ? z : NAME_fma(scale, p, scale - 1.0f);
+    *slope = z > 0.0f ? 1.0f : k * NAME_fma(scale, p, scale);
+    return z > 0.0f ? z : NAME_times(k, NAME_fma(scale, p, scale - 1.0f));
 }
 """,
     "softplus_of": """\
-static float NAME_softplus_of(float z, float *slope)
+static float NAME_softplus_of(float z, float k, float *slope)
 {
-    float e = NAME_exp_of_negative(-fabsf(z)), high = 1.0f / (1.0f + e);
+    float x = fabsf(z), t = -NAME_times(k, x), e = NAME_exp_of_negative(t), high;
+    e = NAME_fma(e, t < -1e4f ? 0.0f : NAME_fma(-k, x, -t), e);
+    high = 1.0f / (1.0f + e);
     *slope = z >= 0.0f ? high : e * high;
-    return (z < 0.0f ? 0.0f : z) + NAME_log1p(e);
+    return NAME_fma(NAME_log1p(e), 1.0f / k, z < 0.0f ? 0.0f : z);
 }
 """,
     "gelu_tanh_of": """\
@@ -129,6 +131,14 @@ static float NAME_softsign_of(float z, float *slope)
     float x = fabsf(z), high = 1.0f / (1.0f + x);
     *slope = high * high;
     return copysignf(x > 1152921504606846976.0f ? 1.0f : NAME_times(x, high), z);
+}
+""",
+    "hard_sigmoid_of": """\
+static float NAME_hard_sigmoid_of(float z, float *slope)
+{
+    float x = z + 3.0f;
+    *slope = z > -3.0f && z < 3.0f ? 0.16666666666666666f : 0.0f;
+    return (x < 0.0f ? 0.0f : x > 6.0f ? 6.0f : x) / 6.0f;
 }
 """,
     "gelu_of": """\

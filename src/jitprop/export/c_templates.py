@@ -31,11 +31,11 @@ float NAME_train_batch(const float x[], const float y[], int n, float rate);
 """
 
 APPLIED = """\
-static void NAME_all_KIND(float *a, float *slopes, int n)
+static void NAME_all_KIND(float *a, float *slopes, int nTAKEN)
 {
     int i;
     for (i = 0; i < n; i++)
-        a[i] = NAME_KIND_of(a[i], slopes + i);
+        a[i] = NAME_KIND_of(a[i], GIVENslopes + i);
 }
 """
 

@@ -21,6 +21,8 @@ from jitprop.data import cast
 from jitprop.export import c_arithmetic as arithmetic
 from jitprop.export import c_functions as functions
 from jitprop.export import c_templates as templates
+from jitprop.net import activations
+from jitprop.net.activations import Activation
 from jitprop.net.custom import CustomLoss
 from jitprop.net.losses import Huber, Quantile
 from jitprop.net.optimizers import SGD
@@ -91,15 +93,15 @@ class Training(NamedTuple):
         return made
 
     @property
-    def activations(self) -> list[str]:
+    def activations(self) -> list[Activation | None]:
         """The activation of each layer in training: none where the loss is one of z."""
-        names = [str(name) for name in self.spec.activations]
-        return [*names[:-1], ""] if self.spec.loss.name in OF_Z else names
+        *hidden, output = self.spec.activations
+        return [*hidden, None if self.spec.loss.name in OF_Z else output]
 
     @property
-    def finish(self) -> list[str]:
+    def finish(self) -> list[Activation]:
         """The activation that only predictions need, if there is one."""
-        output = str(self.spec.activations[-1])
+        output = self.spec.activations[-1]
         return [output] if self.spec.loss.name in OF_Z and output != "identity" else []
 
 
@@ -216,7 +218,7 @@ def _literal(number: Any) -> str:
 
 def _library(training: Training, kind: str) -> dict[str, str]:
     """The functions that others may call, by name without the prefix."""
-    activations = {str(name) for name in training.spec.activations} - {"softmax"}
+    applied = {activations.name_of(each) for each in training.spec.activations} - {"softmax"}
     return {
         "times": arithmetic.TIMES,
         "exp_parts": arithmetic.EXP_PARTS[kind],
@@ -229,8 +231,22 @@ def _library(training: Training, kind: str) -> dict[str, str]:
         "tanh_of": functions.TANH[kind],
         **functions.ACTIVATIONS,
         "all_softmax": functions.SOFTMAX,
-        **{f"all_{name}": templates.APPLIED.replace("KIND", name) for name in activations},
+        **{f"all_{name}": _of_all(name) for name in applied},
     }
+
+
+def _of_all(name: str) -> str:
+    """The function that applies an activation to all units of a layer."""
+    taken, given = (", float k", "k, ") if name in activations.NAMED else ("", "")
+    return replaced(templates.APPLIED, {"KIND": name, "TAKEN": taken, "GIVEN": given})
+
+
+def _applied(training: Training, activation: Activation, layer: Layer) -> str:
+    """The call of such a function, with the activation's number if it has one."""
+    number = activations.number_of(activation)
+    given = "" if number is None else f", {_literal(training.number(number))}"
+    name = activations.name_of(activation)
+    return f"NAME_all_{name}({layer.a}, {layer.d}, {layer.n_out}{given});"
 
 
 def _needed(text: str, library: dict[str, str]) -> list[str]:
@@ -256,8 +272,8 @@ def _passes(training: Training) -> list[str]:
     for layer, activation in zip(training.layers, training.activations, strict=True):
         given = f"{layer.source}, {layer.n_in}, NAME_p + {layer.p}, {layer.a}, {layer.n_out}"
         forward.append(f"NAME_layer({given});")
-        if activation:
-            forward.append(f"NAME_all_{activation}({layer.a}, {layer.d}, {layer.n_out});")
+        if activation is not None:
+            forward.append(_applied(training, activation, layer))
         if layer.source != "x":
             before = layer.source.replace("NAME_a", "NAME_d")
             given = f"{layer.d}, {layer.n_out}, NAME_p + {layer.p}, {before}, {layer.n_in}"
@@ -333,7 +349,7 @@ def _public(training: Training) -> list[str]:
     """The functions that a program calls."""
     spec, layers = training.spec, training.layers
     last = layers[-1]
-    finish = [f"NAME_all_{name}({last.a}, {last.d}, {last.n_out});" for name in training.finish]
+    finish = [_applied(training, activation, last) for activation in training.finish]
     predict = templates.PREDICT.replace("AT_OUTPUT", str(last.unit))
     steps, adds, steps_of_batch = [], [], []
     for layer in layers:

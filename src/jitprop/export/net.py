@@ -11,6 +11,9 @@ from jitprop import checks
 from jitprop._types import Array
 from jitprop.data import cast
 from jitprop.fleet import Fleet
+from jitprop.net import activations as kinds
+from jitprop.net.activations import Numbered
+from jitprop.net.custom import CustomActivation
 from jitprop.training.model import PREPARED, Model
 from jitprop.warn import warn
 
@@ -24,8 +27,8 @@ class Net(NamedTuple):
     weights : list of (n_in, n_out) or (n_members, n_in, n_out) arrays
         With members, the outputs are the mean of those of all members.
     biases : list of (n_out,) or (n_members, n_out) arrays
-    activations : list of str
-        `Trainer`'s name for the activation of each layer, output layer last.
+    activations : list of str, LeakyReLU, ELU or Softplus
+        `Trainer`'s activation of each layer, output layer last.
     answer : {"outputs", "class", "labels"}
         What is predicted for a sample: the outputs themselves; the most probable class; or a 0 or 1
         for each output, which says whether the sample has this label.
@@ -35,7 +38,7 @@ class Net(NamedTuple):
 
     weights: list[Array]
     biases: list[Array]
-    activations: list[str]
+    activations: list[str | Numbered]
     answer: str
     classes: Array | None
 
@@ -141,7 +144,7 @@ def _hint(model: Any) -> str:
 
 def _of_estimator(model: Any) -> Net:
     hidden = model.activation
-    if isinstance(hidden, str):
+    if kinds.is_single(hidden):
         hidden = [hidden] * (len(model.coefs_) - 1)
     names = _names([*hidden, model.out_activation_])
     classes = getattr(model, "classes_", None)
@@ -155,11 +158,13 @@ def _of_estimator(model: Any) -> Net:
     return Net(list(model.coefs_), list(model.intercepts_), names, answer, classes)
 
 
-def _names(activations: Iterable[Any]) -> list[str]:
-    """Return `Trainer`'s names of activations; scikit-learn calls one of them "logistic"."""
-    names = []
+def _names(activations: Iterable[Any]) -> list[str | Numbered]:
+    """Return `Trainer`'s activations; scikit-learn calls one of them "logistic"."""
+    names: list[str | Numbered] = []
     for activation in activations:
-        if not isinstance(activation, str):
+        if isinstance(activation, Numbered):
+            activation = kinds.resolve("activation", activation, ())
+        if isinstance(activation, CustomActivation):
             raise ValueError(
                 "a net to be exported must not have custom activations; "
                 f"got {checks.shown(activation)}"

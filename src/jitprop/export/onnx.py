@@ -16,6 +16,7 @@ from jitprop.checks import quoted
 from jitprop.data import cast
 from jitprop.export import net as nets
 from jitprop.files.atomic import replacing
+from jitprop.net.activations import ELU, LeakyReLU, Numbered, Softplus
 
 # Of 2022, so runtimes since then can read the file.
 OPSET = 17
@@ -271,7 +272,7 @@ class Graph:
         onnx.checker.check_model(made, full_check=True)
         return made
 
-    def activation(self, kind: str, z: str, name: str | None) -> str:
+    def activation(self, kind: str | Numbered, z: str, name: str | None) -> str:
         """Add f(z), as in `jitprop.functions`, and return the name of the result."""
         match kind:
             case "identity":
@@ -284,12 +285,20 @@ class Graph:
                 return self("Mul", z, self("Sigmoid", z), name=name)
             case "leaky_relu":
                 return self("Max", z, self("Mul", z, self.number(0.01)), name=name)
+            case LeakyReLU(negative_slope=slope):  # with a slope above 1 it is the smaller of both
+                of_both = "Max" if slope <= 1.0 else "Min"
+                return self(of_both, z, self("Mul", z, self.number(slope)), name=name)
             case "elu":
                 return self.elu(z, 1.0, 1.0, name)
+            case ELU(alpha=alpha):
+                return self.elu(z, 1.0, alpha, name)
             case "selu":
                 return self.elu(z, SELU_SCALE, SELU_DEPTH, name)
             case "softplus":
                 return self.softplus(z, name)
+            case Softplus(beta=beta):
+                whole = self.softplus(self("Mul", z, self.number(beta)))
+                return self("Div", whole, self.number(beta), name=name)
             case "mish":
                 return self("Mul", z, self("Tanh", self.softplus(z)), name=name)
             case "softsign":

@@ -17,12 +17,12 @@ import numpy as np
 
 from jitprop import checks
 from jitprop._types import Array
-from jitprop.net import descent, losses, optimizers, schedules, second_order
+from jitprop.net import activations, descent, losses, optimizers, schedules, second_order
 from jitprop.training.history import History, Numbers, missing
 
 CLASSES: dict[str, type[Any]] = {
     cls.__name__: cls
-    for module in (losses, optimizers, second_order, descent, schedules)
+    for module in (activations, losses, optimizers, second_order, descent, schedules)
     for cls in vars(module).values()
     if isinstance(cls, type) and is_dataclass(cls) and cls.__module__ == module.__name__
     if cls not in (losses.Loss, schedules.Schedule)

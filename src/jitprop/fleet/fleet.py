@@ -29,7 +29,7 @@ from jitprop.fleet.state import FleetState, FleetWhole
 from jitprop.fleet.stopping import Found, Stopping, told_and_stopping
 from jitprop.hints import hinting
 from jitprop.interrupts import Interrupts
-from jitprop.net.custom import CustomActivation
+from jitprop.net.activations import Activation
 from jitprop.net.losses import Loss
 from jitprop.net.optimizers import SGD, Optimizer
 from jitprop.net.scales import scales
@@ -149,8 +149,8 @@ clip_norm, batch_size, learning_rate_factors, input_scale_rate, shuffle, dtype, 
         layer_sizes: Sequence[int],
         *,
         members: int,
-        activation: str | CustomActivation | Sequence[str | CustomActivation] = "sigmoid",
-        output_activation: str | CustomActivation = "sigmoid",
+        activation: Activation | Sequence[Activation] = "sigmoid",
+        output_activation: Activation = "sigmoid",
         loss: str | Loss = "half_squared_error",
         reduction: str = "mean",
         optimizer: str | Optimizer = "sgd",

@@ -18,7 +18,7 @@ from jitprop.fleet.fleet import Fleet
 from jitprop.fleet.settings import MOST_MEMBERS
 from jitprop.hints import ARGUMENTS, hinting
 from jitprop.net import optimizers
-from jitprop.net.custom import CustomActivation
+from jitprop.net.activations import Activation
 from jitprop.net.optimizers import Optimizer
 from jitprop.net.second_order import LevenbergMarquardt, SecondOrder, is_second_order
 from jitprop.net.seeds import streams
@@ -249,7 +249,7 @@ def fit_function(
     hidden: int | Sequence[int] = 5,
     *,
     starts: int = 64,
-    activation: str | CustomActivation | Sequence[str | CustomActivation] = "tanh",
+    activation: Activation | Sequence[Activation] = "tanh",
     epochs: int = 500,
     optimizer: str | Optimizer | None = None,
     weight_decay: float = 0.0,
@@ -275,7 +275,7 @@ def fit_function(
         The number of units of the hidden layer, or of each one. () is a linear function.
     starts : int, default 64
         The number of starts.
-    activation : str, CustomActivation or sequence of them, default "tanh"
+    activation : str, object or sequence of them, default "tanh"
         That of all hidden layers, or of each one. Outputs have none.
     epochs : int, default 500
         The largest number of steps of a start. Most starts end before.

@@ -11,7 +11,8 @@ import numpy as np
 from jitprop import checks, elementary
 from jitprop._types import Array
 from jitprop.checks import quoted
-from jitprop.net import losses, optimizers, schedules
+from jitprop.net import activations, losses, optimizers, schedules
+from jitprop.net.activations import Activation
 from jitprop.net.custom import CustomActivation, CustomLoss
 from jitprop.net.losses import Loss
 from jitprop.net.optimizers import Optimizer
@@ -95,7 +96,7 @@ class Spec:
     """
 
     layer_sizes: tuple[int, ...]
-    activations: tuple[str | CustomActivation, ...]
+    activations: tuple[Activation, ...]
     """One for each W: those of the hidden layers, then that of the output layer."""
     loss: Loss
     reduction: str
@@ -308,29 +309,20 @@ def _layer_sizes(sizes: Any) -> tuple[int, ...]:
     return tuple(checks.integer(f"layer_sizes[{i}]", n, low=1) for i, n in enumerate(sizes))
 
 
-def _activations(hidden: Any, output: Any, n_hidden: int) -> tuple[str | CustomActivation, ...]:
-    if isinstance(hidden, str | CustomActivation):
-        names = [_activation("activation", hidden, HIDDEN_ACTIVATIONS)] * n_hidden
-    elif checks.is_list(hidden):
+def _activations(hidden: Any, output: Any, n_hidden: int) -> tuple[Activation, ...]:
+    if checks.is_list(hidden):
         if len(hidden) != n_hidden:
             raise ValueError(
                 f"activation must be one name, or one for each of the {n_hidden} hidden layers; "
                 f"got {len(hidden)} names"
             )
         names = [
-            _activation(f"activation[{i}]", name, HIDDEN_ACTIVATIONS)
+            activations.resolve(f"activation[{i}]", name, HIDDEN_ACTIVATIONS)
             for i, name in enumerate(hidden)
         ]
     else:
-        raise TypeError(
-            "activation must be a name, a CustomActivation or a list of them; "
-            f"got {checks.shown(hidden)}"
-        )
-    return (*names, _activation("output_activation", output, OUTPUT_ACTIVATIONS))
-
-
-def _activation(name: str, value: Any, known: tuple[str, ...]) -> str | CustomActivation:
-    return value if isinstance(value, CustomActivation) else checks.choice(name, value, known)
+        names = [activations.resolve("activation", hidden, HIDDEN_ACTIVATIONS)] * n_hidden
+    return (*names, activations.resolve("output_activation", output, OUTPUT_ACTIVATIONS))
 
 
 def check_rate(learning_rate: Any, optimizer: Optimizer) -> None:

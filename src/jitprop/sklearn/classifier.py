@@ -34,9 +34,10 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     ----------
     hidden_layer_sizes : int or sequence of int, default (100,)
         The number of units of each hidden layer; () for no hidden layer.
-    activation : str, CustomActivation or sequence of them, default "relu"
+    activation : str, object or sequence of them, default "relu"
         The activation of all hidden layers, or one for each. scikit-learn's names are "identity",
-        "logistic", "tanh" and "relu"; those of `jitprop.Trainer` work too.
+        "logistic", "tanh" and "relu"; those of `jitprop.Trainer` work too, and its
+        objects, such as `LeakyReLU`.
     solver : {"lbfgs", "sgd", "adam", "lm"}, default "adam"
         "lbfgs" is scipy's L-BFGS-B on the loss of all samples, in float64. "lm" is
         `jitprop.LevenbergMarquardt`, in float64 too, for small nets: up to 20,000

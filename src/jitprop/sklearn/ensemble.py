@@ -15,6 +15,8 @@ from jitprop._types import Array
 from jitprop.checks import quoted
 from jitprop.fleet import Fleet
 from jitprop.interrupts import Interrupts
+from jitprop.net.activations import Activation
+from jitprop.net.custom import CustomActivation
 from jitprop.net.spec import Spec
 from jitprop.sklearn import losses, net
 from jitprop.sklearn.course import samples_in_batch
@@ -71,8 +73,8 @@ def prepare(
     fleet = Fleet(
         sizes,
         members=k,
-        activation=[_named(activation) for activation in spec.activations[:-1]],
-        output_activation=_named(spec.activations[-1]),
+        activation=[_known(activation) for activation in spec.activations[:-1]],
+        output_activation=_known(spec.activations[-1]),
         loss=spec.loss,
         optimizer=net.optimizer_of(model),
         learning_rate=float(model.learning_rate_init),
@@ -196,7 +198,7 @@ def _curve(spec: Any, member_losses: Array, y: Array) -> list[float]:
     return made
 
 
-def _named(activation: Any) -> str:
-    if not isinstance(activation, str):
+def _known(activation: Activation) -> Activation:
+    if isinstance(activation, CustomActivation):
         raise ValueError(f"custom activations need n_members=1; got {activation}")
     return activation

@@ -11,7 +11,9 @@ import numpy as np
 
 from jitprop import checks
 from jitprop.checks import quoted
-from jitprop.net.custom import CustomActivation, CustomLoss
+from jitprop.net import activations as kinds
+from jitprop.net.activations import Activation
+from jitprop.net.custom import CustomLoss
 from jitprop.net.losses import (
     AbsoluteError,
     HalfSquaredError,
@@ -161,14 +163,13 @@ def hidden_layers(model: Any) -> list[int]:
     return [checks.integer("hidden_layer_sizes", n, low=1) for n in sizes]
 
 
-def activations(given: Any, n_hidden: int) -> list[str | CustomActivation]:
+def activations(given: Any, n_hidden: int) -> list[Activation]:
     """Return the activation of each hidden layer, by the name that `jitprop.Trainer` has for it."""
     given = list(given) if checks.is_list(given) else [given] * max(1, n_hidden)
-    made: list[str | CustomActivation] = []
+    made: list[Activation] = []
     for activation in given:
-        if not isinstance(activation, CustomActivation):
-            activation = checks.choice("activation", activation, ACTIVATIONS)
-        made.append("sigmoid" if activation == "logistic" else activation)
+        checked = kinds.resolve("activation", activation, ACTIVATIONS)
+        made.append("sigmoid" if checked == "logistic" else checked)
     if n_hidden and len(made) != n_hidden:
         raise ValueError(
             f"activation must be one name, or one for each of the {n_hidden} hidden layers; "

@@ -14,6 +14,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from jitprop._types import Array
+from jitprop.net.activations import Numbered
 from jitprop.net.custom import CustomActivation
 from jitprop.net.losses import Loss
 from jitprop.net.spec import Spec
@@ -21,7 +22,7 @@ from jitprop.training.nets import Nets
 
 Shapes = tuple[tuple[int, ...], ...]
 
-FIXED = (str, int, float, type(None), np.generic, Loss, CustomActivation)
+FIXED = (str, int, float, type(None), np.generic, Loss, CustomActivation, Numbered)
 """Classes whose objects never change."""
 
 NOT_LOOKED_INTO = ("callbacks", "scoring", "class_weight", "random_state")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 
+from jitprop.net.activations import Activation, Numbered
 from jitprop.net.losses import (
     AbsoluteError,
     BinaryCrossEntropy,
@@ -50,12 +51,12 @@ def step(spec: Spec, n_samples: int, weighted: bool, updates: int) -> dict[str, 
     over_n = f" / {n_samples}" if spec.reduction == "mean" and n_samples > 1 else ""
     dropped = [f" * mask[{l}]" if p > 0 else "" for l, p in enumerate((*spec.dropout, 0.0))]
     found = {"a[0]": ""}
-    for l, name in enumerate(spec.activations):
+    for l, activation in enumerate(spec.activations):
         found |= {f"W[{l}]": "", f"b[{l}]": ""}
         found[f"z[{l}]"] = f"a[{l}] @ W[{l}] + b[{l}]"
         if dropped[l]:
             found[f"mask[{l}]"] = ""
-        found[f"a[{l + 1}]"] = f"{name}(z[{l}]){dropped[l]}"
+        found[f"a[{l + 1}]"] = _activated(activation, "", l) + dropped[l]
 
     value, derivative = _loss(spec, last)
     found |= {"y": ""}
@@ -65,9 +66,9 @@ def step(spec: Spec, n_samples: int, weighted: bool, updates: int) -> dict[str, 
         found |= {"w": ""}
     found |= {"loss": f"sum({value}){over_n}"}
     if not spec.loss.outputs:
-        derivative += f" * {spec.activations[-1]}'(z[{L - 1}])"
+        derivative += " * " + _activated(spec.activations[-1], "'", L - 1)
     for l in reversed(range(L)):
-        slope = f"{spec.activations[l]}'(z[{l}]){dropped[l]}"
+        slope = _activated(spec.activations[l], "'", l) + dropped[l]
         back = f"(delta[{l + 1}] @ W[{l + 1}].T) * {slope}"
         found[f"delta[{l}]"] = derivative + over_n if l == L - 1 else back
         found[f"d_weights[{l}]"] = f"a[{l}].T @ delta[{l}]"
@@ -88,6 +89,13 @@ def step(spec: Spec, n_samples: int, weighted: bool, updates: int) -> dict[str, 
         found[f"update_weights[{l}]"] = of_weights
         found[f"update_biases[{l}]"] = _factored(of_biases, spec.factors[l][1])
     return found
+
+
+def _activated(activation: Activation, prime: str, l: int) -> str:
+    """Return the formula of a layer's activation, or of its slope if ``prime`` is that sign."""
+    if isinstance(activation, Numbered):
+        return f"{activation.name}{prime}(z[{l}], {activation.number!r})"
+    return f"{activation}{prime}(z[{l}])"
 
 
 def _factored(update: str, factor: float) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from jitprop._types import Array
-from jitprop.net.custom import CustomActivation
+from jitprop.net.activations import Activation
 from jitprop.net.losses import Loss
 from jitprop.net.optimizers import Optimizer
 from jitprop.training.model import BaseModel
@@ -78,12 +78,12 @@ class Attributes:
         return self._model.spec.layer_sizes
 
     @property
-    def activation(self) -> tuple[str | CustomActivation, ...]:
+    def activation(self) -> tuple[Activation, ...]:
         """The activation of each hidden layer."""
         return self._model.spec.activations[:-1]
 
     @property
-    def output_activation(self) -> str | CustomActivation:
+    def output_activation(self) -> Activation:
         """The activation of the output layer."""
         return self._model.spec.activations[-1]
 

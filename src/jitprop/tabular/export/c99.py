@@ -144,7 +144,12 @@ def _source(net: TabularNet, name: str) -> str:
         code += c99.arrays(member, f"NAME_{i}_", np.dtype(np.float32))
     code += c99.functions(members[0])
     code += [
-        c99.predict(each, f"static void NAME_net_{i}(const float x[], float y[])", f"NAME_{i}_")
+        c99.predict(
+            each,
+            f"static void NAME_net_{i}(const float x[], float y[])",
+            f"NAME_{i}_",
+            np.dtype(np.float32),
+        )
         for i, each in enumerate(members)
     ]
     code += [_doubles("medians", columns.medians), _doubles("factors", columns.factors), SCALED]
