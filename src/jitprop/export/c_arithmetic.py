@@ -34,70 +34,112 @@ FMA = {
 #elif defined(__GLIBC__)
 #define NAME_fma fmaf
 #else
-static uint64_t NAME_moved(uint64_t x, int n)
+typedef struct {
+    uint32_t high, low;
+} NAME_wide;
+
+/* abs(x) is the result times 2^e, and 2^23 <= result; 0 for 0. If x < 0, negative is turned. */
+static uint32_t NAME_parts(float x, int *e, int *negative)
 {
-    /* Shifted right; the last bit says whether any bit that was lost was 1. */
-    if (n <= 0)
-        return x;
-    return n > 63 ? (uint64_t)(x != 0) : x >> n | (uint64_t)(x << (64 - n) != 0);
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof x);
+    *negative ^= (int)(bits >> 24) >> 7;
+    *e = (int)(bits << 1 >> 24) - 150; /* an 8-bit processor shifts by 8, 16 and 24 at once */
+    bits &= 0x7FFFFF;
+    if (*e > -150)
+        return bits | 0x800000;
+    *e = -149;
+    for (; bits && bits < 0x800000; --*e)
+        bits <<= 1;
+    return bits;
+}
+
+/* Shifted right; the last bit says whether any bit that was lost was 1. */
+static NAME_wide NAME_moved(NAME_wide x, int n)
+{
+    uint32_t lost = 0;
+    for (; n > 7 && (x.high | x.low); n -= 8) {
+        lost |= x.low << 24;
+        x.low = x.low >> 8 | x.high << 24;
+        x.high >>= 8;
+    }
+    for (; n > 0 && (x.high | x.low); n--) {
+        lost |= x.low << 31;
+        x.low = x.low >> 1 | x.high << 31;
+        x.high >>= 1;
+    }
+    x.low |= (uint32_t)(lost != 0);
+    return x;
+}
+
+static NAME_wide NAME_less(NAME_wide x, NAME_wide y)
+{
+    x.high -= y.high + (uint32_t)(x.low < y.low);
+    x.low -= y.low;
+    return x;
 }
 
 static float NAME_fma(float x, float y, float z)
 {
-    uint32_t bits[3], sign, found;
-    uint64_t m[3], sum;
-    int e[3], i, shift;
-    float value;
-    memcpy(bits, &x, sizeof x);
-    memcpy(bits + 1, &y, sizeof y);
-    memcpy(bits + 2, &z, sizeof z);
-    for (i = 0; i < 3; i++) {
-        /* The number is m 2^e, and 2^23 <= m < 2^24. */
-        e[i] = (int)(bits[i] >> 23 & 255);
-        m[i] = bits[i] & 0x7FFFFF;
-        if (i < 2 && (e[i] == 255 || (e[i] == 0 && m[i] == 0)))
-            return x * y + z; /* of infinity, nan or 0 */
-        if (e[i] == 255)
-            return z;
-        if (e[i] == 0 && m[i] == 0)
-            return x * y;
-        m[i] |= e[i] ? 0x800000 : 0;
-        for (e[i] = e[i] ? e[i] - 150 : -149; m[i] < 0x800000; e[i]--)
-            m[i] <<= 1;
-    }
+    int e, ey, ez, negative = 0, of_z = 0;
+    uint32_t mx = NAME_parts(x, &e, &negative), my = NAME_parts(y, &ey, &negative);
+    uint32_t mz = NAME_parts(z, &ez, &of_z), found;
+    uint64_t xy;
+    NAME_wide product, sum;
+    if (mx == 0 || my == 0 || e == 105 || ey == 105)
+        return x * y + z; /* of 0, infinity or nan */
+    if (ez == 105)
+        return z;
+    if (mz == 0)
+        return x * y;
     /* Product and z as 64 bits: 2^61 <= m < 2^63. */
-    m[0] = (m[0] * m[1]) << 15;
-    e[0] += e[1] - 15;
-    m[2] <<= 39;
-    e[2] -= 39;
-    shift = e[0] - e[2];
-    m[shift > 0 ? 2 : 0] = NAME_moved(m[shift > 0 ? 2 : 0], shift > 0 ? shift : -shift);
-    e[0] = shift > 0 ? e[0] : e[2];
-    sign = (bits[0] ^ bits[1]) & 0x80000000U;
-    if (sign == (bits[2] & 0x80000000U)) {
-        sum = m[0] + m[2];
-    } else if (m[0] >= m[2]) {
-        sum = m[0] - m[2];
+    xy = (uint64_t)(mx << 8) * (my << 8 >> 1);
+    product.high = (uint32_t)(xy >> 32);
+    product.low = (uint32_t)xy;
+    sum.high = mz << 8 >> 1;
+    sum.low = 0;
+    e += ey - 15;
+    ez -= 39;
+    if (e > ez) {
+        sum = NAME_moved(sum, e - ez);
     } else {
-        sum = m[2] - m[0];
-        sign ^= 0x80000000U;
+        product = NAME_moved(product, ez - e);
+        e = ez;
     }
-    if (sum == 0)
+    if (negative == of_z) {
+        sum.low += product.low;
+        sum.high += product.high + (uint32_t)(sum.low < product.low);
+    } else if (product.high > sum.high
+               || (product.high == sum.high && product.low >= sum.low)) {
+        sum = NAME_less(product, sum);
+    } else {
+        sum = NAME_less(sum, product);
+        negative = !negative;
+    }
+    if (sum.high == 0 && sum.low == 0)
         return 0.0f;
-    for (; !(sum >> 63); e[0]--)
-        sum <<= 1;
+    for (; !(sum.high >> 24); e -= 8) {
+        sum.high = sum.high << 8 | sum.low >> 24;
+        sum.low <<= 8;
+    }
+    for (; !(sum.high >> 31); e--) {
+        sum.high = sum.high << 1 | sum.low >> 31;
+        sum.low <<= 1;
+    }
     /* To 24 bits, or fewer if it is below the normal numbers; a half goes to the even one. */
-    shift = e[0] < -189 ? -149 - e[0] : 40;
-    sum = NAME_moved(sum, shift - 2);
-    e[0] += shift;
-    found = (uint32_t)(sum >> 2) + (uint32_t)((sum & 3) > 2 - (sum >> 2 & 1));
-    if (e[0] > 104)
+    if (e < -189) {
+        sum = NAME_moved(sum, -189 - e);
+        e = -189;
+    }
+    found = sum.high >> 8;
+    found += (uint32_t)((sum.high & 128) && (((sum.high & 127) | sum.low) || (found & 1)));
+    if (e > 64)
         found = 0x7F800000U;
     else if (found >= 0x800000)
-        found += (uint32_t)(e[0] + 149) << 23;
-    found = (found > 0x7F800000U ? 0x7F800000U : found) | sign;
-    memcpy(&value, &found, sizeof value);
-    return value;
+        found += (uint32_t)(e + 189) << 24 >> 1;
+    found = found > 0x7F800000U ? 0x7F800000U : found;
+    memcpy(&x, &found, sizeof x);
+    return negative ? -x : x;
 }
 #endif
 """,
@@ -224,7 +266,11 @@ TIMES = """\
 /* x y, rounded: no compiler joins it to a sum that it goes into. */
 static float NAME_times(float x, float y)
 {
+#ifdef NAME_fma
     return NAME_fma(x, y, -0.0f);
+#else
+    return x * y; /* there is no instruction that would do both */
+#endif
 }
 """
 
