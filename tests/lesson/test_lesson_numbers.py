@@ -70,7 +70,10 @@ def squared(a, y):
 OPTIMIZERS = [
     ("sgd", 0.1), (SGD(0.9), 0.02), (SGD(0.8, nesterov=True), 0.02), (Adam(), 0.01),
     (AdamW(0.8, 0.99), 0.01), (RMSprop(), 0.003), (RMSprop(0.9, momentum=0.5), 0.002),
-    (Rprop(), 0.02), (Rprop(backtracking=True), 0.02), (Adam(epsilon=0.01), 0.02),
+    (Rprop(), 0.02), (Rprop(backtracking=True), 0.02), (Adam(epsilon=0.01, epsilon_hat=True), 0.02),
+    (SGD(0.9, rate_in_velocity=False), 0.02),
+    (RMSprop(0.9, 0.5, epsilon=1e-3, epsilon_in_root=True, rate_in_velocity=False), 0.002),
+    (SGD(0.8, nesterov=True, rate_in_velocity=False), 0.02),
 ]  # fmt: skip
 LOSSES = [
     ("half_squared_error", "sigmoid"), ("squared_error", "tanh"), (Huber(0.4), "identity"),
@@ -154,10 +157,12 @@ def custom():
     square = CustomActivation(lambda z: z * z / 4, lambda z: z / 2, name="square")
     loss = CustomLoss(squared, lambda a, y: 2 * (a - y))
     return [
-        Trainer([2, 3, 2, 1], activation=["tanh", square], loss=loss, seed=1),
-        Trainer([2, 3, 1], activation=square, output_activation="identity", seed=1),
-        Trainer([2, 3, 1], optimizer=LevenbergMarquardt(), seed=1),
-        Trainer([2, 3, 1], input_scale_rate=2.0, optimizer="adam", seed=1),
+        Trainer([2, 3, 2, 1], activation=["tanh", square], loss=loss, seed=1, backend="numpy"),
+        Trainer(
+            [2, 3, 1], activation=square, output_activation="identity", seed=1, backend="numpy"
+        ),
+        Trainer([2, 3, 1], optimizer=LevenbergMarquardt(), seed=1, backend="numpy"),
+        Trainer([2, 3, 1], input_scale_rate=2.0, optimizer="adam", seed=1, backend="numpy"),
     ]
 
 

@@ -47,7 +47,6 @@ const App = (() => {
     };
     find("slider").setAttribute("aria-valuetext", text("slider_value", values));
     find("where").textContent = text("where", values);
-    find("chosen-name").textContent = nameOf(chosen);
     const of = sample < 0 ? text("of_all", { n: samples.n }) : text("of_sample", { sample });
     find("chain-of").textContent = find("units-of").textContent = of;
     find("units").replaceChildren(...Chain.unitRows(run.net, step, chosen));

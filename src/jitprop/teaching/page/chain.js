@@ -388,6 +388,10 @@ const Chain = (() => {
     const result = `\u2202E/\u2202${nameOf(which)}`;
     const input = i < 0 ? "" : `a[${l}][${i}] \u00d7 `;
     const parts = [about];
+    const beside = snapshot.recorded
+      ? []
+      : [line(text("difference"), null, difference(net, params, step, place).slope)];
+    const boxed = (gradient) => make("div", { class: "result" }, gradient, ...beside);
     if (one) {
       const a = i < 0 ? "" : `${factor(step.a[l][0][i])} \u00d7 `;
       const d = step.delta[l][0][j];
@@ -395,7 +399,9 @@ const Chain = (() => {
         section("forward", ...forwardLines(net, params, step, which), lossLine(net, step)),
         section(
           "backward",
-          line(`${result} = ${input}delta[${l}][${j}]`, i < 0 ? null : `${a}${factor(d)}`, g),
+          boxed(
+            line(`${result} = ${input}delta[${l}][${j}]`, i < 0 ? null : `${a}${factor(d)}`, g),
+          ),
           ...backwardLines(net, params, step, which),
         ),
       );
@@ -404,7 +410,7 @@ const Chain = (() => {
       parts.push(
         section(
           "backward",
-          line(formula, null, g),
+          boxed(line(formula, null, g)),
           sumTable(step, which),
           make("p", { class: "hint" }, text("choose_a_sample")),
         ),
@@ -431,7 +437,7 @@ const Chain = (() => {
           mean(step.a[l + 1], j),
           step.delta[l].reduce((sum, d) => sum + d[j], 0),
         ];
-        row.append(...values.map((v) => make("td", {}, shown(v))));
+        row.append(...values.map((v) => make("td", {}, shown(v, 5))));
         return row;
       }),
     );

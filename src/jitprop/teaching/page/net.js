@@ -56,9 +56,10 @@ class NetView {
     const [width, height] = [Math.max(box.width, 300), Math.max(box.height, 200)];
     this.svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
     const most = Math.max(...sizes);
-    const bottom = height - 26;
+    const bottom = height - 40;
     const gap = bottom / most;
     this.radius = Math.min(24, 0.42 * gap);
+    this.widest = Math.min(Math.max(22 / most, 1.5), 5);
     const side = Math.min(88, 0.17 * width);
     const x = (l) => side + (l * (width - 2 * side)) / (sizes.length - 1);
     const y = (l, j) => bottom / 2 + (j - (sizes[l] - 1) / 2) * Math.min(gap * (most / sizes[l]), 92);
@@ -94,7 +95,12 @@ class NetView {
     const captions = sizes.map((_, l) => {
       const f = l > 0 ? net.activations[l - 1].name : "";
       const key = l === 0 ? "inputs" : l + 1 < sizes.length ? "hidden_layer" : "output_layer";
-      return draw("text", { x: x(l), y: height - 9, class: "caption" }, Data.text(key, { l: l - 1, f }));
+      return draw(
+        "text",
+        { class: "caption" },
+        draw("tspan", { x: x(l), y: height - 25 }, Data.text(key, { l: l - 1 })),
+        draw("tspan", { x: x(l), y: height - 9 }, l === 0 ? "a[0]" : f),
+      );
     });
     this.svg.append(edges, units, ...this.sides, ...captions);
     this.parts[0].group.setAttribute("tabindex", "0");
@@ -158,7 +164,7 @@ class NetView {
       const place = placeOf(sizes, which);
       const value = params[place];
       const bias = which.i < 0;
-      const width = (bias ? 1 : 0.6) + (5 * Math.abs(value)) / largest;
+      const width = (bias ? 1 : 0.6) + (this.widest * Math.abs(value)) / largest;
       line.setAttribute("stroke-width", width.toFixed(2));
       line.setAttribute("stroke-dasharray", value < 0 ? (bias ? "4 3" : "7 5") : "none");
       group.classList.toggle("negative", value < 0);

@@ -76,14 +76,14 @@ class SurfaceView {
       return made;
     };
     cell(label);
+    cell(x ? Array.from(Data.samples.y[i], (v) => shown(v, 3)).join(", ") : "");
+    const output = cell();
+    const loss = cell();
     element.addEventListener("click", (event) => {
       if (event.target.tagName === "TD") radio.click();
     });
     const inputs = x ? `(${Array.from(x, (v) => shown(v, 3)).join(", ")})` : "";
     cell(inputs);
-    cell(x ? Array.from(Data.samples.y[i], (v) => shown(v, 3)).join(", ") : "");
-    const output = cell();
-    const loss = cell();
     if (i < 0) this.whole = { element, radio, output, loss };
     return { element, radio, output, loss };
   }
@@ -95,7 +95,7 @@ class SurfaceView {
     const last = all.a.length - 1;
     this.rows.forEach(({ element, radio, output, loss }, i) => {
       const a = all.a[last][i];
-      output.textContent = Array.from(a, (v) => shown(v, 4)).join(", ");
+      output.textContent = Array.from(a, (v) => shown(v, a.length > 1 ? 3 : 4)).join(", ");
       loss.textContent = shown(all.losses[i], 3);
       element.classList.toggle("chosen", i === sample);
       radio.checked = i === sample;
