@@ -21,6 +21,11 @@ html_theme = "furo"
 html_title = "jitprop"
 html_copy_source = False
 
+# Its contents are copied beside the pages.
+EXTRA = DOCS / "_build" / "extra"
+(EXTRA / "lessons").mkdir(parents=True, exist_ok=True)
+html_extra_path = ["_build/extra"]
+
 # `fit` in a docstring links to Trainer.fit; what Sphinx does not find stays as it is.
 default_role = "py:obj"
 autodoc_member_order = "bysource"
@@ -30,7 +35,7 @@ myst_heading_anchors = 3
 
 
 def draw(app: Any) -> None:
-    """Draw the pictures that come from training: of these none is kept in git."""
+    """Draw the pictures and make the lessons that come from training: none is kept in git."""
     built, examples = DOCS / "_build", DOCS.parent / "examples"
     built.mkdir(exist_ok=True)
     for script, argument in (
@@ -39,6 +44,10 @@ def draw(app: Any) -> None:
     ):
         command = [sys.executable, examples / script, argument]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    for name in ("xor", "one-step", "scalar"):
+        page = EXTRA / "lessons" / f"{name}.html"
+        make = [sys.executable, "-m", "jitprop", "lesson", name, "--out", page, "--quiet"]
+        subprocess.run(make, check=True)
 
 
 def setup(app: Any) -> None:

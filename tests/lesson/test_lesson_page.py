@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -356,6 +357,28 @@ def test_the_wrong_sign_makes_the_error_grow(browser):
     wait_for(browser, "This page trained 300 epochs")
     assert browser.text("#where").endswith("0.43962")  # as on the page on the notebook
     assert "(−0.1)" in browser.text(".update")
+
+
+def test_the_seeds_that_fail_are_those_of_the_page_for_lecturers(browser, xor):
+    browser.open(xor)
+    outputs = browser.run(
+        """
+        return arguments[0].map(([units, seed]) => {
+            document.querySelector(".width").value = units;
+            document.getElementById("seed").value = seed;
+            const asked = App.wanted();
+            const training = App.trainer(asked);
+            for (let k = 0; k < 10000; k++) training.epoch();
+            return Engine.forward(asked.net, training.params, Data.samples.X).a[2].map((a) => a[0]);
+        });
+        """,
+        [[2, 1], [2, 2], [2, 3], [2, 13], [3, 3], [3, 13]],
+    )
+    right = (np.array(outputs) > 0.5) == [False, True, True, False]
+    assert right.all(axis=1).tolist() == [True, True, False, False, True, True]
+    assert np.sort(outputs[2]) == pytest.approx([0, 0.5, 0.5, 1], abs=0.06)
+    lecture = (Path(__file__).parents[2] / "docs/lecture.md").read_text()
+    assert "six fail: 3, 6, 12, 13, 14 and 19" in lecture
 
 
 def test_divergence_is_said(browser):
