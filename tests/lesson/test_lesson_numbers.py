@@ -190,6 +190,17 @@ def test_a_schedule_has_its_rates_and_no_switches(browser):
     assert not browser.find("#rate").is_enabled()
 
 
+def test_a_method_that_has_ended_has_no_more_snapshots(browser):
+    X, y = np.array([[0.0], [1.0], [2.0]]), np.array([[1.0], [3.0], [5.0]])
+    settings = {"output_activation": "identity", "optimizer": "lm", "backend": "numpy"}
+    trainer = Trainer([1, 1], seed=0, **settings)
+    trainer.fit(X, y, 100)
+    assert trainer.history.ended
+    page = lesson(trainer, X, y, 5)
+    browser.open(page)
+    same_step(browser.run(STEP, 0, -1), trainer.trace(X, y))
+
+
 def test_a_lesson_goes_on_where_a_trainer_is(browser):
     trainer, X, y = random_net(4)
     trainer.fit(X, y, 7)

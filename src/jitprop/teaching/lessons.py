@@ -173,12 +173,12 @@ def lesson(
     about = _text("about", about)
 
     trained = copy.deepcopy(trainer)
-    if (shape := np.shape(X)) and len(shape) == 2 and shape[0] > MOST_SAMPLES:
+    recording = _Recording(trained, X, y)
+    if recording.n > MOST_SAMPLES:
         raise ValueError(
             f"X must have at most {MOST_SAMPLES} samples, since a lesson shows each of them on one "
-            f"screen; got {shape[0]:,}"
+            f"screen; got {recording.n:,}"
         )
-    recording = _Recording(trained, X, y)
     for stop in recording.stops(epochs):
         recording.go_to(stop)
     data = {
@@ -306,9 +306,8 @@ class _Recording:
     def data(self) -> dict[str, Any]:
         """Return what the page is told of the data and of the training."""
         losses = np.array(self.losses)
-        shown = np.unique(
-            [*range(min(100, len(losses))), *self._spread(len(losses)), len(losses) - 1]
-        )
+        n = len(losses)
+        shown = np.unique([*range(min(100, n)), *self._spread(n), *range(n)[-1:]]).astype(int)
         recorded = {name: [_packed(a) for a in arrays] for name, arrays in self.recorded.items()}
         slots = recorded.pop("slots", None)
         w = self.first.w

@@ -31,14 +31,14 @@ class CurveView {
     this.height = Math.max(box.height, 140);
     [this.left, this.right, this.top, this.bottom] = [58, this.width - 30, 10, this.height - 34];
     this.svg.setAttribute("viewBox", `0 0 ${this.width} ${this.height}`);
-    this.last = run.snapshots.at(-1).epoch;
+    this.last = Math.max(run.snapshots.at(-1).epoch, 1);
     const runs = run === recorded ? [run] : [recorded, run];
     const all = runs.flatMap((each) => each.points.map((point) => point[1])).filter(Number.isFinite);
     const above = all.filter((v) => v > 0);
     this.log = above.length === all.length && all.length > 0;
     const scale = (v) => (this.log ? Math.log10(v) : v);
-    this.low = scale(Math.min(...all));
-    this.high = scale(Math.max(...all));
+    this.low = all.length ? scale(Math.min(...all)) : 0;
+    this.high = all.length ? scale(Math.max(...all)) : 1;
     const room = 0.05 * (this.high - this.low) || 0.5;
     this.low -= room;
     this.high += room;
