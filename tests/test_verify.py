@@ -1,4 +1,4 @@
-"""``jitprop verify`` trains a table of 248 nets, whose results have the published bits."""
+"""``jitprop verify`` trains a table of 264 nets, whose results have the published bits."""
 
 from __future__ import annotations
 
@@ -42,20 +42,32 @@ def test_all_nets_have_the_published_bits(n_threads: int | None) -> None:
     assert not differing([*TABLE, *nets.estimators()], n_threads)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in nets.COUNTS if kind != FULL_BATCH])
+def route_of(net: nets.Net) -> str:
+    """Return "lanes", "blocks" or "chunks" for a trainer; "fleet" or "wide fleet" for a fleet."""
+    s = net.settings
+    names = "layer_sizes", "output_activation", "loss", "optimizer", "batch_size", "clip_norm"
+    spec = make_spec(**{name: s[name] for name in names})
+    n, dtype = s["samples"], np.dtype(s["dtype"])
+    if "members" in s:
+        in_lanes = choice.fits_lanes(spec, n) and choice.has_lanes(spec)
+        return "fleet" if in_lanes else "wide fleet"
+    if prepared.prepare(spec, n, dtype, 1, 1).plan.chunk:
+        return "chunks"
+    return "lanes" if plans.uses_lanes(spec, spec.batch(n) * dtype.itemsize) else "blocks"
+
+
+@pytest.mark.parametrize("kind", [*TRAINERS, "fleet", "wide fleet"])
 def test_nets_take_the_route_that_their_names_say(kind: str) -> None:
     for net in (net for net in TABLE if net.kind == kind):
-        s = net.settings
-        names = "layer_sizes", "output_activation", "loss", "optimizer", "batch_size", "clip_norm"
-        spec = make_spec(**{name: s[name] for name in names})
-        n, dtype = s["samples"], np.dtype(s["dtype"])
-        if kind in TRAINERS:
-            net_of = prepared.prepare(spec, n, dtype, 1, 1)
-            route = "lanes" if plans.uses_lanes(spec, spec.batch(n) * dtype.itemsize) else "blocks"
-            assert kind == ("chunks" if net_of.plan.chunk else route), net
-        elif kind != "sweep":
-            in_lanes = choice.fits_lanes(spec, n) and choice.has_lanes(spec)
-            assert kind == ("fleet" if in_lanes else "wide fleet"), net
+        assert route_of(net) == kind, net
+
+
+@pytest.mark.parametrize(
+    ("kind", "routes"),
+    [("form", {"lanes", "blocks"}), ("fleet of a form", {"fleet", "wide fleet"})],
+)
+def test_forms_of_optimizers_take_several_routes(kind: str, routes: set[str]) -> None:
+    assert {route_of(net) for net in TABLE if net.kind == kind} == routes
 
 
 def values(name: str, *kinds: str) -> set[str]:
@@ -64,7 +76,7 @@ def values(name: str, *kinds: str) -> set[str]:
 
 
 def test_the_table_has_everything_that_the_promise_names() -> None:
-    assert len(TABLE) == len({net.name for net in TABLE}) == 248
+    assert len(TABLE) == len({net.name for net in TABLE}) == 264
     for kind in ("lanes", "blocks", "fleet"):
         of_kind = [net for net in TABLE if net.kind == kind]
         assert {net.settings["dtype"] for net in of_kind} == {"float32", "float64"}
@@ -77,6 +89,11 @@ def test_the_table_has_everything_that_the_promise_names() -> None:
         assert {net.settings["dropout"] > 0 for net in of_kind} == {True, False}
     # hard_sigmoid is a sum, a quotient and comparisons, which have the same bits everywhere.
     assert values("output_activation") == {*OUTPUT_ACTIVATIONS} - {"hard_sigmoid"}
+    for kind in ("form", "fleet of a form"):
+        assert values("optimizer", kind) == {str(optimizer) for optimizer, _ in nets.FORMS}
+        assert {net.settings.get("decay_biases") for net in TABLE if net.kind == kind} == {
+            True, None,
+        }  # fmt: skip
     for kind in ("lanes", "blocks"):
         assert values("optimizer", kind) == {str(optimizer) for optimizer, _ in nets.OPTIMIZERS}
         assert values("clip_norm", kind) == {"None", "0.3"}
@@ -142,7 +159,7 @@ def test_big_endian_numbers_have_the_same_hash() -> None:
 
 @pytest.fixture
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nets, "table", lambda: TABLE[::62])
+    monkeypatch.setattr(nets, "table", lambda: TABLE[::66])
     monkeypatch.setattr(nets, "estimators", list)
 
 

@@ -292,7 +292,7 @@ def verify() -> int:
     """
     Check that this machine computes the published bits, in half a minute.
 
-    It trains 248 nets, compares the hashes of all results with the published ones, and compares the
+    It trains 264 nets, compares the hashes of all results with the published ones, and compares the
     speed with NumPy's. The exit code is 0 if all bits are the published ones, else 1.
     """
     from jitprop.cli import verify

@@ -1,5 +1,5 @@
 """
-A table of 248 nets, made by rules, and the hash of each net's results.
+A table of 264 nets, made by rules, and the hash of each net's results.
 
 The settings of a net follow from its name alone: each one is picked by a hash of the net's name and
 of the setting's. So a net can be added, or a setting get one more value, without a list to write.
@@ -64,6 +64,8 @@ SIZES = {
     "wide fleet": ([20, 30, 5], [13, 40, 2], [40, 11, 12, 3]),
     "sweep": ([2, 4, 1], [3, 8, 2], [20, 30, 2]),
     "full batch": ([1, 5, 1], [3, 6, 2], [2, 5, 4, 3], [10, 16, 3], [6, 50, 2], [5, 12, 9, 4]),
+    "form": ([3, 4, 1], [4, 6, 5, 2], [17, 24, 3], [33, 40, 33, 2], [10, 40, 4]),
+    "fleet of a form": ([2, 4, 1], [3, 8, 8, 2], [13, 40, 2]),
 }
 """
 The layers of each kind of net.
@@ -71,7 +73,7 @@ The layers of each kind of net.
 "lanes" and "blocks" are the two routes of a `Trainer`. "chunks" are batches of so many samples that
 the gradient is a sum of several. In a "fleet" several members share a vector. Those of a "wide
 fleet" are trained one by one. "full batch" are nets and fleets whose optimizer takes all samples at
-once: see `FULL_BATCH`.
+once: see `FULL_BATCH`. Those of a "form" have one of the optimizers in `FORMS`.
 """
 
 COUNTS = {
@@ -82,11 +84,13 @@ COUNTS = {
     "wide fleet": 16,
     "sweep": 10,
     "full batch": 24,
+    "form": 10,
+    "fleet of a form": 6,
 }
-"""How many nets of each kind there are: 248."""
+"""How many nets of each kind there are: 264."""
 
 ESTIMATORS = 20
-"""How many estimators there are, beside the 248 nets: they need scikit-learn."""
+"""How many estimators there are, beside the 264 nets: they need scikit-learn."""
 
 SAMPLES = {
     "lanes": (4, 9, 23, 64, 101),
@@ -96,6 +100,8 @@ SAMPLES = {
     "wide fleet": (9, 32, 61),
     "sweep": (30, 47),
     "full batch": (9, 40, 150, 400, 700),
+    "form": (9, 61, 128, 600),
+    "fleet of a form": (9, 23, 32),
 }
 BATCHES = {
     "lanes": (None, 1, 4, 5, 16),
@@ -104,8 +110,19 @@ BATCHES = {
     "fleet": (1, 4, 7, 16),
     "wide fleet": (None, 5, 16),
     "sweep": (4, 7, 16),
+    "form": (None, 4, 16, 550),
+    "fleet of a form": (None, 4, 16),
 }
-UPDATES = {"lanes": 800, "blocks": 50, "chunks": 12, "fleet": 200, "wide fleet": 24, "sweep": 80}
+UPDATES = {
+    "lanes": 800,
+    "blocks": 50,
+    "chunks": 12,
+    "fleet": 200,
+    "wide fleet": 24,
+    "sweep": 80,
+    "form": 50,
+    "fleet of a form": 50,
+}
 """About how many batches a net is trained on."""
 
 ACTIVATIONS = (
@@ -157,6 +174,16 @@ OPTIMIZERS: tuple[tuple[Any, float], ...] = (
     (Rprop(), 0.01),
 )
 """With their learning rates."""
+
+FORMS: tuple[tuple[Any, float], ...] = (
+    (Adam(epsilon=1e-4), 0.01),
+    (AdamW(beta_2=0.99), 0.01),
+    (SGD(momentum=0.9, rate_in_velocity=False), 0.002),
+    (SGD(momentum=0.8, nesterov=True, rate_in_velocity=False), 0.008),
+    (RMSprop(rho=0.95, momentum=0.5, epsilon=1e-4, epsilon_in_root=True), 0.002),
+    (RMSprop(momentum=0.5, rate_in_velocity=False), 0.002),
+)
+"""The optimizers of other systems, with their learning rates. Biases decay in half of the nets."""
 
 _LM, _BAYESIAN = LevenbergMarquardt(), BayesianRegularization()
 _SCG, _LBFGS, _RPROP = ScaledConjugateGradient(), LBFGS(), Rprop(backtracking=True)
@@ -239,13 +266,13 @@ def pick(net: str, setting: str, values: Sequence[T]) -> T:
 
 def table() -> list[Net]:
     """
-    Return the 248 nets.
+    Return the 264 nets.
 
     Examples
     --------
     >>> from jitprop.proof.nets import table
     >>> len(table())
-    248
+    264
     """
     made = [f"{kind} {i}" for kind, n in COUNTS.items() for i in range(n)]
     return [Net(name, _settings_of(name)) for name in made]
@@ -271,8 +298,11 @@ def _settings(name: str, kind: str) -> Settings:
 
     loss, samples, batch = of("loss", LOSSES), of("samples", SAMPLES[kind]), of("b", BATCHES[kind])
     sizes = _sizes(loss, of("layer_sizes", SIZES[kind]))
-    in_lanes, fleet = kind == "fleet", "fleet" in kind
+    in_lanes, fleet, form = kind in ("fleet", "fleet of a form"), "fleet" in kind, "form" in kind
     optimizer, rate = of("optimizer", OPTIMIZERS[:6] if in_lanes else OPTIMIZERS)
+    number = int(name.rpartition(" ")[2])
+    if form:
+        optimizer, rate = FORMS[number % len(FORMS)]
     if isinstance(optimizer, Rprop):
         batch = None
         samples = min(samples, 61) if kind != "chunks" else samples
@@ -284,7 +314,7 @@ def _settings(name: str, kind: str) -> Settings:
     if isinstance(optimizer, SGD) and reduction == "sum":
         rate /= size
     deep = len(sizes) > 2
-    place = int(name.rpartition(" ")[2]) - COUNTS[kind] + 2 * len(NEWER)
+    place = number - COUNTS[kind] + 2 * len(NEWER)
     newer = NEWER[place % len(NEWER)] if kind in WITH_NEWER and place >= 0 else ""
     settings: Settings = {
         "layer_sizes": sizes,
@@ -320,6 +350,8 @@ def _settings(name: str, kind: str) -> Settings:
     if newer and place >= len(NEWER) and not isinstance(optimizer, Rprop):
         settings["input_scale_rate"] = 2.0
         settings["learning_rate_factors"] = [0.5 + 0.25 * l for l in range(len(sizes) - 1)]
+    if form and (number + number // len(FORMS)) % 2 == 0:
+        settings["weight_decay"], settings["decay_biases"] = 0.03, True
     return settings
 
 
