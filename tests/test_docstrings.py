@@ -59,10 +59,15 @@ def test_examples_print_what_they_show(name, tmp_path, monkeypatch):
     assert doctest.testmod(module).failed == 0
 
 
+RUN_ELSEWHERE = {"jitprop.convert.to_torch"}
+"""Their examples need libraries that are not installed here: tests/interop runs them."""
+
+
 @pytest.mark.parametrize("name", PUBLIC)
 def test_what_is_public_has_an_example(name):
     docstring = inspect.getdoc(PUBLIC[name])
     examples = doctest.DocTestParser().get_examples(docstring)
     assert "Examples\n--------\n" in docstring
     assert examples
-    assert not any(doctest.SKIP in example.options for example in examples)
+    skipped = any(doctest.SKIP in example.options for example in examples)
+    assert skipped == (name in RUN_ELSEWHERE)

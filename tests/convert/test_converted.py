@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from jitprop import SGD, Adam, AdamW, RMSprop, Rprop, Trainer
+from jitprop import LBFGS, SGD, Adam, AdamW, RMSprop, Trainer
 from jitprop.convert._converted import Converted, dtype_of, fleet_of
 
 OPTIMIZERS = [
@@ -18,6 +18,8 @@ OPTIMIZERS = [
     AdamW(epsilon=0.1),
     RMSprop(epsilon=0.1),
     RMSprop(momentum=0.5),
+    RMSprop(momentum=0.5, epsilon=0.1, epsilon_in_root=True, rate_in_velocity=False),
+    SGD(momentum=0.9, rate_in_velocity=False),
 ]
 RATE = 0.05
 
@@ -119,8 +121,8 @@ def test_the_nets_of_a_fleet_must_be_alike():
 
 
 def test_a_factor_that_an_optimizer_cannot_take_is_refused_by_name():
-    net = converted(trainer_with(SGD()), optimizer=Rprop(), loss_factor=0.5)
-    with pytest.raises(ValueError, match=r"a test has a loss that is 0\.5 times.*Rprop"):
+    net = converted(trainer_with(SGD()), optimizer=LBFGS(), learning_rate=None, loss_factor=0.5)
+    with pytest.raises(ValueError, match=r"a test has a loss that is 0\.5 times.*LBFGS"):
         net.trainer()
 
 

@@ -257,6 +257,23 @@ def test_the_estimator_goes_on_where_the_trainer_stopped(task, optimizer):
     assert np.array_equal(back.weights[0], model.coefs_[0])
 
 
+@pytest.mark.parametrize("task", ["binary", "classes", "one"])
+def test_the_estimator_has_the_attributes_of_a_fitted_one(task):
+    theirs = clone(fitted(task, 1)).fit(X, TARGETS[task])
+    made = to_sklearn(trained(task, optimizer=OPTIMIZERS[-1]))
+    assert vars(theirs).keys() <= vars(made).keys()
+    assert vars(theirs._optimizer).keys() <= vars(made._optimizer).keys()
+
+
+def test_settings_may_be_given_in_place_of_the_estimators():
+    model = fitted("classes", **SOLVERS["adam"])
+    trainer = from_sklearn(model, batch_size=None, seed=3)
+    assert (trainer.batch_size, trainer.seed) == (None, 3)
+    assert trainer._model.state.updates == EPOCHS * -(-N // BATCH)
+    trainer = from_sklearn(model, optimizer="sgd", learning_rate=0.5)
+    assert (trainer.optimizer, trainer.learning_rate) == (SGD(), 0.5)
+
+
 def test_two_softmax_outputs_become_one():
     y = (X[:, 0] > 0).astype(int)
     trainer = Trainer([4, 3, 2], activation="relu", **OUTPUTS["classes"], seed=0)
@@ -281,6 +298,7 @@ def test_settings_that_scikit_learn_lacks_leave_its_defaults():
         {"weight_decay": 0.1},
         {"batch_size": None},
         {"clip_norm": 1.0},
+        {"optimizer": SGD(0.9, rate_in_velocity=False)},
         {"loss": CrossEntropy(label_smoothing=0.1)},
     ):
         model = to_sklearn(trained("classes", **settings))

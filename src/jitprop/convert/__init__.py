@@ -9,6 +9,7 @@ Each function imports the other library when it is called.
 """
 
 from jitprop.convert.fann import from_fann
+from jitprop.convert.pytorch import from_torch, to_torch
 from jitprop.convert.scikit_learn import from_sklearn, to_sklearn
 
-__all__ = ["from_fann", "from_sklearn", "to_sklearn"]
+__all__ = ["from_fann", "from_sklearn", "from_torch", "to_sklearn", "to_torch"]

@@ -16,7 +16,7 @@ from jitprop.data import cast
 from jitprop.fleet import Fleet
 from jitprop.net.activations import Activation
 from jitprop.net.losses import Loss
-from jitprop.net.optimizers import SGD, Adam, AdamW, Optimizer, RMSprop
+from jitprop.net.optimizers import SGD, Adam, AdamW, Optimizer, RMSprop, Rprop
 from jitprop.net.spec import Spec, with_l2
 from jitprop.trainer import Trainer
 from jitprop.training.model import BaseModel
@@ -142,14 +142,16 @@ class Converted:
         divisors = [1.0]  # of each slot
         if optimizer is None or isinstance(optimizer, SGD):
             rate = None if rate is None else rate * s
-            divisors = [1.0 if getattr(optimizer, "rate_in_velocity", True) else s]
+            divisors = [1.0 if optimizer is None or optimizer.rate_in_velocity else s]
         elif isinstance(optimizer, Adam):
             divisors = [s, s * s]
             optimizer = replace(optimizer, epsilon=optimizer.epsilon / s)
         elif isinstance(optimizer, RMSprop):
-            in_root = getattr(optimizer, "epsilon_in_root", False)
-            optimizer = replace(optimizer, epsilon=optimizer.epsilon / (s * s if in_root else s))
+            divisor = s * s if optimizer.epsilon_in_root else s
+            optimizer = replace(optimizer, epsilon=optimizer.epsilon / divisor)
             divisors = [s * s, 1.0]
+        elif isinstance(optimizer, Rprop):  # it looks at signs alone
+            divisors = [1.0, 1.0]
         else:
             raise ValueError(
                 f"{self.source} has a loss that is {s:g} times jitprop's: that cannot be converted "

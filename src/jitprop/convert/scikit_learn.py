@@ -12,6 +12,7 @@ import numpy.typing as npt
 from jitprop import checks
 from jitprop._types import Array
 from jitprop.convert._converted import Converted, Slot, one_or_fleet
+from jitprop.convert._settings import with_settings
 from jitprop.fleet import Fleet
 from jitprop.net.losses import BinaryCrossEntropy, CrossEntropy, HalfSquaredError, Poisson
 from jitprop.net.optimizers import SGD, Adam
@@ -23,7 +24,7 @@ ACTIVATIONS = {"identity": "identity", "sigmoid": "logistic", "tanh": "tanh", "r
 """What scikit-learn calls the activations that it has for hidden layers."""
 
 
-def from_sklearn(estimator: Any) -> Trainer | Fleet:
+def from_sklearn(estimator: Any, **settings: Any) -> Trainer | Fleet:
     """
     Return a trainer that goes on where a fitted estimator stopped.
 
@@ -37,6 +38,9 @@ def from_sklearn(estimator: Any) -> Trainer | Fleet:
     estimator : MLPClassifier or MLPRegressor, or a list of them
         A fitted estimator of scikit-learn or of `jitprop.sklearn`. A list of estimators with the
         same layers and settings becomes a `Fleet`.
+    **settings
+        Arguments of `Trainer` that are used in place of the estimator's, or beside them, such as
+        ``batch_size``, ``optimizer`` or ``seed``. Another optimizer begins without a state.
 
     Returns
     -------
@@ -72,10 +76,10 @@ def from_sklearn(estimator: Any) -> Trainer | Fleet:
     >>> model.classes_[trainer.predict(X).ravel().round().astype(int)].tolist()
     ['no', 'yes', 'yes', 'no']
     """
-    return one_or_fleet(estimator, converted)
+    return one_or_fleet(estimator, lambda each: with_settings(_converted(each), settings))
 
 
-def converted(estimator: Any) -> Converted:
+def _converted(estimator: Any) -> Converted:
     """Read one estimator."""
     if not (hasattr(estimator, "coefs_") and hasattr(estimator, "out_activation_")):
         raise TypeError(
@@ -339,9 +343,7 @@ def _of_training(spec: Spec) -> dict[str, Any]:
     if beyond or size is None or not isinstance(rate, float):
         return {}
     shared = {"alpha": spec.l2, "learning_rate_init": rate, "batch_size": size}
-    if isinstance(optimizer, SGD) and (
-        getattr(optimizer, "rate_in_velocity", True) or optimizer.momentum == 0.0
-    ):
+    if isinstance(optimizer, SGD) and (optimizer.rate_in_velocity or optimizer.momentum == 0.0):
         return {
             **shared,
             "solver": "sgd",

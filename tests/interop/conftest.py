@@ -1,0 +1,11 @@
+"""Fixtures of the comparisons with other libraries. `make interop` runs them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
