@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from jitprop import (
+    ELU,
     SGD,
     Adam,
     AdamW,
@@ -14,10 +15,12 @@ from jitprop import (
     CustomActivation,
     CustomLoss,
     Huber,
+    LeakyReLU,
     LevenbergMarquardt,
     Quantile,
     RMSprop,
     Rprop,
+    Softplus,
     Step,
     Trainer,
 )
@@ -109,6 +112,7 @@ def random_net(number):
         optimizer=optimizer,
         learning_rate=rate / 4,
         weight_decay=(0.0, 0.01)[number // 3 % 2],
+        decay_biases=number // 3 % 4 == 3,
         dropout=0.3 if number % 7 == 6 else 0.0,
         clip_norm=0.5 if number % 5 == 4 else None,
         batch_size=None if full else (None, 1, 4, 7)[number // 5 % 4],
@@ -143,7 +147,9 @@ def test_notebooks_have_the_numbers_of_the_trainer(browser, name):
     check(browser, trainer, np.array(X), np.array(y))
 
 
-@pytest.mark.parametrize("activation", HIDDEN_ACTIVATIONS)
+@pytest.mark.parametrize(
+    "activation", [*HIDDEN_ACTIVATIONS, LeakyReLU(0.3), ELU(0.5), Softplus(2.0)], ids=str
+)
 def test_activations_far_from_0_and_near_it(browser, activation):
     z = np.array(
         [[-80.0], [-9.0], [-2.1], [-0.3], [0.0], [1e-9], [0.4], [1.7], [3.1], [8.0], [60.0]]

@@ -424,7 +424,7 @@ def _net(model: Model) -> dict[str, Any]:
         "reduction": spec.reduction,
         "optimizer": _settings(spec.optimizer),
         "weight_decay": spec.weight_decay,
-        "decay_biases": bool(getattr(spec, "decay_biases", False)),
+        "decay_biases": spec.decay_biases,
         "clip_norm": spec.clip_norm,
         "factors": [list(pair) for pair in spec.factors],
         "dropout": list(spec.dropout),

@@ -338,8 +338,10 @@ const Engine = (() => {
 
   function objective(net, params, lossOfBatch) {
     let squares = 0;
-    for (const { weights, biases } of offsets(net.sizes))
-      for (let p = weights; p < biases; p++) squares += params[p] * params[p];
+    for (const { weights, biases, n_out } of offsets(net.sizes)) {
+      const end = net.decay_biases ? biases + n_out : biases;
+      for (let p = weights; p < end; p++) squares += params[p] * params[p];
+    }
     return lossOfBatch + 0.5 * net.weight_decay * squares;
   }
 
