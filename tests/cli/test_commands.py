@@ -393,7 +393,7 @@ def test_ctrl_c_before_the_first_epoch_writes_nothing(capsys, frame, monkeypatch
 
 
 def test_help_and_version(capsys):
-    for name in ("demo", "lesson", "train", "predict", "info", "warmup", "verify"):
+    for name in ("demo", "lesson", "train", "predict", "export", "info", "warmup", "verify"):
         assert name in run(capsys, "--help")[0]
         assert "Usage: jitprop " + name in run(capsys, name, "-h")[0]
     assert run(capsys, "--version")[0].startswith("jitprop ")

@@ -25,16 +25,19 @@ def commands(page):
 
 
 @pytest.mark.parametrize(
-    ("page", "table", "target"),
-    [("docs/command-line.md", "wine.csv", "target"), ("README.md", "data.csv", "y")],
+    ("page", "table", "target", "more"),
+    [
+        ("docs/command-line.md", "wine.csv", "target", ["export"]),
+        ("README.md", "data.csv", "y", []),
+    ],
 )
-def test_commands_run(page, table, target, tmp_path, monkeypatch, capsys):
+def test_commands_run(page, table, target, more, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     frame = load_wine(as_frame=True).frame.rename(columns={"target": target})
     frame.to_csv(table, index=False)
     frame.to_csv("new.csv", index=False)
     called = list(commands(page))
-    assert [arguments[0] for arguments in called] == ["train", "predict", "info"]
+    assert [arguments[0] for arguments in called] == ["train", "predict", "info", *more]
     for arguments in called:
         assert main([*arguments, "--epochs=3"] if arguments[0] == "train" else arguments) == 0
     assert Path("predictions.csv").exists()
@@ -55,7 +58,7 @@ def words(text):
 def test_the_page_shows_what_train_and_predict_print(tmp_path, monkeypatch, capsys):
     page = (ROOT / "docs/command-line.md").read_text()
     printed, predicted = re.findall(r"```text\n(.*?)```", page, re.DOTALL)
-    train, predict, _ = commands("docs/command-line.md")
+    train, predict, *_ = commands("docs/command-line.md")
     monkeypatch.chdir(tmp_path)
     load_wine(as_frame=True).frame.to_csv("wine.csv", index=False)
     assert main(train) == 0

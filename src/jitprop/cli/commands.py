@@ -264,6 +264,28 @@ def predict(**arguments: Any) -> None:
     predict.run(**arguments)
 
 
+@cli.command("export")
+@click.argument("model", type=FILE)
+@click.option("--onnx", type=FILE, metavar="FILE", help="The ONNX file to write.")
+@click.option("--c", type=FILE, metavar="FILE", help="The file of C or C++ to write.")
+@click.option(
+    "--name", default="net", metavar="NAME", help="The prefix of names in C. If not given, net."
+)
+@click.option(
+    "--opset", type=int, metavar="N", help="The version of ONNX's operators. If not given, 17."
+)
+@QUIET
+def export(**arguments: Any) -> None:
+    """
+    Write a MODEL file as ONNX or C, with the preparation of its columns inside.
+
+    The program that runs the net passes the columns of the table as they are.
+    """
+    from jitprop.cli import export
+
+    export.run(**arguments)
+
+
 @cli.command("info")
 @click.argument("model", type=FILE, required=False)
 @click.option("--machine", is_flag=True, help="Show which machine code runs here instead.")

@@ -196,6 +196,9 @@ class TableModel:
 
 AnyModel: TypeAlias = Model | TableModel
 
+Whole: TypeAlias = Model | TabularNet | Trainer
+"""What a model file holds: a net with its columns if the file has any, else a net."""
+
 
 def load(path: Path) -> tuple[Trainer, AnyModel | None]:
     """
@@ -227,6 +230,23 @@ def load(path: Path) -> tuple[Trainer, AnyModel | None]:
         raise RefusedError(
             f"{path} does not say which columns its net was trained on ({reason})"
         ) from error
+
+
+def whole(path: Path) -> Whole:
+    """
+    Load all that a model file holds, whether the command line or Python wrote it.
+
+    Raises
+    ------
+    RefusedError
+        As `load`.
+    """
+    trainer, made = load(path)
+    if isinstance(made, TableModel):
+        return made.net
+    if made is None and _is_table(path):
+        return tables_saving.read(path)[0]
+    return trainer if made is None else made
 
 
 def reader(path: Path) -> str:

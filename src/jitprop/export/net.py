@@ -106,11 +106,11 @@ def of(model: Any) -> Net:
     if isinstance(held, Model):
         if held.prepared:
             warn(
-                f"{PREPARED}. The exported net has neither: the program that runs it must do both",
+                f"{PREPARED}. The net exported here has neither: the program that runs it must do "
+                "both",
                 UserWarning,
             )
-        weights, biases = held.spec.split(held.state.params)
-        net = Net(weights, biases, _names(held.spec.activations), "outputs", None)
+        return of_model(held)
     elif isinstance(model, Fleet):
         activations = _names(model._model.spec.activations)
         net = Net([*model.weights], [*model.biases], activations, "outputs", None)
@@ -121,6 +121,23 @@ def of(model: Any) -> Net:
             f"model must be a Trainer, a Fleet or a fitted MLPClassifier or MLPRegressor; "
             f"got {checks.shown(model)}{_hint(model)}"
         )
+    return _finite(net)
+
+
+def of_model(model: Model) -> Net:
+    """
+    Return the net of a trainer's model, without a word about its inputs.
+
+    Raises
+    ------
+    ValueError
+        As `of`.
+    """
+    weights, biases = model.spec.split(model.state.params)
+    return _finite(Net(weights, biases, _names(model.spec.activations), "outputs", None))
+
+
+def _finite(net: Net) -> Net:
     if not all(np.isfinite(array).all() for array in (*net.weights, *net.biases)):
         raise ValueError("a net to be exported must have finite parameters")
     return net

@@ -35,7 +35,7 @@ from jitprop.warn import warn
 PREPARED = (
     "the command line trained this net on columns that it had prepared: numbers are standardised, "
     "a category is an input, and an output that is a quantity is standardised too. `jitprop info` "
-    "shows how, and `jitprop predict` does it"
+    "shows how, and `jitprop predict` and `jitprop export` do it"
 )
 """The warning about a net whose inputs are not the columns of a table."""
 

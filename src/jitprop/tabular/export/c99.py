@@ -235,28 +235,32 @@ def _comment(net: TabularNet) -> str:
     for encoder in net.columns.encoders:
         if isinstance(encoder, CategoryEncoder) and not encoder.boolean:
             lines.append(
-                f"categories[{categories}]: {_text(encoder.name)}, its number in this list"
+                f"categories[{categories}]: {quoted_text(encoder.name)}, its number in this list"
             )
-            lines += [f"    {i} {_text(text)}" for i, text in enumerate(encoder.categories)]
+            lines += [f"    {i} {quoted_text(text)}" for i, text in enumerate(encoder.categories)]
             categories += 1
         else:
             what = {NumberEncoder: "", DateEncoder: ", seconds since 1970 in UTC"}
             tail = what.get(type(encoder), ", 0 for false and 1 for true")
-            lines.append(f"numbers[{numbers}]: {_text(encoder.name)}{tail}")
+            lines.append(f"numbers[{numbers}]: {quoted_text(encoder.name)}{tail}")
             numbers += 1
-    if isinstance(net.target, Classes):
-        lines += [
-            f"y[{i}]: the probability of {_text(value)}"
-            for i, value in enumerate(net.target.values.tolist())
-        ]
+    classes = net.target.values.tolist() if isinstance(net.target, Classes) else None
+    return comment(lines, classes, "a missing or new category -1")
+
+
+def comment(arguments: list[str], classes: list[Any] | None, category: str) -> str:
+    """Return the comment at the beginning of a file; ``category`` says what a missing one is."""
+    if classes is None:
+        outputs = ["y[0]: the prediction"]
     else:
-        lines.append("y[0]: the prediction")
-    head = (
-        "A net for tables, written by jitprop. A missing number is NAN, a missing or new category"
-    )
-    return "\n".join([f"/*\n * {head} -1.\n *", *(f" * {line}" for line in lines), " */\n"])
+        outputs = [
+            f"y[{i}]: the probability of {quoted_text(value)}" for i, value in enumerate(classes)
+        ]
+    head = f"A net for tables, written by jitprop. A missing number is NAN, {category}."
+    lines = (f" * {line}" for line in arguments + outputs)
+    return "\n".join([f"/*\n * {head}\n *", *lines, " */\n"])
 
 
-def _text(value: Any) -> str:
+def quoted_text(value: Any) -> str:
     """Return a value in ASCII that neither ends a comment nor is a trigraph."""
     return json.dumps(value).replace("/", "\\/")

@@ -64,8 +64,9 @@ def to_onnx(model: Any, path: str | os.PathLike[str], *, opset: int = OPSET) -> 
     computed in float32, as in `predict`.
     """
     net = parts.of(model)
+    names = [encoder.name for encoder in net.columns.encoders]
     onnx, opset = package(), check_opset(opset)
-    graph = Graph(np.dtype(np.float32), _prefix(net.columns))
+    graph = Graph(np.dtype(np.float32), prefix_for(names))
     inputs, a = _encoded(graph, net.columns)
     helper = onnx.helper
     target = net.target
@@ -87,27 +88,35 @@ def to_onnx(model: Any, path: str | os.PathLike[str], *, opset: int = OPSET) -> 
         name = "prediction"
         _predicted(graph, target, made, name)
         outputs = [helper.make_tensor_value_info(name, DOUBLE, [None, 1])]
-    _check_names(net.columns, [output.name for output in outputs])
+    check_names(names, [output.name for output in outputs])
     made_inputs = [helper.make_tensor_value_info(n, kind, [None, 1]) for n, kind in inputs]
     content = graph.model(made_inputs, outputs, {"": opset, ML: 2})
     with replacing(path) as file:
         file.write(content.SerializeToString())
 
 
-def _prefix(columns: Columns) -> str:
+def prefix_for(names: list[str]) -> str:
     """Return a beginning of names that no column has."""
     prefix = "jitprop/"
-    while any(encoder.name.startswith(prefix) for encoder in columns.encoders):
+    while any(name.startswith(prefix) for name in names):
         prefix += "/"
     return prefix
 
 
-def _check_names(columns: Columns, outputs: list[str]) -> None:
-    for encoder in columns.encoders:
-        if encoder.name in outputs or not encoder.name:
+def check_names(names: list[str], outputs: list[str]) -> None:
+    """
+    Check that the columns can be inputs of a graph with these outputs.
+
+    Raises
+    ------
+    ValueError
+        If a column has the name of an output or none. The message names it.
+    """
+    for name in names:
+        if name in outputs or not name:
             raise ValueError(
-                f"column {quoted(encoder.name)} must have another name to be exported: "
-                + ("an output has this one" if encoder.name else "ONNX has no empty names")
+                f"column {quoted(name)} must have another name to be exported: "
+                + ("an output has this one" if name else "ONNX has no empty names")
             )
 
 
@@ -128,10 +137,10 @@ def _encoded(graph: Graph, columns: Columns) -> tuple[list[tuple[str, int]], str
     x = graph("Concat", *features, axis=1)
     medians = graph.constant(columns.medians, "medians")
     x = graph("Where", graph("IsNaN", x), medians, x)
-    x = graph("Sub", _clip(graph, x, LARGEST), medians)
-    z = _clip(graph, graph("Mul", x, graph.constant(columns.factors, "factors")), BEYOND)
-    third = graph("Div", z, _double(graph, 3.0))
-    root = graph("Sqrt", graph("Add", graph("Mul", third, third), _double(graph, 1.0)))
+    x = graph("Sub", clip(graph, x, LARGEST), medians)
+    z = clip(graph, graph("Mul", x, graph.constant(columns.factors, "factors")), BEYOND)
+    third = graph("Div", z, double(graph, 3.0))
+    root = graph("Sqrt", graph("Add", graph("Mul", third, third), double(graph, 1.0)))
     made = graph("Div", z, root)
     if gaps:
         made = graph("Concat", made, *gaps, axis=1)
@@ -154,7 +163,8 @@ def _reordered(net: Any) -> list[Any]:
     ]
 
 
-def _double(graph: Graph, value: float) -> str:
+def double(graph: Graph, value: float) -> str:
+    """Add a constant double and return its name."""
     return graph.constant(np.array([value], np.float64), f"double_{len(graph.initializers)}")
 
 
@@ -162,9 +172,10 @@ def _integer(graph: Graph, value: int) -> str:
     return graph.constant(np.array([value], np.int64), f"integer_{len(graph.initializers)}")
 
 
-def _clip(graph: Graph, x: str, most: float) -> str:
+def clip(graph: Graph, x: str, most: float) -> str:
+    """Add doubles x, clipped to plus or minus ``most``, and return their name."""
     low = graph.constant(np.array(-most), f"low_{len(graph.initializers)}")
-    return graph("Min", graph("Max", x, low), _double(graph, most))
+    return graph("Min", graph("Max", x, low), double(graph, most))
 
 
 def _categories(graph: Graph, encoder: CategoryEncoder) -> str:
@@ -206,8 +217,8 @@ def _date(graph: Graph, encoder: DateEncoder) -> str:
     def floor(a: str, b: int) -> str:
         return of("Div", of("Sub", a, of("Mod", a, b)), b)
 
-    seconds = graph("Where", missing, _double(graph, 0.0), encoder.name)
-    micro = graph("Round", graph("Mul", seconds, _double(graph, 1e6)))
+    seconds = graph("Where", missing, double(graph, 0.0), encoder.name)
+    micro = graph("Round", graph("Mul", seconds, double(graph, 1e6)))
     micro = graph("Cast", micro, to=INT64)
     day = floor(micro, DAY)
     found: dict[str, tuple[str, int]] = {
@@ -222,9 +233,9 @@ def _date(graph: Graph, encoder: DateEncoder) -> str:
     for part in encoder.parts:
         whole, unit = found[part]
         x = graph("Cast", whole, to=DOUBLE)
-        features.append(x if unit == 1 else graph("Div", x, _double(graph, float(unit))))
+        features.append(x if unit == 1 else graph("Div", x, double(graph, float(unit))))
     x = graph("Concat", *features, axis=1)
-    return graph("Where", missing, _double(graph, np.nan), x)
+    return graph("Where", missing, double(graph, np.nan), x)
 
 
 def _calendar(of: Op, floor: Callable[[str, int], str], day: str) -> tuple[str, str]:
@@ -250,10 +261,10 @@ def _predicted(graph: Graph, target: Quantity, outputs: list[str], name: str) ->
     """Add the mean of the predictions of all nets."""
     made = []
     for output in outputs:
-        x = graph("Mul", output, _double(graph, target.deviation))
-        x = graph("Add", x, _double(graph, target.mean))
-        made.append(graph("Min", graph("Max", x, _double(graph, target.low)),
-                          _double(graph, target.high)))  # fmt: skip
+        x = graph("Mul", output, double(graph, target.deviation))
+        x = graph("Add", x, double(graph, target.mean))
+        made.append(graph("Min", graph("Max", x, double(graph, target.low)),
+                          double(graph, target.high)))  # fmt: skip
     # onnxruntime has no Mean of double.
     total = made[0] if len(made) == 1 else graph("Sum", *made)
-    graph("Div", total, _double(graph, float(len(made))), name=name)
+    graph("Div", total, double(graph, float(len(made))), name=name)
