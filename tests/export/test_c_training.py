@@ -59,6 +59,20 @@ NETS = {
     "variance": ([3, 4, 4], "softsign", "identity", "gaussian_nll", {}),
     "quantile": ([3, 4, 2], "selu", "exp", "quantile", {"reduction": "sum"}),
     "decay": ([16, 16, 4], "tanh", "identity", "squared_error", {**DECAY, "reduction": "sum"}),
+    "all decays": (
+        [3, 4, 2],
+        "tanh",
+        "identity",
+        "huber",
+        {"weight_decay": 0.01, "decay_biases": True},
+    ),
+    "momentum decays": (
+        [16, 16, 4],
+        "tanh",
+        "identity",
+        "huber",
+        {"weight_decay": 0.01, "decay_biases": True, "optimizer": SGD(0.9)},
+    ),
     "momentum": ([2, 4, 3], "tanh", "identity", "huber", {"optimizer": SGD(0.9)}),
     "rate outside": (
         [3, 4, 3],
@@ -495,3 +509,19 @@ def test_the_file_says_what_it_takes(tmp_path):
     assert re.findall("#include (.*)", text) == headers
     called = set(re.findall(r"\b(\w+)\(", text)) - set(re.findall(r"\b(net_\w+)\(", text))
     assert called <= {"if", "for", "defined", "memcpy", "fabs", "copysign", "fma", "sizeof"}
+
+
+@needs_compiler
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_compiler_that_may_change_digits_is_refused(dtype, tmp_path):
+    export.to_c(trainer("xor", dtype), tmp_path / "net.c", dtype=dtype, train="sgd")
+    done = subprocess.run(
+        [COMPILER, "-std=c99", "-O2", "-ffast-math", "-c", "net.c"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode != 0
+    assert "no -ffast-math" in done.stderr

@@ -339,7 +339,7 @@ def _updates(training: Training) -> list[str]:
             "WEIGHT_DECAY": repr(spec.weight_decay),
             "DECAY": f", float {decay}",
             "OF_WEIGHTS": f", {of_weights}",
-            "OF_BIASES": f", {of_biases}",
+            "OF_BIASES": f", {of_weights if spec.decay_biases else of_biases}",
         }
     made += [templates.STEP, *([templates.BATCH] if training.batches else [])]
     return [replaced(text, values) for text in made]
