@@ -11,6 +11,7 @@ from functools import partial
 
 import numpy as np
 import pytest
+from sklearn.neural_network import MLPRegressor
 
 from exported import COMPILER, STRICT, estimator, needs_compiler
 from jitprop import (
@@ -26,6 +27,7 @@ from jitprop import (
     Trainer,
     export,
 )
+from jitprop.convert import from_sklearn
 from jitprop.export import c_arithmetic
 
 DTYPES = ["float32", "float64"]
@@ -525,3 +527,10 @@ def test_a_compiler_that_may_change_digits_is_refused(dtype, tmp_path):
     )
     assert done.returncode != 0
     assert "no -ffast-math" in done.stderr
+
+
+def test_the_alpha_of_scikit_learn_is_refused(tmp_path):
+    theirs = MLPRegressor(hidden_layer_sizes=[3], solver="sgd", alpha=0.5)
+    model = from_sklearn(theirs.partial_fit(np.eye(2), [0.0, 1.0]))
+    with pytest.raises(ValueError, match="a net with scikit-learn's alpha cannot be exported"):
+        export.to_c(model, tmp_path / "net.c", train="sgd")

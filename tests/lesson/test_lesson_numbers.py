@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from sklearn.neural_network import MLPRegressor
 
 from jitprop import (
     ELU,
@@ -25,6 +26,7 @@ from jitprop import (
     Trainer,
 )
 from jitprop.cli.lessons import NOTEBOOKS
+from jitprop.convert import from_sklearn
 from jitprop.net.spec import HIDDEN_ACTIVATIONS
 from jitprop.teaching import lesson
 
@@ -169,10 +171,17 @@ def custom():
         ),
         Trainer([2, 3, 1], optimizer=LevenbergMarquardt(), seed=1, backend="numpy"),
         Trainer([2, 3, 1], input_scale_rate=2.0, optimizer="adam", seed=1, backend="numpy"),
+        with_alpha(),
     ]
 
 
-@pytest.mark.parametrize("number", range(4))
+def with_alpha():
+    theirs = MLPRegressor(hidden_layer_sizes=[3], alpha=0.5, random_state=0)
+    theirs.partial_fit(np.eye(2), [0.0, 1.0])
+    return from_sklearn(theirs, batch_size=None, seed=1, backend="numpy")
+
+
+@pytest.mark.parametrize("number", range(5))
 def test_what_the_page_cannot_compute_is_shown_as_recorded(browser, number):
     trainer = custom()[number]
     rng = np.random.default_rng(0)

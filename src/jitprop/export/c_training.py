@@ -141,6 +141,7 @@ def _check(spec: Spec) -> None:
         "clip_norm": spec.clip_norm is not None,
         "learning_rate_factors": spec.learning_rate_factors is not None,
         "input_scale_rate": spec.input_scale_rate is not None,
+        "scikit-learn's alpha": spec.l2 != 0.0,
         "class_weight": getattr(spec.loss, "class_weight", None) is not None,
         f"the custom loss {quoted(spec.loss.name)}": isinstance(spec.loss, CustomLoss),
     }

@@ -149,8 +149,9 @@ def lesson(
     one sample, to about 1e-12.
 
     The page cannot compute a `CustomActivation` or a `CustomLoss`, nor the steps of second-order
-    methods and of an ``input_scale_rate``. Then it shows numbers as they were recorded, and cannot
-    train the net again. It cannot follow a schedule of the learning rate either.
+    methods, of an ``input_scale_rate`` and of scikit-learn's ``alpha``. Then it shows numbers as
+    they were recorded, and cannot train the net again. It cannot follow a schedule of the learning
+    rate either.
 
     Where the page draws initial weights from a seed, it uses a generator of its own, so the weights
     are not those of ``Trainer(seed=...)``. With the seed it starts with, it uses the trainer's
@@ -256,7 +257,7 @@ class _Recording:
         self.custom = [isinstance(f, CustomActivation) for f in spec.activations]
         self.custom_loss = isinstance(spec.loss, CustomLoss)
         known = isinstance(spec.optimizer, SGD | Adam | RMSprop | Rprop)
-        self.knows_updates = known and spec.input_scale_rate is None
+        self.knows_updates = known and spec.input_scale_rate is None and spec.l2 == 0.0
         self.orders = self._orders()
         self.epochs: list[int] = []
         self.updates: list[int] = []
