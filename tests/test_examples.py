@@ -270,6 +270,8 @@ def test_deep_ensemble(tmp_path):
 @pytest.mark.long
 def test_demo(tmp_path):
     printed = output("demo", tmp_path)
+    assert f"open {tmp_path / 'xor-lesson.html'} in a browser" in printed
+    assert "XOR in 10,000 epochs" in (tmp_path / "xor-lesson.html").read_text("utf-8")
     check_beside(printed, NOTEBOOK_2, rel=1e-12)
     check_accuracy(printed)
 

@@ -381,6 +381,16 @@ def test_the_seeds_that_fail_are_those_of_the_page_for_lecturers(browser, xor):
     assert "six fail: 3, 6, 12, 13, 14 and 19" in lecture
 
 
+def test_a_notebook_shows_the_lesson_in_a_frame(browser, xor):
+    page = browser.folder / "notebook.html"
+    page.write_text(f"<!DOCTYPE html><meta charset=utf-8><p>Out[1]:{xor._repr_html_()}", "utf-8")
+    browser.driver.get(page.as_uri())
+    browser.driver.switch_to.frame(0)
+    browser.find("#forth").click()
+    assert epoch(browser) == 1
+    browser.driver.switch_to.default_content()
+
+
 def test_divergence_is_said(browser):
     trainer = Trainer([1, 1], output_activation="identity", seed=0)
     browser.open(lesson(trainer, [[1.0], [2.0]], [[1.0], [3.0]], 2000))

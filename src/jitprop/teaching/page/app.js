@@ -21,7 +21,12 @@ const App = (() => {
   });
   const curve = new CurveView(find("curve"), goToEpoch);
   const surface = new SurfaceView(
-    find("surface-figure"), find("surface"), find("shown-output"), find("surface-note"), find("samples"), (sample) => {
+    find("surface-figure"),
+    find("surface"),
+    find("shown-output"),
+    find("surface-note"),
+    find("samples"),
+    (sample) => {
       state.sample = sample;
       show();
     },
@@ -85,7 +90,9 @@ const App = (() => {
   }
 
   function goToEpoch(epoch) {
-    const distances = state.run.snapshots.map((s) => Math.abs(Math.log1p(s.epoch) - Math.log1p(epoch)));
+    const distances = state.run.snapshots.map((s) =>
+      Math.abs(Math.log1p(s.epoch) - Math.log1p(epoch)),
+    );
     pause();
     goTo(distances.indexOf(Math.min(...distances)));
   }
@@ -188,7 +195,12 @@ const App = (() => {
     const stops = new Set(recorded.snapshots.map((snapshot) => snapshot.epoch));
     const points = new Set(lesson.run.shown);
     const last = recorded.snapshots.at(-1).epoch;
-    const run = { net: asked.net, snapshots: [snapshotOf(training, asked.rate)], points: [], own: true };
+    const run = {
+      net: asked.net,
+      snapshots: [snapshotOf(training, asked.rate)],
+      points: [],
+      own: true,
+    };
     const piece = () => {
       const until = performance.now() + 30;
       while (training.epochs < last && performance.now() < until) {
@@ -232,7 +244,15 @@ const App = (() => {
     const hidden = lesson.net.sizes.slice(1, -1);
     find("widths").append(
       ...hidden.map((n, l) => {
-        const input = make("input", { type: "number", min: 1, max: 12, step: 1, required: "", class: "width", id: `width-${l}` });
+        const input = make("input", {
+          type: "number",
+          min: 1,
+          max: 12,
+          step: 1,
+          required: "",
+          class: "width",
+          id: `width-${l}`,
+        });
         const key = hidden.length === 1 ? "units_one" : "units_of";
         return make("label", {}, text(key, { l }), input);
       }),
@@ -257,7 +277,10 @@ const App = (() => {
       event.preventDefault();
       if (form.reportValidity()) train();
     });
-    for (const [id, factor] of [["halve", 0.5], ["double", 2]])
+    for (const [id, factor] of [
+      ["halve", 0.5],
+      ["double", 2],
+    ])
       find(id).addEventListener("click", () => {
         find("rate").value = Number((Number(find("rate").value) * factor).toPrecision(6));
         if (form.reportValidity()) train();

@@ -62,7 +62,8 @@ const Chain = (() => {
     const formula = slopeFormula(f);
     const dropped = step.masks && step.masks[l] ? ` \u00d7 ${text("mask")}` : "";
     let numbers = null;
-    if (!dropped && f.name === "sigmoid") numbers = `${factor(value)} \u00d7 (1 \u2212 ${factor(value)})`;
+    if (!dropped && f.name === "sigmoid")
+      numbers = `${factor(value)} \u00d7 (1 \u2212 ${factor(value)})`;
     if (!dropped && f.name === "tanh") numbers = `1 \u2212 ${factor(value)}\u00b2`;
     return line(formula ? `${name} = ${formula}${dropped}` : name, numbers, slope);
   }
@@ -142,8 +143,13 @@ const Chain = (() => {
     const [a, y] = [step.a[last][0], step.y[0]];
     const squares = { half_squared_error: "\u00bd ", squared_error: "" };
     const front = a.length === 1 ? squares[net.loss.name] : undefined;
-    const numbers = front === undefined ? null : `${front}(${shown(a[0])} \u2212 ${factor(y[0])})\u00b2`;
-    return line(`E = ${front === undefined ? value : value.replace("\u03a3 ", "")}`, numbers, step.losses[0]);
+    const numbers =
+      front === undefined ? null : `${front}(${shown(a[0])} \u2212 ${factor(y[0])})\u00b2`;
+    return line(
+      `E = ${front === undefined ? value : value.replace("\u03a3 ", "")}`,
+      numbers,
+      step.losses[0],
+    );
   }
 
   // delta of output j: the derivative of the loss, times the slope.
@@ -253,7 +259,13 @@ const Chain = (() => {
     }
     if (decay > 0 && !adamw) {
       const numbers = `${shown(g)} + ${decay} \u00d7 ${factor(value)}`;
-      lines.push(line(`g = ${text("gradient")} + ${text("weight_decay")} \u00d7 w`, numbers, g + decay * value));
+      lines.push(
+        line(
+          `g = ${text("gradient")} + ${text("weight_decay")} \u00d7 w`,
+          numbers,
+          g + decay * value,
+        ),
+      );
       g += decay * value;
     }
     const before = snapshot.slots.map((slot) => slot[place]);
@@ -267,7 +279,13 @@ const Chain = (() => {
   function ofSGD({ o, g, rate, before, after, change }) {
     const name = text("change");
     if (o.momentum === 0)
-      return [line(`${name} = \u2212 ${text("rate")} \u00d7 g`, `\u2212 ${factor(rate)} \u00d7 ${factor(g)}`, change)];
+      return [
+        line(
+          `${name} = \u2212 ${text("rate")} \u00d7 g`,
+          `\u2212 ${factor(rate)} \u00d7 ${factor(g)}`,
+          change,
+        ),
+      ];
     const inside = o.rate_in_velocity ?? true;
     const velocity = inside
       ? line(
@@ -275,7 +293,11 @@ const Chain = (() => {
           `${o.momentum} \u00d7 ${factor(before[0])} \u2212 ${factor(rate)} \u00d7 ${factor(g)}`,
           after[0],
         )
-      : line(`v = ${o.momentum} v + g`, `${o.momentum} \u00d7 ${factor(before[0])} + ${factor(g)}`, after[0]);
+      : line(
+          `v = ${o.momentum} v + g`,
+          `${o.momentum} \u00d7 ${factor(before[0])} + ${factor(g)}`,
+          after[0],
+        );
     const plain = inside ? "v" : `\u2212 ${text("rate")} \u00d7 v`;
     const ahead = inside
       ? `${o.momentum} v \u2212 ${text("rate")} \u00d7 g`
@@ -317,9 +339,17 @@ const Chain = (() => {
     const [ofMean, ofSquare] = [1 - o.beta_1 ** t, 1 - o.beta_2 ** t];
     const decayed = o.name === "adamw" && decay > 0;
     const own = decayed ? `\u2212 ${text("rate")} \u00d7 ${decay} \u00d7 w ` : "";
-    const ownNumbers = decayed ? `\u2212 ${factor(rate)} \u00d7 ${decay} \u00d7 ${factor(value)} ` : "";
+    const ownNumbers = decayed
+      ? `\u2212 ${factor(rate)} \u00d7 ${decay} \u00d7 ${factor(value)} `
+      : "";
     if (o.epsilon_hat ?? true) {
-      lines.push(line(`c = \u221a(1 \u2212 ${o.beta_2}^${t}) / (1 \u2212 ${o.beta_1}^${t})`, null, Math.sqrt(ofSquare) / ofMean));
+      lines.push(
+        line(
+          `c = \u221a(1 \u2212 ${o.beta_2}^${t}) / (1 \u2212 ${o.beta_1}^${t})`,
+          null,
+          Math.sqrt(ofSquare) / ofMean,
+        ),
+      );
       const formula = `${own}\u2212 ${text("rate")} \u00d7 c \u00d7 m / (\u221av + ${o.epsilon})`;
       lines.push(line(`${text("change")} = ${formula}`, null, change));
       return lines;
@@ -368,7 +398,11 @@ const Chain = (() => {
     const g = step.gradient[place];
     const digits = (v) => shown(v, 12);
     return [
-      line("(E(w + h) \u2212 E(w \u2212 h)) / 2h", `(${digits(above)} \u2212 ${digits(below)}) / (2 \u00d7 ${shown(h, 3)})`, slope),
+      line(
+        "(E(w + h) \u2212 E(w \u2212 h)) / 2h",
+        `(${digits(above)} \u2212 ${digits(below)}) / (2 \u00d7 ${shown(h, 3)})`,
+        slope,
+      ),
       make("p", { class: "hint" }, text("difference_beside", { g: shown(g), d: shown(slope) })),
     ];
   }

@@ -33,7 +33,9 @@ class CurveView {
     this.svg.setAttribute("viewBox", `0 0 ${this.width} ${this.height}`);
     this.last = Math.max(run.snapshots.at(-1).epoch, 1);
     const runs = run === recorded ? [run] : [recorded, run];
-    const all = runs.flatMap((each) => each.points.map((point) => point[1])).filter(Number.isFinite);
+    const all = runs
+      .flatMap((each) => each.points.map((point) => point[1]))
+      .filter(Number.isFinite);
     const above = all.filter((v) => v > 0);
     this.log = above.length === all.length && all.length > 0;
     const scale = (v) => (this.log ? Math.log10(v) : v);
@@ -51,7 +53,9 @@ class CurveView {
     this.svg.replaceChildren(...this.axes());
     for (const each of runs) {
       const points = each.points.filter(([epoch, v]) => epoch <= this.last && Number.isFinite(v));
-      const path = points.map(([epoch, v]) => `${this.x(epoch).toFixed(1)},${this.y(v).toFixed(1)}`);
+      const path = points.map(
+        ([epoch, v]) => `${this.x(epoch).toFixed(1)},${this.y(v).toFixed(1)}`,
+      );
       this.svg.append(
         draw("polyline", { points: path.join(" "), class: each === run ? "curve" : "curve old" }),
       );

@@ -95,7 +95,7 @@ const Engine = (() => {
     tanh: (z) => tanh(z),
     relu: (z) => (z > 0 ? [z, 1] : [0, 0]),
     leaky_relu: (z, f) => {
-      const slope = z > 0 ? 1 : f.negative_slope ?? 0.01;
+      const slope = z > 0 ? 1 : (f.negative_slope ?? 0.01);
       return [z * slope, slope];
     },
     elu: (z, f) => elu(z, f.alpha ?? 1),
@@ -163,15 +163,27 @@ const Engine = (() => {
   }
 
   const LOSSES = {
-    half_squared_error: overOutputs((a, y) => 0.5 * (a - y) * (a - y), (a, y) => a - y),
-    squared_error: overOutputs((a, y) => (a - y) * (a - y), (a, y) => 2 * (a - y)),
-    absolute_error: overOutputs((a, y) => Math.abs(a - y), (a, y) => Math.sign(a - y)),
+    half_squared_error: overOutputs(
+      (a, y) => 0.5 * (a - y) * (a - y),
+      (a, y) => a - y,
+    ),
+    squared_error: overOutputs(
+      (a, y) => (a - y) * (a - y),
+      (a, y) => 2 * (a - y),
+    ),
+    absolute_error: overOutputs(
+      (a, y) => Math.abs(a - y),
+      (a, y) => Math.sign(a - y),
+    ),
     huber: overOutputs(huber, (a, y, z, { delta }) => Math.min(Math.max(a - y, -delta), delta)),
     quantile: overOutputs(
       (a, y, z, { q }) => (y > a ? q * (y - a) : (1 - q) * (a - y)),
       (a, y, z, { q }) => (y > a ? -q : y < a ? 1 - q : 0),
     ),
-    poisson: overOutputs((a, y, z) => Math.exp(z) - y * z, (a, y, z) => Math.exp(z) - y),
+    poisson: overOutputs(
+      (a, y, z) => Math.exp(z) - y * z,
+      (a, y, z) => Math.exp(z) - y,
+    ),
     binary_cross_entropy: overOutputs(
       (a, y, z) => Math.max(z, 0) - y * z + Math.log1p(Math.exp(-Math.abs(z))),
       (a, y, z) => sigmoid(z)[0] - y,
@@ -524,9 +536,24 @@ const Engine = (() => {
   }
 
   return {
-    ACTIVATIONS, BY_Z, LOSSES, OPTIMIZERS,
-    clipping, countParameters, dropoutMasks, forward, groups, initial, loss, objective, offsets,
-    pass, shuffled, step, training, update,
+    ACTIVATIONS,
+    BY_Z,
+    LOSSES,
+    OPTIMIZERS,
+    clipping,
+    countParameters,
+    dropoutMasks,
+    forward,
+    groups,
+    initial,
+    loss,
+    objective,
+    offsets,
+    pass,
+    shuffled,
+    step,
+    training,
+    update,
   };
 })();
 

@@ -62,7 +62,8 @@ class NetView {
     this.widest = Math.min(Math.max(22 / most, 1.5), 5);
     const side = Math.min(88, 0.17 * width);
     const x = (l) => side + (l * (width - 2 * side)) / (sizes.length - 1);
-    const y = (l, j) => bottom / 2 + (j - (sizes[l] - 1) / 2) * Math.min(gap * (most / sizes[l]), 92);
+    const y = (l, j) =>
+      bottom / 2 + (j - (sizes[l] - 1) / 2) * Math.min(gap * (most / sizes[l]), 92);
     this.parts = []; // of every parameter: {which, group, line, title}
     const edges = draw("g");
     const units = draw("g");
@@ -84,11 +85,18 @@ class NetView {
         return { circle, label };
       }),
     );
-    this.sides = [this.side(x(0) - this.radius - 8, "end"), this.side(x(sizes.length - 1) + this.radius + 8, "start")];
+    this.sides = [
+      this.side(x(0) - this.radius - 8, "end"),
+      this.side(x(sizes.length - 1) + this.radius + 8, "start"),
+    ];
     Data.lesson.inputs.forEach((name, j) => {
-      this.sides[0].append(draw("text", { y: y(0, j) }, name.length > 9 ? `${name.slice(0, 8)}…` : name));
+      this.sides[0].append(
+        draw("text", { y: y(0, j) }, name.length > 9 ? `${name.slice(0, 8)}…` : name),
+      );
     });
-    this.targets = Array.from({ length: sizes.at(-1) }, (_, j) => draw("text", { y: y(sizes.length - 1, j) }));
+    this.targets = Array.from({ length: sizes.at(-1) }, (_, j) =>
+      draw("text", { y: y(sizes.length - 1, j) }),
+    );
     this.sides[1].append(...this.targets);
     for (const side of this.sides)
       for (const label of side.children) label.setAttribute("x", side.getAttribute("data-x"));
@@ -124,7 +132,10 @@ class NetView {
   }
 
   pick(which) {
-    this.focus(this.parts.findIndex((part) => nameOf(part.which) === nameOf(which)), false);
+    this.focus(
+      this.parts.findIndex((part) => nameOf(part.which) === nameOf(which)),
+      false,
+    );
     this.choose(which);
   }
 
