@@ -134,13 +134,13 @@ class Converted:
         if s == 1.0:
             return self
         optimizer, rate = self.optimizer, self.learning_rate
-        if not isinstance(rate, numbers.Real | None):
-            raise ValueError(
-                f"{self.source} has a loss that is {s:g} times jitprop's, so learning_rate must be "
-                f"a number, which is converted too; got {checks.shown(rate)}"
-            )
         divisors = [1.0]  # of each slot
         if optimizer is None or isinstance(optimizer, SGD):
+            if not isinstance(rate, numbers.Real | None):
+                raise ValueError(
+                    f"{self.source} has a loss that is {s:g} times jitprop's, so learning_rate "
+                    f"must be a number, which is converted too; got {checks.shown(rate)}"
+                )
             rate = None if rate is None else rate * s
             divisors = [1.0 if optimizer is None or optimizer.rate_in_velocity else s]
         elif isinstance(optimizer, Adam):
