@@ -119,7 +119,10 @@ def of(model: Any, train: Any, batches: Any, dtype: np.dtype[Any]) -> Training:
         raise ValueError(f"train must be None, 'sgd' or an SGD; got {checks.shown(train)}")
     held = getattr(model, "_model", None)
     if not isinstance(held, Model):
-        raise TypeError(f"model must be a Trainer if train is given; got {checks.shown(model)}")
+        raise TypeError(
+            "model must be a Trainer if train is given, such as a fleet's member fleet[0]; "
+            f"got {checks.shown(model)}"
+        )
     spec, slots = held.spec, held.state.slots
     _check(spec)
     if isinstance(train, SGD):
