@@ -56,7 +56,14 @@ const App = (() => {
     find("chain-of").textContent = find("units-of").textContent = of;
     find("units").replaceChildren(...Chain.unitRows(run.net, step, chosen));
     find("units-note").textContent = sample < 0 && samples.n > 1 ? text("units_of_all") : "";
-    find("loss-of-step").textContent = text("loss_of_step", { loss: shown(step.loss) });
+    find("loss-of-step").textContent = text(
+      step.rows.length === 1
+        ? "loss_of_step"
+        : run.net.reduction === "sum"
+          ? "loss_sum"
+          : "loss_mean",
+      { loss: shown(step.loss) },
+    );
     find("explanation").replaceChildren(...Chain.explain(run.net, snapshot, step, chosen));
     find("parameter").value = nameOf(chosen);
     find("first").disabled = find("back").disabled = at === 0;

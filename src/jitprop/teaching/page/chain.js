@@ -450,8 +450,12 @@ const Chain = (() => {
         ),
       );
     }
+    const { n } = Data.samples;
+    const size = net.batch_size === null ? n : Math.min(net.batch_size, n);
+    const alone =
+      one && size > 1 ? [make("p", { class: "hint" }, text("update_of_one", { size }))] : [];
     parts.push(
-      section("update", ...updateLines(net, snapshot, step, place)),
+      section("update", ...updateLines(net, snapshot, step, place), ...alone),
       section("difference", ...differenceLines(net, snapshot, step, place)),
     );
     return parts;
