@@ -255,6 +255,23 @@ def test_cross_entropies_and_logits(path):
         convert.from_keras(keras_file(path, compiled=other))
 
 
+def test_bad_settings_of_a_loss_are_refused_with_the_name_of_the_file(path):
+    for name, value, message in (
+        ("label_smoothing", "much", "label_smoothing must be a finite number"),
+        ("reduction", ["sum"], "a loss with reduction"),
+        ("reduction", None, "a loss with reduction None"),
+        ("axis", 0, "a loss with axis 0"),
+    ):
+        loss = {
+            "module": "keras.losses",
+            "class_name": "BinaryCrossentropy",
+            "config": {"from_logits": True, name: value},
+        }
+        keras_file(path, compiled={"loss": loss})
+        with pytest.raises(ValueError, match=f"Keras' file '.*net.keras'.*{message}"):
+            convert.from_keras(path)
+
+
 def test_l2_is_weight_decay(path):
     l2 = {"module": "keras.regularizers", "class_name": "L2", "config": {"l2": 0.125}}
     layers = [
@@ -323,6 +340,12 @@ REFUSED = {
     "softmax in the hidden layer 'a'": [INPUT, dense("a", 4, "softmax"), LAYERS[2]],
     "the activation 'relu6' in layer 'a'": [INPUT, dense("a", 4, "relu6"), LAYERS[2]],
     r"the activation \['relu'\] in layer 'a'": [INPUT, dense("a", 4, ["relu"]), LAYERS[2]],
+    "has in layer 'a': alpha must be a finite number above 0": [
+        INPUT,
+        layer("Dense", "d", units=4, activation="linear", use_bias=True),
+        layer("ELU", "a", alpha=-1.0),
+        LAYERS[2],
+    ],
     "must have a Dense layer": [INPUT],
     "must have layers": [],
     "must have an object as layer 0": [7],
@@ -407,6 +430,14 @@ def test_an_entry_that_unpacks_to_a_huge_size_is_refused(path):
     with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("metadata.json", bytes(20_000_000))
     with pytest.raises(ValueError, match="says to have 20,000,000 bytes"):
+        convert.from_keras(path)
+
+
+def test_an_entry_that_is_compressed_in_another_way_is_refused(path):
+    keras_file(path, metadata__json=None)
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("metadata.json", b"{}")
+    with pytest.raises(ValueError, match="oddly compressed metadata"):
         convert.from_keras(path)
 
 

@@ -111,8 +111,11 @@ class KerasFile:
                 f"{self.source} has a {name} that says to have {info.file_size:,} bytes, "
                 f"{info.compress_size:,} of them compressed: that is not a file of Keras"
             )
-        if info.flag_bits & 1:
-            raise ValueError(f"{self.source} must not be encrypted")
+        if info.flag_bits & 1 or info.compress_type not in (
+            zipfile.ZIP_STORED,
+            zipfile.ZIP_DEFLATED,
+        ):
+            raise ValueError(f"{self.source} has an encrypted or oddly compressed {name}")
         return archive.read(info)
 
     def _json(self, archive: zipfile.ZipFile, name: str) -> Mapping[str, Any]:
@@ -233,7 +236,10 @@ class KerasFile:
     def weights(self, entry: Entry) -> list[Array]:
         """Return the weights of a Dense layer, (n_in, n_out), and its biases if it has any."""
         n_out, with_bias = entry.settings.get("units"), entry.settings.get("use_bias", True)
-        group = self._group_of(entry)
+        try:
+            group = self._group_of(entry)
+        except (OSError, RuntimeError, KeyError, TypeError) as error:
+            raise ValueError(f"{self.source} has damaged arrays: {error}") from error
         arrays = self._numbered(group, f"layer {entry.name}")
         if len(arrays) != 1 + bool(with_bias):
             raise ValueError(

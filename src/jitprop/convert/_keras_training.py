@@ -96,7 +96,8 @@ def _with_loss(file: KerasFile, net: Converted, compiled: Mapping[str, Any]) -> 
         given, config = loss.kind, dict(loss.settings)
     name = LOSSES.get(given, given) if isinstance(given, str) else None
     k = net.layer_sizes[-1]
-    logits, smoothing = bool(config.get("from_logits")), config.get("label_smoothing") or 0.0
+    logits = bool(config.get("from_logits"))
+    smoothing = file.as_number(config.get("label_smoothing", 0.0), "label_smoothing")
     made: Loss
     factor = 1.0 / k
     if name == "mean_squared_error":
@@ -122,7 +123,7 @@ def _with_loss(file: KerasFile, net: Converted, compiled: Mapping[str, Any]) -> 
         )
     if config.get("axis", -1) not in (-1, 1):
         raise ValueError(f"{file.source} has a loss with axis {quoted(config['axis'])}")
-    reduction = REDUCTIONS.get(config.get("reduction", "sum_over_batch_size"))
+    reduction = REDUCTIONS.get(str(config.get("reduction", "sum_over_batch_size")))
     if reduction is None:
         raise ValueError(
             f"{file.source} has a loss with reduction {quoted(config.get('reduction'))}, which "

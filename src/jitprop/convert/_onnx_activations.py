@@ -24,6 +24,9 @@ from jitprop.net.spec import OUTPUT_ACTIVATIONS
 MOST_PARTS = 2000
 """The largest formula: gelu in float64 has 700 parts. Shared parts count as often as they occur."""
 
+MOST_WITH_SETTING = 20
+"""An activation with a setting has fewer numbers in its formula."""
+
 ATTRIBUTES: dict[str, dict[str, Any]] = {
     "Elu": {"alpha": 1.0},
     "Gelu": {"approximate": b"none"},
@@ -194,8 +197,8 @@ def known(formula: Formula, dtype: np.dtype[Any]) -> Any:
     for other, activation in _table(dtype.name).get(formula.key, ()):
         if _same(formula, other, dtype):
             return activation
-    # Then one with a setting, which is a number of the formula, or its inverse.
-    for value in {*formula.numbers}:
+    # Then one with a setting, which is a number of the formula. These have few.
+    for value in {*formula.numbers[:MOST_WITH_SETTING]}:
         for activation, other in _with_setting(value, dtype):
             if other.key == formula.key and _same(formula, other, dtype):
                 return activation

@@ -331,6 +331,15 @@ def _activation(file: KerasFile, entry: Entry) -> Any:
 
 def _activation_of_layer(file: KerasFile, entry: Entry) -> Any:
     """Return jitprop's activation for a layer of Keras that is one."""
+    try:
+        return _converted(file, entry)
+    except ValueError as error:
+        if str(error).startswith(file.source):
+            raise
+        raise ValueError(f"{file.source} has in layer {entry.name}: {error}") from None
+
+
+def _converted(file: KerasFile, entry: Entry) -> Any:
     settings = entry.settings
     match entry.kind:
         case "Activation":
