@@ -7,7 +7,8 @@ The texts are templates, see `c99.filled`: ``NAME`` is the prefix of names, and 
 
 A compiler may turn a product and a sum into one operation with one rounding, which gives other
 digits. Each product that goes into a sum is therefore written with NAME_fma, which rounds once, or
-with NAME_times, whose product no compiler joins to the sum.
+with NAME_times, whose product no compiler joins to the sum. The fma of small C libraries cannot be
+trusted: those of newlib 3.3 and avr-libc 2.0 round twice.
 """
 
 from __future__ import annotations
