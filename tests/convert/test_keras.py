@@ -289,6 +289,14 @@ def test_l2_is_weight_decay(path):
 SCHEDULE = {"module": "keras.optimizers.schedules", "class_name": "CosineDecay", "config": {}}
 
 
+def test_a_learning_rate_of_0_needs_another(path):
+    config = SGD_CONFIG | {"learning_rate": 0.0}
+    keras_file(path, compiled={"optimizer": optimizer("SGD", **config), "loss": "mse"})
+    with pytest.raises(ValueError, match="must have a learning rate above 0; it has 0"):
+        convert.from_keras(path)
+    assert convert.from_keras(path, learning_rate=0.5).learning_rate == 0.5
+
+
 def test_a_schedule_needs_a_learning_rate(path):
     config = SGD_CONFIG | {"learning_rate": SCHEDULE, "momentum": 0.5}
     compiled = {"optimizer": optimizer("SGD", **config), "loss": "mse"}

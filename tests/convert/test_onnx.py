@@ -238,6 +238,22 @@ def test_damaged_files_are_refused(path):
         convert.from_onnx(path.with_name("none.onnx"))
 
 
+def test_files_with_random_bytes_are_read_or_refused(path):
+    export.to_onnx(Trainer([3, 4, 2], activation=Softplus(2.0), seed=0), path)
+    good = np.frombuffer(path.read_bytes(), np.uint8)
+    rng, refused = np.random.default_rng(0), []
+    for _ in range(300):
+        content = good.copy()
+        content[rng.integers(len(good), size=3)] = rng.integers(256, size=3)
+        path.write_bytes(content.tobytes())
+        try:
+            convert.from_onnx(path)
+        except ValueError as error:
+            refused.append(str(error))
+    assert 30 < len(refused) < 300
+    assert all("the ONNX file '" in message for message in refused)
+
+
 def test_an_array_that_is_shorter_than_it_says_is_refused(path):
     model = onnx.load(saved(path, GEMM))
     (tensor,) = (each for each in model.graph.initializer if each.name == "W")

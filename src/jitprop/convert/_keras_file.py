@@ -23,6 +23,18 @@ MOST_TIMES = 100
 """Larger ones may be so many times larger than compressed. Keras compresses nothing."""
 
 
+DAMAGES = (
+    KeyError,
+    MemoryError,
+    OSError,
+    OverflowError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+"""What h5py raises for damaged files."""
+
+
 class Entry(NamedTuple):
     """
     A layer in the settings of a model.
@@ -89,7 +101,7 @@ class KerasFile:
         self.config = config
         try:
             self._arrays = h5py.File(io.BytesIO(arrays), "r")
-        except (OSError, ValueError, RuntimeError) as error:
+        except DAMAGES as error:
             raise ValueError(f"{source} has damaged arrays: {error}") from error
 
     def __enter__(self) -> Self:
@@ -238,7 +250,7 @@ class KerasFile:
         n_out, with_bias = entry.settings.get("units"), entry.settings.get("use_bias", True)
         try:
             group = self._group_of(entry)
-        except (OSError, RuntimeError, KeyError, TypeError) as error:
+        except DAMAGES as error:
             raise ValueError(f"{self.source} has damaged arrays: {error}") from error
         arrays = self._numbered(group, f"layer {entry.name}")
         if len(arrays) != 1 + bool(with_bias):
@@ -314,7 +326,9 @@ class KerasFile:
                 if found.is_virtual or found.external or found.id.get_storage_size() < found.nbytes:
                     raise ValueError(f"{self.source} must hold all numbers of {of} itself")
                 arrays.append(np.asarray(found[()]))
-        except (OSError, RuntimeError, KeyError, MemoryError) as error:
+        except DAMAGES as error:
+            if isinstance(error, ValueError) and str(error).startswith(self.source):
+                raise
             raise ValueError(f"{self.source} has damaged arrays in {of}: {error}") from error
         return arrays
 

@@ -199,10 +199,14 @@ def _with_optimizer(
                 "rate. It counts updates, and the file does not say how many an epoch has: pass "
                 "learning_rate, a number or a schedule of jitprop"
             )
+    else:
+        rate = file.as_number(rate, "learning_rate")
+        if rate <= 0.0 and "learning_rate" not in settings:
+            raise ValueError(f"{file.source} must have a learning rate above 0; it has {rate:g}")
     return replace(
         net,
         optimizer=made,
-        learning_rate=None if isinstance(rate, dict) else file.as_number(rate, "learning_rate"),
+        learning_rate=None if isinstance(rate, dict) else rate,
         weight_decay=l2 or decay,
         decay_biases=of_biases if l2 else decay > 0.0,
         clip_norm=clip,

@@ -288,8 +288,8 @@ def _with_setting(value: float, dtype: np.dtype[Any]) -> Iterator[tuple[Any, For
         yield activation, _own(activation, dtype)
         if op is not None:
             yield activation, apply(op, "", [Z], {"alpha": value})
-    if value > 0.0:
-        scaled = _f("Mul", value, Z)
-        softplus = _f("Mul", 1.0 / value, _f("Softplus", scaled))
-        yield Softplus(value), softplus
-        yield Softplus(value), _f("Where", _f("Greater", scaled, THRESHOLD), Z, softplus)
+        if kind is Softplus:
+            scaled = _f("Mul", value, Z)
+            softplus = _f("Mul", 1.0 / value, _f("Softplus", scaled))
+            yield activation, softplus
+            yield activation, _f("Where", _f("Greater", scaled, THRESHOLD), Z, softplus)

@@ -253,7 +253,8 @@ class _Reader:
     def _node(self, node: Any) -> None:
         names = [name for name in node.input if name]
         inputs = [self._value(name) for name in names]
-        name = f"{quoted(node.name or node.output[0])} ({quoted(node.op_type)})"
+        label = node.name or next(iter(node.output), "")
+        name = f"{quoted(label)} ({quoted(node.op_type)})"
         unknown = next((each for each in inputs if isinstance(each, Unknown)), None)
         if unknown is not None:
             made: Any = unknown
