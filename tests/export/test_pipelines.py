@@ -84,6 +84,14 @@ def test_classes_that_skl2onnx_cannot_hold():
         run(model, X)
 
 
+def test_classes_beyond_32_bits():
+    """For scikit-learn's own net, skl2onnx 1.20 writes them as 32-bit integers: others."""
+    X = np.random.default_rng(0).normal(size=(40, 2))
+    model = MLPClassifier((3,), max_iter=2, random_state=0).fit(X, (X[:, 0] > 0) + 3_000_000_000)
+    label, _ = run(model, X)
+    np.testing.assert_array_equal(label, model.predict(X))
+
+
 def test_without_skl2onnx_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "skl2onnx", None)
     with pytest.raises(ImportError, match="pip install skl2onnx"):
