@@ -172,3 +172,29 @@ def test_it_is_refused_where_it_has_no_meaning_or_is_no_bool():
             net(BayesianRegularization(), cls=cls, weight_decay=0.0)
         with pytest.raises(TypeError, match="decay_biases must be"):
             net(SGD(), cls=cls, decay_biases=1)
+
+
+def test_the_minimum_of_rs_nnet_is_one_of_lbfgs(backend):
+    # R 4.2.2, nnet 7.3.18: set.seed(5); m <- nnet(X, y, size = 2, linout = TRUE, decay = 0.001,
+    # maxit = 5000, abstol = 1e-14, reltol = 1e-16); m$wts, m$value. It minimises the sum of squared
+    # errors plus decay sum W**2: twice the factor of weight_decay.
+    hidden = np.array(
+        [
+            [1.228958843364, -2.136283242532, 2.379147312181],  # the bias, then the weights
+            [-1.350522534236, -2.324188138517, 2.066776201133],
+        ]
+    )
+    output = np.array([1.515914235243, -2.410795911350, 2.713397670889])
+    X, y = [[0, 0], [0, 1], [1, 0], [1, 1]], [0.2, 1.0, 0.9, 0.0]
+    for moved in 0.0, 0.01:
+        trainer = Trainer(
+            [2, 2, 1], output_activation="identity", loss="squared_error", reduction="sum",
+            optimizer=LBFGS(), weight_decay=0.002, decay_biases=True, dtype="float64",
+            backend=backend,
+            init=([hidden[:, 1:].T + moved, output[1:, None]], [hidden[:, 0], output[:1]]),
+        )  # fmt: skip
+        trainer.fit(X, y, 300)
+        objective = trainer.evaluate(X, y) + 0.001 * np.sum(trainer.parameters**2)
+        assert objective == pytest.approx(0.0390275203096, abs=1e-11)
+        np.testing.assert_allclose(trainer.weights[0], hidden[:, 1:].T, atol=1e-4)
+        np.testing.assert_allclose(trainer.biases[1], output[:1], atol=1e-4)
