@@ -38,12 +38,16 @@ OTHERS = {
         SGD(momentum=0.9, nesterov=True),
         Adam(beta_1=0.8),
         AdamW(),
+        Adam(epsilon=0.1, epsilon_hat=True),
+        SGD(momentum=0.9, rate_in_velocity=False),
         RMSprop(momentum=0.5),
+        RMSprop(momentum=0.5, epsilon=0.1, epsilon_in_root=True, rate_in_velocity=False),
         Rprop(),
         Rprop(backtracking=True),
     ],
     "learning_rate": [0.3],
     "weight_decay": [0.5],
+    "decay_biases": [True],
     "dropout": [(0.5,)],
     "clip_norm": [0.01],
     "batch_size": [3, None],
@@ -95,7 +99,8 @@ def test_the_walk_is_over_all_fields():
 def test_the_chosen_engine_does_all_that_a_spec_says(name, value, weighted):
     rules = value if name == "sklearn" else SklearnRules()
     weighted = weighted or rules.batches_by_size  # it concerns weights only
-    spec = replace(PLAIN, **{name: value})
+    before = replace(PLAIN, weight_decay=0.5) if name == "decay_biases" else PLAIN
+    spec = replace(before, **{name: value})
     if isinstance(spec.optimizer, Rprop):
         spec = replace(spec, batch_size=None)
     scale = 100.0 if rules.clipped_above < np.inf else 1.0  # then some probabilities round to 0
@@ -103,5 +108,5 @@ def test_the_chosen_engine_does_all_that_a_spec_says(name, value, weighted):
     ref = trained(Loop(numpy, spec, 1), spec, weighted, scale)
     comp = trained(choice.choose(numba, spec, K, N, 1), spec, weighted, scale)
     np.testing.assert_allclose(comp, ref, rtol=1e-11, atol=1e-12)
-    plain = trained(Loop(numpy, PLAIN, 1), PLAIN, weighted, scale)
+    plain = trained(Loop(numpy, before, 1), before, weighted, scale)
     assert ref.shape != plain.shape or np.abs(ref - plain).max() > 1e-6, "it makes no difference"
