@@ -48,7 +48,7 @@ def read() -> Published:
     --------
     >>> from jitprop.proof import published
     >>> len(published.read().hashes)
-    268
+    284
     """
     content = json.loads(files("jitprop.proof").joinpath(FILE).read_text("utf-8"))
     return Published(content["hashes"], content["speed"])
