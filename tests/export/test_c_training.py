@@ -22,6 +22,8 @@ from jitprop import (
     CrossEntropy,
     CustomActivation,
     CustomLoss,
+    DivergenceError,
+    Huber,
     LeakyReLU,
     Softplus,
     Trainer,
@@ -229,6 +231,37 @@ def test_every_compiler_gives_the_same_bits(command, name, dtype, tmp_path):
     if not has(COMMANDS[command]):
         pytest.skip(f"there is no {COMMANDS[command][0]} here")
     check_bits(name, dtype, tmp_path / "net.c", COMMANDS[command])
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    "settings",
+    [{"loss": Huber(1e300)}, {"weight_decay": 1e300, "optimizer": SGD(0.9)}],
+    ids=["delta", "weight_decay"],
+)
+def test_settings_that_float32_cannot_hold_are_infinite_as_in_a_trainer(settings, tmp_path):
+    model = Trainer(
+        [2, 4, 1],
+        activation="tanh",
+        output_activation="identity",
+        learning_rate=RATE,
+        batch_size=1,
+        shuffle=False,
+        seed=3,
+        dtype="float32",
+        **settings,
+    )
+    X, y, Y = samples(model, 50)
+    export.to_c(model, tmp_path / "net.c", train="sgd")
+    net = Compiled(tmp_path / "net.c", "float32")
+    losses = [net.train(x, t, RATE) for x, t in zip(X, Y, strict=True)]
+    if "weight_decay" in settings:
+        with pytest.raises(DivergenceError):
+            model.fit(X, y, epochs=1)
+        assert np.isnan(losses[-1])
+    else:
+        model.fit(X, y, epochs=1)
+        assert same(net.saved(all_numbers(model).size), all_numbers(model))
 
 
 @needs_compiler

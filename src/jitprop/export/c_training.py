@@ -215,8 +215,16 @@ def _array(name: str, numbers: Array) -> str:
     return f"static float NAME_{name}[{len(texts)}] = {{\n    {body}\n}};"
 
 
+def _setting(training: Training, setting: float) -> str:
+    """A setting in C, rounded to the dtype of all numbers as the kernels round it."""
+    with np.errstate(over="ignore"):
+        return _literal(training.number(setting))
+
+
 def _literal(number: Any) -> str:
     """A number with enough digits to read back the same."""
+    if np.isinf(number):
+        return "INFINITY"
     return np.format_float_scientific(number, unique=True, trim="0") + "f"
 
 
@@ -248,7 +256,7 @@ def _of_all(name: str) -> str:
 def _applied(training: Training, activation: Activation, layer: Layer) -> str:
     """The call of such a function, with the activation's number if it has one."""
     number = activations.number_of(activation)
-    given = "" if number is None else f", {_literal(training.number(number))}"
+    given = "" if number is None else f", {_setting(training, number)}"
     name = activations.name_of(activation)
     return f"NAME_all_{name}({layer.a}, {layer.d}, {layer.n_out}{given});"
 
@@ -292,7 +300,7 @@ def _passes(training: Training) -> list[str]:
 
 
 def _loss(training: Training) -> str:
-    loss, number = training.spec.loss, training.number
+    loss = training.spec.loss
     whole = {"cross_entropy": functions.CROSS_ENTROPY, "gaussian_nll": functions.GAUSSIAN}
     edge, below, above = 0.0, 1.0, 1.0
     match loss:
@@ -302,15 +310,15 @@ def _loss(training: Training) -> str:
             below, above = q, 1.0 - q
     target, (gain, offset) = "y[i]", loss.smoothing(training.spec.n_targets)
     if gain != 1.0:
-        target = f"NAME_times({_literal(number(gain))}, y[i]) + {_literal(number(offset))}"
+        target = f"NAME_times({_setting(training, gain)}, y[i]) + {_setting(training, offset)}"
     template = whole.get(loss.name, functions.LOSS)
     body = functions.LOSSES.get(loss.name, functions.LOSSES["piecewise"])
     values = {
         "WANTED": target,
         "CORNER": "0.5f" if edge else "0.0f",
-        "EDGE": _literal(number(edge)),
-        "BELOW": _literal(number(below)),
-        "ABOVE": _literal(number(above)),
+        "EDGE": _setting(training, edge),
+        "BELOW": _setting(training, below),
+        "ABOVE": _setting(training, above),
         "AT_OUTPUT": str(training.layers[-1].unit),
     }
     return replaced(template.replace("BODY", body), values)
@@ -318,7 +326,7 @@ def _loss(training: Training) -> str:
 
 def _updates(training: Training) -> list[str]:
     """What an update does with one parameter, and with those of a layer."""
-    spec, number = training.spec, training.number
+    spec = training.spec
     values = dict.fromkeys(("KEPT_LINE", "DECAY", "OF_WEIGHTS", "OF_BIASES", "KEEP"), "")
     decays = spec.weight_decay != 0.0
     if training.velocities is None:
@@ -329,8 +337,8 @@ def _updates(training: Training) -> list[str]:
     else:
         method = spec.optimizer
         assert isinstance(method, SGD)
-        made, keep = [templates.MOMENTUM], _literal(number(method.momentum))
-        decay, of_weights, of_biases = "decay", _literal(number(spec.weight_decay)), "0.0f"
+        made, keep = [templates.MOMENTUM], _setting(training, method.momentum)
+        decay, of_weights, of_biases = "decay", _setting(training, spec.weight_decay), "0.0f"
         g = "NAME_fma(decay, *p, g)" if decays else "g"
         values |= {
             "KEEP": keep,
