@@ -325,6 +325,16 @@ def test_numbers_that_are_refused(cls, number, error, message):
         cls(number)
 
 
+@pytest.mark.parametrize("argument", ["activation", "output_activation"])
+def test_the_error_for_another_type_says_which_objects_are_activations(argument):
+    with pytest.raises(
+        TypeError,
+        match=rf"{argument} must be a name, one of sigmoid, .*, or an object of LeakyReLU, ELU, "
+        r"Softplus, CustomActivation; got 3 \(int\)",
+    ):
+        Trainer([2, 3, 1], **{argument: 3})
+
+
 @pytest.mark.parametrize("cls", [LeakyReLU, ELU, Softplus])
 def test_a_class_is_refused(cls):
     message = (

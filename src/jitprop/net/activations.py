@@ -193,6 +193,12 @@ def resolve(argument: str, given: Any, known: tuple[str, ...]) -> Activation:
             f"{argument} must be a name or an object; got the class {given.__name__}: "
             f"write {given.__name__}()"
         )
+    if given is not None and not isinstance(given, str):
+        objects = ", ".join(cls.__name__ for cls in (*CLASSES, CustomActivation))
+        raise TypeError(
+            f"{argument} must be a name, one of {', '.join(known)}, or an object of {objects}; "
+            f"got {checks.shown(given)}"
+        )
     return checks.choice(argument, given, known)
 
 
