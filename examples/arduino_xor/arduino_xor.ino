@@ -1,5 +1,6 @@
-// A net that learns XOR on the board, and remembers it without power. For an Arduino Uno; make_net.py
-// wrote xor.c and xor.h. Open the serial monitor at 9600 baud. Send "f" to make it forget.
+// A net that learns XOR on the board, and remembers it without power. For an Arduino Uno. First run
+// make_net.py, which writes xor.c and xor.h. Then open the serial monitor at 9600 baud. Send "f" to
+// make it forget.
 
 #include <EEPROM.h>
 #include "xor.h"
