@@ -62,7 +62,7 @@ INEXACT = {
 
 EXACT_OF_MATH = {
     "sqrt", "frexp", "ldexp", "floor", "ceil", "prod", "nextafter", "ulp", "gcd", "fabs",
-    "isfinite", "isnan", "isinf", "inf", "nan", "pi", "e", "tau",
+    "isclose", "isfinite", "isnan", "isinf", "inf", "nan", "pi", "e", "tau",
 }  # fmt: skip
 
 EXACT_DRAWS = {
