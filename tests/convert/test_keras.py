@@ -358,6 +358,17 @@ REFUSED = {
     "must have layers": [],
     "must have an object as layer 0": [7],
     r"weights of the shape \(n_in, 5\) in layer 'a'": [INPUT, dense("a", 5), LAYERS[2]],
+    "activity_regularizer in layer 'a'": [
+        INPUT,
+        dense("a", 4, activity_regularizer={"class_name": "L2"}),
+        LAYERS[2],
+    ],
+    "the dtype 'mixed_bfloat16' in layer 'a'": [
+        INPUT,
+        dense("a", 4, dtype={"class_name": "DTypePolicy", "config": {"name": "mixed_bfloat16"}}),
+        LAYERS[2],
+    ],
+    "the dtype 7 in layer 'a'": [INPUT, dense("a", 4, dtype=7), LAYERS[2]],
     "lora_rank in layer 'a'": [INPUT, dense("a", 4, lora_rank=2), LAYERS[2]],
 }
 

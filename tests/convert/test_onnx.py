@@ -155,6 +155,26 @@ def test_missing_biases_stay_0_in_training(path):
     assert not np.array_equal(trainer.weights[0], before)
 
 
+def both_classes(weights, axis):
+    return [
+        ("MatMul", ["x", weights], {}),
+        ("Sigmoid", ["v0"], {}),
+        ("Sub", ["1", "v1"], {}),
+        ("Concat", ["v2", "v1"], {"axis": axis}),
+    ]
+
+
+def test_both_probabilities_of_two_classes_are_one_output(path):
+    arrays = {"1": np.float32(1), "W1": W[:, :1].copy()}
+    expected = 1 / (1 + np.exp(-Z[:, :1]))
+    saved(path, both_classes("W1", 1), **arrays)
+    np.testing.assert_allclose(outputs_of(path), expected, rtol=1e-5)
+    for weights, axis in (("W", 1), ("W1", 0)):  # four outputs, and twice as many samples
+        saved(path, both_classes(weights, axis), **arrays)
+        with pytest.raises(ValueError, match=r"'node3' \('Concat'\) joins values"):
+            convert.from_onnx(path)
+
+
 REFUSED = {
     r"node 'node1' \('Conv'\) is no operator that jitprop knows": [
         *GEMM, ("Conv", ["v0", "W"], {}),

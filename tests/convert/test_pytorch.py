@@ -53,6 +53,12 @@ def test_a_list_becomes_a_fleet():
             ValueError,
             r"Linear modules alone; 'conv' has shape \(2, 2, 3, 3\)",
         ),
+        (
+            {"epoch": 3, "model": state_dict()},
+            ["tanh", "relu"],
+            ValueError,
+            r"Linear modules alone; 'epoch' has 3 \(int\)",
+        ),
         ({"0.bias": np.zeros(3)}, ["tanh"], ValueError, r"must have '0\.weight'"),
         (
             {"0.weight": np.zeros((3, 2), np.float16)},

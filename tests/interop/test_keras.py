@@ -301,6 +301,8 @@ REFUSED = {
     "the activation 'relu6'": lambda: [layers.Dense(3, activation="relu6")],
     "max_value or threshold": lambda: [layers.Dense(3), layers.ReLU(max_value=6.0)],
     "kernel_constraint": lambda: [layers.Dense(3, kernel_constraint="non_neg")],
+    "activity_regularizer in layer": lambda: [layers.Dense(3, activity_regularizer="l2")],
+    "the dtype 'mixed_float16' in layer": lambda: [layers.Dense(3, dtype="mixed_float16")],
     "Dropout before the activation": lambda: [
         layers.Dense(3),
         layers.Dropout(0.5),
@@ -314,6 +316,13 @@ REFUSED = {
 def test_layers_that_jitprop_does_not_have_are_refused_by_name(message):
     net = keras.Sequential([layers.Input((3,)), layers.Dense(4), *REFUSED[message]()])
     with pytest.raises(ValueError, match=message):
+        convert.from_keras(net)
+
+
+def test_a_layer_that_is_used_again_is_refused():
+    dense = layers.Dense(3)
+    net = keras.Sequential([layers.Input((3,)), dense, layers.Activation("tanh"), dense])
+    with pytest.raises(ValueError, match="must use each layer once"):
         convert.from_keras(net)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import prune
 
 from jitprop import (
     SGD,
@@ -379,6 +380,56 @@ def test_modules_that_jitprop_lacks_are_refused_by_name():
         from_torch(nn.Sequential(linear).bfloat16())
 
 
+class Linear(nn.Linear):
+    """Has the name of a module of PyTorch, and computes something else."""
+
+    def forward(self, x):
+        return 3 * super().forward(x)
+
+
+def with_own_forward(linear):
+    linear.forward = lambda x: 3 * x
+    return linear
+
+
+def with_hook(linear):
+    linear.register_forward_hook(lambda module, inputs, output: 3 * output)
+    return linear
+
+
+def with_hook_of_gradient(linear):
+    linear.weight.register_hook(lambda gradient: 3 * gradient)
+    return linear
+
+
+def test_modules_that_compute_something_else_are_refused_by_name():
+    for change, message in (
+        (lambda linear: Linear(4, 3), r"PyTorch's own modules; got Linear of .*test_torch"),
+        (with_own_forward, "PyTorch's own modules; got Linear"),
+        (nn.utils.parametrizations.weight_norm, "got ParametrizedLinear"),
+        (with_hook, "no hooks, .* this Linear has some"),
+        (with_hook_of_gradient, "no hooks"),
+        (nn.utils.spectral_norm, "no hooks"),
+        (lambda linear: prune.l1_unstructured(linear, "weight", 0.5), "no hooks"),
+        (lambda linear: linear.to("meta"), "on the device meta"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            from_torch(nn.Sequential(change(nn.Linear(4, 3)), nn.Tanh(), nn.Linear(3, 2)))
+    model = nn.Sequential(nn.Linear(4, 3))
+    model.register_forward_pre_hook(lambda module, inputs: (3 * inputs[0],))
+    with pytest.raises(ValueError, match="this Sequential has some"):
+        from_torch(model)
+
+
+def test_frozen_parameters_stay_without_an_optimizer():
+    model = net()
+    model[0].requires_grad_(False)
+    trainer = from_torch(model, loss=nn.MSELoss())
+    assert trainer.learning_rate_factors == ((0.0, 0.0), (1.0, 1.0), (1.0, 1.0))
+    state = from_torch(model.state_dict(), activations=["tanh", "sigmoid", "identity"])
+    assert state.learning_rate_factors is None
+
+
 def test_losses_that_jitprop_lacks_are_refused_by_name():
     for loss, output, message in (
         (nn.KLDivLoss(), (), "loss must be one of MSELoss.*got KLDivLoss"),
@@ -439,6 +490,10 @@ def test_shared_parameters_are_refused():
     model = nn.Sequential(linear, nn.Tanh(), linear)
     with pytest.raises(ValueError, match="some are shared"):
         from_torch(model, optimizer=torch.optim.SGD(model.parameters(), lr=0.1))
+    with pytest.raises(ValueError, match="some are shared"):
+        from_torch(model)
+    with pytest.raises(ValueError, match="some are shared"):
+        from_torch(model.state_dict(), activations=["tanh", "identity"])
 
 
 def test_activations_that_torch_lacks_are_refused():

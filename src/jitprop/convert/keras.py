@@ -164,6 +164,8 @@ def _read(path_or_model: Any, settings: Mapping[str, Any]) -> Converted:
             "path_or_model must be the path of a .keras file or a model of Keras; "
             f"got {checks.shown(path_or_model)}"
         )
+    if len({id(layer) for layer in path_or_model.layers}) < len(path_or_model.layers):
+        raise ValueError("Keras' model must use each layer once; it has one that is used again")
     optimizer = getattr(path_or_model, "optimizer", None)
     if "optimizer" not in settings and _leaves_out(optimizer):
         raise ValueError(
@@ -235,6 +237,8 @@ def _chain(file: KerasFile) -> Net:
     net = Net([], [], [])
     for i, entry in enumerate(file.layers()):
         kind, name = entry.kind, entry.name
+        if kind != "InputLayer":  # inputs are cast to the dtype of the first layer
+            _check_layer(file, entry)
         if kind == "InputLayer":
             if i > 0:
                 raise ValueError(f"{file.source} must have one input; it has more, {name}")
@@ -264,6 +268,24 @@ def _check_input(file: KerasFile, entry: Entry) -> None:
         raise ValueError(
             f"{file.source} must have inputs of the shape (n_samples, n_inputs); "
             f"layer {entry.name} has {quoted(shape)}"
+        )
+
+
+def _check_layer(file: KerasFile, entry: Entry) -> None:
+    """Refuse what any layer can have, and jitprop does not."""
+    if entry.settings.get("activity_regularizer") is not None:
+        raise ValueError(
+            f"{file.source} has activity_regularizer in layer {entry.name}, which jitprop does not "
+            "have"
+        )
+    policy = entry.settings.get("dtype")
+    if isinstance(policy, Mapping):  # a policy, which has a name
+        config = policy.get("config")
+        policy = config.get("name") if isinstance(config, Mapping) else policy
+    if policy not in (None, "float32", "float64"):
+        raise ValueError(
+            f"{file.source} has the dtype {quoted(policy)} in layer {entry.name}; jitprop computes "
+            "in float32 or float64"
         )
 
 

@@ -284,7 +284,7 @@ class _Reader:
         if node.op_type in SPECIAL and known is not None:
             return known(name, inputs, settings)  # type: ignore[no-any-return]
         if node.op_type == "Concat" and len(inputs) == 2:
-            return _binary(name, inputs)
+            return self._binary(name, inputs, settings)
         return self._elementwise(node.op_type, name, inputs, settings)
 
     def _matmul(self, name: str, inputs: list[Any], settings: Any) -> Value | Unknown:
@@ -376,6 +376,20 @@ class _Reader:
             return Unknown(f"node {name} must have the last axis")
         return self._elementwise("Softmax", name, inputs, {})
 
+    def _binary(self, name: str, inputs: list[Any], settings: Any) -> Value | Unknown:
+        """Return a, of the probabilities 1 - a and a of two classes, side by side."""
+        other, a = inputs
+        if (
+            isinstance(a, Value)
+            and isinstance(other, Value)
+            and other.layer == a.layer
+            and other.formula.is_rest_of(a.formula)
+            and self._size(a) == 1
+            and settings.get("axis") in (1, -1)
+        ):
+            return a
+        return Unknown(f"node {name} joins values; jitprop has one way from the input on")
+
     def _elementwise(
         self, op: str, name: str, inputs: list[Any], settings: dict[str, Any]
     ) -> Value | Unknown:
@@ -437,19 +451,6 @@ def _constant(op: str, name: str, inputs: Sequence[Array], settings: dict[str, A
     return Unknown(
         f"node {name} computes with constants alone, in a way that jitprop does not know"
     )
-
-
-def _binary(name: str, inputs: list[Any]) -> Value | Unknown:
-    """Return a, of the probabilities 1 - a and a of two classes."""
-    other, a = inputs
-    if (
-        isinstance(a, Value)
-        and isinstance(other, Value)
-        and other.layer == a.layer
-        and other.formula.is_rest_of(a.formula)
-    ):
-        return a
-    return Unknown(f"node {name} joins values; jitprop has one way from the input on")
 
 
 def _row(array: Array, n: int) -> Array:

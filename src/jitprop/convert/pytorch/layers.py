@@ -62,6 +62,8 @@ def array(tensor: Any) -> Array:
             f"a module must have parameters in float32 or float64; got {tensor.dtype}: convert it "
             "by model.float()"
         )
+    if tensor.is_meta:
+        raise ValueError("a module must have numbers; its parameters are on the device meta")
     found: Array = tensor.detach().cpu().numpy()
     return found
 
@@ -83,17 +85,19 @@ def of_state_dict(state: Mapping[str, Any], activations: Any) -> Chain:
     layers: dict[str, dict[str, Any]] = {}
     for name, value in state.items():
         layer, _, kind = str(name).rpartition(".")
-        if len(value.shape) != {"weight": 2, "bias": 1}.get(kind):
+        shape = getattr(value, "shape", None)
+        if shape is None or len(shape) != {"weight": 2, "bias": 1}.get(kind):
+            found = checks.shown(value) if shape is None else f"shape {tuple(shape)}"
             raise ValueError(
                 "a state_dict must have the weights, (n_out, n_in), and biases, (n_out,), of "
-                f"Linear modules alone; {checks.quoted(name)} has shape {tuple(value.shape)}"
+                f"Linear modules alone; {checks.quoted(name)} has {found}"
             )
         layers.setdefault(layer, {})[kind] = value
     chain = Chain()
-    for layer, found in layers.items():
-        if "weight" not in found:
+    for layer, parts in layers.items():
+        if "weight" not in parts:
             raise ValueError(f"a state_dict must have {checks.quoted(f'{layer}.weight')}")
-        chain.add(found["weight"], found.get("bias"))
+        chain.add(parts["weight"], parts.get("bias"))
     if not layers or len(activations) != len(layers):
         raise ValueError(
             f"activations must have one for each of the {len(layers)} layers of the state_dict; "
@@ -148,9 +152,27 @@ def of_module(model: Any) -> Chain:
     return chain
 
 
+HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+"""Where modules keep functions that change what they compute."""
+
+
 def _flattened(module: Any) -> Iterator[Any]:
-    """Yield the modules of a Sequential and of those within."""
-    if type(module).__name__ != "Sequential":
+    """Yield the modules of a Sequential and of those within, if they compute as PyTorch's own."""
+    kind = type(module).__name__
+    if not type(module).__module__.startswith("torch.nn.modules.") or "forward" in vars(module):
+        raise ValueError(
+            f"a module must be a chain of PyTorch's own modules; got {checks.printable(kind)} of "
+            f"{checks.quoted(type(module).__module__)}"
+        )
+    tensors = [each for each in vars(module)["_parameters"].values() if each is not None]
+    if any(vars(module).get(name) for name in HOOKS) or any(
+        each._backward_hooks for each in tensors
+    ):
+        raise ValueError(
+            f"a module must have no hooks, which are set by weight_norm, spectral_norm and pruning "
+            f"too; this {kind} has some: remove them before"
+        )
+    if kind != "Sequential":
         yield module
         return
     for each in module:

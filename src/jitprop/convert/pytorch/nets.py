@@ -126,13 +126,20 @@ def _converted(model: Any, activations: Any, loss: Any, optimizer: Any) -> Conve
         np.zeros(n_out, W.dtype) if bias is None else array(bias)
         for W, n_out, bias in zip(arrays, sizes, chain.biases, strict=True)
     ]
+    tensors = [one for one in (*chain.weights, *chain.biases) if one is not None]
+    if len({optimizers.key_of(one) for one in tensors}) < len(tensors):
+        raise ValueError("a module must have parameters of its own in each Linear; some are shared")
     if chain.dropout[-1]:
         raise ValueError("a Dropout behind the output layer cannot be converted")
     own = losses.read(loss, chain, sizes[-1])
     training = {} if optimizer is None else optimizers.read(optimizer, chain)
-    has_bias = [bias is not None for bias in chain.biases]
-    if "learning_rate_factors" not in training and not all(has_bias):
-        training["learning_rate_factors"] = [(1.0, float(has)) for has in has_bias]
+    says = not isinstance(model, Mapping)  # a state_dict does not say what is trained
+    factors = [
+        tuple(float(one is not None and (not says or one.requires_grad)) for one in pair)
+        for pair in zip(chain.weights, chain.biases, strict=True)
+    ]
+    if "learning_rate_factors" not in training and optimizer is None and {*factors} != {(1.0, 1.0)}:
+        training["learning_rate_factors"] = factors
     return Converted(
         source="this module",
         weights=[np.ascontiguousarray(W) for W in arrays],

@@ -95,14 +95,11 @@ def read(optimizer: Any, chain: Chain) -> dict[str, Any]:
         key: Held(group, optimizer.state.get(parameter, {}))
         for group in optimizer.param_groups
         for parameter in group["params"]
-        for key in [_key(parameter)]
+        for key in [key_of(parameter)]
         if parameter.requires_grad
     }
-    tensors = [_key(one) for one in (*chain.weights, *chain.biases) if one is not None]
-    if len(set(tensors)) < len(tensors):
-        raise ValueError("a module must have parameters of its own in each Linear; some are shared")
-    of_weights = [held.get(_key(weight)) for weight in chain.weights]
-    of_biases = [None if bias is None else held.get(_key(bias)) for bias in chain.biases]
+    of_weights = [held.get(key_of(weight)) for weight in chain.weights]
+    of_biases = [None if bias is None else held.get(key_of(bias)) for bias in chain.biases]
     found = [one for one in (*of_weights, *of_biases) if one is not None]
     if not found:
         raise ValueError("optimizer must hold the parameters of the module; it holds none of them")
@@ -135,7 +132,7 @@ def read(optimizer: Any, chain: Chain) -> dict[str, Any]:
     }
 
 
-def _key(parameter: Any) -> Any:
+def key_of(parameter: Any) -> Any:
     """Return what a parameter and its value in a state_dict have in common."""
     return parameter.data_ptr() if hasattr(parameter, "data_ptr") else id(parameter)
 
