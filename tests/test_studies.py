@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from types import SimpleNamespace
 
@@ -53,6 +54,9 @@ def test_mlflow_gets_the_settings_once_and_each_epoch(logged):
     (params,) = logged.params
     assert params["layer_sizes"] == (2, 3, 1)
     assert (params["learning_rate"], params["seed"], params["batch_size"]) == (0.5, 4, None)
+    # Where and how fast the net is computed, and what `fit` keeps, are no settings of the net.
+    others = {"init", "backend", "n_threads", "history_limit"}
+    assert {*params} == {*inspect.signature(Trainer).parameters} - others
     assert [step for step, _ in logged.metrics] == list(range(6))
     history = trainer.history
     for step, metrics in logged.metrics:
