@@ -235,6 +235,7 @@ def to_c(
 
     The first makes one update from one sample. It computes the same bits as a `Trainer` of this
     dtype with ``batch_size=1`` whose learning rate is ``rate``, and so does ``net_predict`` then.
+    Compilers give other digits with clang's ``-ffp-contract=fast``; ``-ffast-math`` is an error.
     The second makes one update from n samples; its sums run in another order than a Trainer's. Both
     return the loss before the update, and change nothing if that is infinite or nan. A target y has
     a number for each output; for the loss "cross_entropy" 1 for its class and 0 for the others.
