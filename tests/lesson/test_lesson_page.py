@@ -300,6 +300,22 @@ def test_a_telephone_needs_no_sideways_scrolling(browser, xor):
     assert epoch(browser) == 1
 
 
+def test_long_titles_and_names_fit(browser):
+    title, names = "W" * 300, ["a name that is long", "W" * 9]
+    X, y = np.eye(4, 2), [0, 1, 1, 0]
+    made = lesson(Trainer([2, 2, 1], seed=0), X, y, 5, title=title, input_names=names)
+    for size in (LAPTOP, TELEPHONE, (320, 700)):
+        browser.screen(size)
+        browser.open(made)
+        assert browser.run("return document.documentElement.scrollWidth") <= size[0]
+        cut = """
+            const left = document.getElementById("net").getBoundingClientRect().left;
+            return [...document.querySelectorAll("#net .name text")]
+                .filter((label) => label.getBoundingClientRect().left < left - 0.5).length;
+        """
+        assert browser.run(cut) == 0
+
+
 def test_with_reduced_motion_nothing_moves_by_itself(browser, xor):
     browser.screen(prefers_reduced_motion="reduce")
     browser.open(xor)
@@ -349,6 +365,28 @@ def test_other_units_activations_and_seeds(browser):
     assert browser.run("return App.state.run.net.sizes") == [2, 1, 1]
     browser.run(set_value, ".width", 99)
     assert browser.run("return App.state.run.net.sizes") == [2, 1, 1]
+
+
+def test_switches_with_odd_values_raise_no_error(browser):
+    X, y = np.eye(4, 2), [0, 1, 1, 0]
+    browser.open(lesson(Trainer([2, 2, 1], seed=0), X, y, 5))
+    put = """
+        const [name, value] = arguments;
+        const input = document.getElementById(name);
+        input.value = value;
+        input.dispatchEvent(new Event("change", { bubbles: true }));
+    """
+    for name in ("width-0", "rate"):  # without a number there, nothing is trained
+        browser.driver.execute_script(put, name, "")
+        before = browser.run("return App.state.run.snapshots[0].params")
+        browser.find("#next-seed").click()
+        assert browser.run("return App.state.run.snapshots[0].params") == before
+        browser.driver.execute_script(put, name, "3")
+    for value in ("1.5", "1e-9", "999999", ""):
+        browser.driver.execute_script(put, "seed", value)
+        browser.find("#next-seed").click()
+    wait_for(browser, "This page trained 5 epochs")
+    assert browser.find("#seed").get_attribute("value") == "1"
 
 
 def test_the_wrong_sign_makes_the_error_grow(browser):

@@ -148,8 +148,10 @@ const App = (() => {
   // The net and the start that the switches ask for.
   function wanted() {
     const original = lesson.net;
-    const seed = Number(find("seed").value);
-    const widths = Array.from(form.querySelectorAll(".width"), (input) => Number(input.value));
+    // Browsers take 1e-9 for an integer.
+    const integer = (input) => Math.round(Number(input.value));
+    const seed = integer(find("seed"));
+    const widths = Array.from(form.querySelectorAll(".width"), integer);
     const sizes = [original.sizes[0], ...widths, original.sizes.at(-1)];
     const chosen = find("activation").value;
     const activations = original.activations.map((f, l) =>
@@ -293,8 +295,8 @@ const App = (() => {
         if (form.reportValidity()) train();
       });
     find("next-seed").addEventListener("click", () => {
-      find("seed").value = Number(find("seed").value) + 1;
-      train();
+      find("seed").value = (Math.floor(Number(find("seed").value)) + 1) % 1e6;
+      if (form.reportValidity()) train();
     });
     find("recorded").addEventListener("click", reset);
   }

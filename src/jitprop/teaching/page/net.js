@@ -60,8 +60,14 @@ class NetView {
     const gap = bottom / most;
     this.radius = Math.min(24, 0.42 * gap);
     this.widest = Math.min(Math.max(22 / most, 1.5), 5);
+    const inputs = Data.lesson.inputs.map((name) =>
+      draw("text", {}, name.length > 9 ? `${name.slice(0, 8)}…` : name),
+    );
+    const names = draw("g", { class: "name", "text-anchor": "end" }, ...inputs);
+    this.svg.append(names);
     const side = Math.min(88, 0.17 * width);
-    const x = (l) => side + (l * (width - 2 * side)) / (sizes.length - 1);
+    const left = Math.max(side, this.radius + 10 + names.getBBox().width);
+    const x = (l) => left + (l * (width - left - side)) / (sizes.length - 1);
     const y = (l, j) =>
       bottom / 2 + (j - (sizes[l] - 1) / 2) * Math.min(gap * (most / sizes[l]), 92);
     this.parts = []; // of every parameter: {which, group, line, title}
@@ -85,21 +91,15 @@ class NetView {
         return { circle, label };
       }),
     );
-    this.sides = [
-      this.side(x(0) - this.radius - 8, "end"),
-      this.side(x(sizes.length - 1) + this.radius + 8, "start"),
-    ];
-    Data.lesson.inputs.forEach((name, j) => {
-      this.sides[0].append(
-        draw("text", { y: y(0, j) }, name.length > 9 ? `${name.slice(0, 8)}…` : name),
-      );
+    inputs.forEach((label, j) => {
+      label.setAttribute("x", x(0) - this.radius - 8);
+      label.setAttribute("y", y(0, j));
     });
+    const place = { x: x(sizes.length - 1) + this.radius + 8 };
     this.targets = Array.from({ length: sizes.at(-1) }, (_, j) =>
-      draw("text", { y: y(sizes.length - 1, j) }),
+      draw("text", { ...place, y: y(sizes.length - 1, j) }),
     );
-    this.sides[1].append(...this.targets);
-    for (const side of this.sides)
-      for (const label of side.children) label.setAttribute("x", side.getAttribute("data-x"));
+    const targets = draw("g", { class: "name", "text-anchor": "start" }, ...this.targets);
     const captions = sizes.map((_, l) => {
       const f = l > 0 ? net.activations[l - 1].name : "";
       const key = l === 0 ? "inputs" : l + 1 < sizes.length ? "hidden_layer" : "output_layer";
@@ -110,12 +110,8 @@ class NetView {
         draw("tspan", { x: x(l), y: height - 9 }, l === 0 ? "a[0]" : f),
       );
     });
-    this.svg.append(edges, units, ...this.sides, ...captions);
+    this.svg.append(edges, units, names, targets, ...captions);
     this.parts[0].group.setAttribute("tabindex", "0");
-  }
-
-  side(x, anchor) {
-    return draw("g", { class: "name", "text-anchor": anchor, "data-x": x });
   }
 
   // Make the group of a parameter a button.
