@@ -119,7 +119,7 @@ def test_backends_agree(sizes, n, batch_size, dropout, dtype, rng):
     ref, comp = (
         make(
             sizes, backend, p, dtype=dtype, batch_size=batch_size, activation="gelu",
-            optimizer=Adam(), weight_decay=0.01, learning_rate=0.01,
+            optimizer=Adam(epsilon_hat=True), weight_decay=0.01, learning_rate=0.01,
         )
         for backend in ("numpy", "numba")
     )  # fmt: skip

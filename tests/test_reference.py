@@ -216,10 +216,9 @@ def by_hand(optimizer, rate, decay, p, gradients):
             g = g + decay * p
         m = optimizer.beta_1 * m + (1 - optimizer.beta_1) * g
         s = optimizer.beta_2 * s + (1 - optimizer.beta_2) * g * g
-        root = (1 - optimizer.beta_2**t) ** 0.5
-        # epsilon is added to the uncorrected sqrt(v); here v is corrected, so epsilon is too
-        step = (m / (1 - optimizer.beta_1**t)) / (s**0.5 / root + optimizer.epsilon / root)
-        p = p - rate * step
+        m_hat = m / (1 - optimizer.beta_1**t)
+        s_hat = s / (1 - optimizer.beta_2**t)  # Algorithm 1 of Kingma and Ba
+        p = p - rate * m_hat / (s_hat**0.5 + optimizer.epsilon)
     return p
 
 

@@ -396,7 +396,7 @@ def test_objects_made_of_functions_are_saved_by_name(monkeypatch):
 
 def test_all_settings_that_are_objects_are_known():
     modules = {cls.__module__ for cls in encoding.CLASSES.values()}
-    names = "descent", "losses", "optimizers", "schedules", "second_order"
+    names = "activations", "descent", "losses", "optimizers", "schedules", "second_order"
     assert modules == {f"jitprop.net.{name}" for name in names}
     exported = {getattr(jitprop, name) for name in jitprop.__all__}
     assert {cls for cls in exported if cls.__module__ in modules} <= {*encoding.CLASSES.values()}
