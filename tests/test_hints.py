@@ -12,6 +12,7 @@ import pytest
 import scipy.sparse
 
 from jitprop import (
+    SGD,
     Adam,
     AdamW,
     Cosine,
@@ -19,6 +20,7 @@ from jitprop import (
     CustomLoss,
     EarlyStopping,
     Fleet,
+    LeakyReLU,
     ReduceOnPlateau,
     RMSprop,
     Rprop,
@@ -65,6 +67,9 @@ def test_words(cls, settings, words):
         (lambda: Adam(learning_rate=0.1), r"Adam has no argument 'learning_rate': .* Trainer\("),
         (lambda: RMSprop(lr=0.1), r"RMSprop has no argument 'lr': write Trainer\(.*learning_rate="),
         (lambda: RMSprop(eps_in_sqrt=True), "here it is epsilon_in_root"),
+        (lambda: RMSprop(alpha=0.9), "here it is rho"),
+        (lambda: LeakyReLU(alpha=0.2), "here it is negative_slope"),
+        (lambda: SGD(dampening=0.1), "jitprop has no such setting"),
         (lambda: Trainer([3, 1], epsilon_hat=True), r"write optimizer=Adam\(epsilon_hat=True\)"),
         (lambda: Adam(weight_decay=0.1), r"write Trainer\(..., weight_decay=...\)"),
         (lambda: EarlyStopping(restore_best_weights=True), "here it is restore_best"),
@@ -98,7 +103,7 @@ def test_words(cls, settings, words):
         ),
         (lambda: Trainer([3, 1]).fit(X, Y, 1, callbacks=EarlyStopping), "write EarlyStopping"),
     ],
-    ids=range(26),
+    ids=range(29),
 )
 def test_arguments(call, words):
     with pytest.raises(TypeError, match=words):

@@ -142,6 +142,20 @@ ARGUMENTS = {
 }
 """Names that arguments have in other libraries, and what they are called here."""
 
+OF_CLASS = {
+    "LeakyReLU": {"alpha": "negative_slope", "slope": "negative_slope"},
+    "ELU": {"negative_slope": "alpha"},
+    "RMSprop": {"alpha": "rho", "decay": "rho"},
+    "Rprop": {"etas": "eta_minus and eta_plus", "step_sizes": "step_min and step_max"},
+}
+"""The same for single classes, where a name means something else."""
+
+LACKING = dict.fromkeys(
+    ("amsgrad", "centered", "dampening", "ema_momentum", "eps_root", "maximize", "threshold"),
+    "jitprop has no such setting",
+)
+"""Arguments of other libraries that have no counterpart here."""
+
 NOTES = {
     "layer_sizes": ", which includes inputs and outputs: [4, 16, 1]",
     "progress": ": progress=True draws a bar",
@@ -249,6 +263,8 @@ def unknown_argument(
         hint = f"here it is {meant}{NOTES.get(meant, '')}"
     elif meant in WHERE:
         hint = f"write {WHERE[meant]}"
+    elif name in LACKING:
+        hint = LACKING[name]
     elif near:
         hint = f"did you mean {near[0]}?"
     else:
@@ -279,5 +295,6 @@ def hinting(
 
 def hinting_class(cls: type[C]) -> type[C]:
     """Decorate a class: the error for an unknown argument names the one that was meant."""
-    cls.__init__ = hinting(cls.__name__)(cls.__init__)  # type: ignore[method-assign]
+    words = ARGUMENTS | OF_CLASS.get(cls.__name__, {})
+    cls.__init__ = hinting(cls.__name__, words)(cls.__init__)  # type: ignore[method-assign]
     return cls
