@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
+
+os.environ["KERAS_BACKEND"] = "jax"  # before any test imports Keras
 
 
 @pytest.fixture

@@ -9,10 +9,7 @@ losses and `fit`. On PyTorch products of matrices are float32 too.
 
 from __future__ import annotations
 
-import os
 import warnings
-
-os.environ["KERAS_BACKEND"] = "jax"
 
 import numpy as np
 import pytest
@@ -37,10 +34,12 @@ RATE, HALF = 2.0**-4, 0.5
 
 @pytest.fixture(autouse=True, scope="module")
 def float64():
-    before = keras.config.floatx()
+    before = keras.config.floatx(), keras.config.dtype_policy()
     keras.config.set_floatx("float64")
+    keras.config.set_dtype_policy("float64")  # the first layer of a process has set it
     yield
-    keras.config.set_floatx(before)
+    keras.config.set_floatx(before[0])
+    keras.config.set_dtype_policy(before[1])
 
 
 def model(output="linear", activation="softsign", k=3, **settings):

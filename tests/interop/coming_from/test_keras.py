@@ -4,18 +4,17 @@ Keras: its optimizers, called with the same gradients.
 `Model.fit` computes parts in float32, even with floatx "float64". So its courses agree to 1e-7.
 """
 
-import os
-
 import numpy as np
 import pytest
 
 from interop.coming_from.course import UPDATES, Problem, difference
 from jitprop import SGD, Adam, AdamW, Exponential, RMSprop, Trainer
 
-os.environ.setdefault("KERAS_BACKEND", "torch")
+jax = pytest.importorskip("jax")
+jax.config.update("jax_enable_x64", True)
 keras = pytest.importorskip("keras")
 
-# On PyTorch, Keras' variables have NumPy's old protocol of conversion.
+# Keras 3.15 makes NumPy arrays of its variables in a way that NumPy 2 warns of.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 
