@@ -165,7 +165,7 @@ def test_a_weight_is_explained_down_to_its_update(browser, xor):
     ):  # fmt: skip
         assert any(close(text, value) for text in shown.replace("(", " ").replace(")", " ").split())
     assert "delta[0][2] = ∂E/∂z[0][2]" in shown
-    for place in ("section.difference b", ".result .line:last-child b"):  # the finite difference
+    for place in ("section.difference b", ".result .line:nth-of-type(2) b"):  # by differences
         assert number(browser.text(place)) == pytest.approx(trace.d_weights[0][0, 2], rel=1e-5)
     units = browser.run("return document.getElementById('units').innerText").splitlines()
     assert len(units) == 5

@@ -400,7 +400,7 @@ const Chain = (() => {
     return [
       line(
         "(E(w + h) \u2212 E(w \u2212 h)) / 2h",
-        `(${digits(above)} \u2212 ${digits(below)}) / (2 \u00d7 ${shown(h, 3)})`,
+        `(${digits(above)} \u2212 ${digits(below)}) / (2 \u00d7 ${shown(h)})`,
         slope,
       ),
       make("p", { class: "hint" }, text("difference_beside", { g: shown(g), d: shown(slope) })),
@@ -416,7 +416,7 @@ const Chain = (() => {
     const one = step.rows.length === 1;
     const section = (key, ...children) =>
       make("section", { class: key }, make("h3", {}, text(`heading_${key}`)), ...children);
-    const values = { name: nameOf(which), value: shown(params[place]), i, j, l };
+    const values = { name: nameOf(which), value: shown(params[place]), i, j, l, before: l - 1 };
     const role = i < 0 ? "about_bias" : l === 0 ? "about_first_weight" : "about_weight";
     const about = make("p", { class: "about" }, text(role, values));
     const result = `\u2202E/\u2202${nameOf(which)}`;
@@ -425,7 +425,8 @@ const Chain = (() => {
     const beside = snapshot.recorded
       ? []
       : [line(text("difference"), null, difference(net, params, step, place).slope)];
-    const boxed = (gradient) => make("div", { class: "result" }, gradient, ...beside);
+    const note = make("p", { class: "hint" }, text(i < 0 ? "delta_note_bias" : "delta_note"));
+    const boxed = (gradient) => make("div", { class: "result" }, gradient, ...beside, note);
     if (one) {
       const a = i < 0 ? "" : `${factor(step.a[l][0][i])} \u00d7 `;
       const d = step.delta[l][0][j];
