@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 import page
+
+# Keras 3.15 makes NumPy arrays of its variables in a way that NumPy 2 warns of.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 PAGE = Path(__file__).parents[2] / "docs/convert.md"
 
