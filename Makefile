@@ -106,7 +106,11 @@ peers: $(PEERS)/ready
 drop-in: $(READY)
 	$(BIN)/python benchmarks/peers/drop_in.py $(DROP_IN_FLAGS)
 
+# FANN, R and Weka come from Debian. Where they are missing and cannot be installed, their tests skip.
 $(INTEROP)/ready: pyproject.toml tests/interop/requirements.txt
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get install -qq -y --no-install-recommends libfann2 r-cran-nnet weka >/dev/null || true; \
+	fi
 	$(PYTHON) -m venv $(INTEROP)
 	$(INTEROP)/bin/python -m pip install --quiet --upgrade pip
 	$(INTEROP)/bin/python -m pip install --quiet --editable . \
