@@ -89,12 +89,16 @@ bench: $(READY)
 	$(ASV) machine --yes >/dev/null
 	$(ASV) run --python=same --show-stderr $(ASV_FLAGS)
 
+# The folder of the target becomes an environment with jitprop and the second prerequisite's packages.
+define ENVIRONMENT
+$(PYTHON) -m venv $(@D)
+$(@D)/bin/python -m pip install --quiet --upgrade pip
+$(@D)/bin/python -m pip install --quiet --editable . --requirement $(word 2,$^)
+@touch $@
+endef
+
 $(PEERS)/ready: pyproject.toml benchmarks/peers/requirements.txt
-	$(PYTHON) -m venv $(PEERS)
-	$(PEERS)/bin/python -m pip install --quiet --upgrade pip
-	$(PEERS)/bin/python -m pip install --quiet --editable . \
-		--requirement benchmarks/peers/requirements.txt
-	@touch $@
+	$(ENVIRONMENT)
 
 peers: $(PEERS)/ready
 	$(PEERS)/bin/python benchmarks/peers/run.py $(PEERS_FLAGS)
@@ -111,18 +115,10 @@ $(INTEROP)/ready: pyproject.toml tests/interop/requirements.txt
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 		apt-get install -qq -y --no-install-recommends libfann2 r-cran-nnet weka >/dev/null || true; \
 	fi
-	$(PYTHON) -m venv $(INTEROP)
-	$(INTEROP)/bin/python -m pip install --quiet --upgrade pip
-	$(INTEROP)/bin/python -m pip install --quiet --editable . \
-		--requirement tests/interop/requirements.txt
-	@touch $@
+	$(ENVIRONMENT)
 
 $(WORKS_WITH)/ready: pyproject.toml tests/interop/works_with/requirements.txt
-	$(PYTHON) -m venv $(WORKS_WITH)
-	$(WORKS_WITH)/bin/python -m pip install --quiet --upgrade pip
-	$(WORKS_WITH)/bin/python -m pip install --quiet --editable . \
-		--requirement tests/interop/works_with/requirements.txt
-	@touch $@
+	$(ENVIRONMENT)
 
 interop: $(INTEROP)/ready $(WORKS_WITH)/ready
 	mkdir -p "$(abspath $(INTEROP))/kernels"

@@ -95,7 +95,7 @@ NETS = {
 }
 
 
-def trainer(name, dtype="float32"):
+def trainer(name, dtype="float32", batch_size=1):
     sizes, hidden, output, loss, settings = NETS[name]
     return Trainer(
         sizes,
@@ -103,7 +103,7 @@ def trainer(name, dtype="float32"):
         output_activation=output,
         loss=loss,
         learning_rate=RATE,
-        batch_size=1,
+        batch_size=batch_size,
         shuffle=False,
         seed=3,
         dtype=dtype,
@@ -281,19 +281,7 @@ def test_batches(name, dtype, tmp_path):
     assert same(net.saved(start.size), ref)
 
     net.load(start)
-    sizes, hidden, output, loss, settings = NETS[name]
-    whole = Trainer(
-        sizes,
-        activation=hidden,
-        output_activation=output,
-        loss=loss,
-        learning_rate=RATE,
-        batch_size=20,
-        shuffle=False,
-        seed=3,
-        dtype=dtype,
-        **settings,
-    )
+    whole = trainer(name, dtype, batch_size=20)
     losses = [net.train_batch(X[i : i + 20], Y[i : i + 20], 20, RATE) for i in (0, 20, 40)]
     whole.fit(X, y, epochs=1)
     tolerance = 2e-6 if dtype == "float32" else 1e-14

@@ -361,8 +361,8 @@ class Fit:
             if outputs is None:
                 outputs = net.predict(self.held_out(i)[0].X)
             made.append(self.target.predictions(outputs))
-        means = [sum(made[i::n]) / len(made[i::n]) for i in range(n)]
-        return np.concatenate(means)
+        of_each = len(nets) // n
+        return np.concatenate([sum(made[i::n]) / of_each for i in range(n)])
 
     def _plain(self, net: Trainer, temperature: float, output: str) -> Trainer:
         """Return the net without its optimizer, and with z / temperature in place of z."""
